@@ -1,0 +1,191 @@
+"""Database servers for one run, started from the installed binaries in a temporary directory on a free port.
+
+Nothing that already runs on the machine is touched, and nothing is left behind. The servers give up
+durability for speed: a crash of the machine may lose their data, a crash of a client never does.
+"""
+
+from __future__ import annotations
+
+import os
+import pwd
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import BinaryIO
+
+START_SECONDS = 60
+STOP_SECONDS = 30
+
+
+class BinariesMissing(Exception):
+    """A program of the server is not installed; the message says which Debian package has it."""
+
+
+class ServerFailed(Exception):
+    """A program of the server ended with an error; the message holds what it printed."""
+
+
+def find_binary(name: str, package: str) -> str:
+    """The program on PATH, or where Debian keeps it: servers are not on an ordinary user's PATH there."""
+    debian = [str(folder) for folder in _postgresql_folders()] + ["/usr/local/sbin", "/usr/sbin"]
+    found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(debian))
+    if found is None:
+        raise BinariesMissing(f"the program {name} is missing; install the Debian package {package}")
+    return found
+
+
+def _postgresql_folders() -> list[Path]:
+    """Newest version first."""
+    folders = Path("/usr/lib/postgresql").glob("[0-9]*/bin")
+    return sorted(folders, key=lambda folder: float(folder.parent.name), reverse=True)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port: int = probe.getsockname()[1]
+        return port
+
+
+def _account(preferred: str) -> pwd.struct_passwd | None:
+    """Whom to run a server as: both refuse root, everybody else runs it as themselves (None)."""
+    if os.geteuid() != 0:
+        return None
+    accounts = {entry.pw_name: entry for entry in pwd.getpwall()}
+    return accounts.get(preferred) or accounts["nobody"]
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where a server lives, and the account that its programs run as (None: our own)."""
+
+    directory: Path
+    account: pwd.struct_passwd | None
+
+    def start(self, command: Sequence[str], output: BinaryIO) -> subprocess.Popen[bytes]:
+        """In a session of its own: Ctrl-C is ours to answer, by stopping the server after its clients."""
+        return subprocess.Popen(
+            command,
+            # The caller's working directory may be closed to the account.
+            cwd=self.directory,
+            user=self.account.pw_uid if self.account else None,
+            group=self.account.pw_gid if self.account else None,
+            extra_groups=[] if self.account else None,
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
+
+
+@contextmanager
+def _place(account: pwd.struct_passwd | None) -> Iterator[_Place]:
+    with tempfile.TemporaryDirectory(prefix="xblock-user-state-server-") as name:
+        if account is not None:
+            os.chown(name, account.pw_uid, account.pw_gid)
+        yield _Place(Path(name), account)
+
+
+def _run(command: Sequence[str], place: _Place) -> None:
+    log = place.directory / f"{Path(command[0]).name}.log"
+    with log.open("wb") as output:
+        status = place.start(command, output).wait()
+    if status != 0:
+        raise ServerFailed(f"{command[0]} ended with status {status}:\n{log.read_text(errors='replace')}")
+
+
+@contextmanager
+def _serving(
+    command: Sequence[str], is_ready: Sequence[str], stop_by: signal.Signals, place: _Place
+) -> Iterator[None]:
+    log = place.directory / "server.log"
+    with log.open("wb") as output:
+        server = place.start(command, output)
+        try:
+            _wait_until_ready(server, is_ready, log)
+            yield
+        finally:
+            _stop(server, stop_by)
+
+
+def _wait_until_ready(server: subprocess.Popen[bytes], is_ready: Sequence[str], log: Path) -> None:
+    deadline = time.monotonic() + START_SECONDS
+    while subprocess.run(is_ready, capture_output=True, check=False).returncode != 0:
+        if server.poll() is not None or time.monotonic() > deadline:
+            raise ServerFailed(f"the server did not start:\n{log.read_text(errors='replace')}")
+        time.sleep(0.1)
+
+
+def _stop(server: subprocess.Popen[bytes], stop_by: signal.Signals) -> None:
+    server.send_signal(stop_by)
+    try:
+        server.wait(timeout=STOP_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+        server.wait()
+
+
+@contextmanager
+def postgresql() -> Iterator[str]:
+    """A PostgreSQL server; yields the URL of an empty database, as its superuser."""
+    initdb = find_binary("initdb", "postgresql")
+    postgres = find_binary("postgres", "postgresql")
+    pg_isready = find_binary("pg_isready", "postgresql-client")
+    with _place(_account("postgres")) as place:
+        data, port = str(place.directory / "data"), str(_free_port())
+        options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
+        _run([initdb, "-D", data, *options], place)
+        settings = [
+            "listen_addresses=127.0.0.1",
+            f"port={port}",
+            "unix_socket_directories=",
+            "max_connections=200",
+            "fsync=off",
+            "synchronous_commit=off",
+            "full_page_writes=off",
+        ]
+        command = [postgres, "-D", data, *(word for setting in settings for word in ("-c", setting))]
+        is_ready = [pg_isready, "-h", "127.0.0.1", "-p", port]
+        # SIGINT is PostgreSQL's fast shutdown; on SIGTERM it would wait until the last client has gone.
+        with _serving(command, is_ready, signal.SIGINT, place):
+            yield f"postgres://postgres@127.0.0.1:{port}/postgres"
+
+
+@contextmanager
+def mariadb() -> Iterator[str]:
+    """A MariaDB server; yields the URL of an empty database, as root."""
+    install = find_binary("mariadb-install-db", "mariadb-server")
+    mariadbd = find_binary("mariadbd", "mariadb-server")
+    admin = find_binary("mariadb-admin", "mariadb-client")
+    with _place(_account("mysql")) as place:
+        data, port = str(place.directory / "data"), str(_free_port())
+        # --no-defaults: the machine's configuration is for the machine's own server.
+        start = ["--no-defaults", f"--datadir={data}"]
+        _run([install, *start, "--auth-root-authentication-method=normal"], place)
+        command = [
+            mariadbd,
+            *start,
+            f"--port={port}",
+            # Relative to the data directory: the path of a socket must be shorter than 108 bytes.
+            "--socket=socket",
+            "--pid-file=pid",
+            "--bind-address=127.0.0.1",
+            "--max-connections=200",
+            "--innodb-flush-log-at-trx-commit=0",
+            "--skip-innodb-doublewrite",
+        ]
+        address = ["--protocol=tcp", "--host=127.0.0.1", f"--port={port}", "--user=root"]
+        is_ready = [admin, "--no-defaults", *address, "ping"]
+        with _serving(command, is_ready, signal.SIGTERM, place):
+            yield f"mysql://root@127.0.0.1:{port}/test"
+
+
+Server = Callable[[], AbstractContextManager[str]]
+SERVERS: dict[str, Server] = {"postgresql": postgresql, "mariadb": mariadb}

@@ -1,0 +1,196 @@
+"""Runs the tests: the unit tests once, the integration and acceptance tests on each database.
+
+    python -m scripts.run_tests [--database NAME]... [-- ARGUMENTS OF PYTEST]
+
+Servers of our own are started for PostgreSQL and MariaDB. With ``DATABASE_URL`` in the environment the tests
+run on that database only. A database that this machine cannot serve is skipped, and named in the closing
+lines; with ``REQUIRE_DATABASES=1`` that is a failure.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib.util
+import os
+import platform
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, suppress
+from dataclasses import dataclass
+from importlib.metadata import version
+from types import FrameType
+from typing import NoReturn
+
+from scripts.database_servers import SERVERS, BinariesMissing
+
+DATABASES = ("sqlite", *SERVERS)
+DRIVERS = {
+    "postgresql": ("psycopg", "the extra postgresql of this project is not installed"),
+    "mariadb": ("MySQLdb", "mysqlclient is not installed; the beginning of `make test` says why"),
+}
+UNIT = ("tests/unit",)
+ON_EACH_DATABASE = ("tests/integration", "tests/acceptance")
+INTERRUPT_SECONDS = 30
+NO_TESTS_COLLECTED = 5
+
+_SUMMARY = re.compile(r"^.* in [\d.]+s\b.*$", re.MULTILINE)
+_COLOURS = re.compile(r"\x1b\[[\d;]*m")
+
+
+class Unavailable(Exception):
+    """This machine cannot serve the database; the message says what to install."""
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """How one run of pytest ended."""
+
+    name: str
+    status: int
+    summary: str
+
+
+def main() -> int:
+    arguments = _parse_arguments()
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, _stop_everything)
+    with ExitStack() as servers:
+        urls, skipped = _start(arguments.database or DATABASES, servers)
+        if skipped and os.environ.get("REQUIRE_DATABASES") == "1":
+            _report([], skipped)
+            print("REQUIRE_DATABASES=1: a database that is not available is a failure.", flush=True)
+            return 1
+        outcomes = _run_all(urls, arguments.pytest)
+    _report(outcomes, skipped)
+    return 0 if _passed(outcomes, chosen=bool(arguments.pytest)) else 1
+
+
+def _parse_arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m scripts.run_tests")
+    parser.add_argument("--database", action="append", choices=DATABASES, help="all of them without it")
+    parser.add_argument("pytest", nargs="*", help="arguments of pytest, after --")
+    return parser.parse_args()
+
+
+def _stop_everything(number: int, _frame: FrameType | None) -> NoReturn:
+    """Leave through every finally, once: a second signal must not cut short the stopping of the servers."""
+    for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+        signal.signal(each, signal.SIG_IGN)
+    print(f"\nStopping: {signal.Signals(number).name}", flush=True)
+    sys.exit(128 + number)
+
+
+def _start(databases: Sequence[str], servers: ExitStack) -> tuple[dict[str, str], dict[str, str]]:
+    """The URL of each database that can be had, and the reason for each that can't."""
+    given = os.environ.get("DATABASE_URL")
+    if given:
+        return {given.partition(":")[0]: given}, {}
+    urls, skipped = {}, {}
+    for name in databases:
+        try:
+            urls[name] = _start_one(name, servers)
+        except Unavailable as reason:
+            skipped[name] = str(reason)
+            print(f"{name} is skipped: {reason}", flush=True)
+    return urls, skipped
+
+
+def _start_one(name: str, servers: ExitStack) -> str:
+    if name not in SERVERS:
+        return ""
+    module, reason = DRIVERS[name]
+    if importlib.util.find_spec(module) is None:
+        raise Unavailable(reason)
+    try:
+        return servers.enter_context(SERVERS[name]())
+    except BinariesMissing as missing:
+        raise Unavailable(str(missing)) from missing
+
+
+def _run_all(urls: Mapping[str, str], arguments: Sequence[str]) -> list[Outcome]:
+    paths = [one for one in arguments if one.startswith("tests/")]
+    others = [one for one in arguments if one not in paths]
+    unit, on_each_database = _tiers(paths)
+    outcomes = [_run("unit", unit, others, "")] if unit else []
+    if on_each_database:
+        outcomes += [_run(name, on_each_database, others, url) for name, url in urls.items()]
+    return outcomes
+
+
+def _tiers(paths: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
+    """Paths that the caller named stand in for the whole tier that they belong to."""
+    if not paths:
+        return UNIT, ON_EACH_DATABASE
+    unit = [path for path in paths if path.startswith(UNIT)]
+    return unit, [path for path in paths if path not in unit]
+
+
+def _run(name: str, paths: Sequence[str], arguments: Sequence[str], url: str) -> Outcome:
+    print(f"\nTests: {name}", flush=True)
+    colour = ["--color=yes"] if sys.stdout.isatty() else []
+    command = [sys.executable, "-X", "dev", "-m", "pytest", *colour, *arguments, *paths]
+    status, output = _watch(command, {**os.environ, "DATABASE_URL": url})
+    summaries = _SUMMARY.findall(_COLOURS.sub("", output))
+    return Outcome(name, status, summaries[-1] if summaries else f"pytest ended with status {status}")
+
+
+def _watch(command: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
+    """Run pytest, show what it prints as it comes, and return its exit status and what it printed.
+
+    It has a session of its own: when we are interrupted, pytest alone gets the signal and its fixtures clean
+    up, and what its tests then leave behind is killed with the session.
+    """
+    pytest = subprocess.Popen(
+        command,
+        env=environment,
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        start_new_session=True,
+    )
+    assert pytest.stdout is not None
+    output = bytearray()
+    try:
+        while chunk := os.read(pytest.stdout.fileno(), 65536):
+            output += chunk
+            sys.stdout.buffer.write(chunk)
+            sys.stdout.buffer.flush()
+        return pytest.wait(), output.decode(errors="replace")
+    finally:
+        _end(pytest)
+
+
+def _end(pytest: subprocess.Popen[bytes]) -> None:
+    if pytest.poll() is None:
+        pytest.send_signal(signal.SIGINT)
+        try:
+            pytest.wait(timeout=INTERRUPT_SECONDS)
+        except subprocess.TimeoutExpired:
+            pytest.kill()
+            pytest.wait()
+    # Mostly there is nothing left in the session.
+    with suppress(ProcessLookupError):
+        os.killpg(pytest.pid, signal.SIGKILL)
+
+
+def _passed(outcomes: Sequence[Outcome], *, chosen: bool) -> bool:
+    """Whether tests ran and none failed. Where the caller chose them, some runs may be without tests."""
+    if not any(outcome.status == 0 for outcome in outcomes):
+        return False
+    accepted = {0, NO_TESTS_COLLECTED} if chosen else {0}
+    return all(outcome.status in accepted for outcome in outcomes)
+
+
+def _report(outcomes: Sequence[Outcome], skipped: Mapping[str, str]) -> None:
+    print(f"\nTests on Python {platform.python_version()}, Django {version('Django')}:")
+    for name, reason in skipped.items():
+        print(f"{name:<12} not run: {reason}")
+    for outcome in outcomes:
+        print(f"{outcome.name:<12} {outcome.summary}", flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

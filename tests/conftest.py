@@ -1,0 +1,63 @@
+"""What all tiers of the tests share."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Iterator, Mapping
+from typing import Any
+from urllib.parse import quote
+
+import pytest
+from django.db import connection, connections
+from playwright.sync_api import Browser, sync_playwright
+
+_SCHEMES = {"sqlite": "sqlite", "postgresql": "postgres", "mysql": "mysql"}
+_URL_VARIABLES = {"default": "DATABASE_URL", "student_module_history": "HISTORY_DATABASE_URL"}
+
+
+def pytest_report_header() -> str:
+    return f"database: {connection.vendor}"
+
+
+def _database_url(vendor: str, settings: Mapping[str, Any]) -> str:
+    if vendor == "sqlite":
+        return f"sqlite:///{settings['NAME']}"
+    account = quote(settings["USER"], safe="")
+    if settings["PASSWORD"]:
+        account += ":" + quote(settings["PASSWORD"], safe="")
+    port = f":{settings['PORT']}" if settings["PORT"] else ""
+    return f"{_SCHEMES[vendor]}://{account}@{quote(settings['HOST'], safe='')}{port}/{settings['NAME']}"
+
+
+@pytest.fixture
+def child_environment(django_db_setup: None) -> dict[str, str]:
+    """The environment for a process of a test's own: ``tests.settings`` there is this run's test database."""
+    environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
+    for alias in connections:
+        one = connections[alias]
+        environment[_URL_VARIABLES[alias]] = _database_url(one.vendor, one.settings_dict)
+    return environment
+
+
+@pytest.fixture(scope="session")
+def chromium_path() -> str:
+    """The installed Chromium; without one the test is skipped, or fails where REQUIRE_BROWSER=1."""
+    found = shutil.which("chromium") or shutil.which("chromium-browser")
+    if found is not None:
+        return found
+    reason = "there is no Chromium on this machine; install the Debian package chromium"
+    if os.environ.get("REQUIRE_BROWSER") == "1":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
+@pytest.fixture(scope="session")
+def browser(chromium_path: str) -> Iterator[Browser]:
+    """A headless Chromium for the run. Take a new context from it for each person who logs in."""
+    # Chromium's sandbox refuses root, which containers commonly run as; the pages are our own.
+    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=chromium_path, args=arguments)
+        yield chromium
+        chromium.close()
