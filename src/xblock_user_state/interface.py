@@ -1,0 +1,241 @@
+"""The contract: what every XBlock user state client does, and the errors that it raises.
+
+The contract was defined by the Open edX community in 2015 (``XBlockUserStateClient``) and is kept here with its
+names and meaning; it is written anew so that hosts need no archived package. Errors::
+
+    UserStateError
+    ├── ServiceUnavailable       the store can't be reached, or kept failing
+    ├── PermissionDenied         the caller may not do this
+    ├── DoesNotExist             no such state, or no such history
+    │   └── UserDoesNotExist     no such learner
+    └── BlockKeyCollision        two blocks with one 64-bit id
+
+Each can be reached from a client too (``client.DoesNotExist``), so that a caller needs no import.
+Bad arguments raise ``TypeError`` or ``ValueError``, with a message that says which argument and why.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import AbstractContextManager
+from datetime import datetime
+from typing import Any, NamedTuple, Protocol
+
+from opaque_keys.edx.keys import BlockTypeKey, LearningContextKey, UsageKey
+from xblock.fields import Scope
+
+BlockKey = UsageKey | BlockTypeKey | str | None
+"""What names the owner of a state beside the learner: depends on the scope, see `XBlockUserStateClient`."""
+
+State = dict[str, Any]
+
+
+class UserStateError(Exception):
+    """The learner's state could not be read or written."""
+
+    def __init__(self, *args: object) -> None:
+        super().__init__(*(args or (type(self).__doc__,)))
+
+
+class ServiceUnavailable(UserStateError):
+    """The store of learner state can't be reached, or kept failing. The cause is chained."""
+
+
+class PermissionDenied(UserStateError):
+    """This learner state may not be read or written by this caller."""
+
+
+class DoesNotExist(UserStateError):
+    """There is no such learner state."""
+
+
+class UserDoesNotExist(DoesNotExist):
+    """There is no such user."""
+
+
+class BlockKeyCollision(UserStateError):
+    """Another block or learning context is registered under the same 64-bit id."""
+
+
+ANONYMOUS = "an anonymous user's state can't be kept here; keep it in an ephemeral store until there is an account"
+"""The message of `PermissionDenied` at a write for an anonymous user."""
+
+
+class XBlockUserState(NamedTuple):
+    """The state of one block (or block type, or learner) at one time.
+
+    ``updated`` is an aware datetime in UTC: the returned fields did not change after it. ``state`` maps field
+    names to JSON values and is the caller's own; in history it is ``None`` where there was no state.
+    """
+
+    username: str | None
+    block_key: Any
+    state: State | None
+    updated: datetime
+    scope: Scope
+
+
+class BlockScore(NamedTuple):
+    """A learner's score in one block. ``updated`` is an aware datetime in UTC."""
+
+    grade: float
+    max_grade: float | None
+    updated: datetime
+
+
+class Batch(Protocol):
+    """Changes of one learner, collected to be committed as one: see `XBlockUserStateClient.batch`."""
+
+    def set(self, block_key: BlockKey, fields: Mapping[str, Any], scope: Scope = Scope.user_state) -> None:
+        """Overlay `fields` on the state of one block."""
+
+    def delete(self, block_key: BlockKey, fields: Iterable[str] | None = None, scope: Scope = Scope.user_state) -> None:
+        """Remove `fields` from the state of one block, or all of them."""
+
+    def set_score(self, block_key: UsageKey, grade: float | None, max_grade: float | None) -> None:
+        """Set the learner's score in one block."""
+
+
+class XBlockUserStateClient(ABC):
+    """Keeps what learners do inside XBlocks.
+
+    What ``block_key`` is depends on the scope:
+
+    ======================  ============================================================================
+    ``user_state``          a usage key, or the usage key of an aside
+    ``user_state_summary``  the same; shared by all learners, so the username is not part of the key
+    ``preferences``         a block type: a string, or a ``BlockTypeKeyV1``, whose family counts
+    ``user_info``           ``None``
+    ======================  ============================================================================
+
+    Any other scope is a ``ValueError``. Reading for an unknown or anonymous user (an empty username) finds
+    nothing; writing for an unknown one raises `UserDoesNotExist`, for an anonymous one `PermissionDenied`.
+    """
+
+    UserStateError = UserStateError
+    ServiceUnavailable = ServiceUnavailable
+    PermissionDenied = PermissionDenied
+    DoesNotExist = DoesNotExist
+    UserDoesNotExist = UserDoesNotExist
+    BlockKeyCollision = BlockKeyCollision
+
+    def get(
+        self,
+        username: str | None,
+        block_key: BlockKey,
+        scope: Scope = Scope.user_state,
+        fields: Collection[str] | None = None,
+    ) -> XBlockUserState:
+        """Return the state of one block, with only `fields` when given.
+
+        Raises `DoesNotExist` where there never was state, or all of it was deleted.
+        """
+        for found in self.get_many(username, [block_key], scope, fields):
+            return found
+        raise DoesNotExist(f"{username!r} has no state in {block_key} ({scope.name})")
+
+    def set(
+        self,
+        username: str | None,
+        block_key: BlockKey,
+        state: Mapping[str, Any],
+        scope: Scope = Scope.user_state,
+    ) -> None:
+        """Overlay the fields of `state` on the state of one block; fields that it does not name are kept."""
+        self.set_many(username, {block_key: state}, scope)
+
+    def delete(
+        self,
+        username: str | None,
+        block_key: BlockKey,
+        scope: Scope = Scope.user_state,
+        fields: Iterable[str] | None = None,
+    ) -> None:
+        """Remove `fields` from the state of one block, or all of them. History is kept: this is a change."""
+        self.delete_many(username, [block_key], scope, fields)
+
+    @abstractmethod
+    def get_many(
+        self,
+        username: str | None,
+        block_keys: Iterable[BlockKey],
+        scope: Scope = Scope.user_state,
+        fields: Collection[str] | None = None,
+    ) -> Iterator[XBlockUserState]:
+        """Yield the states of the blocks that have one, in the order asked for, each key once.
+
+        With `fields`, a state holds only those of them that are set.
+        """
+
+    @abstractmethod
+    def set_many(
+        self,
+        username: str | None,
+        block_keys_to_state: Mapping[BlockKey, Mapping[str, Any]],
+        scope: Scope = Scope.user_state,
+    ) -> None:
+        """Overlay fields on the states of many blocks: all of it is committed, or nothing and an error raised."""
+
+    @abstractmethod
+    def delete_many(
+        self,
+        username: str | None,
+        block_keys: Iterable[BlockKey],
+        scope: Scope = Scope.user_state,
+        fields: Iterable[str] | None = None,
+    ) -> None:
+        """Remove `fields`, or all of them, from the states of many blocks: of all or, on an error, of none."""
+
+    @abstractmethod
+    def get_history(
+        self, username: str | None, block_key: BlockKey, scope: Scope = Scope.user_state
+    ) -> Iterator[XBlockUserState]:
+        """Yield what the state was after each change, newest first, ``None`` for deleted or absent state.
+
+        Raises `DoesNotExist` (at the first ``next``) where no history was recorded: an unknown user or block,
+        a block type that is not recorded, a scope other than ``user_state``.
+        """
+
+    @abstractmethod
+    def iter_all_for_block(
+        self, block_key: BlockKey, scope: Scope = Scope.user_state, batch_size: int | None = None
+    ) -> Iterator[XBlockUserState]:
+        """Yield the states that all learners have in one block, with the block's canonical key.
+
+        Deleted and never-had states, and those of users who are gone, are left out. Memory is bounded by
+        `batch_size` rows (default 1,000). A state that is written meanwhile may be given as before or as
+        after.
+        """
+
+    @abstractmethod
+    def iter_all_for_course(
+        self,
+        course_key: LearningContextKey,
+        block_type: str | None = None,
+        scope: Scope = Scope.user_state,
+        batch_size: int | None = None,
+    ) -> Iterator[XBlockUserState]:
+        """Yield the states of all learners in all blocks (or those of one type) of a course, as for a block.
+
+        For ``user_state`` and ``user_state_summary``; the other scopes belong to no course (``ValueError``).
+        """
+
+    @abstractmethod
+    def set_score(
+        self, username: str | None, block_key: UsageKey, grade: float | None, max_grade: float | None
+    ) -> None:
+        """Set the learner's score in one block, and leave the state alone; ``None`` for both takes it away."""
+
+    @abstractmethod
+    def get_scores(self, username: str | None, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
+        """Return the scores of those blocks that have one."""
+
+    @abstractmethod
+    def batch(self, username: str | None) -> AbstractContextManager[Batch]:
+        """Collect changes of one learner and commit them together when the ``with`` block ends.
+
+        Each block changes once: one revision and one history entry, however many calls named it. Nothing is
+        committed if the body raises. Reads do not see a change before; calls on the client itself do not
+        join.
+        """

@@ -1,0 +1,1 @@
+"""What learner state means, as functions of values: no Django, no database."""

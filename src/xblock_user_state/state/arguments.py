@@ -1,0 +1,185 @@
+"""Checks of what callers pass, before any SQL: ``TypeError`` or ``ValueError`` that says what would be right."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping
+from decimal import Decimal
+from typing import Any
+
+from opaque_keys.edx.keys import BlockTypeKey, LearningContextKey, UsageKey
+from xblock.fields import Scope
+
+from xblock_user_state.state.change import Change, Overlay, Removal, Score
+from xblock_user_state.state.codec import normalize_fields
+from xblock_user_state.state.keys import (
+    BlockId,
+    identify_block,
+    identify_block_type,
+    identify_context,
+    parse_block,
+    parse_block_type,
+)
+
+DEFAULT_BATCH_SIZE = 1000
+
+RowKey = BlockId | str | None
+"""The key of a row beside its learner: a block, the text of a block type, or nothing."""
+
+LEARNER_SCOPES = (Scope.user_state, Scope.preferences, Scope.user_info, Scope.user_state_summary)
+
+
+def checked_scope(scope: object) -> Scope:
+    """Return `scope`, if it is one of those that hold learner state."""
+    if scope in LEARNER_SCOPES:
+        return scope
+    supported = ", ".join(supported.name for supported in LEARNER_SCOPES)
+    raise ValueError(f"the scope {getattr(scope, 'name', scope)!r} is not supported; supported are {supported}")
+
+
+def checked_username(username: object) -> str:
+    """Return the username; an anonymous user's (``None``) as the empty string."""
+    if username is None:
+        return ""
+    if not isinstance(username, str):
+        raise TypeError(f"username must be a string, not {username!r} ({type(username).__name__})")
+    return username
+
+
+def row_key(key: object, scope: Scope) -> RowKey:
+    """Return where in its scope's table the state named by `key` is kept."""
+    if scope == Scope.preferences:
+        return _block_type(key)
+    if scope == Scope.user_info:
+        if key is not None:
+            raise TypeError(f"user_info belongs to the learner alone: block_key must be None, not {key!r}")
+        return None
+    return checked_block(key)
+
+
+def checked_block(key: object) -> BlockId:
+    """Return the canonical form of a usage key or an aside's usage key."""
+    if not isinstance(key, UsageKey):
+        raise TypeError(f"block_key must be a UsageKey, not {key!r} ({type(key).__name__})")
+    return identify_block(key)
+
+
+def _block_type(key: object) -> str:
+    if not isinstance(key, str | BlockTypeKey):
+        raise TypeError(
+            f"preferences belong to a block type: block_key must be a string or a BlockTypeKey, "
+            f"not {key!r} ({type(key).__name__})"
+        )
+    return identify_block_type(key)
+
+
+def canonical_key(row: RowKey) -> UsageKey | BlockTypeKey | str | None:
+    """Return the key that a row key stands for, in canonical form."""
+    if isinstance(row, BlockId):
+        return parse_block(row.context_key, row.usage_key)
+    return None if row is None else parse_block_type(row)
+
+
+def row_keys(keys: object, scope: Scope) -> dict[Any, RowKey]:
+    """Return the row key of each of `keys`, each key once, in their order."""
+    return {key: row_key(key, scope) for key in _checked_iterable(keys, "block_keys", "keys")}
+
+
+def checked_course(key: object) -> int:
+    """Return the id of a course or other learning context."""
+    if not isinstance(key, LearningContextKey):
+        raise TypeError(f"course_key must be a CourseKey or LearningContextKey, not {key!r} ({type(key).__name__})")
+    return identify_context(key)
+
+
+def checked_course_scope(scope: object) -> Scope:
+    """Return `scope`, if its state belongs to blocks and so to courses."""
+    if checked_scope(scope) in (Scope.user_state, Scope.user_state_summary):
+        return scope
+    raise ValueError(f"{scope} belongs to no course; iterate over user_state or user_state_summary")
+
+
+def checked_block_type(block_type: object) -> str | None:
+    """Return the name of a block type, or ``None`` for all."""
+    if block_type is None or isinstance(block_type, str):
+        return block_type
+    raise TypeError(f"block_type must be a string, not {block_type!r} ({type(block_type).__name__})")
+
+
+def checked_fields(fields: object) -> tuple[str, ...] | None:
+    """Return the names of fields, or ``None`` for all."""
+    if fields is None:
+        return None
+    names = _checked_iterable(fields, "fields", "field names")
+    for name in names:
+        _check_field_name(name, "fields")
+    return tuple(names)
+
+
+def checked_batch_size(batch_size: object) -> int:
+    """Return how many rows an iteration may hold at a time."""
+    if batch_size is None:
+        return DEFAULT_BATCH_SIZE
+    if not isinstance(batch_size, int) or isinstance(batch_size, bool):
+        raise TypeError(f"batch_size must be an integer, not {batch_size!r} ({type(batch_size).__name__})")
+    if batch_size < 1:
+        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
+    return batch_size
+
+
+def overlays(states: object, scope: Scope) -> dict[RowKey, Change]:
+    """Return the changes that set these states. Keys of one block (with and without branch) are overlaid in order."""
+    if not isinstance(states, Mapping):
+        raise TypeError(f"block_keys_to_state must map keys to states, not be {type(states).__name__}")
+    changes: dict[RowKey, Change] = {}
+    for key, fields in states.items():
+        row = row_key(key, scope)
+        changes[row] = changes.get(row, Change()).then(overlay(key, fields))
+    return changes
+
+
+def overlay(key: object, fields: object) -> Change:
+    """Return the change that sets `fields`. Its values are a copy, so the caller may go on using its own."""
+    if not isinstance(fields, Mapping):
+        raise TypeError(f"the state of {key} must be a dict of fields, not {type(fields).__name__}")
+    for name in fields:
+        _check_field_name(name, f"the state of {key}")
+    return Change((Overlay(normalize_fields(fields, key)),))
+
+
+def removal(fields: object) -> Change:
+    """Return the change that removes `fields`, or all."""
+    names = checked_fields(fields)
+    return Change((Removal(None if names is None else frozenset(names)),))
+
+
+def new_score(grade: object, max_grade: object) -> Change:
+    """Return the change that sets a score: finite numbers, or ``None`` for both to take it away."""
+    if grade is None and max_grade is not None:
+        raise ValueError(f"grade is None but max_grade is {max_grade!r}; give both, or None for both")
+    return Change(score=Score(_checked_points(grade, "grade"), _checked_points(max_grade, "max_grade")))
+
+
+def _checked_points(points: object, name: str) -> float | None:
+    if points is None:
+        return None
+    if not isinstance(points, int | float | Decimal):
+        raise TypeError(f"{name} must be a number, not {points!r} ({type(points).__name__})")
+    try:
+        number = float(points)
+    except OverflowError:
+        number = math.inf
+    if not math.isfinite(number):
+        raise ValueError(f"{name} must be a finite number, not {points}")
+    return number
+
+
+def _check_field_name(name: object, where: str) -> None:
+    if not isinstance(name, str):
+        raise TypeError(f"{where}: field names must be strings, not {name!r} ({type(name).__name__})")
+
+
+def _checked_iterable(values: object, name: str, what: str) -> list[Any]:
+    if isinstance(values, str | UsageKey | BlockTypeKey) or not isinstance(values, Iterable):
+        raise TypeError(f"{name} must be a list of {what}, not {values!r} ({type(values).__name__})")
+    return list(values)

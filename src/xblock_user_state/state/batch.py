@@ -1,0 +1,37 @@
+"""The changes that a batch collects."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from opaque_keys.edx.keys import UsageKey
+from xblock.fields import Scope
+
+from xblock_user_state.interface import BlockKey
+from xblock_user_state.state import arguments
+from xblock_user_state.state.change import Change
+
+
+class ChangeSet:
+    """Changes by scope and row, each row's joined into one. Arguments are checked at the call that gives them."""
+
+    def __init__(self) -> None:
+        self.changes: dict[Scope, dict[arguments.RowKey, Change]] = {}
+
+    def set(self, block_key: BlockKey, fields: Mapping[str, Any], scope: Scope = Scope.user_state) -> None:
+        """Overlay `fields` on the state of one block."""
+        self._add(block_key, arguments.overlay(block_key, fields), arguments.checked_scope(scope))
+
+    def delete(self, block_key: BlockKey, fields: Iterable[str] | None = None, scope: Scope = Scope.user_state) -> None:
+        """Remove `fields` from the state of one block, or all of them."""
+        self._add(block_key, arguments.removal(fields), arguments.checked_scope(scope))
+
+    def set_score(self, block_key: UsageKey, grade: float | None, max_grade: float | None) -> None:
+        """Set the learner's score in one block."""
+        self._add(block_key, arguments.new_score(grade, max_grade), Scope.user_state)
+
+    def _add(self, block_key: BlockKey, change: Change, scope: Scope) -> None:
+        row = arguments.row_key(block_key, scope)
+        changes = self.changes.setdefault(scope, {})
+        changes[row] = changes.get(row, Change()).then(change)

@@ -1,0 +1,121 @@
+"""What a call does to a row: overlay, field removal, score, and the next revision.
+
+One `Row` is all that is kept of one learner and block (or of another scope's owner). A `Change` is a list of
+edits that is applied to the row as read, once for each attempt to write it. Both clients share this meaning.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping
+from dataclasses import dataclass, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any, NamedTuple
+
+from xblock_user_state.state.codec import decode, encode
+
+DELETED = "{}"
+"""The text of a state that was there and of which all was deleted; ``None`` is a state that never was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What is stored for one owner. Times are aware and in UTC."""
+
+    revision: int
+    text: str | None
+    grade: float | None
+    max_grade: float | None
+    created: datetime
+    modified: datetime
+
+
+class Overlay(NamedTuple):
+    """Set these fields (normalized JSON values), keep the others."""
+
+    fields: Mapping[str, Any]
+
+    def apply(self, text: str | None) -> str | None:
+        """Return the text of the state after the edit. Setting no fields leaves also an absent state as it is."""
+        if not self.fields:
+            return text
+        return encode({**decode(text or DELETED), **self.fields})
+
+
+class Removal(NamedTuple):
+    """Remove these fields, or all of them."""
+
+    fields: frozenset[str] | None
+
+    def apply(self, text: str | None) -> str | None:
+        """Return the text of the state after the edit. A state that never was stays so."""
+        if text is None or self.fields is None:
+            return text and DELETED
+        state = decode(text)
+        kept = {name: value for name, value in state.items() if name not in self.fields}
+        return text if len(kept) == len(state) else encode(kept)
+
+
+class Score(NamedTuple):
+    """A learner's score: the points earned, of how many. ``None`` for both is no score."""
+
+    grade: float | None
+    max_grade: float | None
+
+
+@dataclass(frozen=True, slots=True)
+class Change:
+    """What one call does to one row: edits of the state in their order, and the new score, if any."""
+
+    edits: tuple[Overlay | Removal, ...] = ()
+    score: Score | None = None
+
+    def then(self, later: Change) -> Change:
+        """Return this change followed by `later`, as one."""
+        return Change(self.edits + later.edits, later.score or self.score)
+
+    def can_create(self) -> bool:
+        """Tell whether this change may create a row that is not there yet."""
+        return bool(self.score and self.score.grade is not None) or any(
+            isinstance(edit, Overlay) and edit.fields for edit in self.edits
+        )
+
+    def apply(self, row: Row | None) -> Row | None:
+        """Return the row after the change, or ``None`` if it changes nothing.
+
+        The revision counts changes: 1 at creation, plus one for each. ``modified`` is now, and always later
+        than before, also when the clock stands still or goes back.
+        """
+        text = row.text if row else None
+        for edit in self.edits:
+            text = edit.apply(text)
+        old_score = Score(row.grade, row.max_grade) if row else Score(None, None)
+        score = self.score or old_score
+        if text == (row.text if row else None) and score == old_score:
+            return None
+        now = datetime.now(UTC)
+        if row is None:
+            return Row(1, text, *score, created=now, modified=now)
+        modified = max(now, row.modified + timedelta(microseconds=1))
+        return replace(
+            row,
+            revision=row.revision + 1,
+            text=text,
+            grade=score.grade,
+            max_grade=score.max_grade,
+            modified=modified,
+        )
+
+
+def existing_state(text: str | None, fields: Iterable[str] | None = None) -> dict[str, Any] | None:
+    """Return the state, or those of its `fields` that are set; ``None`` where it never was or all was deleted."""
+    if text is None or text == DELETED:
+        return None
+    state: dict[str, Any] = decode(text)
+    if fields is None:
+        return state
+    return {name: state[name] for name in fields if name in state}
+
+
+def is_among(block_type: str, recorded: Collection[str]) -> bool:
+    """Tell whether `block_type` is one of those `recorded`, where ``"*"``, alone or in a list, stands for all."""
+    return "*" in recorded or block_type in recorded

@@ -1,0 +1,101 @@
+"""The keys of blocks, contexts and block types in canonical form, and the 64-bit ids made from them.
+
+An id is made from the key itself, so it needs no sequence and no lookup and is the same in every database,
+shard, backup and archive. It must never change: state is stored under it (see docs/decisions/0002).
+"""
+
+from __future__ import annotations
+
+import hashlib
+from functools import lru_cache
+from typing import Any, NamedTuple, TypeVar, cast
+
+from opaque_keys.edx.block_types import BlockTypeKeyV1
+from opaque_keys.edx.keys import AsideUsageKey, BlockTypeKey, CourseKey, LearningContextKey, UsageKey
+
+AnyKey = TypeVar("AnyKey", UsageKey, LearningContextKey)
+
+MAX_KEY_LENGTH = 255
+"""The longest key, in characters, that the key columns hold."""
+
+# Parsing and printing a key costs as much as parsing a whole state; a course has some thousand blocks.
+_CACHED_KEYS = 20_000
+
+
+class BlockId(NamedTuple):
+    """A block in canonical form, with its ids."""
+
+    id: int
+    context_id: int
+    context_key: str
+    usage_key: str
+    block_type: str
+
+
+def hash_key(text: str) -> int:
+    """Return the signed 64-bit id of a canonical key text. This must never change."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+@lru_cache(_CACHED_KEYS)
+def identify_block(key: UsageKey) -> BlockId:
+    """Return the canonical form of a usage key: without branch and version, in its context.
+
+    Raises ``ValueError`` for a key without a context (an old-style key without its run) or too long to store.
+    """
+    canonical = _canonical_usage_key(key)
+    context = _key_text(canonical.context_key)
+    usage = _key_text(canonical)
+    return BlockId(hash_key(f"{context}\n{usage}"), hash_key(context), context, usage, canonical.block_type)
+
+
+@lru_cache(_CACHED_KEYS)
+def identify_context(key: LearningContextKey) -> int:
+    """Return the id of a learning context. Raises ``ValueError`` for a course key without its run."""
+    return hash_key(_key_text(_without_version(key, key)))
+
+
+@lru_cache(_CACHED_KEYS)
+def parse_block(context_key: str, usage_key: str) -> UsageKey:
+    """Return the canonical key that was stored as these texts, with the run of its context."""
+    key = UsageKey.from_string(usage_key)
+    return key if _has_run(key.context_key) else key.map_into_course(CourseKey.from_string(context_key))
+
+
+def identify_block_type(key: BlockTypeKey | str) -> str:
+    """Return the text of a block type: a plain name for XBlocks, with its family for any other."""
+    return _key_text(key)
+
+
+def parse_block_type(text: str) -> BlockTypeKey | str:
+    """Return the block type that was stored as `text`: a string for XBlocks, a key for another family."""
+    return BlockTypeKeyV1.from_string(text) if text.startswith("block-type-v1:") else text
+
+
+def _canonical_usage_key(key: UsageKey) -> UsageKey:
+    if isinstance(key, AsideUsageKey):
+        return cast("UsageKey", key.replace(usage_key=_canonical_usage_key(key.usage_key)))
+    return _without_version(key, key.context_key)
+
+
+def _without_version(key: AnyKey, context: LearningContextKey | None) -> AnyKey:
+    if not _has_run(context):
+        raise ValueError(f"{key!r} names no course run; map it into its course first (map_into_course)")
+    if not hasattr(key, "version_agnostic"):  # Keys of the newer libraries have neither branch nor version.
+        return key
+    versioned: Any = key
+    return cast("AnyKey", versioned.for_branch(None).version_agnostic())
+
+
+def _has_run(context: LearningContextKey | None) -> bool:
+    """Tell whether a context is named in full: a version alone, or an old-style key by itself, is not enough."""
+    return getattr(context, "org", None) is not None and getattr(context, "run", "") is not None
+
+
+def _key_text(key: object) -> str:
+    text = str(key)
+    if text.split() != [text]:
+        raise ValueError(f"{text!r} is no key: it is empty or has white space")
+    if len(text) > MAX_KEY_LENGTH:
+        raise ValueError(f"the key {text[:60]}… has {len(text)} characters; {MAX_KEY_LENGTH} can be stored")
+    return text
