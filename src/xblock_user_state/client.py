@@ -1,0 +1,224 @@
+"""The client over Django's database: the front door."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from functools import partial
+from typing import Any
+
+from opaque_keys.edx.keys import LearningContextKey, UsageKey
+from xblock.fields import Scope
+
+from xblock_user_state.history import reading, recording
+from xblock_user_state.interface import (
+    ANONYMOUS,
+    Batch,
+    BlockKey,
+    BlockScore,
+    DoesNotExist,
+    PermissionDenied,
+    UserDoesNotExist,
+    XBlockUserState,
+    XBlockUserStateClient,
+)
+from xblock_user_state.state import arguments
+from xblock_user_state.state.batch import ChangeSet
+from xblock_user_state.state.change import existing_state
+from xblock_user_state.state.keys import BlockId, parse_block
+from xblock_user_state.store import iteration, reader, users, writer
+from xblock_user_state.store.tables import TABLES, Table, state_database
+from xblock_user_state.store.transactions import errors_translated
+
+
+class DjangoXBlockUserStateClient(XBlockUserStateClient):
+    """Keeps learner state in the database that the host's routers give `StudentModule`.
+
+    A client lives for a request or a task: it remembers the ids of the users that it was asked for, and so
+    must not outlive a renaming. Times are aware and in UTC. Statements, beside one for a username not seen
+    before: ``get_many`` 1, ``get_history`` 1, ``set_many`` and ``delete_many`` at most 7 with transaction
+    control, and at most 5 more if blocks are new to the store.
+    """
+
+    def __init__(self, user: Any = None) -> None:
+        """`user` is who the client works for, if known: it saves a statement, and history names it as the actor."""
+        self._user_ids: dict[str, Any] = {}
+        self._actor_id = None
+        if user is not None and user.is_authenticated:
+            self._user_ids[user.get_username()] = user.pk
+            self._actor_id = user.pk
+
+    def get_many(
+        self,
+        username: str | None,
+        block_keys: Iterable[BlockKey],
+        scope: Scope = Scope.user_state,
+        fields: Collection[str] | None = None,
+    ) -> Iterator[XBlockUserState]:
+        """Yield the states of the blocks that have one, in the order asked for. One statement."""
+        scope = arguments.checked_scope(scope)
+        name = arguments.checked_username(username)
+        keys = arguments.row_keys(block_keys, scope)
+        return self._get_many(username, name, keys, scope, arguments.checked_fields(fields))
+
+    def _get_many(
+        self,
+        username: str | None,
+        name: str,
+        keys: Mapping[BlockKey, arguments.RowKey],
+        scope: Scope,
+        fields: tuple[str, ...] | None,
+    ) -> Iterator[XBlockUserState]:
+        database, table = state_database(), TABLES[scope]
+        with errors_translated(database):
+            student_id = self._user_id(name) if table.owned else None
+            if not keys or (table.owned and student_id is None):
+                return
+            found = reader.read_states(database, table, student_id, set(keys.values()))
+        for key, row in keys.items():
+            text, updated = found.get(row, (None, None))
+            state = existing_state(text, fields)
+            if state is not None and updated is not None:
+                yield XBlockUserState(username, key, state, updated, scope)
+
+    def set_many(
+        self,
+        username: str | None,
+        block_keys_to_state: Mapping[BlockKey, Mapping[str, Any]],
+        scope: Scope = Scope.user_state,
+    ) -> None:
+        """Overlay fields on the states of many blocks, all or none. At most 7 statements, 12 with new blocks."""
+        scope = arguments.checked_scope(scope)
+        self._write(username, {scope: arguments.overlays(block_keys_to_state, scope)})
+
+    def delete_many(
+        self,
+        username: str | None,
+        block_keys: Iterable[BlockKey],
+        scope: Scope = Scope.user_state,
+        fields: Iterable[str] | None = None,
+    ) -> None:
+        """Remove `fields`, or all of them, from the states of many blocks, all or none. At most 6 statements."""
+        scope = arguments.checked_scope(scope)
+        removal = arguments.removal(fields)
+        keys = arguments.row_keys(block_keys, scope)
+        self._write(username, {scope: dict.fromkeys(keys.values(), removal)})
+
+    def get_history(
+        self, username: str | None, block_key: BlockKey, scope: Scope = Scope.user_state
+    ) -> Iterator[XBlockUserState]:
+        """Yield what the state was after each change, newest first. One statement, however many changes."""
+        scope = arguments.checked_scope(scope)
+        name = arguments.checked_username(username)
+        return self._get_history(username, name, block_key, arguments.row_key(block_key, scope), scope)
+
+    def _get_history(
+        self, username: str | None, name: str, block_key: BlockKey, row: arguments.RowKey, scope: Scope
+    ) -> Iterator[XBlockUserState]:
+        database = state_database()
+        with errors_translated(database):
+            student_id = self._user_id(name)
+            if scope == Scope.user_state and student_id is not None and isinstance(row, BlockId):
+                entries = list(reading.read_entries(database, student_id, row))
+            else:
+                entries = []
+        if not entries:
+            raise DoesNotExist(f"no history of {username!r} in {block_key} ({scope.name}) was recorded")
+        for text, created in entries:
+            yield XBlockUserState(username, block_key, existing_state(text), created, scope)
+
+    def iter_all_for_block(
+        self, block_key: BlockKey, scope: Scope = Scope.user_state, batch_size: int | None = None
+    ) -> Iterator[XBlockUserState]:
+        """Yield the states that all learners have in one block. Two statements for each batch."""
+        scope = arguments.checked_scope(scope)
+        row = arguments.row_key(block_key, scope)
+        size = arguments.checked_batch_size(batch_size)
+        table = TABLES[scope]
+        return self._iterate(table, {table.key_value(row): arguments.canonical_key(row)}, size)
+
+    def iter_all_for_course(
+        self,
+        course_key: LearningContextKey,
+        block_type: str | None = None,
+        scope: Scope = Scope.user_state,
+        batch_size: int | None = None,
+    ) -> Iterator[XBlockUserState]:
+        """Yield the states of all learners in all blocks of a course. One statement more than for a block."""
+        scope = arguments.checked_course_scope(scope)
+        context_id = arguments.checked_course(course_key)
+        checked_type = arguments.checked_block_type(block_type)
+        return self._iterate_course(context_id, checked_type, TABLES[scope], arguments.checked_batch_size(batch_size))
+
+    def _iterate_course(
+        self, context_id: int, block_type: str | None, table: Table, size: int
+    ) -> Iterator[XBlockUserState]:
+        database = state_database()
+        with errors_translated(database):
+            blocks = iteration.blocks_of(database, context_id, block_type)
+        yield from self._iterate(table, {id_: parse_block(*texts) for id_, texts in blocks.items()}, size)
+
+    def _iterate(self, table: Table, keys: Mapping[Any, BlockKey], size: int) -> Iterator[XBlockUserState]:
+        database = state_database()
+        with errors_translated(database):
+            for page in iteration.pages(database, table, list(keys), size):
+                names = users.usernames({row.student_id for row in page}) if table.owned else {None: None}
+                for row in page:
+                    if row.student_id in names:
+                        state = existing_state(row.text)
+                        yield XBlockUserState(names[row.student_id], keys[row.key], state, row.modified, table.scope)
+
+    def set_score(
+        self, username: str | None, block_key: UsageKey, grade: float | None, max_grade: float | None
+    ) -> None:
+        """Set the learner's score in one block, and leave the state alone. At most 6 statements, 11 if it is new."""
+        block = arguments.checked_block(block_key)
+        self._write(username, {Scope.user_state: {block: arguments.new_score(grade, max_grade)}})
+
+    def get_scores(self, username: str | None, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
+        """Return the scores of those blocks that have one. One statement."""
+        name = arguments.checked_username(username)
+        keys = arguments.row_keys(block_keys, Scope.user_state)
+        database = state_database()
+        with errors_translated(database):
+            student_id = self._user_id(name)
+            if student_id is None or not keys:
+                return {}
+            blocks = [row for row in keys.values() if isinstance(row, BlockId)]
+            found = dict(reader.read_scores(database, student_id, blocks))
+        return {key: found[row.id] for key, row in keys.items() if isinstance(row, BlockId) and row.id in found}
+
+    @contextmanager
+    def batch(self, username: str | None) -> Iterator[Batch]:
+        """Collect changes of one learner and commit them together: at most 5 statements a scope beside the 4 of all."""
+        arguments.checked_username(username)
+        collected = ChangeSet()
+        yield collected
+        self._write(username, collected.changes)
+
+    def _write(self, username: str | None, changes: writer.Changes) -> None:
+        name = arguments.checked_username(username)
+        database = state_database()
+        with errors_translated(database):
+            owned = any(TABLES[scope].owned for scope in changes)
+            student_id = self._known_user_id(name) if owned else None
+            record = partial(recording.append, database, student_id=student_id, actor_id=self._actor_id)
+            writer.write(database, student_id, changes, lambda table, rows: record(table, rows=rows))
+
+    def _known_user_id(self, name: str) -> Any:
+        if not name:
+            raise PermissionDenied(ANONYMOUS)
+        student_id = self._user_id(name)
+        if student_id is None:
+            raise UserDoesNotExist(f"there is no user {name!r}")
+        return student_id
+
+    def _user_id(self, name: str) -> Any:
+        if not name:
+            return None
+        if name not in self._user_ids:
+            student_id = users.user_id(name)
+            if student_id is None:
+                return None
+            self._user_ids[name] = student_id
+        return self._user_ids[name]

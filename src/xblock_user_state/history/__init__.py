@@ -1,0 +1,1 @@
+"""The history of every learner's changes: recording, reading, and deletion with what it belongs to."""

@@ -1,0 +1,72 @@
+"""PostgreSQL: rows travel as one array a column, so a statement has few parameters whatever the number of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+from django.db.utils import Error, InterfaceError, OperationalError
+
+from xblock_user_state.store.dialects.base import Dialect, Failure, Target, Values
+
+# https://www.postgresql.org/docs/current/errcodes-appendix.html
+_DUPLICATE = {"23505"}
+_CONFLICT = {
+    "40001",  # serialization_failure
+    "40P01",  # deadlock_detected
+    "55P03",  # lock_not_available (lock_timeout)
+}
+_UNAVAILABLE = {
+    "25006",  # read_only_sql_transaction: connected to a standby
+    "57014",  # query_canceled (statement_timeout)
+}
+_UNAVAILABLE_CLASSES = {
+    "08",  # connection exception
+    "53",  # insufficient resources
+    "57",  # operator intervention (shutdown, crash of another process)
+    "58",  # system error
+}
+
+
+class PostgreSQL(Dialect):
+    """PostgreSQL 14 and later, through psycopg 3."""
+
+    vendor = "postgresql"
+
+    def insert(self, target: Target, rows: Sequence[Values]) -> None:
+        """Insert rows, in their order. Raises the driver's ``IntegrityError`` if one is there already."""
+        pinned = ", ".join(["%s"] * len(target.pinned))
+        columns = ", ".join(target.quoted([*target.pinned, *target.columns]))
+        selected = ", ".join(filter(None, [pinned, "new.*"]))
+        for chunk in self.chunks(target, rows):
+            sql = f"INSERT INTO {target.table} ({columns}) SELECT {selected} FROM {self._arrays(target)}"
+            self._execute(target, sql, [*target.pinned_values(), *self._transposed(chunk)])
+
+    def max_rows(self, target: Target) -> int:
+        """Return a number of rows that keeps a statement's text within some megabytes."""
+        return 10_000
+
+    def failure(self, error: Error) -> Failure | None:
+        """Tell what an error means, by its SQLSTATE; an operational error without one is a broken connection."""
+        state = getattr(error.__cause__, "sqlstate", None)
+        if state is None:
+            return Failure.UNAVAILABLE if isinstance(error, OperationalError | InterfaceError) else None
+        if state in _DUPLICATE:
+            return Failure.DUPLICATE
+        if state in _CONFLICT:
+            return Failure.CONFLICT
+        return Failure.UNAVAILABLE if state in _UNAVAILABLE or state[:2] in _UNAVAILABLE_CLASSES else None
+
+    def _update(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> int:
+        sql = (
+            f"UPDATE {target.table} AS old SET {self._assignments(target, keys)} FROM {self._arrays(target)} "
+            f"WHERE {self._matches(target, keys, 'old', 'new')}"
+        )
+        return self._execute(target, sql, [*self._transposed(rows), *target.pinned_values()])
+
+    def _arrays(self, target: Target) -> str:
+        arrays = ", ".join(f"%s::{target.db_type(column)}[]" for column in target.columns)
+        return f"unnest({arrays}) AS new ({', '.join(target.quoted(target.columns))})"
+
+    def _transposed(self, rows: Sequence[Values]) -> Iterator[list[Any]]:
+        return (list(column) for column in zip(*rows, strict=True))

@@ -1,0 +1,74 @@
+"""The four scopes' tables, described so that one reader and one writer serve them all."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+from django.db import models, router
+from xblock.fields import Scope
+
+from xblock_user_state.models import Preferences, StudentModule, UserInfo, UserStateRow, UserStateSummary
+from xblock_user_state.state.arguments import RowKey
+from xblock_user_state.state.change import Row
+from xblock_user_state.state.keys import BlockId
+
+
+@dataclass(frozen=True)
+class Table:
+    """One scope's table: which column names the learner, and which one the rest of the key, if any."""
+
+    scope: Scope
+    model: type[UserStateRow]
+    owned: bool
+    key_column: str | None
+
+    @property
+    def columns(self) -> tuple[str, ...]:
+        """The columns that a write sets."""
+        scores = ("grade", "max_grade") if self.model is StudentModule else ()
+        return ("revision", "state", *scores, "created", "modified")
+
+    def field(self, column: str) -> models.Field[Any, Any]:
+        """Return the model field of a column."""
+        return field_of(self.model, column)
+
+    def owner(self, student_id: Any) -> dict[str, Any]:
+        """Return the condition that pins the learner; none where all learners share a row."""
+        return {"student_id": student_id} if self.owned else {}
+
+    def key_value(self, key: RowKey) -> Any:
+        """Return what the key column holds for `key`."""
+        return key.id if isinstance(key, BlockId) else key
+
+    def values(self, row: Row) -> tuple[Any, ...]:
+        """Return what the columns hold for `row`."""
+        scores = (row.grade, row.max_grade) if self.model is StudentModule else ()
+        return (row.revision, row.text, *scores, row.created, row.modified)
+
+    def row(self, values: tuple[Any, ...]) -> Row:
+        """Return the row of which the columns hold `values`."""
+        revision, text, *scores, created, modified = values
+        grade, max_grade = scores or (None, None)
+        return Row(revision, text, grade, max_grade, created, modified)
+
+
+TABLES = {
+    Scope.user_state: Table(Scope.user_state, StudentModule, owned=True, key_column="block_id"),
+    Scope.preferences: Table(Scope.preferences, Preferences, owned=True, key_column="block_type"),
+    Scope.user_info: Table(Scope.user_info, UserInfo, owned=True, key_column=None),
+    Scope.user_state_summary: Table(Scope.user_state_summary, UserStateSummary, owned=False, key_column="block_id"),
+}
+
+
+def field_of(model: type[models.Model], column: str) -> models.Field[Any, Any]:
+    """Return the field of a model whose column is `column`."""
+    return next(field for field in model._meta.concrete_fields if field.column == column)
+
+
+def state_database() -> str:
+    """Return the alias of the database that the host's routers give learner state.
+
+    Reads use it too: a replica that lags would give a state that the next write then reverts.
+    """
+    return router.db_for_write(StudentModule)

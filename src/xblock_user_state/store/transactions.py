@@ -1,0 +1,77 @@
+"""Short transactions of our own, repeated when they meet another one; errors as the contract names them."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import TypeVar
+
+from django.db import connections, transaction
+from django.db.utils import Error
+
+from xblock_user_state.interface import ServiceUnavailable
+from xblock_user_state.store.dialects import Failure, dialect_of
+
+Result = TypeVar("Result")
+
+# A second attempt locks the rows and so wins, but for creations, where there is no row to lock yet.
+MAX_ATTEMPTS = 12
+# No new attempt after this time: one that waits for a lock may have used up the database's whole lock timeout.
+MAX_SECONDS = 15.0
+
+
+class LostRace(Exception):
+    """Somebody else changed a row after it was read."""
+
+
+def repeat(database: str, attempt: Callable[[bool], Result]) -> Result:
+    """Run `attempt` in a transaction and commit, and again while it loses a race or meets another transaction.
+
+    Inside a caller's transaction an attempt runs in a savepoint: a lost race is repeated there too, but a
+    deadlock or serialization failure has ended the caller's transaction and is raised. From the second
+    attempt on, `attempt` is called with ``True``: it should lock what it reads. Raises `ServiceUnavailable`
+    when it goes on failing.
+    """
+    started = time.monotonic()
+    number = 0
+    while True:
+        number += 1
+        try:
+            return _attempt(database, attempt, again=number > 1)
+        except LostRace as error:
+            if number == MAX_ATTEMPTS or time.monotonic() - started > MAX_SECONDS:
+                raise ServiceUnavailable(f"learner state could not be written in {number} attempts") from error
+        time.sleep(random.uniform(0, min(0.25, 0.002 * 2**number)))
+
+
+def _attempt(database: str, attempt: Callable[[bool], Result], *, again: bool) -> Result:
+    connection = connections[database]
+    ours = connection.get_autocommit()
+    try:
+        with transaction.atomic(using=database):
+            return attempt(again)
+    except Error as error:
+        failure = dialect_of(connection).failure(error)
+        if failure is Failure.DUPLICATE or (ours and failure is Failure.CONFLICT):
+            raise LostRace from error
+        raise
+
+
+@contextmanager
+def errors_translated(database: str) -> Iterator[None]:
+    """Raise `ServiceUnavailable` for errors which mean that the database can't serve; leave all others alone.
+
+    A broken connection is given up, so that the next call makes a new one, unless a caller's transaction is
+    on it.
+    """
+    try:
+        yield
+    except Error as error:
+        connection = connections[database]
+        if dialect_of(connection).failure(error) not in (Failure.UNAVAILABLE, Failure.CONFLICT):
+            raise
+        if not connection.in_atomic_block:
+            connection.close_if_unusable_or_obsolete()
+        raise ServiceUnavailable(f"the database {database!r} can't serve learner state: {error}") from error

@@ -1,0 +1,43 @@
+"""Which user a username names, and back. Always by statements of their own: users may live in another database."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any
+
+from django.contrib.auth import get_user_model
+from django.db import router
+
+from xblock_user_state.store.reader import pieces
+from xblock_user_state.store.transactions import errors_translated
+
+
+def user_database() -> str:
+    """Return the alias of the database that the host's users are read from."""
+    return router.db_for_read(get_user_model())
+
+
+def user_id(username: str) -> Any:
+    """Return the id of a user, or ``None``. One statement.
+
+    Names are compared exactly: MySQL's default collation would find ``Ann`` for ``ann``.
+    """
+    model = get_user_model()
+    database = user_database()
+    users = model._base_manager.using(database).filter(**{model.USERNAME_FIELD: username})
+    with errors_translated(database):
+        found = list(users.values_list("pk", model.USERNAME_FIELD))
+    return next((id_ for id_, name in found if name == username), None)
+
+
+def usernames(user_ids: Collection[Any]) -> dict[Any, str]:
+    """Return the names of those of the users that exist. One statement for up to 10,000."""
+    model = get_user_model()
+    database = user_database()
+    users = model._base_manager.using(database)
+    with errors_translated(database):
+        return {
+            id_: name
+            for ids in pieces(database, list(user_ids))
+            for id_, name in users.filter(pk__in=ids).values_list("pk", model.USERNAME_FIELD)
+        }

@@ -1,0 +1,80 @@
+"""Writes one learner's changes: read, apply, compare and set, append history, commit.
+
+All of it in one short transaction; a lost race repeats it. Six statements with transaction control, whatever
+the number of rows, for each scope involved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+from django.db import connections
+from xblock.fields import Scope
+
+from xblock_user_state.state.arguments import RowKey
+from xblock_user_state.state.change import Change, Row
+from xblock_user_state.state.keys import BlockId
+from xblock_user_state.store.blocks import register, registered
+from xblock_user_state.store.dialects import dialect_of
+from xblock_user_state.store.dialects.base import Target
+from xblock_user_state.store.reader import read_rows
+from xblock_user_state.store.tables import TABLES, Table
+from xblock_user_state.store.transactions import LostRace, repeat
+
+Changes = Mapping[Scope, Mapping[RowKey, Change]]
+Recorder = Callable[[Table, Mapping[RowKey, Row]], None]
+"""Called in the transaction with the rows that were written to a table."""
+
+
+def write(database: str, student_id: Any, changes: Changes, record: Recorder) -> None:
+    """Commit all changes, or none and raise.
+
+    Blocks that may be created are registered before. What can only take away from blocks that nobody
+    registered is left out: there is nothing to take.
+    """
+    possible = _registered_changes(database, changes)
+    if possible:
+        repeat(database, lambda again: _attempt(database, student_id, possible, record, lock=again))
+
+
+def _registered_changes(database: str, changes: Changes) -> dict[Scope, dict[RowKey, Change]]:
+    edits = [(key, change) for by_key in changes.values() for key, change in by_key.items() if isinstance(key, BlockId)]
+    known = registered(database, {key for key, _ in edits})
+    new = {key for key, change in edits if change.can_create()} - known
+    if new:
+        register(database, new)
+    known |= new
+    possible = {
+        scope: {key: change for key, change in by_key.items() if not isinstance(key, BlockId) or key in known}
+        for scope, by_key in changes.items()
+    }
+    return {scope: by_key for scope, by_key in possible.items() if by_key}
+
+
+def _attempt(database: str, student_id: Any, changes: Changes, record: Recorder, *, lock: bool) -> None:
+    for scope, table in TABLES.items():
+        if scope not in changes:
+            continue
+        stored = read_rows(database, table, student_id, changes[scope], lock=lock)
+        written = {
+            key: row for key, change in changes[scope].items() if (row := change.apply(stored.get(key))) is not None
+        }
+        _store(database, table, student_id, written)
+        record(table, written)
+
+
+def _store(database: str, table: Table, student_id: Any, rows: Mapping[RowKey, Row]) -> None:
+    connection = connections[database]
+    dialect = dialect_of(connection)
+    keys = (table.key_column,) if table.key_column else ()
+    target = Target(connection, table.model, (*keys, *table.columns), table.owner(student_id))
+    # In primary-key order, so that two writers of the same rows meet at the first of them.
+    ordered = sorted(rows.items(), key=lambda item: table.key_value(item[0]) or 0)
+    values = [(row.revision, (*(table.key_value(key) for _ in keys), *table.values(row))) for key, row in ordered]
+    created = [value for revision, value in values if revision == 1]
+    updated = [value for revision, value in values if revision > 1]
+    if created:
+        dialect.insert(target, created)
+    if updated and dialect.update(target, keys, updated) != len(updated):
+        raise LostRace
