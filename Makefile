@@ -61,5 +61,5 @@ check-environment:
 
 clean:  ## remove everything that the other targets made
 	rm -rf .venv .venv-newest .tox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
-	rm -rf build dist docs/_build
+	rm -rf build dist demo/var docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -102,9 +102,7 @@ def _run(command: Sequence[str], place: _Place) -> None:
 
 
 @contextmanager
-def _serving(
-    command: Sequence[str], is_ready: Sequence[str], stop_by: signal.Signals, place: _Place
-) -> Iterator[None]:
+def _serving(command: Sequence[str], is_ready: Sequence[str], stop_by: signal.Signals, place: _Place) -> Iterator[None]:
     log = place.directory / "server.log"
     with log.open("wb") as output:
         server = place.start(command, output)

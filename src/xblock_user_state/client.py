@@ -193,7 +193,10 @@ class DjangoXBlockUserStateClient(XBlockUserStateClient):
         """Collect changes of one learner and commit them together: at most 5 statements a scope beside the 4 of all."""
         arguments.checked_username(username)
         collected = ChangeSet()
-        yield collected
+        try:
+            yield collected
+        finally:
+            collected.end()
         self._write(username, collected.changes)
 
     def _write(self, username: str | None, changes: writer.Changes) -> None:

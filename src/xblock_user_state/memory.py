@@ -163,7 +163,10 @@ class InMemoryXBlockUserStateClient(XBlockUserStateClient):
         """Collect changes of one learner and commit them together when the ``with`` block ends."""
         arguments.checked_username(username)
         collected = ChangeSet()
-        yield collected
+        try:
+            yield collected
+        finally:
+            collected.end()
         self._write(username, collected.changes)
 
     def _write(self, username: str | None, changes: Mapping[Scope, Mapping[arguments.RowKey, Change]]) -> None:

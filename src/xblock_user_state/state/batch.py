@@ -18,6 +18,11 @@ class ChangeSet:
 
     def __init__(self) -> None:
         self.changes: dict[Scope, dict[arguments.RowKey, Change]] = {}
+        self._ended = False
+
+    def end(self) -> None:
+        """Take no more changes: nobody would commit them."""
+        self._ended = True
 
     def set(self, block_key: BlockKey, fields: Mapping[str, Any], scope: Scope = Scope.user_state) -> None:
         """Overlay `fields` on the state of one block."""
@@ -32,6 +37,8 @@ class ChangeSet:
         self._add(block_key, arguments.new_score(grade, max_grade), Scope.user_state)
 
     def _add(self, block_key: BlockKey, change: Change, scope: Scope) -> None:
+        if self._ended:
+            raise RuntimeError("this batch has ended; make its changes inside the with block")
         row = arguments.row_key(block_key, scope)
         changes = self.changes.setdefault(scope, {})
         changes[row] = changes.get(row, Change()).then(change)

@@ -12,6 +12,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from opaque_keys.edx.block_types import BlockTypeKeyV1
 from opaque_keys.edx.keys import AsideUsageKey, BlockTypeKey, CourseKey, LearningContextKey, UsageKey
+from opaque_keys.edx.locator import CourseLocator
 
 AnyKey = TypeVar("AnyKey", UsageKey, LearningContextKey)
 
@@ -44,7 +45,7 @@ def identify_block(key: UsageKey) -> BlockId:
     Raises ``ValueError`` for a key without a context (an old-style key without its run) or too long to store.
     """
     canonical = _canonical_usage_key(key)
-    context = _key_text(canonical.context_key)
+    context = _key_text(_context_of(canonical))
     usage = _key_text(canonical)
     return BlockId(hash_key(f"{context}\n{usage}"), hash_key(context), context, usage, canonical.block_type)
 
@@ -59,7 +60,7 @@ def identify_context(key: LearningContextKey) -> int:
 def parse_block(context_key: str, usage_key: str) -> UsageKey:
     """Return the canonical key that was stored as these texts, with the run of its context."""
     key = UsageKey.from_string(usage_key)
-    return key if _has_run(key.context_key) else key.map_into_course(CourseKey.from_string(context_key))
+    return key if _has_run(_context_of(key)) else key.map_into_course(CourseKey.from_string(context_key))
 
 
 def identify_block_type(key: BlockTypeKey | str) -> str:
@@ -78,7 +79,12 @@ def _canonical_usage_key(key: UsageKey) -> UsageKey:
     return _without_version(key, key.context_key)
 
 
-def _without_version(key: AnyKey, context: LearningContextKey | None) -> AnyKey:
+def _context_of(key: UsageKey) -> LearningContextKey:
+    """Return the context of a block; an aside's is its block's."""
+    return _context_of(key.usage_key) if isinstance(key, AsideUsageKey) else key.context_key
+
+
+def _without_version(key: AnyKey, context: LearningContextKey) -> AnyKey:
     if not _has_run(context):
         raise ValueError(f"{key!r} names no course run; map it into its course first (map_into_course)")
     if not hasattr(key, "version_agnostic"):  # Keys of the newer libraries have neither branch nor version.
@@ -87,9 +93,11 @@ def _without_version(key: AnyKey, context: LearningContextKey | None) -> AnyKey:
     return cast("AnyKey", versioned.for_branch(None).version_agnostic())
 
 
-def _has_run(context: LearningContextKey | None) -> bool:
+def _has_run(context: LearningContextKey) -> bool:
     """Tell whether a context is named in full: a version alone, or an old-style key by itself, is not enough."""
-    return getattr(context, "org", None) is not None and getattr(context, "run", "") is not None
+    if getattr(context, "org", None) is None:
+        return False
+    return not (isinstance(context, CourseLocator) and context.run is None)
 
 
 def _key_text(key: object) -> str:

@@ -18,9 +18,13 @@ from xblock_user_state.store.transactions import repeat
 def registered(database: str, blocks: Collection[BlockId], *, lock: bool = False) -> set[BlockId]:
     """Return those of `blocks` that are registered. One statement.
 
-    Raises `BlockKeyCollision` if another block is registered under the id of one of them.
+    Raises `BlockKeyCollision` if another block is registered under the id of one of them, or two of them share one.
     """
-    by_id = {block.id: block for block in blocks}
+    by_id: dict[int, BlockId] = {}
+    for block in blocks:
+        other = by_id.setdefault(block.id, block)
+        if other != block:
+            _collide(block.usage_key, other.usage_key)
     found = set()
     for ids in pieces(database, sorted(by_id)):
         rows = Block.objects.using(database).filter(id__in=ids).order_by("id")
@@ -73,4 +77,4 @@ def _insert(
 
 
 def _collide(key: str, other: str) -> None:
-    raise BlockKeyCollision(f"{key} has the same 64-bit id as {other}, which is registered; nothing was written")
+    raise BlockKeyCollision(f"{key} has the same 64-bit id as {other}; nothing was written")

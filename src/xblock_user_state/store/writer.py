@@ -1,7 +1,7 @@
 """Writes one learner's changes: read, apply, compare and set, append history, commit.
 
-All of it in one short transaction; a lost race repeats it. Six statements with transaction control, whatever
-the number of rows, for each scope involved.
+All of it in one short transaction; a lost race repeats it. Whatever the number of rows, seven statements at most with
+transaction control, up to four more for each further scope of a batch, and five more if blocks are new to the store.
 """
 
 from __future__ import annotations

@@ -56,19 +56,17 @@ class Target:
         """Return the vendor's type of a column, as a cast names it: without a length, to which a cast would cut."""
         return str(self.field(column).db_type(self.connection)).partition("(")[0]
 
-    def prepared(self, column: str, value: Any) -> Any:
-        """Return a value as the driver wants it."""
-        return self.field(column).get_db_prep_save(value, self.connection)
-
     def prepared_rows(self, rows: Iterable[Values]) -> list[Values]:
         """Return rows of values as the driver wants them."""
+        fields = [self.field(column) for column in self.columns]
         return [
-            tuple(self.prepared(column, value) for column, value in zip(self.columns, row, strict=True)) for row in rows
+            tuple(field.get_db_prep_save(value, self.connection) for field, value in zip(fields, row, strict=True))
+            for row in rows
         ]
 
     def pinned_values(self) -> list[Any]:
         """Return the pinned values as the driver wants them."""
-        return [self.prepared(column, value) for column, value in self.pinned.items()]
+        return [self.field(column).get_db_prep_save(value, self.connection) for column, value in self.pinned.items()]
 
 
 class Dialect(ABC):
