@@ -16,13 +16,16 @@ django.setup()
 
 project = "xblock-user-state"
 author = "The xblock-user-state authors"
+project_copyright = author
 release = importlib.metadata.version("xblock-user-state")
 
 extensions = ["myst_parser", "sphinx.ext.autodoc"]
 exclude_patterns = ["_build"]
 myst_enable_extensions = ["colon_fence", "deflist"]
 myst_heading_anchors = 3
-autodoc_typehints = "description"
-autodoc_member_order = "bysource"
+# Docstrings name code in single backticks.
+default_role = "code"
+autodoc_preserve_defaults = True
+python_maximum_signature_line_length = 88
 html_theme = "furo"
 html_title = project

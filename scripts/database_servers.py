@@ -157,6 +157,35 @@ def postgresql() -> Iterator[str]:
 
 
 @contextmanager
+def pgbouncer(host: str, port: str, database: str) -> Iterator[str]:
+    """A pooler in transaction mode before a database on a server that trusts us; yields the port to connect to.
+
+    It has one server connection for all its clients: one that kept a transaction or a cursor open between two
+    statements would stop all others.
+    """
+    binary = find_binary("pgbouncer", "pgbouncer")
+    pg_isready = find_binary("pg_isready", "postgresql-client")
+    with _place(_account("postgres")) as place:
+        pooled = str(_free_port())
+        configuration = place.directory / "pgbouncer.ini"
+        settings = {
+            "listen_addr": "127.0.0.1",
+            "listen_port": pooled,
+            "unix_socket_dir": "",
+            "auth_type": "any",
+            "pool_mode": "transaction",
+            "default_pool_size": "1",
+            "query_wait_timeout": "10",
+        }
+        lines = ["[databases]", f"{database} = host={host} port={port} user=postgres", "[pgbouncer]"]
+        lines += [f"{name} = {value}" for name, value in settings.items()]
+        configuration.write_text("\n".join(lines))
+        is_ready = [pg_isready, "-h", "127.0.0.1", "-p", pooled, "-d", database]
+        with _serving([binary, str(configuration)], is_ready, signal.SIGINT, place):
+            yield pooled
+
+
+@contextmanager
 def mariadb() -> Iterator[str]:
     """A MariaDB server; yields the URL of an empty database, as root."""
     install = find_binary("mariadb-install-db", "mariadb-server")

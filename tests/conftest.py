@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from typing import Any
 from urllib.parse import quote
 
 import pytest
 from django.db import connection, connections
-from playwright.sync_api import Browser, sync_playwright
 
 _SCHEMES = {"sqlite": "sqlite", "postgresql": "postgres", "mysql": "mysql"}
 _URL_VARIABLES = {"default": "DATABASE_URL", "student_module_history": "HISTORY_DATABASE_URL"}
@@ -50,14 +49,3 @@ def chromium_path() -> str:
     if os.environ.get("REQUIRE_BROWSER") == "1":
         pytest.fail(reason)
     pytest.skip(reason)
-
-
-@pytest.fixture(scope="session")
-def browser(chromium_path: str) -> Iterator[Browser]:
-    """A headless Chromium for the run. Take a new context from it for each person who logs in."""
-    # Chromium's sandbox refuses root, which containers commonly run as; the pages are our own.
-    arguments = ["--no-sandbox"] if os.geteuid() == 0 else []
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=chromium_path, args=arguments)
-        yield chromium
-        chromium.close()

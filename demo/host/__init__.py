@@ -1,0 +1,1 @@
+"""The host itself: runtime, course content, and pages."""

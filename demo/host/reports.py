@@ -1,0 +1,43 @@
+"""All learners' answers to one block, as the block itself words them."""
+
+from __future__ import annotations
+
+import csv
+import re
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from collections.abc import Iterable
+
+    from _typeshed import SupportsWrite
+    from xblock.core import XBlock
+
+    from xblock_user_state.interface import XBlockUserState
+
+Row = list[str]
+
+# A spreadsheet takes a cell that begins like this for a formula, and runs it on the machine of whoever opens the file.
+FORMULA_START = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
+NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
+
+
+def responses(block: XBlock, states: Iterable[XBlockUserState]) -> tuple[Row, list[Row]]:
+    """Return the heading and the rows of a block's report. Rows may lack cells that others have."""
+    found = [{"Learner": username, **report} for username, report in block.generate_report_data(iter(states))]
+    heading = list(dict.fromkeys(name for report in found for name in report))
+    return heading, [[printable(report.get(name, "")) for name in heading] for report in found]
+
+
+def printable(value: object) -> str:
+    """Return the text of a value, without the halves of surrogate pairs that can't be encoded."""
+    return str(value).encode("utf-8", "backslashreplace").decode()
+
+
+def write_csv(target: SupportsWrite[str], heading: Row, rows: list[Row]) -> None:
+    writer = csv.writer(target)
+    writer.writerows([safe_cell(cell) for cell in row] for row in [heading, *rows])
+
+
+def safe_cell(text: str) -> str:
+    """Return a cell that no spreadsheet computes: the answer of a learner is not to be trusted."""
+    return f"'{text}" if FORMULA_START.match(text) and not NUMBER.fullmatch(text) else text

@@ -1,0 +1,129 @@
+"""XBlock's runtime for this host, and the one place where blocks meet the user state client."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+from django.templatetags.static import static
+from django.urls import reverse
+from fs.osfs import OSFS
+from opaque_keys.edx.keys import UsageKey
+from xblock.core import XBlock
+from xblock.field_data import FieldData, ReadOnlyFieldData, SplitFieldData
+from xblock.fields import Scope, ScopeIds
+from xblock.runtime import KvsFieldData, Runtime
+
+from demo.host.blocks import ASIDE_TYPES, DECORATED_TYPES, EXTRACTED, HostMixin, VerticalBlock
+from demo.host.services import anonymous_id, services_for
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.runtime import UserStateKeyValueStore
+
+if TYPE_CHECKING:
+    from django.contrib.auth.models import User
+    from lxml.etree import _Element
+    from webob import Request, Response
+
+    from demo.host.content import Course
+    from demo.host.ids import CourseIds
+
+AUTHORED_SCOPES = (Scope.content, Scope.settings, Scope.children, Scope.parent)
+LEARNER_SCOPES = (Scope.user_state, Scope.user_state_summary, Scope.preferences, Scope.user_info)
+
+
+def split_fields(authored: FieldData, learner: FieldData) -> SplitFieldData:
+    """Return the field data of blocks: what authors wrote, and what learners do."""
+    return SplitFieldData(dict.fromkeys(AUTHORED_SCOPES, authored) | dict.fromkeys(LEARNER_SCOPES, learner))
+
+
+class CourseRuntime(Runtime):
+    """What does not depend on who is looking: types, addresses, and reading the course's XML."""
+
+    # XBlock deprecated this attribute, and `get_block` still takes the learner's id from it.
+    user_id: int | None = None
+    is_author_mode = False
+
+    def __init__(
+        self, ids: CourseIds, files: OSFS, field_data: FieldData, services: dict[str, object] | None = None
+    ) -> None:
+        super().__init__(ids, ids, mixins=(HostMixin,), services={"field-data": field_data, **(services or {})})
+        self.ids = ids
+        self.course_id = ids.course_key
+        self.resources_fs = files
+
+    def load_block_type(self, block_type: str) -> type[XBlock]:
+        if block_type == "vertical":
+            return VerticalBlock
+        return super().load_block_type(EXTRACTED.get(block_type, block_type))
+
+    def applicable_aside_types(self, block: XBlock) -> list[str]:
+        return list(ASIDE_TYPES) if block.scope_ids.block_type in DECORATED_TYPES else []
+
+    def get_policy(self, usage_id: UsageKey) -> dict[str, Any]:
+        """Return settings that override those in the XML: the course has none, and some blocks ask."""
+        return {}
+
+    def add_block(self, node: _Element, parent: UsageKey | None = None) -> UsageKey:
+        """Read one block, and the blocks inside of it, from the XML of the course."""
+        key = self.ids.usage(node.tag, str(node.attrib.pop("url_name")))
+        scope_ids = ScopeIds(None, node.tag, self.ids.get_definition_id(key), key)
+        block = self.mixologist.mix(self.load_block_type(node.tag)).parse_xml(node, self, scope_ids)
+        block.parent = parent
+        block.save()
+        return key
+
+    def add_node_as_child(self, block: XBlock, node: _Element) -> None:
+        block.children.append(self.add_block(node, block.scope_ids.usage_id))
+
+    def handler_url(
+        self, block: XBlock, handler_name: str, suffix: str = "", query: str = "", thirdparty: bool = False
+    ) -> str:
+        if thirdparty:
+            raise NotImplementedError("handlers of this host are for those who are logged in")
+        parts = [block.scope_ids.usage_id, handler_name, suffix]
+        url = reverse("handler", args=parts if suffix else parts[:2])
+        return f"{url}?{query}" if query else url
+
+    def local_resource_url(self, block: XBlock, uri: str) -> str:
+        return reverse("resource", args=[block.scope_ids.block_type, uri])
+
+    def resource_url(self, resource: str) -> str:
+        return static(resource)
+
+    def publish(self, block: XBlock, event_type: str, event_data: dict[str, Any]) -> None:
+        """Events are a learner's: while the course is read, nobody is there who could cause one."""
+
+    def _css_classes_for(self, block: XBlock, view: str) -> list[str]:
+        classes: list[str] = super()._css_classes_for(block, view)
+        if getattr(block, "uses_xmodule_styles_setup", False):
+            classes += ["xmodule_display", f"xmodule_{block.unmixed_class.__name__}"]
+        return classes
+
+
+class LearnerRuntime(CourseRuntime):
+    """Blocks as one learner sees them; it lives for one request.
+
+    Authored fields come from the course and can't be written; the four learner scopes go through
+    `UserStateKeyValueStore` to the client. That is the whole integration.
+    """
+
+    def __init__(self, course: Course, user: User) -> None:
+        self.learner_state = UserStateKeyValueStore(DjangoXBlockUserStateClient(user), user)
+        fields = split_fields(ReadOnlyFieldData(course.authored), KvsFieldData(self.learner_state))
+        super().__init__(course.ids, course.files, fields, services_for(user))
+        self.user_id = user.id
+        self.anonymous_student_id = anonymous_id(user)
+
+    def publish(self, block: XBlock, event_type: str, event_data: dict[str, Any]) -> None:
+        """Keep grades; a host with analytics would pass the other events on to it."""
+        if event_type == "grade":
+            self.learner_state.set_score(block.scope_ids.usage_id, event_data["value"], event_data["max_value"])
+
+    def handle(self, block: XBlock, handler_name: str, request: Request, suffix: str = "") -> Response:
+        response = super().handle(block, handler_name, request, suffix)
+        self.learner_state.flush()
+        return response
+
+    def render(self, block: XBlock, view_name: str, context: dict[str, Any] | None = None) -> Any:
+        fragment = super().render(block, view_name, context)
+        self.learner_state.flush()
+        return fragment

@@ -1,0 +1,123 @@
+"""The history of one learner in one block, made readable: what each revision changed."""
+
+from __future__ import annotations
+
+import difflib
+import json
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from django.contrib.auth import get_user_model
+
+from xblock_user_state.models import StudentModule, StudentModuleHistory
+from xblock_user_state.state.codec import decode, encode
+from xblock_user_state.state.diff import diff
+
+if TYPE_CHECKING:
+    from datetime import datetime
+
+    from xblock_user_state.models import BaseStudentModuleHistory
+    from xblock_user_state.state.diff import FieldChange
+
+SHORT = 60
+"""Values of up to so many characters are shown on one line, old beside new."""
+
+
+class Line(NamedTuple):
+    """One line of a comparison: ``kind`` is ``added``, ``removed``, ``same`` or ``skip``."""
+
+    kind: str
+    text: str
+
+
+@dataclass(frozen=True)
+class ShownChange:
+    """One field that changed: `old` and `new` where they are short, else the `lines` of a comparison."""
+
+    field: str
+    kind: str
+    old: str
+    new: str
+    lines: list[Line]
+
+    @property
+    def counts(self) -> tuple[int, int]:
+        kinds = [line.kind for line in self.lines]
+        return kinds.count("added"), kinds.count("removed")
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One revision. `scored` says that the score changed with it."""
+
+    revision: int
+    created: datetime
+    grade: float | None
+    max_grade: float | None
+    scored: bool
+    actor: str | None
+    emptied: bool
+    changes: list[ShownChange]
+
+
+def timeline(module: StudentModule) -> list[Entry]:
+    """Return the entries of a learner in a block, newest first."""
+    history = list(StudentModuleHistory.get_history([module]))
+    actors = get_user_model().objects.in_bulk({entry.actor_id for entry in history if entry.actor_id})
+    names = {user_id: user.get_username() for user_id, user in actors.items()}
+    return [_entry(new, old, names) for new, old in zip(history, [*history, None][1:], strict=True)]
+
+
+def _entry(new: BaseStudentModuleHistory, old: BaseStudentModuleHistory | None, names: dict[Any, str]) -> Entry:
+    before, after = (decode(entry.state) if entry and entry.state else None for entry in (old, new))
+    changes = [shown(change) for change in diff(before, after)]
+    return Entry(
+        revision=new.revision,
+        created=new.created,
+        grade=new.grade,
+        max_grade=new.max_grade,
+        scored=(new.grade, new.max_grade) != ((old.grade, old.max_grade) if old else (None, None)),
+        actor=names.get(new.actor_id),
+        emptied=bool(before) and not after,
+        changes=sorted(changes, key=lambda change: bool(change.lines)),
+    )
+
+
+def shown(change: FieldChange) -> ShownChange:
+    old, new = _sides(change, indent=None)
+    if max(len(old), len(new)) <= SHORT:
+        return ShownChange(change.field, change.kind, old, new, [])
+    return ShownChange(change.field, change.kind, "", "", compare(*_sides(change, indent=2)))
+
+
+def _sides(change: FieldChange, indent: int | None) -> tuple[str, str]:
+    old = "" if change.kind == "added" else _text(change.old, indent)
+    new = "" if change.kind == "removed" else _text(change.new, indent)
+    return old, new
+
+
+def readable(value: Any) -> str:
+    """Return a value as text: one line where that is short, else indented."""
+    line = _text(value, indent=None)
+    return line if len(line) <= SHORT else _text(value, indent=2)
+
+
+def _text(value: Any, indent: int | None) -> str:
+    try:
+        text = json.dumps(value, indent=indent, ensure_ascii=False)
+    except ValueError:
+        # An integer that is longer than Python likes to print.
+        text = encode(value)
+    # What learners send may hold half a surrogate pair, which no page can be encoded with.
+    return text.encode("utf-8", "backslashreplace").decode()
+
+
+def compare(old: str, new: str) -> list[Line]:
+    """Return the lines that differ, each change with two lines around it."""
+    lines: list[Line] = []
+    kinds = {"+": "added", "-": "removed", " ": "same", "@": "skip"}
+    for text in list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=2))[2:]:
+        line = Line(kinds[text[0]], "⋯" if text[0] == "@" else text[1:])
+        if lines or line.kind != "skip":
+            lines.append(line)
+    return lines

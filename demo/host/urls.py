@@ -1,0 +1,35 @@
+"""Addresses of the host."""
+
+from __future__ import annotations
+
+from django.contrib.auth.views import LoginView, LogoutView
+from django.urls import path, register_converter
+
+from demo.host.accounts import ACCOUNTS, PASSWORD
+from demo.host.converters import UsageKeyConverter, UsernameConverter
+from demo.host.views import handlers, learner, staff
+
+register_converter(UsageKeyConverter, "usage")
+register_converter(UsernameConverter, "username")
+
+login = LoginView.as_view(
+    template_name="host/login.html",
+    redirect_authenticated_user=True,
+    extra_context={"accounts": ACCOUNTS, "password": PASSWORD},
+)
+
+urlpatterns = [
+    path("", learner.outline, name="outline"),
+    path("login/", login, name="login"),
+    path("logout/", LogoutView.as_view(), name="logout"),
+    path("units/<slug:slug>/", learner.unit, name="unit"),
+    path("xblock/<usage:key>/handler/<str:name>/<path:suffix>", handlers.handler, name="handler"),
+    path("xblock/<usage:key>/handler/<str:name>/", handlers.handler, name="handler"),
+    path("xblock/<usage:key>/handler/<str:name>", handlers.handler),
+    path("xblock/resource/<str:block_type>/<path:path>", handlers.resource, name="resource"),
+    path("staff/", staff.learners, name="learners"),
+    path("staff/learners/<username:username>/", staff.learner, name="learner"),
+    path("staff/learners/<username:username>/<usage:key>/", staff.history, name="history"),
+    path("staff/responses/<usage:key>/", staff.report, name="report"),
+    path("staff/responses/<usage:key>/csv/", staff.report_csv, name="report_csv"),
+]

@@ -1,0 +1,74 @@
+"""What blocks call from the browser: their handlers, and the files that they bring along."""
+
+from __future__ import annotations
+
+import logging
+import mimetypes
+from typing import TYPE_CHECKING
+
+from django.core.exceptions import PermissionDenied
+from django.http import FileResponse, Http404, HttpResponse, JsonResponse
+from django.views.decorators.http import require_POST
+from opaque_keys.edx.asides import AsideUsageKeyV2
+from xblock.django.request import django_to_webob_request, webob_to_django_response
+from xblock.exceptions import (
+    DisallowedFileError,
+    NoSuchHandlerError,
+    NoSuchUsage,
+    NotFoundError,
+    ProcessingError,
+    XBlockSaveError,
+)
+from xblock.plugin import PluginMissingError
+
+from demo.host.blocks import ASIDE_TYPES
+from demo.host.content import get_course
+from demo.host.runtime import CourseRuntime, LearnerRuntime
+from xblock_user_state.interface import ServiceUnavailable
+
+if TYPE_CHECKING:
+    from django.http import HttpRequest
+    from opaque_keys.edx.keys import UsageKey
+    from xblock.core import XBlock
+
+log = logging.getLogger(__name__)
+
+
+# Blocks change state in any handler, so none may be called by a mere link: only POST is checked for its CSRF token.
+@require_POST
+def handler(request: HttpRequest, key: UsageKey, name: str, suffix: str = "") -> HttpResponse:
+    """Let one block answer one request, as the learner who is logged in and nobody else."""
+    if not request.user.is_authenticated:
+        raise PermissionDenied
+    runtime = LearnerRuntime(get_course(), request.user)
+    try:
+        response = runtime.handle(_block(runtime, key), name, django_to_webob_request(request), suffix)
+    except (NoSuchUsage, NoSuchHandlerError, NotFoundError) as error:
+        raise Http404(str(error)) from error
+    except ProcessingError as error:
+        # What a problem wants to tell the learner, such as that there are no attempts left: its script shows it.
+        return JsonResponse({"success": str(error)})
+    except (XBlockSaveError, ServiceUnavailable):
+        log.exception("nothing was saved of %s in %s", name, key)
+        return HttpResponse("The answer could not be saved. Please try again.", status=503)
+    return webob_to_django_response(response)
+
+
+def _block(runtime: CourseRuntime, key: UsageKey) -> XBlock:
+    if not isinstance(key, AsideUsageKeyV2):
+        return runtime.get_block(key)
+    if key.aside_type not in runtime.applicable_aside_types(runtime.get_block(key.usage_key)):
+        raise NoSuchUsage(str(key))
+    return runtime.get_aside(key)
+
+
+def resource(request: HttpRequest, block_type: str, path: str) -> FileResponse:
+    """Serve a public file of a block's package."""
+    course = get_course()
+    runtime = CourseRuntime(course.ids, course.files, course.authored)
+    load = runtime.load_aside_type if block_type in ASIDE_TYPES else runtime.load_block_type
+    try:
+        content = load(block_type).open_local_resource(path)
+    except (PluginMissingError, DisallowedFileError, OSError, ValueError) as error:
+        raise Http404(path) from error
+    return FileResponse(content, content_type=mimetypes.guess_type(path)[0] or "application/octet-stream")

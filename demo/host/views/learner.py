@@ -1,0 +1,59 @@
+"""What learners see: the outline of the course, and its units."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from django.contrib.auth.decorators import login_required
+from django.http import Http404
+from django.shortcuts import render
+from django.views.decorators.csrf import ensure_csrf_cookie
+
+from demo.host.content import get_course
+from demo.host.progress import activities
+from demo.host.runtime import LearnerRuntime
+from xblock_user_state.client import DjangoXBlockUserStateClient
+
+if TYPE_CHECKING:
+    from django.http import HttpResponse
+
+    from demo.host.views import KnownRequest
+
+
+@login_required
+def outline(request: KnownRequest) -> HttpResponse:
+    course = get_course()
+    found = activities(DjangoXBlockUserStateClient(request.user), request.user.username, course.items)
+    by_key = {activity.item.key: activity for activity in found}
+    sections = [
+        (section.title, [(unit, [by_key[item.key] for item in unit.items]) for unit in section.units])
+        for section in course.sections
+    ]
+    context = {
+        "course": course,
+        "sections": sections,
+        "answered": sum(activity.answered for activity in found),
+        "points": sum(activity.score.grade for activity in found if activity.score),
+    }
+    return render(request, "host/outline.html", context)
+
+
+@login_required
+@ensure_csrf_cookie
+def unit(request: KnownRequest, slug: str) -> HttpResponse:
+    course = get_course()
+    units = course.units
+    index = next((index for index, unit in enumerate(units) if unit.slug == slug), None)
+    if index is None:
+        raise Http404(f"the course has no unit {slug!r}")
+    fragment = LearnerRuntime(course, request.user).get_block(units[index].key).render("student_view", {})
+    context = {
+        "course": course,
+        "unit": units[index],
+        "number": index + 1,
+        "count": len(units),
+        "fragment": fragment,
+        "previous": units[index - 1] if index else None,
+        "next": units[index + 1] if index + 1 < len(units) else None,
+    }
+    return render(request, "host/unit.html", context)

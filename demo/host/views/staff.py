@@ -1,0 +1,122 @@
+"""What staff see: learners, what they did, the history of each block, and all answers to one."""
+
+from __future__ import annotations
+
+from operator import attrgetter
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.decorators import login_required
+from django.core.exceptions import PermissionDenied
+from django.db.models import Q
+from django.http import Http404, HttpResponse
+from django.shortcuts import get_object_or_404, render
+
+from demo.host.content import get_course
+from demo.host.progress import activities
+from demo.host.reports import responses, write_csv
+from demo.host.runtime import LearnerRuntime
+from demo.host.timeline import readable, timeline
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.models import StudentModule
+from xblock_user_state.state.codec import decode
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from opaque_keys.edx.keys import UsageKey
+
+    from demo.host.content import Item
+    from demo.host.views import KnownRequest
+
+    View = Callable[..., HttpResponse]
+
+FOUND_AT_MOST = 50
+
+
+def for_staff(view: View) -> View:
+    """Send those who are not logged in to do so, and refuse learners."""
+
+    def guarded(request: KnownRequest, **arguments: Any) -> HttpResponse:
+        if not request.user.is_staff:
+            raise PermissionDenied
+        return view(request, **arguments)
+
+    return login_required(guarded)
+
+
+@for_staff
+def learners(request: KnownRequest) -> HttpResponse:
+    query = request.GET.get("q", "").replace("\0", "").strip()
+    found = get_user_model().objects.filter(is_staff=False).order_by("username")
+    for word in query.split():
+        found = found.filter(Q(username__icontains=word) | Q(first_name__icontains=word) | Q(last_name__icontains=word))
+    context = {
+        "query": query,
+        "learners": found[:FOUND_AT_MOST],
+        "reports": [item for item in get_course().items if item.has_report],
+    }
+    return render(request, "host/learners.html", context)
+
+
+@for_staff
+def learner(request: KnownRequest, username: str) -> HttpResponse:
+    person = get_object_or_404(get_user_model(), username=username)
+    found = activities(DjangoXBlockUserStateClient(request.user), person.username, get_course().items)
+    seen = sorted((one for one in found if one.updated), key=attrgetter("updated"), reverse=True)
+    return render(request, "host/learner.html", {"person": person, "activities": seen})
+
+
+@for_staff
+def history(request: KnownRequest, username: str, key: UsageKey) -> HttpResponse:
+    person = get_object_or_404(get_user_model(), username=username)
+    item = _item(key)
+    module = get_object_or_404(
+        StudentModule.objects.select_related("block"),
+        student_id=person.pk,
+        block__usage_key=str(key),
+        block__context__key=str(key.course_key),
+    )
+    state = decode(module.state) if module.state else {}
+    context = {
+        "person": person,
+        "item": item,
+        "module": module,
+        "state": [(field, readable(value)) for field, value in state.items()],
+        "entries": timeline(module),
+    }
+    return render(request, "host/history.html", context)
+
+
+@for_staff
+def report(request: KnownRequest, key: UsageKey) -> HttpResponse:
+    heading, rows = _responses(request, key)
+    return render(request, "host/report.html", {"item": _item(key), "heading": heading, "rows": rows})
+
+
+@for_staff
+def report_csv(request: KnownRequest, key: UsageKey) -> HttpResponse:
+    heading, rows = _responses(request, key)
+    name = f"{key.block_type}-{key.block_id}.csv"
+    response = HttpResponse(
+        content_type="text/csv; charset=utf-8",
+        headers={"Content-Disposition": f'attachment; filename="{name}"'},
+    )
+    # Without a byte order mark Excel reads UTF-8 as something else.
+    response.write("\N{BYTE ORDER MARK}")
+    write_csv(response, heading, rows)
+    return response
+
+
+def _responses(request: KnownRequest, key: UsageKey) -> tuple[list[str], list[list[str]]]:
+    if not _item(key).has_report:
+        raise Http404(f"blocks of type {key.block_type} have no report")
+    block = LearnerRuntime(get_course(), request.user).get_block(key)
+    return responses(block, DjangoXBlockUserStateClient(request.user).iter_all_for_block(key))
+
+
+def _item(key: UsageKey) -> Item:
+    item = get_course().item(key)
+    if item is None:
+        raise Http404(f"the course has no block {key}")
+    return item

@@ -1,0 +1,106 @@
+"""Settings of the demo: what a small site of one process needs, and no more.
+
+``DATABASE_URL`` names a database on PostgreSQL or MariaDB instead of the SQLite file in ``demo/var``, and ``DEMO_VAR``
+moves that folder. ``DEMO_COURSE`` names another course (see `demo.host.content`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import dj_database_url
+import django
+from django.core.management.utils import get_random_secret_key
+
+HERE = Path(__file__).parent
+VAR = Path(os.environ.get("DEMO_VAR", HERE / "var"))
+VAR.mkdir(parents=True, exist_ok=True)
+
+
+def secret_key() -> str:
+    """Return a key made at the first start, so that those who are logged in stay so over a restart."""
+    file = VAR / "secret-key"
+    if not file.exists():
+        file.touch(mode=0o600)
+        file.write_text(get_random_secret_key())
+    return file.read_text()
+
+
+def database() -> dict[str, Any]:
+    url = os.environ.get("DATABASE_URL")
+    found: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": VAR / "demo.sqlite3"}
+    if url:
+        found = dict(dj_database_url.parse(url))
+    if found["ENGINE"].endswith("sqlite3"):
+        # Requests run side by side. A transaction that reads first and writes later would find the database locked;
+        # one that takes the lock at its beginning waits for its turn. Readers never wait (write-ahead log).
+        found["OPTIONS"] = {
+            "transaction_mode": "IMMEDIATE",
+            "timeout": 20,
+            "init_command": "PRAGMA journal_mode=WAL;PRAGMA synchronous=NORMAL;",
+        }
+    if found["ENGINE"].endswith("mysql"):
+        found["OPTIONS"] = {"charset": "utf8mb4"}
+    return found
+
+
+SECRET_KEY = secret_key()
+DATABASES = {"default": database()}
+DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
+ALLOWED_HOSTS = ["*"]
+ROOT_URLCONF = "demo.host.urls"
+
+INSTALLED_APPS = [
+    "django.contrib.auth",
+    "django.contrib.contenttypes",
+    "django.contrib.sessions",
+    "django.contrib.staticfiles",
+    "xblock_user_state",
+    "demo.host",
+    # The templates of problems.
+    "xblocks_contrib.problem.capa",
+]
+MIDDLEWARE = [
+    "django.middleware.security.SecurityMiddleware",
+    "django.contrib.sessions.middleware.SessionMiddleware",
+    "django.middleware.common.CommonMiddleware",
+    "django.middleware.csrf.CsrfViewMiddleware",
+    "django.contrib.auth.middleware.AuthenticationMiddleware",
+    "demo.host.middleware.nothing_from_elsewhere",
+]
+TEMPLATES = [
+    {
+        "BACKEND": "django.template.backends.django.DjangoTemplates",
+        "APP_DIRS": True,
+        "OPTIONS": {
+            "context_processors": [
+                "django.template.context_processors.request",
+                "django.contrib.auth.context_processors.auth",
+            ]
+        },
+    }
+]
+
+# The history of every block, not only of problems: the demo is there to show it.
+XBLOCK_USER_STATE = {"RECORDED_BLOCK_TYPES": "*"}
+
+LOGIN_URL = "login"
+LOGIN_REDIRECT_URL = "outline"
+LOGOUT_REDIRECT_URL = "login"
+LANGUAGE_CODE = "en"
+TIME_ZONE = "UTC"
+USE_TZ = True
+
+STATIC_URL = "static/"
+# Old blocks need jQuery, and Django's admin brings one along.
+STATICFILES_DIRS = [Path(django.__file__).parent / "contrib" / "admin" / "static"]
+
+# Who runs the Python scripts of problems.
+ENABLE_CODEJAIL_REST_SERVICE = True
+CODE_JAIL_REST_SERVICE_REMOTE_EXEC = "demo.host.scripts.run"
+
+# A problem takes its own files from where a plain XBlock has them only if told that no asset pipeline runs.
+PIPELINE = {"PIPELINE_ENABLED": False}
+REQUIRE_DEBUG = True

@@ -1,0 +1,307 @@
+"""The demo in a browser: learners answer, the server is killed and started again, staff look back."""
+
+from __future__ import annotations
+
+import csv
+import io
+import os
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+from urllib.parse import urlsplit
+from uuid import uuid4
+
+import pytest
+from django.db import connection
+from playwright.sync_api import Browser, Page, expect, sync_playwright
+
+from tests.acceptance.demo_server import PASSWORD, DemoServer
+
+if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker
+
+pytestmark = pytest.mark.browser
+
+KEY = "block-v1:Starfield+SKY101+2026+type@{}+block@{}"
+TORCH = KEY.format("problem", "torch")
+ACID = Path(__file__).parent / "courses" / "acid.xml"
+FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
+
+
+@pytest.fixture(scope="module")
+def database_url(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """An empty database on this run's server, for this module alone."""
+    if connection.vendor == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('database')}/demo.sqlite3"
+        return
+    name = f"demo_{uuid4().hex[:12]}"
+    charset = " CHARACTER SET utf8mb4" if connection.vendor == "mysql" else ""
+    with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}{charset}")
+    yield urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+    force = " WITH (FORCE)" if connection.vendor == "postgresql" else ""
+    with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {name}{force}")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[DemoServer]:
+    with DemoServer(tmp_path_factory.mktemp("demo"), {"DATABASE_URL": database_url}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path: str, server: DemoServer) -> Iterator[Browser]:
+    """A browser for this module. While it lives Django refuses to use the database in this process."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=chromium_path, args=FLAGS)
+        yield chromium
+        chromium.close()
+
+
+class Visitor:
+    """Someone who has logged in."""
+
+    def __init__(self, browser: Browser, server: DemoServer, username: str) -> None:
+        self._url = server.url
+        self.page: Page = browser.new_context().new_page()
+        self.errors: list[str] = []
+        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
+        self.open("/login/")
+        self.page.fill("#id_username", username)
+        self.page.fill("#id_password", PASSWORD)
+        self.page.click("text=Log in")
+
+    def open(self, path: str) -> int:
+        """Go to a page; return the status of the answer."""
+        answer = self.page.goto(self._url + path)
+        assert answer is not None
+        return answer.status
+
+    def block(self, name: str) -> Any:
+        return self.page.locator(f"#block-{name}")
+
+    def submit(self, name: str, result: str) -> None:
+        self.block(name).get_by_role("button", name="Submit").click()
+        expect(self.block(name).locator(".notification-submit")).to_contain_text(result)
+
+    def choose(self, name: str, choice: str, result: str) -> None:
+        self.block(name).get_by_text(choice).click()
+        self.submit(name, result)
+
+    def fill(self, name: str, text: str, result: str) -> None:
+        self.block(name).locator("input[type=text]").fill(text)
+        self.submit(name, result)
+
+    def statuses(self, paths: list[str]) -> list[int]:
+        """Ask for all of these at once."""
+        ask = "paths => Promise.all(paths.map(path => fetch(path).then(answer => answer.status)))"
+        found: list[int] = self.page.evaluate(ask, paths)
+        return found
+
+
+def vote(visitor: Visitor, choice: str) -> None:
+    visitor.open("/units/darkness/")
+    poll = visitor.block("home-sky")
+    poll.get_by_text(choice).click()
+    poll.get_by_role("button", name="Submit").click()
+    expect(poll).to_contain_text("Results gathered from")
+
+
+def test_answers_outlive_the_server_and_staff_see_how_they_came_about(browser: Browser, server: DemoServer) -> None:
+    ada = Visitor(browser, server, "ada")
+    ada.open("/units/eyes/")
+    ada.choose("torch", "A bright white head torch", "Incorrect (0/1 point)")
+    ada.choose("torch", "A dim red torch", "Correct (1/1 point)")
+    vote(ada, "Hundreds of stars")
+    ben = Visitor(browser, server, "ben")
+    ben.open("/units/eyes/")
+    ben.choose("torch", "A dim blue torch", "Incorrect (0/1 point)")
+    vote(ben, "The Milky Way")
+
+    server.kill()
+    server.start()
+
+    # Who was logged in still is.
+    ada.open("/units/eyes/")
+    expect(ada.block("torch").get_by_role("radio", checked=True)).to_have_accessible_name("A dim red torch")
+    expect(ada.block("torch").locator(".problem-progress")).to_contain_text("1/1 point")
+    ada.open("/units/darkness/")
+    expect(ada.block("home-sky")).to_contain_text("Results gathered from 2 respondents")
+    ada.open("/")
+    expect(ada.page.get_by_role("listitem").filter(has_text="A light to read the map by").last).to_contain_text("1 / 1")
+    assert ada.errors == ben.errors == []
+
+    staff = Visitor(browser, server, "staff")
+    see_history(staff)
+    see_responses(staff)
+
+
+def see_history(staff: Visitor) -> None:
+    staff.open("/staff/?q=lindqvist")
+    staff.page.get_by_role("link", name="Ada Lindqvist").click()
+    row = staff.page.get_by_role("row").filter(has_text="A light to read the map by")
+    expect(row).to_contain_text("1 / 1")
+    row.get_by_role("link").click()
+    entries = staff.page.locator(".timeline > li")
+    expect(entries).to_have_count(3)
+    expect(entries.nth(0)).to_contain_text("Revision 3")
+    expect(entries.nth(0)).to_contain_text("Score 1 / 1")
+    expect(entries.nth(0)).to_contain_text("by ada")
+    expect(entries.nth(0).locator(".changes")).to_contain_text(re.compile(r"attempts\s+before: 1\s+→\s+after: 2"))
+    expect(entries.nth(0).locator(".changes")).to_contain_text(re.compile(r'"choice_0".*→.*"choice_2"', re.DOTALL))
+    expect(entries.nth(1)).to_contain_text("Score 0 / 1")
+    expect(entries.nth(2)).not_to_contain_text("Score")
+    expect(staff.page.locator("dl.state")).to_contain_text("student_answers")
+
+
+def see_responses(staff: Visitor) -> None:
+    staff.open("/staff/")
+    staff.page.get_by_role("link", name="A light to read the map by").click()
+    expect(staff.page.get_by_role("row").filter(has_text="ada")).to_contain_text("A dim red torch")
+    expect(staff.page.get_by_role("row").filter(has_text="ben")).to_contain_text("A dim blue torch")
+    with staff.page.expect_download() as download:
+        staff.page.get_by_role("link", name="Download as CSV").click()
+    rows = list(csv.DictReader(io.StringIO(Path(download.value.path()).read_text("utf-8-sig"))))
+    assert [(row["Learner"], row["Answer"], row["Correct Answer"]) for row in rows] == [
+        ("ada", "A dim red torch", "A dim red torch"),
+        ("ben", "A dim blue torch", "A dim red torch"),
+    ]
+
+
+def test_learners_do_not_see_what_is_for_staff(browser: Browser, server: DemoServer) -> None:
+    chen = Visitor(browser, server, "chen")
+    paths = ["/staff/", "/staff/learners/ada/", "/staff/learners/chen/", f"/staff/learners/ada/{TORCH}/"]
+    paths += [f"/staff/responses/{TORCH}/", f"/staff/responses/{TORCH}/csv/"]
+    assert chen.statuses(paths) == [403] * len(paths)
+    assert chen.open("/staff/") == 403
+    expect(chen.page.get_by_role("heading")).to_have_text("This page is for staff")
+
+
+def test_strangers_are_asked_to_log_in(browser: Browser, server: DemoServer) -> None:
+    page = browser.new_context().new_page()
+    for path in ("/", "/units/eyes/", "/staff/", f"/staff/learners/ada/{TORCH}/"):
+        page.goto(server.url + path)
+        assert urlsplit(page.url).path == "/login/"
+    answer = page.request.post(f"{server.url}/xblock/{TORCH}/handler/xmodule_handler/problem_get")
+    assert answer.status == 403
+
+
+def test_what_does_not_exist_is_not_found(browser: Browser, server: DemoServer) -> None:
+    staff = Visitor(browser, server, "staff")
+    missing = KEY.format("problem", "missing")
+    paths = [
+        "/units/missing/",
+        "/staff/learners/nobody/",
+        "/staff/learners/%00/",
+        "/staff/learners/ada/no-key/",
+        f"/staff/learners/ada/{missing}/",
+        f"/staff/learners/nobody/{TORCH}/",
+        # Nobody has this name, so nobody has state there.
+        f"/staff/learners/staff/{TORCH}/",
+        f"/staff/responses/{missing}/",
+        "/staff/responses/aside-usage-v2:x/",
+        f"/staff/responses/{KEY.format('done', 'half-hour')}/",
+        "/xblock/resource/problem/public/missing.css",
+        "/xblock/resource/problem/templates/problem.html",
+        "/xblock/resource/problem/public/%00",
+        "/xblock/resource/missing/public/missing.css",
+    ]
+    assert dict(zip(paths, staff.statuses(paths), strict=True)) == dict.fromkeys(paths, 404)
+
+
+def test_handlers_answer_posts_with_a_token_for_blocks_that_exist(browser: Browser, server: DemoServer) -> None:
+    chen = Visitor(browser, server, "chen")
+    chen.open("/units/eyes/")
+    post = """async ([path, token]) => {
+        const options = {method: "POST", headers: token ? {} : {"X-CSRFToken": "wrong"}, body: "{}"};
+        // The page's own fetch adds the token; a frame's is the browser's.
+        const frame = document.body.appendChild(document.createElement("iframe"));
+        return (await (token ? window : frame.contentWindow).fetch(path, options)).status;
+    }"""
+    handler = f"/xblock/{KEY.format('done', 'half-hour')}/handler/toggle_button"
+    assert chen.page.evaluate(post, [handler, True]) == 200
+    assert chen.page.evaluate(post, [handler, False]) == 403
+    assert chen.statuses([handler]) == [405]
+    for unknown in (
+        f"/xblock/{KEY.format('problem', 'missing')}/handler/xmodule_handler/problem_get",
+        f"/xblock/{TORCH}/handler/missing",
+        f"/xblock/{TORCH}/handler/student_view",
+        f"/xblock/aside-usage-v2:{TORCH.replace(':', '$:')}::acid_aside/handler/check_storage",
+        "/xblock/no-key/handler/missing",
+    ):
+        assert chen.page.evaluate(post, [unknown, True]) == 404, unknown
+
+
+def test_many_requests_at_once_all_succeed(browser: Browser, server: DemoServer) -> None:
+    visitors = [Visitor(browser, server, name) for name in ("ada", "ben", "chen")]
+    units = [f"/units/{name}/" for name in ("eyes", "darkness", "phases", "craters", "north", "distance", "log")]
+    start = "paths => { window.answers = Promise.all(paths.map(path => fetch(path).then(answer => answer.status))) }"
+    for visitor in visitors:
+        visitor.page.evaluate(start, units * 3)
+    for visitor in visitors:
+        assert visitor.page.evaluate("window.answers") == [200] * len(units) * 3
+
+
+def test_each_learner_has_a_star_of_their_own(browser: Browser, server: DemoServer) -> None:
+    parallaxes = []
+    for name in ("ada", "ben", "chen"):
+        visitor = Visitor(browser, server, name)
+        visitor.open("/units/distance/")
+        text = visitor.block("parallax").locator("strong").first.text_content() or ""
+        parallaxes.append(float(text.split()[0]))
+        visitor.fill("parallax", str(1 / parallaxes[-1]), "Correct (1/1 point)")
+    assert len(set(parallaxes)) > 1
+
+
+def test_polls_and_clouds_keep_what_was_done_in_them(browser: Browser, server: DemoServer) -> None:
+    chen = Visitor(browser, server, "chen")
+    chen.open("/units/craters/")
+    chen.block("telescope").get_by_text("Not yet", exact=True).click()
+    expect(chen.block("telescope")).to_contain_text("1 (100.0%)")
+    chen.open("/units/words/")
+    for number, word in enumerate(("silence", "stars", "cold")):
+        chen.block("cloud").locator("input").nth(number).fill(word)
+    chen.block("cloud").get_by_role("button", name="Save").click()
+    expect(chen.block("cloud")).to_contain_text("3 words submitted")
+
+    chen.open("/units/craters/")
+    expect(chen.block("telescope")).to_contain_text("1 (100.0%)")
+    chen.open("/units/words/")
+    expect(chen.block("cloud").locator(".your_words")).to_contain_text("silence")
+    assert chen.errors == []
+
+
+def test_texts_surveys_and_feedback_keep_what_was_done_in_them(browser: Browser, server: DemoServer) -> None:
+    chen = Visitor(browser, server, "chen")
+    chen.open("/units/log/")
+    chen.block("first-night").locator("textarea").fill("From the balcony: the Moon and Jupiter.")
+    chen.block("first-night").get_by_role("button", name="Submit").click()
+    expect(chen.block("first-night")).to_contain_text("(1/1 point)")
+    for question in ("pace", "outside", "again"):
+        chen.block("tour").locator(f"input[name={question}][value=yes]").check()
+    chen.block("tour").get_by_role("button", name="Submit").click()
+    expect(chen.block("tour")).to_contain_text("1 respondent")
+    chen.block("rating").get_by_text("Good").click()
+    expect(chen.block("rating")).to_contain_text("Thank you for voting!")
+
+    chen.open("/units/log/")
+    expect(chen.block("first-night").locator("textarea")).to_have_value("From the balcony: the Moon and Jupiter.")
+    expect(chen.block("tour")).to_contain_text("1 respondent")
+    expect(chen.block("rating").get_by_role("radio", checked=True)).to_have_count(1)
+    assert chen.errors == []
+
+
+def test_acid_is_content_with_all_scopes_of_blocks_and_asides(browser: Browser, tmp_path: Path) -> None:
+    environment = {"DEMO_COURSE": str(ACID), "DATABASE_URL": f"sqlite:///{tmp_path}/acid.sqlite3"}
+    with DemoServer(tmp_path, environment) as server:
+        ada = Visitor(browser, server, "ada")
+        ada.open("/units/acid/")
+        expect(ada.page.locator("i.unknown")).to_have_count(0, timeout=30_000)
+        assert ada.page.locator("i.pass").count() > 100
+        # acid counts its parent block as one of its own, and then misses it in its own script.
+        failed = "nodes => nodes.map(node => node.closest('[data-usage]').dataset.usage)"
+        assert ada.page.locator("i.fail").evaluate_all(failed) == [
+            "aside-usage-v2:block-v1$:Starfield+ACID+2026+type@acid_parent+block@parent::acid_aside"
+        ]

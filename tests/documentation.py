@@ -1,0 +1,92 @@
+"""The documentation as tests read it: its pages, their links, and their examples, which run.
+
+A comment before each example says how it is run::
+
+    <!-- test: memory -->         without a database
+    <!-- test: database -->       on the database of the run
+    <!-- test: sql -->            the same, as SQL
+    <!-- test: settings -->       as a part of a settings module
+    <!-- test: router -->         as the module of a router
+    <!-- test: two databases -->  in a project whose learner state has a database of its own
+    <!-- test: no -->             not at all
+
+The examples of one page and one kind run in their order and share their names.
+"""
+
+from __future__ import annotations
+
+import doctest
+import re
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+ROOT = Path(__file__).parents[1]
+DOCS = ROOT / "docs"
+PAGES = tuple(sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")]))
+KINDS = {"memory", "database", "sql", "settings", "router", "two databases", "no"}
+
+_EXAMPLE = re.compile(
+    r"^(?:<!-- test: (?P<kind>[a-z ]+) -->\n)?```(?P<language>python|pycon|sql)\n(?P<text>.*?)^```$",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+class Example(NamedTuple):
+    """A code block of a page; `line` is the page's line that its text begins after."""
+
+    page: Path
+    line: int
+    language: str
+    kind: str | None
+    text: str
+
+    def __str__(self) -> str:
+        return f"{name_of(self.page)}:{self.line}"
+
+
+def name_of(page: Path) -> str:
+    return str(page.relative_to(ROOT))
+
+
+def examples_on(page: Path) -> list[Example]:
+    content = page.read_text()
+    return [
+        Example(page, content.count("\n", 0, found.start("text")), found["language"], found["kind"], found["text"])
+        for found in _EXAMPLE.finditer(content)
+    ]
+
+
+def examples(kind: str) -> list[Example]:
+    return [example for page in PAGES for example in examples_on(page) if example.kind == kind]
+
+
+def pages_with(kind: str) -> list[str]:
+    return sorted({name_of(example.page) for example in examples(kind)})
+
+
+def run_page(name: str, kind: str, names: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Run a page's examples of one kind, and return the names that they defined."""
+    return run((example for example in examples_on(ROOT / name) if example.kind == kind), names)
+
+
+def run(chosen: Iterable[Example], names: dict[str, Any] | None = None) -> dict[str, Any]:
+    """Run examples of Python that share their names, and return these. A session must print what it shows."""
+    names = {} if names is None else names
+    for example in chosen:
+        if example.language == "pycon":
+            _run_session(example, names)
+        else:
+            # The empty lines make tracebacks name the line of the page.
+            code = compile("\n" * example.line + example.text, example.page, "exec", dont_inherit=True)
+            exec(code, names)  # noqa: S102 (running our own documentation is what this is for)
+    return names
+
+
+def _run_session(example: Example, names: dict[str, Any]) -> None:
+    session = doctest.DocTestParser().get_doctest(example.text, names, str(example), str(example.page), example.line)
+    output: list[str] = []
+    failed, _ = doctest.DocTestRunner(verbose=False).run(session, out=output.append, clear_globs=False)
+    # A session has a copy of the names.
+    names.update(session.globs)
+    assert not failed, "".join(output)

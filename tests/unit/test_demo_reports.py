@@ -1,0 +1,73 @@
+"""The responses report of the demo: what learners wrote must not harm those who open it."""
+
+from __future__ import annotations
+
+import csv
+import io
+from collections.abc import Iterator
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+from xblock.fields import Scope
+
+from demo.host.reports import responses, safe_cell, write_csv
+from tests.factories import make_block
+from xblock_user_state.interface import XBlockUserState
+
+
+class ReportingBlock:
+    """Words a report as the blocks of the course do."""
+
+    def generate_report_data(self, states: Iterator[XBlockUserState]) -> Iterator[tuple[str | None, dict[str, Any]]]:
+        for found in states:
+            yield found.username, {name: value for name, value in (found.state or {}).items() if value is not None}
+
+
+def state(username: str, **fields: Any) -> XBlockUserState:
+    return XBlockUserState(username, make_block(), fields, datetime(2026, 1, 1, tzinfo=UTC), Scope.user_state)
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "=1+1",
+        '=HYPERLINK("http://example.com")',
+        "+1+cmd|' /C calc'!A0",
+        "-1+1",
+        "@SUM(A1)",
+        "  =1+1",
+        "\t=1+1",
+        "\r=1+1",
+        "\n=1+1",
+        "＝1+1",
+    ],
+)
+def test_a_formula_becomes_text(text: str) -> None:
+    assert safe_cell(text) == "'" + text
+
+
+@pytest.mark.parametrize("text", ["", "A dim red torch", "29.5", "-1.5", "+3", "-1,5", "1=1", "a@example.com"])
+def test_answers_and_numbers_stay_as_they_are(text: str) -> None:
+    assert safe_cell(text) == text
+
+
+def test_rows_have_the_columns_of_all_rows() -> None:
+    states = [state("ada", Question="How many?", Answer=3), state("ben", Answer=None, Correct="4")]
+    assert responses(ReportingBlock(), states) == (
+        ["Learner", "Question", "Answer", "Correct"],
+        [["ada", "How many?", "3", ""], ["ben", "", "", "4"]],
+    )
+
+
+def test_half_a_surrogate_pair_can_be_written() -> None:
+    heading, rows = responses(ReportingBlock(), [state("ada", Answer="\ud83d stars")])
+    assert rows == [["ada", "\\ud83d stars"]]
+    assert heading
+
+
+def test_all_cells_of_the_file_are_safe() -> None:
+    file = io.StringIO()
+    write_csv(file, ["Learner", "=Answer"], [["@ada", "=1+1"], ["ben", 'a "b", c\nd']])
+    file.seek(0)
+    assert list(csv.reader(file)) == [["Learner", "'=Answer"], ["'@ada", "'=1+1"], ["ben", 'a "b", c\nd']]

@@ -1,0 +1,150 @@
+"""The documentation names everything that users can name, its links lead somewhere, and its examples run."""
+
+from __future__ import annotations
+
+import inspect
+import json
+import re
+from pathlib import Path
+from types import FunctionType
+
+import pytest
+from django.apps import apps
+from django.db.models import Model
+from django.test import override_settings
+
+from tests import documentation
+from tests.documentation import DOCS, PAGES, ROOT, name_of
+from xblock_user_state import checks, conf, interface
+from xblock_user_state.runtime import UserStateKeyValueStore
+
+CLIENT = (DOCS / "reference/client.md").read_text()
+SETTINGS = (DOCS / "reference/settings.md").read_text()
+TABLES = (DOCS / "reference/tables.md").read_text()
+CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
+
+MODELS = [model for model in apps.get_models() if model._meta.app_label == "xblock_user_state"]
+LINK = re.compile(r"\]\((?!https?://)([^)\s]+)\)")
+HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
+LABEL = re.compile(r"^\((.+)\)=$", re.MULTILINE)
+
+
+def public_functions(owner: type) -> list[str]:
+    return [name for name, value in vars(owner).items() if isinstance(value, FunctionType) and name[0] != "_"]
+
+
+@pytest.mark.parametrize("setting", sorted(conf.DEFAULTS))
+def test_every_setting_is_documented_with_its_default(setting: str) -> None:
+    section = SETTINGS.partition(f"\n## {setting}\n")[2].partition("\n## ")[0]
+    assert f"Default: `{json.dumps(conf.DEFAULTS[setting])}`" in " ".join(section.split())
+
+
+def test_every_system_check_is_documented() -> None:
+    identifier = re.compile(r"xblock_user_state\.[A-Z]\d+")
+    assert set(identifier.findall(SETTINGS)) == set(identifier.findall(inspect.getsource(checks)))
+
+
+@pytest.mark.parametrize("owner", [interface.XBlockUserStateClient, interface.Batch, UserStateKeyValueStore])
+def test_every_method_is_in_the_reference(owner: type) -> None:
+    page = (DOCS / "reference/runtime.md").read_text() if owner is UserStateKeyValueStore else CLIENT
+    section = page[page.index(f"autoclass:: {owner.__name__}") :]
+    documented = re.findall(r"automethod:: (\w+)", section.partition("```")[0])
+    assert set(documented) >= set(public_functions(owner))
+
+
+def test_the_statements_of_every_method_are_documented() -> None:
+    table = CLIENT[CLIENT.index("## Statements") :]
+    assert set(re.findall(r"`(\w+)`", table)) >= set(public_functions(interface.XBlockUserStateClient))
+
+
+def test_every_error_is_in_the_reference() -> None:
+    classes = inspect.getmembers(interface, inspect.isclass)
+    errors = {name for name, value in classes if issubclass(value, Exception)}
+    assert set(re.findall(r"autoexception:: (\w+)", CLIENT)) == errors
+
+
+def test_the_fields_of_results_are_in_the_reference() -> None:
+    for result in (interface.XBlockUserState, interface.BlockScore):
+        section = CLIENT.partition(f"autoclass:: {result.__name__}\n")[2].partition("autoclass::")[0]
+        assert tuple(re.findall(r"py:attribute:: (\w+)", section)) == result._fields
+
+
+@pytest.mark.parametrize("model", MODELS, ids=lambda model: model.__name__)
+def test_every_column_is_documented(model: type[Model]) -> None:
+    sections = re.split(r"^## ", TABLES, flags=re.MULTILINE)
+    section = next(section for section in sections if model.__name__ in section.partition("\n")[0])
+    assert f"`{model._meta.db_table}`" in section
+    documented = set(re.findall(r"`(\w+)`", section))
+    assert documented >= {field.column for field in model._meta.concrete_fields}
+
+
+def test_every_target_and_variable_of_make_is_documented() -> None:
+    makefile = (ROOT / "Makefile").read_text()
+    targets = re.findall(r"^([a-z-]+):.*##", makefile, re.MULTILINE)
+    variables = re.findall(r"^([A-Z_]+) \?=", makefile, re.MULTILINE)
+    assert set(re.findall(r"^\| `make ([a-z-]+)` \|", CONTRIBUTING, re.MULTILINE)) == set(targets)
+    assert set(re.findall(r"^\| `([A-Z_]+)` \|.*\| `make", CONTRIBUTING, re.MULTILINE)) == set(variables)
+
+
+def test_the_readme_names_the_first_two_commands() -> None:
+    readme = (ROOT / "README.md").read_text()
+    assert "\n$ make demo " in readme
+    assert "\n$ make test " in readme
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_links_lead_somewhere(page: Path) -> None:
+    dead = [link for link in LINK.findall(page.read_text()) if not leads_somewhere(page, link)]
+    assert not dead
+
+
+def leads_somewhere(page: Path, link: str) -> bool:
+    path, _, anchor = link.partition("#")
+    target = page.parent / path if path else page
+    return target.exists() and (not anchor or anchor in anchors(target))
+
+
+def anchors(page: Path) -> set[str]:
+    content = page.read_text()
+    headings = {re.sub(r"[^\w\- ]", "", heading).lower().replace(" ", "-") for heading in HEADING.findall(content)}
+    return headings | set(LABEL.findall(content))
+
+
+def test_the_code_refers_to_pages_that_exist() -> None:
+    named = {
+        path
+        for module in (ROOT / "src").rglob("*.py")
+        for path in re.findall(r"(?<![/.])\bdocs/(\w+(?:/\w+)?)", module.read_text())
+    }
+    assert named
+    assert not [path for path in named if not list(DOCS.glob(f"{path}*"))]
+
+
+@pytest.mark.parametrize("page", PAGES, ids=name_of)
+def test_every_example_says_how_it_runs(page: Path) -> None:
+    unknown = [str(example) for example in documentation.examples_on(page) if example.kind not in documentation.KINDS]
+    assert not unknown
+
+
+@pytest.mark.parametrize("name", documentation.pages_with("memory"))
+def test_examples_without_a_database_run(name: str) -> None:
+    names = documentation.run_page(name, "memory")
+    for defined, value in names.items():
+        if defined.startswith("test_"):
+            value()
+
+
+@pytest.mark.parametrize("example", documentation.examples("settings"), ids=str)
+def test_documented_settings_pass_the_checks(example: documentation.Example, tmp_path: Path) -> None:
+    names = documentation.run([example], {"BASE_DIR": tmp_path, "INSTALLED_APPS": [], "DATABASES": {"default": {}}})
+    with override_settings(XBLOCK_USER_STATE=names.get("XBLOCK_USER_STATE", {})):
+        assert checks.check_settings() == []
+
+
+def test_both_pages_give_sqlite_the_same_options(tmp_path: Path) -> None:
+    quickstart = documentation.run_page(
+        "docs/quickstart.md", "settings", {"INSTALLED_APPS": [], "DATABASES": {"default": {}}}
+    )
+    first, *_ = [example for example in documentation.examples("settings") if "set-up-a-database" in str(example)]
+    how_to = documentation.run([first], {"BASE_DIR": tmp_path})
+    assert quickstart["DATABASES"]["default"]["OPTIONS"] == how_to["DATABASES"]["default"]["OPTIONS"]
