@@ -73,7 +73,8 @@ def check_sqlite(**_: Any) -> list[checks.CheckMessage]:
     connection = connections[alias]
     if connection.vendor != "sqlite":
         return []
-    is_in_memory = "memory" in str(connection.settings_dict["NAME"])
+    name = str(connection.settings_dict["NAME"])
+    is_in_memory = name == ":memory:" or "mode=memory" in name
     options = connection.settings_dict.get("OPTIONS", {})
     problems: list[checks.CheckMessage] = []
     if str(options.get("transaction_mode", "")).upper() not in ("IMMEDIATE", "EXCLUSIVE"):

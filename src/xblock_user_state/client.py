@@ -25,7 +25,7 @@ from xblock_user_state.interface import (
 from xblock_user_state.state import arguments
 from xblock_user_state.state.batch import ChangeSet
 from xblock_user_state.state.change import existing_state
-from xblock_user_state.state.keys import BlockId, parse_block
+from xblock_user_state.state.keys import BlockId, is_storable, parse_block
 from xblock_user_state.store import iteration, reader, users, writer
 from xblock_user_state.store.tables import TABLES, Table, state_database
 from xblock_user_state.store.transactions import errors_translated
@@ -217,7 +217,7 @@ class DjangoXBlockUserStateClient(XBlockUserStateClient):
         return student_id
 
     def _user_id(self, name: str) -> Any:
-        if not name:
+        if not name or not is_storable(name):
             return None
         if name not in self._user_ids:
             student_id = users.user_id(name)

@@ -167,8 +167,8 @@ def _checked_points(points: object, name: str) -> float | None:
         raise TypeError(f"{name} must be a number, not {points!r} ({type(points).__name__})")
     try:
         number = float(points)
-    except OverflowError:
-        number = math.inf
+    except (OverflowError, ValueError):  # A number beyond all floats; a signalling NaN.
+        number = math.nan
     if not math.isfinite(number):
         raise ValueError(f"{name} must be a finite number, not {points}")
     return number

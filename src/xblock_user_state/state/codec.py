@@ -14,6 +14,9 @@ from typing import Any
 
 import simplejson
 
+MAX_DEPTH = 200
+"""How deep values may be nested: what was accepted can be read from deep down a host's stack too."""
+
 # Beyond this many digits Python refuses to convert between int and str (CPython issue 95778); Decimal does
 # not.
 _MAX_INT_DIGITS = 4300
@@ -42,7 +45,8 @@ def normalize_fields(fields: Mapping[str, Any], owner: object) -> dict[str, Any]
     no change. Raises ``TypeError`` or ``ValueError`` that names `owner`, the field and the path inside it,
     where a value can't be written as JSON.
     """
-    return {str(name): _normalize(name, value, owner) for name, value in fields.items()}
+    # A string of an enumeration has its own idea of str(); what is stored is its value.
+    return {str.__str__(name): _normalize(name, value, owner) for name, value in fields.items()}
 
 
 def _dumps(value: object) -> str:
@@ -55,19 +59,39 @@ def _parse_int(digits: str) -> int:
 
 def _normalize(name: str, value: object, owner: object) -> Any:
     try:
-        return decode(encode(value))
+        return _read_back(value)
     except (TypeError, ValueError, RecursionError) as error:
         where = next(_problems(value, name, ()), f"{name}: {error}")
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"the state of {owner} can't be written as JSON, field {name!r}: {where}") from error
 
 
+def _read_back(value: object) -> Any:
+    text = encode(value)
+    normal = decode(text)
+    # Counting brackets is cheap; few values have enough of them to be looked at.
+    if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper(normal, MAX_DEPTH):
+        raise ValueError(f"nested too deeply, in more than {MAX_DEPTH} levels")
+    return normal
+
+
+def _is_deeper(value: Any, levels: int) -> bool:
+    """Tell whether containers are nested in more than so many levels."""
+    level = [value]
+    for _ in range(levels):
+        containers = (
+            item.values() if isinstance(item, dict) else item for item in level if isinstance(item, dict | list)
+        )
+        level = [item for container in containers for item in container]
+    return any(isinstance(item, dict | list) for item in level)
+
+
 def _problems(value: Any, path: str, parents: tuple[int, ...]) -> Iterator[str]:
     """Yield what keeps `value` from being JSON, each with its path. Only walked once encoding has failed."""
     if id(value) in parents:
         yield f"{path} contains itself"
-    elif len(parents) > 100:
-        yield f"{path[:60]}… is nested too deeply"
+    elif len(parents) > MAX_DEPTH:
+        yield f"{path[:60]}… is nested too deeply, in more than {MAX_DEPTH} levels"
     elif isinstance(value, bytes):
         yield from _bytes_problems(value, path)
     elif isinstance(value, _SCALARS):
@@ -109,7 +133,7 @@ def _with_decimals(value: Any) -> Any:
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, dict):
-        return {key: _with_decimals(item) for key, item in value.items()}
+        return {_with_decimals(key): _with_decimals(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_with_decimals(item) for item in value]
     if isinstance(value, int) and not isinstance(value, bool):

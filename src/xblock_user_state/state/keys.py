@@ -10,6 +10,7 @@ import hashlib
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar, cast
 
+from opaque_keys import InvalidKeyError
 from opaque_keys.edx.block_types import BlockTypeKeyV1
 from opaque_keys.edx.keys import AsideUsageKey, BlockTypeKey, CourseKey, LearningContextKey, UsageKey
 from opaque_keys.edx.locator import CourseLocator
@@ -65,12 +66,20 @@ def parse_block(context_key: str, usage_key: str) -> UsageKey:
 
 def identify_block_type(key: BlockTypeKey | str) -> str:
     """Return the text of a block type: a plain name for XBlocks, with its family for any other."""
-    return _key_text(key)
+    try:
+        return str(parse_block_type(_key_text(key)))
+    except InvalidKeyError as error:
+        raise ValueError(f"{key!r} is no block type: {error}") from error
 
 
 def parse_block_type(text: str) -> BlockTypeKey | str:
     """Return the block type that was stored as `text`: a string for XBlocks, a key for another family."""
     return BlockTypeKeyV1.from_string(text) if text.startswith("block-type-v1:") else text
+
+
+def is_storable(text: str) -> bool:
+    """Tell whether every database can keep a text: PostgreSQL takes no NUL, and half a surrogate pair is no UTF-8."""
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _canonical_usage_key(key: UsageKey) -> UsageKey:
@@ -102,8 +111,8 @@ def _has_run(context: LearningContextKey) -> bool:
 
 def _key_text(key: object) -> str:
     text = str(key)
-    if text.split() != [text]:
-        raise ValueError(f"{text!r} is no key: it is empty or has white space")
+    if not text or " " in text or not text.isprintable():
+        raise ValueError(f"{text!r} is no key: it is empty, or has white space or characters that can't be printed")
     if len(text) > MAX_KEY_LENGTH:
         raise ValueError(f"the key {text[:60]}… has {len(text)} characters; {MAX_KEY_LENGTH} can be stored")
     return text

@@ -56,13 +56,14 @@ def _register(database: str, blocks: Collection[BlockId], *, again: bool) -> Non
 
 
 def _registered_contexts(database: str, contexts: dict[int, str], *, lock: bool) -> set[int]:
-    rows = LearningContext.objects.using(database).filter(id__in=list(contexts)).order_by("id")
-    rows = rows.select_for_update() if lock else rows
-    found = dict(rows.values_list("id", "key"))
-    for id_, key in found.items():
-        if key != contexts[id_]:
-            _collide(contexts[id_], key)
-    return set(found)
+    found = set()
+    for ids in pieces(database, sorted(contexts)):
+        rows = LearningContext.objects.using(database).filter(id__in=ids).order_by("id")
+        for id_, key in (rows.select_for_update() if lock else rows).values_list("id", "key"):
+            if key != contexts[id_]:
+                _collide(contexts[id_], key)
+            found.add(id_)
+    return found
 
 
 def _insert(

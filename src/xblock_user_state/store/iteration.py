@@ -15,6 +15,7 @@ from django.db.models import QuerySet
 
 from xblock_user_state.models import Block
 from xblock_user_state.state.change import DELETED
+from xblock_user_state.state.keys import is_storable
 from xblock_user_state.store.reader import pieces
 from xblock_user_state.store.tables import Table
 
@@ -48,7 +49,7 @@ def blocks_of(database: str, context_id: int, block_type: str | None) -> dict[in
     """Return context key and usage key of the blocks of a course, by id. One statement."""
     blocks = Block.objects.using(database).filter(context_id=context_id)
     if block_type is not None:
-        blocks = blocks.filter(block_type=block_type)
+        blocks = blocks.filter(block_type=block_type) if is_storable(block_type) else blocks.none()
     found = blocks.order_by("id").values_list("id", "context__key", "usage_key")
     return {id_: (context, usage_key) for id_, context, usage_key in found}
 

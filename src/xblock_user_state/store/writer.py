@@ -6,7 +6,7 @@ transaction control, up to four more for each further scope of a batch, and five
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from django.db import connections
@@ -28,38 +28,31 @@ Recorder = Callable[[Table, Mapping[RowKey, Row]], None]
 
 
 def write(database: str, student_id: Any, changes: Changes, record: Recorder) -> None:
-    """Commit all changes, or none and raise.
-
-    Blocks that may be created are registered before. What can only take away from blocks that nobody
-    registered is left out: there is nothing to take.
-    """
-    possible = _registered_changes(database, changes)
-    if possible:
-        repeat(database, lambda again: _attempt(database, student_id, possible, record, lock=again))
-
-
-def _registered_changes(database: str, changes: Changes) -> dict[Scope, dict[RowKey, Change]]:
+    """Commit all changes, or none and raise. Blocks that may be created are registered before."""
+    if not any(changes.values()):
+        return
     edits = [(key, change) for by_key in changes.values() for key, change in by_key.items() if isinstance(key, BlockId)]
     known = registered(database, {key for key, _ in edits})
     new = {key for key, change in edits if change.can_create()} - known
     if new:
         register(database, new)
-    known |= new
-    possible = {
-        scope: {key: change for key, change in by_key.items() if not isinstance(key, BlockId) or key in known}
-        for scope, by_key in changes.items()
-    }
-    return {scope: by_key for scope, by_key in possible.items() if by_key}
+    repeat(database, lambda again: _attempt(database, student_id, changes, record, known | new, lock=again))
 
 
-def _attempt(database: str, student_id: Any, changes: Changes, record: Recorder, *, lock: bool) -> None:
+def _attempt(
+    database: str, student_id: Any, changes: Changes, record: Recorder, known: Collection[BlockId], *, lock: bool
+) -> None:
     for scope, table in TABLES.items():
-        if scope not in changes:
+        if not changes.get(scope):
             continue
         stored = read_rows(database, table, student_id, changes[scope], lock=lock)
         written = {
             key: row for key, change in changes[scope].items() if (row := change.apply(stored.get(key))) is not None
         }
+        # Only a registry that has lost blocks (restored from a backup, say) lacks one that has a row.
+        lost = {key for key in written if isinstance(key, BlockId) and key not in known}
+        if lost:
+            register(database, lost)
         _store(database, table, student_id, written)
         record(table, written)
 
