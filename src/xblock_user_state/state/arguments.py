@@ -170,7 +170,7 @@ def _checked_points(points: object, name: str) -> float | None:
     except (OverflowError, ValueError):  # A number beyond all floats; a signalling NaN.
         number = math.nan
     if not math.isfinite(number):
-        raise ValueError(f"{name} must be a finite number, not {points}")
+        raise ValueError(f"{name} must be a finite number within the range of a float, not {Decimal(points):.10}")
     return number
 
 
