@@ -16,4 +16,5 @@ class TestDjangoClient(UserStateClientTestBase, TestCase):
     def setUp(self) -> None:
         super().setUp()
         make_learners(*(f"user{number}" for number in range(5)))
-        self.client = DjangoXBlockUserStateClient()
+        # Both base classes have an attribute of this name: the published tests' is not Django's test client.
+        self.client = DjangoXBlockUserStateClient()  # type: ignore[assignment]

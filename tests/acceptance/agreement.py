@@ -1,0 +1,63 @@
+"""The check that all of these tests come down to: state, revision and history agree for every row."""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+from contextlib import closing
+from itertools import groupby, pairwise
+from typing import Any
+
+from django.db.models import Exists, OuterRef, QuerySet, Subquery
+
+from xblock_user_state.models import StudentModule, StudentModuleHistory
+
+_ROW_COLUMNS = ("revision", "state", "grade", "max_grade", "created", "modified")
+
+
+def assert_agreement() -> int:
+    """Assert the laws of history for each row of `StudentModule`, and return the number of rows.
+
+    All block types that were written to must be recorded ones. Each statement sees a single moment, so the laws are
+    to hold whoever is writing meanwhile.
+    """
+    assert not StudentModule.objects.filter(~Exists(_entries_of_row())).exists(), "a row without history"
+    count = 0
+    # Closed also where an assertion fails: the next test may end the connection under an open cursor.
+    with closing(_entries()) as all_entries:
+        for _, entries in groupby(all_entries, key=lambda entry: (entry.student_id, entry.block_id)):
+            _assert_one_row(list(entries))
+            count += 1
+    return count
+
+
+def _entries_of_row() -> QuerySet[StudentModuleHistory]:
+    return StudentModuleHistory.objects.filter(student_id=OuterRef("student_id"), block_id=OuterRef("block_id"))
+
+
+def _entries() -> Generator[Any]:
+    """Yield all entries with, as ``row_…``, their row's revision and times, and the newest with all of their row."""
+    row = StudentModule.objects.filter(student_id=OuterRef("student_id"), block_id=OuterRef("block_id"))
+    same_revision = row.filter(revision=OuterRef("revision"))
+    columns = {
+        f"row_{column}": Subquery((row if column == "revision" else same_revision).values(column))
+        for column in _ROW_COLUMNS
+    }
+    entries = StudentModuleHistory.objects.annotate(**columns).order_by("student_id", "block_id", "revision")
+    yield from entries.iterator(chunk_size=500)
+
+
+def _assert_one_row(entries: list[Any]) -> None:
+    first, last = entries[0], entries[-1]
+    assert last.row_revision is not None, f"history without a row: {last}"
+    assert [entry.revision for entry in entries] == list(range(1, last.row_revision + 1)), f"gaps: {last}"
+    assert last.state == last.row_state, f"the newest entry is not the state: {last}"
+    assert (last.grade, last.max_grade) == (last.row_grade, last.row_max_grade), f"nor the score: {last}"
+    assert last.created == last.row_modified, f"the newest entry and the state have different times: {last}"
+    assert first.created == last.row_created, f"the oldest entry is not as old as the row: {last}"
+    for older, newer in pairwise(entries):
+        assert older.created < newer.created, f"a later revision is not later: {newer}"
+        assert _content(older) != _content(newer), f"an entry without a change: {newer}"
+
+
+def _content(entry: Any) -> tuple[Any, ...]:
+    return (entry.state, entry.grade, entry.max_grade)

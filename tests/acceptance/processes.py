@@ -1,0 +1,177 @@
+"""Worker processes for tests: hired ready to go, started at once, listened to, paused, and killed.
+
+A worker runs one generator function of `workers`. What that yields comes to the test as soon as it is yielded,
+so a value yielded after a call is the test's proof that the call had returned, whatever happens to the process
+later. An error in a worker fails the test, with the worker's traceback.
+"""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from multiprocessing.connection import Connection, wait
+from pathlib import Path
+from typing import Any
+
+from tests.acceptance.messages import Done, Failed, Paused, Ready, Said
+
+ROOT = Path(__file__).parents[2]
+# How long a worker may be silent before the test fails: longer than any retry of the client.
+PATIENCE_SECONDS = 120.0
+
+Work = Callable[..., Iterator[Any]]
+
+
+class WorkerFailed(AssertionError):
+    """A worker raised, died or hung."""
+
+
+class Worker:
+    """One process, with its database connection open. `said` is what its work has yielded so far."""
+
+    def __init__(self, line: Connection) -> None:
+        self.line = line
+        self.said: list[Any] = []
+        self.is_finished = False
+        ready = self.receive()
+        assert isinstance(ready, Ready)
+        self.pid = ready.pid
+
+    def start(self, work: Work, *arguments: Any) -> None:
+        """Let it begin."""
+        self.line.send((work, arguments))
+
+    def resume(self) -> None:
+        """Let it go on after a pause."""
+        self.line.send("go on")
+
+    def stop(self) -> list[Any]:
+        """Let it end after the next value that it yields, and return all that it said."""
+        self.line.send("stop")
+        return finish(self)[0]
+
+    def kill(self) -> list[Any]:
+        """End it as ``kill -9`` does, at whatever it is doing, and return all that it said before."""
+        os.kill(self.pid, signal.SIGKILL)
+        return self.wait_for_death()
+
+    def wait_for_death(self) -> list[Any]:
+        """Return all that it said before it was killed, or ended."""
+        with suppress(EOFError, ConnectionResetError):
+            while not self.is_finished:
+                self.receive()
+        self.is_finished = True
+        return self.said
+
+    def wait_for_pause(self) -> None:
+        """Return when its work has yielded a `Pause`."""
+        while not isinstance(self.receive(), Paused):
+            pass
+
+    def listen(self, seconds: float) -> None:
+        """Take in what it says for so long."""
+        end = time.monotonic() + seconds
+        while not self.is_finished and self.line.poll(max(0.0, end - time.monotonic())):
+            self.receive()
+
+    def receive(self) -> object:
+        """Take in one message. Raises ``EOFError`` when the process is gone."""
+        if not self.line.poll(PATIENCE_SECONDS):
+            raise WorkerFailed(f"a worker hangs; before, it said {self.said[-3:]}")
+        message = self.line.recv()
+        if isinstance(message, Failed):
+            self.is_finished = True
+            raise WorkerFailed(f"a worker failed after it had said {self.said[-3:]}:\n{message.report}")
+        if isinstance(message, Said):
+            self.said.append(message.value)
+        self.is_finished = isinstance(message, Done)
+        return message
+
+
+def finish(*workers: Worker) -> list[list[Any]]:
+    """Wait until all have done their work; return what each of them said."""
+    busy = {worker.line: worker for worker in workers if not worker.is_finished}
+    while busy:
+        # From whichever has something to say: one whose messages nobody takes would stop, and hold its locks.
+        lines = wait(list(busy), PATIENCE_SECONDS)
+        if not lines:
+            raise WorkerFailed(f"{len(busy)} workers hang")
+        for line in lines:
+            assert isinstance(line, Connection)
+            busy[line].receive()
+            if busy[line].is_finished:
+                del busy[line]
+    return [worker.said for worker in workers]
+
+
+class ForkServer:
+    """The process that workers are forked from: one for the whole run, started when first needed."""
+
+    def __init__(self) -> None:
+        self._process: subprocess.Popen[bytes] | None = None
+        self._control, self._theirs = socket.socketpair()
+
+    def start(self, environment: Mapping[str, str]) -> None:
+        """Start it, unless it runs."""
+        if self._process is not None:
+            return
+        descriptor = self._theirs.fileno()
+        command = [sys.executable, "-m", "tests.acceptance.fork_server", str(descriptor)]
+        self._process = subprocess.Popen(command, cwd=ROOT, env=environment, pass_fds=[descriptor])
+        self._theirs.close()
+
+    def fork(self) -> Connection:
+        """Fork a worker off; return the line to it."""
+        ours, theirs = socket.socketpair()
+        socket.send_fds(self._control, [b"1"], [theirs.fileno()])
+        theirs.close()
+        return Connection(ours.detach())
+
+    def close(self) -> None:
+        """End it."""
+        self._control.close()
+        self._theirs.close()
+        if self._process is not None:
+            self._process.wait()
+
+
+class Crew:
+    """The workers of one test."""
+
+    def __init__(self, server: ForkServer) -> None:
+        self._server = server
+        self._workers: list[Worker] = []
+
+    def hire(self, count: int) -> list[Worker]:
+        """Return workers that wait for their work, each with a connection to the database."""
+        lines = [self._server.fork() for _ in range(count)]
+        hired = [Worker(line) for line in lines]
+        self._workers += hired
+        return hired
+
+    def start(self, work: Work, *arguments: Any) -> Worker:
+        """Hire one and start it."""
+        [worker] = self.hire(1)
+        worker.start(work, *arguments)
+        return worker
+
+    def run(self, jobs: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
+        """Start one worker for each job (the work and its arguments), all at once; return what each of them said."""
+        hired = self.hire(len(jobs))
+        for worker, job in zip(hired, jobs, strict=True):
+            worker.start(*job)
+        return finish(*hired)
+
+    def dismiss(self) -> None:
+        """Kill those that a failed test has left running: they may hold locks."""
+        for worker in self._workers:
+            if not worker.is_finished:
+                with suppress(ProcessLookupError, WorkerFailed):
+                    worker.kill()
+            worker.line.close()

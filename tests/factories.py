@@ -1,0 +1,25 @@
+"""Learners and keys that tests are made of."""
+
+from __future__ import annotations
+
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import User
+from opaque_keys.edx.keys import CourseKey, UsageKey
+from opaque_keys.edx.locator import CourseLocator
+
+COURSE = CourseLocator("Astro", "A101", "2026")
+
+
+def make_learners(*names: str) -> list[User]:
+    """Return new users of these names, whose password nobody needs."""
+    return get_user_model().objects.bulk_create([User(username=name) for name in names])
+
+
+def make_block(name: str = "stars", block_type: str = "problem", course: CourseKey = COURSE) -> UsageKey:
+    """Return the key of a block, by default of a type whose history is recorded."""
+    return course.make_usage_key(block_type, name)
+
+
+def make_blocks(count: int, block_type: str = "problem", course: CourseKey = COURSE) -> list[UsageKey]:
+    """Return the keys of `count` blocks."""
+    return [make_block(f"block{number}", block_type, course) for number in range(count)]

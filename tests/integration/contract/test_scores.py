@@ -1,0 +1,110 @@
+"""Scores: beside the state, and never in its way."""
+
+from __future__ import annotations
+
+import sys
+from datetime import UTC, datetime, timedelta
+from decimal import Decimal
+
+import pytest
+from opaque_keys.edx.asides import AsideUsageKeyV2
+
+from tests.factories import make_block, make_blocks
+from xblock_user_state.interface import BlockScore, XBlockUserStateClient
+
+BLOCK = make_block()
+
+
+def test_a_score_that_was_set_is_found(client: XBlockUserStateClient) -> None:
+    before = datetime.now(UTC)
+    client.set_score("ann", BLOCK, 3, 4)
+    score = client.get_scores("ann", [BLOCK])[BLOCK]
+    assert isinstance(score, BlockScore)
+    assert (score.grade, score.max_grade) == (3.0, 4.0)
+    assert isinstance(score.grade, float)
+    assert before <= score.updated <= datetime.now(UTC)
+    assert score.updated.utcoffset() == timedelta(0)
+
+
+def test_scores_are_given_by_the_keys_asked_with_and_only_those_that_are_set(client: XBlockUserStateClient) -> None:
+    keys = make_blocks(5)
+    client.set_score("ann", keys[3], 3, 10)
+    client.set_score("ann", keys[1], 0, 10)
+    client.set("ann", keys[2], {"a": 1})
+    client.set_score("bob", keys[4], 4, 10)
+    found = client.get_scores("ann", iter(keys[::-1]))
+    assert [(key, score.grade) for key, score in found.items()] == [(keys[3], 3.0), (keys[1], 0.0)]
+
+
+@pytest.mark.parametrize(
+    "grade",
+    [0, 1, -1, 0.1, 0.1 + 0.2, 1 / 3, 2**53 + 2, 1e-300, sys.float_info.max, Decimal("0.25"), 5e-324, True],
+    ids=str,
+)
+def test_points_are_kept_exactly(client: XBlockUserStateClient, grade: float) -> None:
+    client.set_score("ann", BLOCK, grade, 1e300)
+    found = client.get_scores("ann", [BLOCK])[BLOCK]
+    assert found.grade == float(grade)
+    client.set_score("ann", BLOCK, grade, 1e300)
+    assert client.get_scores("ann", [BLOCK])[BLOCK] == found
+    assert len(list(client.get_history("ann", BLOCK))) == 1
+
+
+def test_a_maximum_is_not_needed(client: XBlockUserStateClient) -> None:
+    client.set_score("ann", BLOCK, 1, None)
+    assert client.get_scores("ann", [BLOCK])[BLOCK][:2] == (1.0, None)
+
+
+def test_a_score_without_state_is_no_state(client: XBlockUserStateClient) -> None:
+    client.set_score("ann", BLOCK, 1, 2)
+    assert list(client.get_many("ann", [BLOCK])) == []
+    assert list(client.iter_all_for_block(BLOCK)) == []
+    client.set("ann", BLOCK, {"a": 1})
+    assert client.get("ann", BLOCK).state == {"a": 1}
+
+
+def test_a_score_leaves_state_alone_and_state_leaves_the_score_alone(client: XBlockUserStateClient) -> None:
+    client.set("ann", BLOCK, {"a": 1})
+    client.set_score("ann", BLOCK, 1, 2)
+    client.set("ann", BLOCK, {"b": 2})
+    client.set_score("ann", BLOCK, 2, 2)
+    assert client.get("ann", BLOCK).state == {"a": 1, "b": 2}
+    client.delete("ann", BLOCK)
+    assert client.get_scores("ann", [BLOCK])[BLOCK][:2] == (2.0, 2.0)
+
+
+def test_a_score_moves_the_time_of_the_state(client: XBlockUserStateClient) -> None:
+    client.set("ann", BLOCK, {"a": 1})
+    client.set_score("ann", BLOCK, 1, 2)
+    assert client.get("ann", BLOCK).updated == client.get_scores("ann", [BLOCK])[BLOCK].updated
+
+
+def test_a_score_can_be_taken_away(client: XBlockUserStateClient) -> None:
+    client.set("ann", BLOCK, {"a": 1})
+    client.set_score("ann", BLOCK, 1, 2)
+    client.set_score("ann", BLOCK, None, None)
+    assert client.get_scores("ann", [BLOCK]) == {}
+    assert client.get("ann", BLOCK).state == {"a": 1}
+    assert len(list(client.get_history("ann", BLOCK))) == 3
+    client.set_score("ann", BLOCK, None, None)
+    assert len(list(client.get_history("ann", BLOCK))) == 3
+
+
+def test_the_maximum_alone_is_a_change(client: XBlockUserStateClient) -> None:
+    client.set_score("ann", BLOCK, 1, 2)
+    client.set_score("ann", BLOCK, 1, 4)
+    assert client.get_scores("ann", [BLOCK])[BLOCK].max_grade == 4
+    assert len(list(client.get_history("ann", BLOCK))) == 2
+
+
+def test_an_aside_has_a_score_of_its_own(client: XBlockUserStateClient) -> None:
+    aside = AsideUsageKeyV2(BLOCK, "notes")
+    client.set_score("ann", BLOCK, 1, 2)
+    client.set_score("ann", aside, 2, 3)
+    assert {key: score.grade for key, score in client.get_scores("ann", [aside, BLOCK]).items()} == {BLOCK: 1, aside: 2}
+
+
+def test_unknown_and_anonymous_learners_have_no_scores(client: XBlockUserStateClient) -> None:
+    client.set_score("ann", BLOCK, 1, 2)
+    for username in ("nobody", "", None):
+        assert client.get_scores(username, [BLOCK]) == {}

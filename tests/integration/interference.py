@@ -1,0 +1,143 @@
+"""What other processes and servers do to a call, done for real: other writers, refusals, killed connections."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.db import DatabaseError, connection, connections, models
+from django.db.backends.base.base import BaseDatabaseWrapper
+
+needs_a_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server")
+
+
+def elsewhere(action: Callable[[], object]) -> None:
+    """Run `action` as another process would: with a connection of its own. Its error is raised here."""
+    errors: list[BaseException] = []
+
+    def run() -> None:
+        try:
+            action()
+        except BaseException as error:  # noqa: BLE001 (raised again by the caller)
+            errors.append(error)
+        finally:
+            connections.close_all()
+
+    thread = Thread(target=run)
+    thread.start()
+    thread.join(30)
+    assert not thread.is_alive(), "the other writer is still waiting for a lock"
+    if errors:
+        raise errors[0]
+
+
+@contextmanager
+def just_before(verb: str, model: type[models.Model], action: Callable[[], object]) -> Iterator[list[str]]:
+    """Do `action` once, just before the first statement of this kind on the table of `model`.
+
+    Gives the list of statements on the table, which grows while the block runs.
+    """
+    table = connection.ops.quote_name(model._meta.db_table)
+    seen: list[str] = []
+
+    def wrapper(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if table in sql:
+            seen.append(sql)
+            if sql.startswith(verb) and sum(one.startswith(verb) for one in seen) == 1:
+                action()
+        return execute(sql, params, many, context)
+
+    with connection.execute_wrapper(wrapper):
+        yield seen
+    assert any(one.startswith(verb) for one in seen), f"there was no {verb} on {table}"
+
+
+@contextmanager
+def second_connection() -> Iterator[BaseDatabaseWrapper]:
+    """A connection of its own, as of another process."""
+    other = connection.copy()
+    try:
+        yield other
+    finally:
+        other.close()
+
+
+def kill_connection() -> None:
+    """End the server's side of this thread's connection, as an operator or a failover does."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()" if connection.vendor == "postgresql" else "SELECT CONNECTION_ID()")
+        [number] = cursor.fetchone()
+    with second_connection() as other, other.cursor() as cursor:
+        if connection.vendor == "postgresql":
+            cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [number])
+        else:
+            cursor.execute(f"KILL CONNECTION {number}")
+
+
+_TRIGGERS = {
+    "sqlite": """
+        CREATE TRIGGER refuse BEFORE {verb} ON {table} WHEN {condition}
+        BEGIN SELECT RAISE(ABORT, 'refused by the test'); END
+    """,
+    "mysql": """
+        CREATE TRIGGER refuse BEFORE {verb} ON {table} FOR EACH ROW
+        IF {condition} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'refused by the test'; END IF
+    """,
+    "postgresql": """
+        CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
+        $$ BEGIN IF {condition} THEN RAISE EXCEPTION 'refused by the test'; END IF; RETURN NEW; END $$;
+        CREATE TRIGGER refuse BEFORE {verb} ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()
+    """,
+}
+_DROPS = {
+    "sqlite": "DROP TRIGGER refuse",
+    "mysql": "DROP TRIGGER refuse",
+    "postgresql": "DROP FUNCTION refuse CASCADE",
+}
+
+
+@contextmanager
+def refusing(verb: str, model: type[models.Model], condition: str) -> Iterator[None]:
+    """Let the database refuse rows: an error in the middle of a write, as a full disk or a broken index makes it."""
+    sql = _TRIGGERS[connection.vendor].format(
+        verb=verb, table=connection.ops.quote_name(model._meta.db_table), condition=condition
+    )
+    with connection.cursor() as cursor:
+        cursor.execute(sql)
+    try:
+        yield
+    finally:
+        with connection.cursor() as cursor:
+            cursor.execute(_DROPS[connection.vendor])
+
+
+@contextmanager
+def without_table(model: type[models.Model]) -> Iterator[None]:
+    """Take a table away, as a forgotten migration does."""
+    with connection.schema_editor() as editor:
+        editor.delete_model(model)
+    try:
+        yield
+    finally:
+        with connection.schema_editor() as editor:
+            editor.create_model(model)
+
+
+@contextmanager
+def unreachable() -> Iterator[None]:
+    """Point this thread's connection to where no database is."""
+    connection.close()
+    before = dict(connection.settings_dict)
+    if connection.vendor == "sqlite":
+        connection.settings_dict["NAME"] = "/nonexistent/folder/state.sqlite3"
+    else:
+        connection.settings_dict.update({"HOST": "127.0.0.1", "PORT": "1"})
+    try:
+        yield
+    finally:
+        with suppress(DatabaseError):
+            connection.close()
+        connection.settings_dict.update(before)

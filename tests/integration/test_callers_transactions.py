@@ -1,0 +1,151 @@
+"""Inside a caller's transaction: part of it, gone with it, and never in its way."""
+
+from __future__ import annotations
+
+from contextlib import suppress
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import DatabaseError, Error, connection, transaction
+from xblock.fields import Scope
+
+from tests.factories import make_block, make_blocks, make_learners
+from tests.integration.interference import refusing
+from tests.integration.rows import assert_history_is_gapless, everything_and_keys
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.interface import PermissionDenied, UserDoesNotExist
+from xblock_user_state.models import StudentModuleHistory
+from xblock_user_state.state.keys import identify_block
+
+pytestmark = pytest.mark.django_db(transaction=True)
+BLOCK = make_block()
+
+
+class Undo(Exception):
+    """Raised to roll a transaction back."""
+
+
+@pytest.fixture
+def client() -> DjangoXBlockUserStateClient:
+    make_learners("ann", "bob")
+    return DjangoXBlockUserStateClient()
+
+
+def _write_everything(client: DjangoXBlockUserStateClient, value: int) -> None:
+    client.set_many("ann", {key: {"a": value} for key in make_blocks(3)})
+    client.set_score("ann", make_block("scored"), value, 10)
+    client.set("ann", "problem", {"a": value}, Scope.preferences)
+    client.set("ann", None, {"a": value}, Scope.user_info)
+    client.set("ann", BLOCK, {"a": value}, Scope.user_state_summary)
+    with client.batch("ann") as batch:
+        batch.set(BLOCK, {"a": value})
+        batch.set_score(BLOCK, value, 10)
+
+
+def test_a_rollback_leaves_no_trace(client: DjangoXBlockUserStateClient) -> None:
+    for value in (1, 2):
+        before = everything_and_keys()
+        with suppress(Undo), transaction.atomic():
+            _write_everything(client, value)
+            assert client.get("ann", BLOCK).state == {"a": value}
+            raise Undo
+        assert everything_and_keys() == before
+        _write_everything(client, value)
+        assert client.get("ann", BLOCK).state == {"a": value}
+    assert_history_is_gapless()
+
+
+def test_a_commit_commits_all_of_it(client: DjangoXBlockUserStateClient) -> None:
+    with transaction.atomic():
+        _write_everything(client, 1)
+        _write_everything(client, 2)
+    assert client.get("ann", BLOCK).state == {"a": 2}
+    assert_history_is_gapless()
+
+
+def test_an_inner_rollback_leaves_the_outer_work(client: DjangoXBlockUserStateClient) -> None:
+    with transaction.atomic():
+        client.set("ann", BLOCK, {"outer": 1})
+        with suppress(Undo), transaction.atomic():
+            client.set("ann", BLOCK, {"inner": 1})
+            client.set("ann", make_block("never-seen"), {"inner": 1})
+            raise Undo
+        client.set("ann", BLOCK, {"after": 1})
+        client.set("ann", make_block("never-seen"), {"after": 1})
+    found = client.get_many("ann", [BLOCK, make_block("never-seen")])
+    assert [item.state for item in found] == [{"outer": 1, "after": 1}, {"after": 1}]
+    assert_history_is_gapless()
+
+
+def test_bad_input_leaves_the_transaction_usable(client: DjangoXBlockUserStateClient) -> None:
+    with transaction.atomic():
+        client.set("ann", BLOCK, {"before": 1})
+        with pytest.raises(TypeError):
+            client.set("ann", BLOCK, {"bad": object()})
+        with pytest.raises(ValueError, match="scope"):
+            client.set("ann", BLOCK, {"bad": 1}, Scope.settings)
+        with pytest.raises(UserDoesNotExist):
+            client.set("nobody", BLOCK, {"bad": 1})
+        with pytest.raises(PermissionDenied):
+            client.set("", BLOCK, {"bad": 1})
+        client.set("ann", BLOCK, {"after": 1})
+    assert client.get("ann", BLOCK).state == {"before": 1, "after": 1}
+
+
+def test_an_error_of_the_database_leaves_the_transaction_usable(client: DjangoXBlockUserStateClient) -> None:
+    other = make_block("other")
+    client.set("ann", BLOCK, {"a": 1})
+    client.set("ann", other, {"a": 1})
+    with refusing("INSERT", StudentModuleHistory, f"NEW.block_id = {identify_block(BLOCK).id}"):
+        with transaction.atomic():
+            User.objects.create(username="cid")
+            with pytest.raises(Error, match="refused by the test"):
+                client.set_many("ann", {BLOCK: {"a": 2}, other: {"a": 2}})
+            client.set("ann", other, {"b": 3})
+        assert [found.state for found in client.get_many("ann", [BLOCK, other])] == [{"a": 1}, {"a": 1, "b": 3}]
+    assert User.objects.filter(username="cid").exists()
+    assert_history_is_gapless()
+
+
+def test_a_request_that_fails_keeps_nothing_and_the_next_one_works(client: DjangoXBlockUserStateClient) -> None:
+    """As with ATOMIC_REQUESTS: a block's handler writes, catches its own trouble, and the view fails at the end."""
+    with suppress(Undo), transaction.atomic():
+        client.set("ann", BLOCK, {"a": 1})
+        with transaction.atomic():
+            client.set_score("ann", BLOCK, 1, 1)
+        with suppress(Undo), client.batch("ann") as batch:
+            batch.set(BLOCK, {"b": 1})
+            raise Undo
+        raise Undo
+    assert list(client.get_many("ann", [BLOCK])) == []
+    with transaction.atomic():
+        client.set("ann", BLOCK, {"c": 1})
+    assert client.get("ann", BLOCK).state == {"c": 1}
+    assert_history_is_gapless()
+
+
+def test_a_broken_transaction_stays_the_callers_error(client: DjangoXBlockUserStateClient) -> None:
+    """A caller that swallowed a database error may not go on; the client does not hide that."""
+    client.set("ann", BLOCK, {"a": 1})
+    with transaction.atomic():
+        transaction.set_rollback(True)
+        with pytest.raises(DatabaseError):
+            client.set("ann", BLOCK, {"a": 2})
+    assert client.get("ann", BLOCK).state == {"a": 1}
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="on SQLite, Django's savepoints need autocommit")
+def test_with_autocommit_off_the_caller_commits(client: DjangoXBlockUserStateClient) -> None:
+    client.set("ann", BLOCK, {"a": 1})
+    transaction.set_autocommit(False)
+    try:
+        client.set("ann", BLOCK, {"a": 2})
+        connection.rollback()
+        assert client.get("ann", BLOCK).state == {"a": 1}
+        client.set("ann", BLOCK, {"a": 3})
+        connection.commit()
+    finally:
+        connection.rollback()
+        transaction.set_autocommit(True)
+    assert client.get("ann", BLOCK).state == {"a": 3}
+    assert_history_is_gapless()

@@ -1,0 +1,156 @@
+"""Each statement on learners' state or history pins one learner, but for the iterations (law 7)."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from opaque_keys.edx.asides import AsideUsageKeyV2
+from xblock.fields import Scope
+
+from tests.factories import COURSE, make_block, make_blocks, make_learners
+from tests.integration.rows import rows_of
+from tests.integration.statements import captured
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.interface import XBlockUserStateClient
+from xblock_user_state.models import Preferences, StudentModule, StudentModuleHistory, UserInfo
+
+OWNED = [model._meta.db_table for model in (StudentModule, StudentModuleHistory, Preferences, UserInfo)]
+QUOTE = '[`"]'
+
+
+@pytest.fixture
+def learners(transactional_db: None) -> list[User]:
+    return make_learners("ann", "bob")
+
+
+def on_owned_tables(statements: list[str]) -> list[str]:
+    """Return the statements on tables whose rows belong to learners."""
+    return [text for text in statements if any(re.search(f"{QUOTE}{table}{QUOTE}", text) for table in OWNED)]
+
+
+def is_pinned(statement: str, student_id: int) -> bool:
+    """Tell whether a statement asks for, changes or adds rows of this learner only."""
+    column = rf"{QUOTE}student_id{QUOTE}"
+    verb = statement.split(maxsplit=1)[0].upper()
+    if verb == "INSERT":
+        rows = re.findall(rf"(?:VALUES|,|SELECT) ?\(?\s*{student_id},", statement)
+        return re.search(rf"\({column},", statement) is not None and rows != []
+    return (
+        re.search(rf"{column} = {student_id}\b", statement.partition(" WHERE ")[2] or statement.partition(" ON ")[2])
+        is not None
+    )
+
+
+def each_operation(client: XBlockUserStateClient) -> Iterator[str]:
+    """Do everything that a client does for one learner, and name each step after it."""
+    blocks = [*make_blocks(3), AsideUsageKeyV2(make_block(), "notes"), make_block("film", "video")]
+    places = {
+        Scope.user_state: blocks,
+        Scope.preferences: ["problem", "video"],
+        Scope.user_info: [None],
+        Scope.user_state_summary: blocks,
+    }
+    for scope, keys in places.items():
+        for value in (1, 2):
+            client.set_many("ann", {key: {"a": value, "b": 1} for key in keys}, scope)
+            yield f"set_many {scope.name} {value}"
+        list(client.get_many("ann", keys, scope, ["a"]))
+        yield f"get_many {scope.name}"
+        client.delete_many("ann", keys, scope, ["b"])
+        client.delete("ann", keys[0], scope)
+        yield f"delete {scope.name}"
+    for grade in (1, 2, None):
+        client.set_score("ann", blocks[0], grade, grade)
+        yield f"set_score {grade}"
+    client.get_scores("ann", blocks)
+    yield "get_scores"
+    list(client.get_history("ann", blocks[0]))
+    yield "get_history"
+    with client.batch("ann") as batch:
+        for scope, keys in places.items():
+            for key in keys:
+                batch.set(key, {"batch": 1}, scope)
+        batch.set_score(blocks[1], 3, 4)
+        batch.delete(blocks[2], ["a"])
+    yield "batch"
+
+
+def test_every_statement_pins_the_learner(learners: list[User]) -> None:
+    client = DjangoXBlockUserStateClient()
+    client.set_many("bob", {key: {"a": 1} for key in make_blocks(3)})
+    steps = each_operation(client)
+    while True:
+        with captured() as statements:
+            step = next(steps, None)
+        found = on_owned_tables(statements)
+        assert [text for text in found if not is_pinned(text, learners[0].pk)] == [], step
+        if step is None:
+            break
+        assert found or "summary" in step, step
+
+
+def test_no_update_sets_the_learner_or_the_block(learners: list[User]) -> None:
+    with captured() as statements:
+        list(each_operation(DjangoXBlockUserStateClient()))
+    updates = [text for text in statements if text.upper().startswith("UPDATE")]
+    assert len(updates) >= 4
+    for text in updates:
+        assignments = re.search(r" SET (.*?)( FROM | WHERE |$)", text)
+        assert assignments is not None
+        targets = re.findall(rf"(?:^|, )(?:old\.)?{QUOTE}(\w+){QUOTE} = ", assignments[1])
+        assert {"revision", "state", "modified"} <= {*targets}
+        assert not {"student_id", "block_id", "block_type"} & {*targets}
+
+
+def test_deleting_a_learner_pins_the_learner(learners: list[User]) -> None:
+    client = DjangoXBlockUserStateClient()
+    list(each_operation(client))
+    ann = learners[0].pk
+    with captured() as statements:
+        learners[0].delete()
+    found = on_owned_tables(statements)
+    assert len(found) == len(OWNED)
+    assert [text for text in found if not is_pinned(text, ann)] == []
+
+
+def test_the_iterations_alone_ask_for_all_learners(learners: list[User]) -> None:
+    client = DjangoXBlockUserStateClient()
+    client.set("ann", make_block(), {"a": 1})
+    with captured() as statements:
+        list(client.iter_all_for_block(make_block()))
+        list(client.iter_all_for_course(COURSE))
+    found = on_owned_tables(statements)
+    assert len(found) == 2
+    assert not any(is_pinned(text, learners[0].pk) for text in found)
+
+
+def test_no_statement_joins_users_or_keys_to_state(learners: list[User]) -> None:
+    with captured() as statements:
+        list(each_operation(DjangoXBlockUserStateClient()))
+    users = User._meta.db_table
+    for text in on_owned_tables(statements):
+        assert users not in text
+        assert "xblock_user_state_block" not in text
+        assert " JOIN " not in text or (connection.vendor == "mysql" and text.startswith("UPDATE"))
+
+
+def test_learner_rows_of_others_are_never_touched(learners: list[User]) -> None:
+    client = DjangoXBlockUserStateClient()
+    client.set_many("bob", {key: {"bob": 1} for key in [*make_blocks(3), make_block("film", "video")]})
+    for name in ("problem", "video"):
+        client.set("bob", name, {"bob": 1}, Scope.preferences)
+    client.set("bob", None, {"bob": 1}, Scope.user_info)
+
+    def of_bob() -> list[list[dict[str, object]]]:
+        models = (StudentModule, StudentModuleHistory, Preferences, UserInfo)
+        return [rows_of(model, student_id=learners[1].pk) for model in models]
+
+    before = of_bob()
+    assert all(before)
+    list(each_operation(client))
+    learners[0].delete()
+    assert of_bob() == before

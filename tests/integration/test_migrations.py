@@ -1,0 +1,80 @@
+"""The upgrade path: forward and backward on each database."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import call_command
+from django.db import connection, connections
+from django.db.migrations.executor import MigrationExecutor
+
+from tests.factories import make_block, make_learners
+from xblock_user_state.client import DjangoXBlockUserStateClient
+
+APP = "xblock_user_state"
+
+
+def our_tables() -> list[str]:
+    return [name for name in connection.introspection.table_names() if name.startswith(APP)]
+
+
+def columns_and_constraints() -> dict[str, Any]:
+    """Return what the database says of our tables."""
+    found: dict[str, Any] = {}
+    with connection.cursor() as cursor:
+        for table in our_tables():
+            columns = connection.introspection.get_table_description(cursor, table)
+            constraints = connection.introspection.get_constraints(cursor, table).values()
+            found[table] = (
+                sorted((column.name, str(column.type_code), column.null_ok, column.collation) for column in columns),
+                sorted((one["columns"], one["primary_key"], one["unique"], one["index"]) for one in constraints),
+            )
+    return found
+
+
+@pytest.fixture
+def migrated_again(transactional_db: None) -> Iterator[None]:
+    """Whatever a test does, the tables are there for the next one."""
+    yield
+    call_command("migrate", APP, verbosity=0)
+
+
+@pytest.mark.django_db
+def test_the_migrations_say_what_the_models_say() -> None:
+    call_command("makemigrations", APP, check=True, dry_run=True, verbosity=0)
+
+
+@pytest.mark.usefixtures("migrated_again")
+def test_migrations_run_backward_and_forward() -> None:
+    before = columns_and_constraints()
+    assert len(before) == 7
+    call_command("migrate", APP, "zero", verbosity=0)
+    assert our_tables() == []
+    call_command("migrate", APP, verbosity=0)
+    assert columns_and_constraints() == before
+    make_learners("ann")
+    client = DjangoXBlockUserStateClient()
+    client.set("ann", make_block(), {"a": 1})
+    assert client.get("ann", make_block()).state == {"a": 1}
+
+
+@pytest.mark.usefixtures("migrated_again")
+def test_each_migration_can_be_undone_with_rows_in_the_tables() -> None:
+    executor = MigrationExecutor(connections["default"])
+    names = [name for app, name in executor.loader.graph.nodes if app == APP]
+    for name in [*sorted(names)[-2::-1], "zero"]:
+        make_learners(f"learner before {name}")
+        if our_tables():
+            DjangoXBlockUserStateClient().set(f"learner before {name}", make_block(), {"a": 1})
+        call_command("migrate", APP, name, verbosity=0)
+    assert our_tables() == []
+
+
+@pytest.mark.django_db(transaction=True)
+def test_the_sql_of_each_migration_can_be_printed() -> None:
+    printed = StringIO()
+    call_command("sqlmigrate", APP, "0001", stdout=printed)
+    assert printed.getvalue().count("CREATE TABLE") >= 7

@@ -1,0 +1,163 @@
+"""The tables as the design has them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.db import connection, models
+
+from tests.factories import make_block, make_learners
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.models import (
+    BaseStudentModuleHistory,
+    Block,
+    LearningContext,
+    Preferences,
+    StudentModule,
+    StudentModuleHistory,
+    UserInfo,
+    UserStateSummary,
+)
+
+pytestmark = pytest.mark.django_db
+WRITTEN = {"revision", "state", "grade", "max_grade", "created", "modified", "done"}
+ALL = [Block, LearningContext, Preferences, StudentModule, StudentModuleHistory, UserInfo, UserStateSummary]
+STATE = [Preferences, StudentModule, UserInfo, UserStateSummary]
+
+
+def constraints_of(model: type[models.Model]) -> list[dict[str, Any]]:
+    with connection.cursor() as cursor:
+        return [{**found} for found in connection.introspection.get_constraints(cursor, model._meta.db_table).values()]
+
+
+def primary_key_of(model: type[models.Model]) -> list[str]:
+    """Return the columns of the primary key in their order."""
+    if connection.vendor != "sqlite":
+        [columns] = [found["columns"] for found in constraints_of(model) if found["primary_key"]]
+        return list(columns)
+    with connection.cursor() as cursor:  # Django's introspection gives them in the order of the table's columns.
+        cursor.execute(f"PRAGMA table_info({connection.ops.quote_name(model._meta.db_table)})")
+        numbered = [(row[5], row[1]) for row in cursor.fetchall() if row[5]]
+    return [name for _, name in sorted(numbered)]
+
+
+def other_indexes(model: type[models.Model]) -> list[list[str]]:
+    """Return the columns of each index of a table, unique ones included, but for the primary key's."""
+    found = constraints_of(model)
+    return sorted(one["columns"] for one in found if (one["index"] or one["unique"]) and not one["primary_key"])
+
+
+PRIMARY_KEYS = {
+    LearningContext: ["id"],
+    Block: ["id"],
+    StudentModule: ["student_id", "block_id"],
+    Preferences: ["student_id", "block_type"],
+    UserInfo: ["student_id"],
+    UserStateSummary: ["block_id"],
+    StudentModuleHistory: ["student_id", "block_id", "revision"],
+}
+OTHER_INDEXES: dict[type[models.Model], list[list[str]]] = {
+    LearningContext: [["key"]],
+    Block: [["context_id", "usage_key"]],
+    StudentModule: [["block_id", "student_id"]],
+    Preferences: [["block_type", "student_id"]],
+}
+
+
+@pytest.mark.parametrize("model", ALL, ids=lambda model: model.__name__)
+def test_the_primary_key_and_the_other_indexes(model: type[models.Model]) -> None:
+    assert primary_key_of(model) == PRIMARY_KEYS[model]
+    assert other_indexes(model) == OTHER_INDEXES.get(model, [])
+
+
+@pytest.mark.parametrize("model", STATE, ids=lambda model: model.__name__)
+def test_no_index_holds_a_column_that_a_write_changes(model: type[models.Model]) -> None:
+    indexes = [primary_key_of(model), *other_indexes(model)]
+    assert not WRITTEN & {column for columns in indexes for column in columns}
+
+
+@pytest.mark.parametrize("model", [*STATE, StudentModuleHistory], ids=lambda model: model.__name__)
+def test_state_and_history_refer_to_no_other_table(model: type[models.Model]) -> None:
+    """Users may live in another database, and a reference to the block would lock its row at every insert."""
+    assert [found for found in constraints_of(model) if found["foreign_key"]] == []
+
+
+@pytest.mark.parametrize("model", ALL, ids=lambda model: model.__name__)
+def test_nothing_is_numbered_by_a_sequence(model: type[models.Model]) -> None:
+    with connection.cursor() as cursor:
+        sequences = connection.introspection.get_sequences(cursor, model._meta.db_table, model._meta.local_fields)
+    # SQLite's introspection names the row's own number for every table with a single integer as its key.
+    assert sequences == [] or connection.vendor == "sqlite"
+    assert not any(isinstance(field, models.AutoField) for field in model._meta.local_fields)
+
+
+def test_the_columns_that_later_history_needs_are_there() -> None:
+    columns = {field.column for field in StudentModuleHistory._meta.concrete_fields if field.column}
+    assert columns == {
+        "student_id",
+        "block_id",
+        "revision",
+        "created",
+        "encoding",
+        "body",
+        "grade",
+        "max_grade",
+        "version",
+        "actor_id",
+    }
+    assert BaseStudentModuleHistory._meta.abstract
+
+
+_TYPES = {
+    "sqlite": "SELECT name, type FROM pragma_table_info(%s)",
+    "postgresql": "SELECT column_name, data_type FROM information_schema.columns WHERE table_name = %s",
+    "mysql": """
+        SELECT column_name, column_type FROM information_schema.columns
+        WHERE table_schema = DATABASE() AND table_name = %s
+    """,
+}
+
+
+@pytest.mark.parametrize("model", ALL, ids=lambda model: model.__name__)
+def test_columns_are_what_the_design_says(model: type[models.Model]) -> None:
+    """Ids of 64 bits, state as text and never as ``jsonb``, a history body as bytes, times to the microsecond."""
+    with connection.cursor() as cursor:
+        cursor.execute(_TYPES[connection.vendor], [model._meta.db_table])
+        types = {name: type_.lower() for name, type_ in cursor.fetchall()}
+    for name in ("id", "block_id", "context_id", "revision"):
+        assert types.get(name, "bigint").startswith("bigint")
+    assert types.get("state", "text") in {"text", "longtext"}
+    assert types.get("body", "bytea") in {"bytea", "longblob", "blob"}
+    for name in ("created", "modified"):
+        assert types.get(name, "datetime(6)") in {"datetime(6)", "timestamp with time zone", "datetime"}
+    for name in ("grade", "max_grade"):
+        assert types.get(name, "real") in {"real", "double", "double precision"}
+
+
+def _updates() -> tuple[int, int]:
+    """Return how many rows of `StudentModule` were updated so far, and how many of them without touching an index."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s",
+            [StudentModule._meta.db_table],
+        )
+        found: tuple[int, int] = cursor.fetchone()
+    return found
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="other vendors have no heap-only updates")
+@pytest.mark.django_db(transaction=True)
+def test_updates_are_heap_only() -> None:
+    """The reason why no index holds what a write changes: PostgreSQL then writes no index at all."""
+    make_learners("ann")
+    client = DjangoXBlockUserStateClient()
+    client.set("ann", make_block(), {"a": 0})
+    before = _updates()
+    for number in range(1, 21):
+        client.set("ann", make_block(), {"a": number})
+        client.set_score("ann", make_block(), number, 20)
+    updated, heap_only = (now - then for now, then in zip(_updates(), before, strict=True))
+    assert updated == 40
+    assert heap_only >= 38  # all but those that find their page full

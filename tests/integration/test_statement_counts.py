@@ -1,0 +1,202 @@
+"""Round trips do not depend on the number of blocks (law 6). Outside a transaction, so that its control counts too."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from opaque_keys.edx.keys import UsageKey
+from opaque_keys.edx.locator import CourseLocator
+from xblock.fields import Scope
+
+from tests.factories import make_blocks, make_learners
+from tests.integration.statements import captured, verbs
+from xblock_user_state.client import DjangoXBlockUserStateClient
+
+SIZES = [1, 10, 400]
+WRITE_LIMIT = 8
+REGISTER_LIMIT = 6
+
+Prepare = Callable[[list[UsageKey]], None]
+Act = Callable[[DjangoXBlockUserStateClient, list[UsageKey]], Any]
+
+pytestmark = pytest.mark.django_db(transaction=True)
+
+
+@pytest.fixture(autouse=True)
+def learners() -> list[Any]:
+    return make_learners("ann", "bob")
+
+
+def _course(number: int, of: str) -> CourseLocator:
+    return CourseLocator("Org", of, f"r{number}")
+
+
+def _statements(prepare: Prepare, act: Act, of: str, *, knows_its_user: bool = False) -> list[list[str]]:
+    """Return the statements of the act for each size: on blocks of a course of its own, by a new client."""
+    found = []
+    for number in SIZES:
+        keys = make_blocks(number, course=_course(number, of))
+        prepare(keys)
+        client = DjangoXBlockUserStateClient()
+        if knows_its_user:
+            list(client.get_many("ann", keys[:1]))
+        with captured() as statements:
+            act(client, keys)
+        found.append(statements)
+    return found
+
+
+def _new(keys: list[UsageKey]) -> None:
+    """Nobody has written these blocks."""
+
+
+def _of_another(keys: list[UsageKey]) -> None:
+    """The blocks are known, but not to ann."""
+    DjangoXBlockUserStateClient().set_many("bob", {key: {"a": 1} for key in keys})
+
+
+def _own(keys: list[UsageKey]) -> None:
+    DjangoXBlockUserStateClient().set_many("ann", {key: {"a": 1, "b": 2} for key in keys})
+
+
+def _mixed(keys: list[UsageKey]) -> None:
+    """Some of ann, some of another, and those at the end of nobody."""
+    _own(keys[::3] or keys)
+    _of_another(keys[: len(keys) * 3 // 4])
+
+
+def _set(client: DjangoXBlockUserStateClient, keys: list[UsageKey]) -> None:
+    client.set_many("ann", {key: {"a": number + 2} for number, key in enumerate(keys)})
+
+
+def _delete(client: DjangoXBlockUserStateClient, keys: list[UsageKey]) -> None:
+    client.delete_many("ann", keys)
+
+
+def _delete_fields(client: DjangoXBlockUserStateClient, keys: list[UsageKey]) -> None:
+    client.delete_many("ann", keys, fields=["a"])
+
+
+def _batch(client: DjangoXBlockUserStateClient, keys: list[UsageKey]) -> None:
+    with client.batch("ann") as batch:
+        for number, key in enumerate(keys):
+            batch.set(key, {"a": number + 2})
+            batch.set_score(key, 1, 2)
+
+
+def _no_change(client: DjangoXBlockUserStateClient, keys: list[UsageKey]) -> None:
+    client.set_many("ann", {key: {"a": 1, "b": 2} for key in keys})
+
+
+@pytest.mark.parametrize(
+    ("prepare", "act", "limit"),
+    [
+        pytest.param(_new, _set, WRITE_LIMIT + REGISTER_LIMIT, id="set, never seen"),
+        pytest.param(_of_another, _set, WRITE_LIMIT, id="set, new to the learner"),
+        pytest.param(_own, _set, WRITE_LIMIT, id="set, update"),
+        pytest.param(_mixed, _set, WRITE_LIMIT + REGISTER_LIMIT, id="set, mixed"),
+        pytest.param(_own, _no_change, WRITE_LIMIT, id="set, no change"),
+        pytest.param(_new, _delete, WRITE_LIMIT, id="delete, never seen"),
+        pytest.param(_of_another, _delete, WRITE_LIMIT, id="delete, new to the learner"),
+        pytest.param(_own, _delete, WRITE_LIMIT, id="delete, update"),
+        pytest.param(_own, _delete_fields, WRITE_LIMIT, id="delete fields"),
+        pytest.param(_mixed, _delete, WRITE_LIMIT + REGISTER_LIMIT, id="delete, mixed"),
+        pytest.param(_new, _batch, WRITE_LIMIT + REGISTER_LIMIT, id="batch, never seen"),
+        pytest.param(_own, _batch, WRITE_LIMIT, id="batch, update"),
+    ],
+)
+def test_a_write_has_few_statements_whatever_the_number_of_blocks(prepare: Prepare, act: Act, limit: int) -> None:
+    found = _statements(prepare, act, act.__name__)
+    one, *more = [verbs(statements) for statements in found]
+    assert all(len(statements) <= limit for statements in (one, *more)), found[0]
+    if prepare is not _mixed:
+        assert more == [one, one]
+    writes = [verb for verb in one if verb in {"INSERT", "UPDATE"}]
+    if writes:
+        assert one[-1] == "COMMIT"
+        assert one.count("BEGIN") == one.count("COMMIT")
+
+
+def test_a_write_on_known_blocks_is_one_transaction() -> None:
+    for prepare in (_of_another, _own):
+        for statements in _statements(prepare, _set, prepare.__name__):
+            assert verbs(statements).count("BEGIN") == 1
+            assert verbs(statements).count("COMMIT") == 1
+
+
+def test_reading_states_is_one_statement() -> None:
+    for statements in _statements(
+        _own, lambda client, keys: list(client.get_many("ann", keys)), "G", knows_its_user=True
+    ):
+        assert len(statements) == 1
+    for statements in _statements(_own, lambda client, keys: list(client.get_many("ann", keys)), "H"):
+        assert len(statements) == 2
+
+
+def test_reading_scores_is_one_statement() -> None:
+    for statements in _statements(_own, lambda client, keys: client.get_scores("ann", keys), "S", knows_its_user=True):
+        assert len(statements) == 1
+
+
+def test_a_client_made_with_its_user_asks_for_no_user(learners: list[Any]) -> None:
+    [key] = make_blocks(1)
+    client = DjangoXBlockUserStateClient(learners[0])
+    client.set("ann", key, {"a": 1})
+    with captured() as statements:
+        list(client.get_many("ann", [key]))
+    assert len(statements) == 1
+    with captured() as statements:
+        client.set("ann", key, {"a": 2})
+    assert len(statements) <= WRITE_LIMIT - 1
+    assert not any("auth_user" in statement for statement in statements)
+
+
+@pytest.mark.parametrize("entries", [1, 100])
+def test_reading_a_history_is_two_statements_at_most(entries: int) -> None:
+    [key] = make_blocks(1)
+    client = DjangoXBlockUserStateClient()
+    for number in range(entries):
+        client.set("ann", key, {"a": number})
+    with captured() as statements:
+        assert len(list(DjangoXBlockUserStateClient().get_history("ann", key))) == entries
+    assert len(statements) <= 2
+
+
+@pytest.mark.parametrize(
+    "scope", [Scope.preferences, Scope.user_info, Scope.user_state_summary], ids=lambda scope: scope.name
+)
+def test_the_other_scopes_have_the_same_limits(scope: Scope) -> None:
+    key = {Scope.preferences: "problem", Scope.user_info: None, Scope.user_state_summary: make_blocks(1)[0]}[scope]
+    client = DjangoXBlockUserStateClient()
+    for value, limit in ((1, WRITE_LIMIT + REGISTER_LIMIT), (2, WRITE_LIMIT)):
+        with captured() as statements:
+            client.set("ann", key, {"a": value}, scope)
+        assert len(statements) <= limit
+    with captured() as statements:
+        client.get("ann", key, scope)
+    assert len(statements) == 1
+
+
+def test_nothing_to_do_is_nothing_sent() -> None:
+    client = DjangoXBlockUserStateClient()
+    client.set("ann", make_blocks(1)[0], {"a": 1})
+    with captured() as statements:
+        assert list(client.get_many("ann", [])) == []
+        assert client.get_scores("ann", []) == {}
+        with client.batch("ann"):
+            pass
+    assert statements == []
+
+
+def test_an_iteration_has_two_statements_a_batch() -> None:
+    make_learners(*(f"learner{number}" for number in range(10)))
+    [key] = make_blocks(1)
+    for number in range(10):
+        DjangoXBlockUserStateClient().set(f"learner{number}", key, {"a": number})
+    for size, pages in ((4, 3), (11, 1), (1000, 1)):
+        with captured() as statements:
+            assert len(list(DjangoXBlockUserStateClient().iter_all_for_block(key, batch_size=size))) == 10
+        assert len(statements) <= 2 * pages
+        assert not {"BEGIN", "COMMIT", "DECLARE"} & {*verbs(statements)}

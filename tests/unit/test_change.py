@@ -1,0 +1,161 @@
+"""What a sequence of sets and deletes does to a row, against a plain dict as the model (laws 2 and 3)."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from xblock_user_state.state.arguments import new_score, overlay, removal
+from xblock_user_state.state.change import Change, Row, Score, existing_state, is_among
+from xblock_user_state.state.codec import encode
+
+NAMES = st.sampled_from(["a", "b", "c", "d"])
+VALUES = st.sampled_from([0, 1, 1.0, True, None, "1", [], [1], {"x": 1}, float("nan"), float("nan")])
+OVERLAYS = st.tuples(st.just("set"), st.dictionaries(NAMES, VALUES, max_size=3))
+REMOVALS = st.tuples(st.just("delete"), st.one_of(st.none(), st.lists(NAMES, max_size=3)))
+SCORES = st.tuples(st.just("score"), st.sampled_from([(None, None), (0, 1), (1, 1), (1, 2), (1, None)]))
+OPERATIONS = st.lists(st.one_of(OVERLAYS, REMOVALS, SCORES), max_size=12)
+
+
+class Model:
+    """A row in the simplest words: a dict or nothing, a score or nothing, and the number of changes."""
+
+    def __init__(self) -> None:
+        self.state: dict[str, Any] | None = None
+        self.score: tuple[float | None, float | None] = (None, None)
+        self.revision = 0
+
+    def do(self, kind: str, argument: Any) -> None:
+        """Do one operation without counting it."""
+        if kind == "score":
+            self.score = argument
+        elif kind == "set" and argument:
+            self.state = {**(self.state or {}), **argument}
+        elif kind == "delete" and self.state is not None:
+            gone = self.state if argument is None else argument
+            self.state = {name: value for name, value in self.state.items() if name not in gone}
+
+    def snapshot(self) -> tuple[str | None, tuple[float | None, float | None]]:
+        """Return what counts as the same: the text of the state, and the score."""
+        return (None if self.state is None else encode(self.state), self.score)
+
+
+def change_of(kind: str, argument: Any) -> Change:
+    if kind == "score":
+        return new_score(*argument)
+    return overlay("block", argument) if kind == "set" else removal(argument)
+
+
+def snapshot_of(row: Row | None) -> tuple[str | None, tuple[float | None, float | None]]:
+    return (row.text, (row.grade, row.max_grade)) if row else (None, (None, None))
+
+
+@given(OPERATIONS)
+def test_a_row_follows_the_model(operations: list[tuple[str, Any]]) -> None:
+    model, row = Model(), None
+    for kind, argument in operations:
+        before = model.snapshot()
+        model.do(kind, argument)
+        changed = change_of(kind, argument).apply(row)
+        assert (changed is None) == (model.snapshot() == before)
+        if changed:
+            assert changed.revision == (row.revision if row else 0) + 1
+            row = changed
+        assert snapshot_of(row) == model.snapshot()
+
+
+@given(OPERATIONS, OPERATIONS)
+def test_joined_changes_are_one_revision_with_the_same_outcome(
+    first: list[tuple[str, Any]], second: list[tuple[str, Any]]
+) -> None:
+    row, model = None, Model()
+    for operations in (first, second):
+        joined = Change()
+        before = model.snapshot()
+        for kind, argument in operations:
+            joined = joined.then(change_of(kind, argument))
+            model.do(kind, argument)
+        changed = joined.apply(row)
+        assert (changed is None) == (model.snapshot() == before)
+        if changed:
+            assert changed.revision == (row.revision if row else 0) + 1
+        row = changed or row
+        assert snapshot_of(row) == model.snapshot()
+
+
+@given(OPERATIONS)
+def test_only_what_can_create_creates(operations: list[tuple[str, Any]]) -> None:
+    """The store registers the blocks of changes that can create; the others must be harmless to a new row."""
+    joined = Change()
+    for kind, argument in operations:
+        joined = joined.then(change_of(kind, argument))
+    if joined.apply(None):
+        assert joined.can_create()
+
+
+@given(OPERATIONS, st.timedeltas(timedelta(hours=-2), timedelta(hours=2)))
+def test_times_grow_with_revisions_and_creation_stays(operations: list[tuple[str, Any]], ahead: timedelta) -> None:
+    created = datetime.now(UTC) + ahead
+    row = Row(1, None, None, None, created, created)
+    for kind, argument in operations:
+        changed = change_of(kind, argument).apply(row)
+        if changed:
+            assert changed.modified > row.modified
+            assert changed.created == created
+            row = changed
+
+
+def test_an_absent_and_a_deleted_state_do_not_exist() -> None:
+    assert existing_state(None) is None
+    assert existing_state("{}") is None
+    assert existing_state("{}", ["a"]) is None
+    assert existing_state('{"a":1}', []) == {}
+    assert existing_state('{"a":1,"b":2}', ["b", "c"]) == {"b": 2}
+
+
+def test_a_deleted_state_is_an_empty_object_and_an_absent_one_is_nothing() -> None:
+    row = overlay("block", {"a": 1}).apply(None)
+    for change in (removal(None), removal(["a"])):
+        gone = change.apply(row)
+        assert gone is not None
+        assert (gone.text, gone.revision) == ("{}", 2)
+        assert change.apply(gone) is None
+    scored = new_score(1, 2).apply(None)
+    assert scored is not None
+    assert (scored.text, scored.revision) == (None, 1)
+    assert removal(None).apply(scored) is None
+
+
+def test_the_first_time_of_a_row_is_its_creation() -> None:
+    row = overlay("block", {"a": 1}).apply(None)
+    assert row is not None
+    assert row.created == row.modified
+
+
+@pytest.mark.parametrize(
+    ("recorded", "expected"),
+    [
+        (["problem"], True),
+        (("problem", "video"), True),
+        ({"problem"}, True),
+        ("*", True),
+        (["*"], True),
+        (["video", "*"], True),
+        ([], False),
+        (["video"], False),
+        (["Problem"], False),
+        (["problem2"], False),
+    ],
+)
+def test_which_block_types_are_recorded(recorded: Any, expected: bool) -> None:
+    assert is_among("problem", recorded) is expected
+
+
+def test_a_score_is_two_numbers_or_none() -> None:
+    assert new_score(None, None).score == Score(None, None)
+    assert new_score(1, None).score == Score(1.0, None)
+    assert new_score(0, 0).score == Score(0.0, 0.0)

@@ -1,0 +1,134 @@
+"""The codec means what the replaced store's simplejson means, for any value (law 4)."""
+
+from __future__ import annotations
+
+import sys
+from collections import namedtuple
+from decimal import Decimal
+from typing import Any
+
+import pytest
+import simplejson
+from hypothesis import example, given, settings
+from hypothesis import strategies as st
+
+from tests.golden_values import is_same
+from xblock_user_state.state.codec import decode, encode, normalize_fields
+
+Score = namedtuple("Score", ["raw_earned", "raw_possible"])
+TEXT = st.text(st.characters(codec=None), max_size=8)  # lone surrogates and \u0000 among them
+SCALARS = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(),
+    TEXT,
+    st.decimals(allow_nan=False, allow_infinity=False, places=3, min_value=-(10**9), max_value=10**9),
+    st.sampled_from([Decimal("NaN"), Decimal("Infinity"), Decimal("-Infinity")]),
+    TEXT.map(lambda text: text.encode("utf-8", "ignore")),
+)
+KEYS = st.one_of(TEXT, st.integers(), st.floats(), st.booleans(), st.none())
+
+
+def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
+    return st.one_of(
+        st.lists(inner, max_size=4),
+        st.lists(inner, max_size=4).map(tuple),
+        st.dictionaries(KEYS, inner, max_size=4),
+        st.builds(Score, inner, inner),
+    )
+
+
+VALUES = st.recursive(SCALARS, _containers, max_leaves=15)
+FIELDS = st.dictionaries(TEXT, VALUES, max_size=5)
+# Integers around and beyond what Python prints, as (sign, digits, rest): pytest and hypothesis could not print them.
+BIG = st.tuples(st.sampled_from([1, -1]), st.integers(4295, 4320), st.integers(0, 99))
+WITH_BIG = st.recursive(st.one_of(BIG.map(lambda parts: {"big": parts}), SCALARS), _containers, max_leaves=6)
+
+
+def reference(value: Any) -> Any:
+    """Return what the replaced store gives back for a value."""
+    return simplejson.loads(simplejson.dumps(value, allow_nan=True), allow_nan=True)
+
+
+@given(FIELDS)
+def test_the_meaning_is_simplejsons(fields: dict[str, Any]) -> None:
+    normalized = normalize_fields(fields, "block")
+    assert is_same(normalized, reference(fields))
+    assert is_same(decode(encode(normalized)), reference(fields))
+
+
+@given(FIELDS)
+def test_normalizing_twice_is_normalizing_once(fields: dict[str, Any]) -> None:
+    once = normalize_fields(fields, "block")
+    twice = normalize_fields(once, "block")
+    assert is_same(twice, once)
+    assert encode(twice) == encode(once)
+
+
+@given(FIELDS)
+def test_a_text_is_plain_and_read_back_to_the_same_text(fields: dict[str, Any]) -> None:
+    text = encode(normalize_fields(fields, "block"))
+    assert text.isascii()
+    assert "\x00" not in text
+    assert encode(decode(text)) == text
+    assert (text == "{}") == (not fields)
+
+
+def _grown(value: Any) -> Any:
+    """Return `value` with its big integers instead of their descriptions."""
+    if isinstance(value, dict) and [*value] == ["big"] and isinstance(value["big"], tuple) and len(value["big"]) == 3:
+        sign, digits, rest = value["big"]
+        return sign * (10**digits + rest)
+    if isinstance(value, dict):
+        return {key: _grown(item) for key, item in value.items()}
+    if isinstance(value, Score):
+        return Score(*map(_grown, value))
+    return type(value)(map(_grown, value)) if isinstance(value, list | tuple) else value
+
+
+def _plain(value: Any) -> Any:
+    """Return what the JSON meaning makes of `value`, by way of a library that prints numbers of any size."""
+    limit = sys.get_int_max_str_digits()
+    sys.set_int_max_str_digits(0)
+    try:
+        return reference(value)
+    finally:
+        sys.set_int_max_str_digits(limit)
+
+
+@settings(max_examples=50)
+@given(WITH_BIG)
+@example([{"big": (1, 5000, 0)}, Score({"big": (-1, 5000, 1)}, True)])
+def test_integers_are_kept_whatever_their_size(described: Any) -> None:
+    value = _grown(described)
+    normalized = normalize_fields({"a": value}, "block")
+    kept = is_same(normalized, _plain({"a": value}))
+    assert kept
+    again = is_same(normalize_fields(normalized, "block"), normalized)
+    assert again
+
+
+@given(FIELDS)
+def test_what_is_normalized_shares_nothing_with_what_was_given(fields: dict[str, Any]) -> None:
+    normalized = normalize_fields(fields, "block")
+    text = encode(normalized)
+    for value in fields.values():
+        if isinstance(value, dict | list):
+            value.clear()
+    assert encode(normalized) == text
+
+
+@given(st.lists(st.one_of(st.integers(0, 3), st.sampled_from(["key", "other"])), max_size=6), st.booleans())
+def test_an_error_names_the_path_to_the_value(steps: list[int | str], in_a_set: bool) -> None:
+    value: Any = {1} if in_a_set else object()
+    path = "field"
+    for step in reversed(steps):
+        value = [0] * step + [value] if isinstance(step, int) else {"before": 1, step: value}
+    for step in steps:
+        path += f"[{step!r}]"
+    with pytest.raises(TypeError) as raised:
+        normalize_fields({"fine": 1, "field": value}, "the block")
+    message = str(raised.value)
+    assert message.startswith("the state of the block can't be written as JSON, field 'field'")
+    assert f"{path} is a {'set' if in_a_set else 'object'}" in message
