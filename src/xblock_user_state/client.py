@@ -84,7 +84,7 @@ class DjangoXBlockUserStateClient(XBlockUserStateClient):
     def set_many(
         self,
         username: str | None,
-        block_keys_to_state: Mapping[BlockKey, Mapping[str, Any]],
+        block_keys_to_state: Mapping[Any, Mapping[str, Any]],
         scope: Scope = Scope.user_state,
     ) -> None:
         """Overlay fields on the states of many blocks, all or none. At most 7 statements, 12 with new blocks."""

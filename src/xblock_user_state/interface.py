@@ -172,7 +172,7 @@ class XBlockUserStateClient(ABC):
     def set_many(
         self,
         username: str | None,
-        block_keys_to_state: Mapping[BlockKey, Mapping[str, Any]],
+        block_keys_to_state: Mapping[Any, Mapping[str, Any]],
         scope: Scope = Scope.user_state,
     ) -> None:
         """Overlay fields on the states of many blocks: all of it is committed, or nothing and an error raised."""

@@ -26,7 +26,11 @@ class LearningContext(models.Model):
     """
 
     id = models.BigIntegerField(primary_key=True)
-    key = KeyField(unique=True)
+    key = KeyField()
+
+    class Meta:
+        # Not unique=True, for which PostgreSQL would get a second index, for LIKE.
+        constraints = (models.UniqueConstraint(fields=("key",), name="xus_context_key"),)
 
     def __str__(self) -> str:
         return self.key
@@ -40,7 +44,10 @@ class Block(models.Model):
     """
 
     id = models.BigIntegerField(primary_key=True)
-    context = models.ForeignKey(LearningContext, on_delete=models.PROTECT, db_index=False, related_name="blocks")
+    # Without a constraint, which would lock the context's row: all who register blocks of a course would meet there.
+    context = models.ForeignKey(
+        LearningContext, on_delete=models.PROTECT, db_index=False, db_constraint=False, related_name="blocks"
+    )
     usage_key = KeyField()
     block_type = KeyField()
 

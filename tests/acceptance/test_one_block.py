@@ -54,7 +54,7 @@ def test_all_fields_survive_where_no_history_is_recorded(crew: Crew, learner: st
 
 def test_all_fields_survive_where_the_host_has_chosen_another_isolation(crew: Crew, learner: str) -> None:
     """At REPEATABLE READ a lock does not make sure on PostgreSQL that the next attempt wins."""
-    names = [_names(writer, 20) for writer in range(2 * WRITERS)]
+    names = [_names(writer, 10) for writer in range(2 * WRITERS)]
     crew.run([(workers.set_fields_at, "REPEATABLE READ", learner, BLOCK, own) for own in names])
     expected = {name: name for own in names for name in own}
     assert DjangoXBlockUserStateClient().get(learner, BLOCK).state == expected

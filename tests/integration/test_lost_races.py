@@ -1,4 +1,7 @@
-"""Another writer comes first between reading and writing: nothing is lost, in our transactions and in a caller's."""
+"""Another writer comes first between reading and writing: nothing is lost, in our transactions and in a caller's.
+
+In a caller's transaction rows that exist are locked when they are read, so there the race is for new rows only.
+"""
 
 from __future__ import annotations
 
@@ -49,13 +52,13 @@ def _other() -> DjangoXBlockUserStateClient:
 
 
 @several_writers
-def test_another_field_survives(client: DjangoXBlockUserStateClient, around: AbstractContextManager[Any]) -> None:
+def test_another_field_survives(client: DjangoXBlockUserStateClient) -> None:
     client.set("ann", BLOCK, {"a": 1, "b": 1})
 
     def interfere() -> None:
         elsewhere(lambda: _other().set("ann", BLOCK, {"b": 2, "c": 2}))
 
-    with around, just_before("UPDATE", StudentModule, interfere) as seen:
+    with just_before("UPDATE", StudentModule, interfere) as seen:
         client.set("ann", BLOCK, {"a": 3})
     assert client.get("ann", BLOCK).state == {"a": 3, "b": 2, "c": 2}
     assert StudentModule.objects.get().revision == 3
@@ -80,16 +83,14 @@ def test_a_row_that_appears_meanwhile(client: DjangoXBlockUserStateClient, aroun
 
 
 @several_writers
-def test_a_row_that_disappears_meanwhile(
-    client: DjangoXBlockUserStateClient, around: AbstractContextManager[Any]
-) -> None:
+def test_a_row_that_disappears_meanwhile(client: DjangoXBlockUserStateClient) -> None:
     client.set("ann", BLOCK, {"old": 1})
     client.set("ann", BLOCK, {"old": 2})
 
     def interfere() -> None:
         elsewhere(lambda: StudentModule.objects.all().delete())
 
-    with around, just_before("UPDATE", StudentModule, interfere):
+    with just_before("UPDATE", StudentModule, interfere):
         client.set("ann", BLOCK, {"new": 1})
     assert client.get("ann", BLOCK).state == {"new": 1}
     assert StudentModule.objects.get().revision == 1
@@ -97,9 +98,7 @@ def test_a_row_that_disappears_meanwhile(
 
 
 @several_writers
-def test_a_score_does_not_revert_state_nor_state_a_score(
-    client: DjangoXBlockUserStateClient, around: AbstractContextManager[Any]
-) -> None:
+def test_a_score_does_not_revert_state_nor_state_a_score(client: DjangoXBlockUserStateClient) -> None:
     client.set("ann", BLOCK, {"a": 1})
     client.set_score("ann", BLOCK, 1, 10)
 
@@ -109,7 +108,7 @@ def test_a_score_does_not_revert_state_nor_state_a_score(
     def answer() -> None:
         elsewhere(lambda: _other().set("ann", BLOCK, {"a": 7}))
 
-    with around, just_before("UPDATE", StudentModule, score):
+    with just_before("UPDATE", StudentModule, score):
         client.set("ann", BLOCK, {"b": 2})
     assert client.get_scores("ann", [BLOCK])[BLOCK].grade == 7
     with just_before("UPDATE", StudentModule, answer):
@@ -120,16 +119,14 @@ def test_a_score_does_not_revert_state_nor_state_a_score(
 
 
 @several_writers
-def test_a_race_for_one_block_changes_the_others_of_the_call_once(
-    client: DjangoXBlockUserStateClient, around: AbstractContextManager[Any]
-) -> None:
+def test_a_race_for_one_block_changes_the_others_of_the_call_once(client: DjangoXBlockUserStateClient) -> None:
     keys = make_blocks(20)
     client.set_many("ann", {key: {"a": 1} for key in keys[:10]})
 
     def interfere() -> None:
         elsewhere(lambda: _other().set_many("ann", {keys[3]: {"b": 2}, keys[15]: {"b": 2}}))
 
-    with around, just_before("UPDATE", StudentModule, interfere):
+    with just_before("UPDATE", StudentModule, interfere):
         client.set_many("ann", {key: {"c": 3} for key in keys[1:10]})
     with just_before("INSERT", StudentModule, lambda: elsewhere(lambda: _other().set("ann", keys[18], {"b": 2}))):
         client.set_many("ann", {key: {"c": 3} for key in keys[10:]})
@@ -141,15 +138,13 @@ def test_a_race_for_one_block_changes_the_others_of_the_call_once(
 
 
 @several_writers
-def test_a_change_that_the_other_made_already_is_none(
-    client: DjangoXBlockUserStateClient, around: AbstractContextManager[Any]
-) -> None:
+def test_a_change_that_the_other_made_already_is_none(client: DjangoXBlockUserStateClient) -> None:
     client.set("ann", BLOCK, {"a": 1})
 
     def interfere() -> None:
         elsewhere(lambda: _other().set("ann", BLOCK, {"a": 2}))
 
-    with around, just_before("UPDATE", StudentModule, interfere):
+    with just_before("UPDATE", StudentModule, interfere):
         client.set("ann", BLOCK, {"a": 2})
     assert StudentModule.objects.get().revision == 2
     assert_history_is_gapless()

@@ -33,9 +33,12 @@ def _delete_history(instance: StudentModule, using: str, **_: Any) -> None:
 
 
 def _delete_learner(instance: Model, **_: Any) -> None:
-    """Delete all that is kept of a learner: four statements, whatever the number of rows."""
+    """Delete all that is kept of a learner: four statements, whatever the number of rows.
+
+    The state rows first: a writer that holds one of them adds to the history until it has committed.
+    """
     database = state_database()
-    for model in (StudentModuleHistory, StudentModule, Preferences, UserInfo):
+    for model in (StudentModule, StudentModuleHistory, Preferences, UserInfo):
         # Without signals: StudentModule's would delete the history again, row by row.
         rows = model._base_manager.using(database).filter(student_id=instance.pk)
         rows._raw_delete(database)

@@ -27,7 +27,7 @@ class Migration(migrations.Migration):
             name='LearningContext',
             fields=[
                 ('id', models.BigIntegerField(primary_key=True, serialize=False)),
-                ('key', xblock_user_state.fields.KeyField(max_length=255, unique=True)),
+                ('key', xblock_user_state.fields.KeyField(max_length=255)),
             ],
         ),
         migrations.CreateModel(
@@ -59,7 +59,7 @@ class Migration(migrations.Migration):
         migrations.AddField(
             model_name='block',
             name='context',
-            field=models.ForeignKey(db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='blocks', to='xblock_user_state.learningcontext'),
+            field=models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.PROTECT, related_name='blocks', to='xblock_user_state.learningcontext'),
         ),
         migrations.CreateModel(
             name='Preferences',
@@ -106,6 +106,10 @@ class Migration(migrations.Migration):
             options={
                 'abstract': False,
             },
+        ),
+        migrations.AddConstraint(
+            model_name='learningcontext',
+            constraint=models.UniqueConstraint(fields=('key',), name='xus_context_key'),
         ),
         migrations.AddConstraint(
             model_name='block',

@@ -16,8 +16,11 @@ from xblock_user_state.store.dialects import Failure, dialect_of
 
 Result = TypeVar("Result")
 
-# A second attempt locks the rows and so wins, but for creations, where there is no row to lock yet.
-MAX_ATTEMPTS = 12
+# A second attempt locks the rows and so wins, but for creations, where there is no row to lock yet, and where the host
+# has chosen another isolation or mode of transactions, where a lock may fail. So time is the bound; in a caller's
+# transaction it is the number, since its snapshot may never see the row that is in the way.
+MAX_ATTEMPTS = 100
+MAX_ATTEMPTS_OF_CALLERS = 12
 # No new attempt after this time: one that waits for a lock may have used up the database's whole lock timeout.
 MAX_SECONDS = 15.0
 
@@ -35,13 +38,14 @@ def repeat(database: str, attempt: Callable[[bool], Result]) -> Result:
     when it goes on failing.
     """
     started = time.monotonic()
+    most = MAX_ATTEMPTS if connections[database].get_autocommit() else MAX_ATTEMPTS_OF_CALLERS
     number = 0
     while True:
         number += 1
         try:
             return _attempt(database, attempt, again=number > 1)
         except LostRace as error:
-            if number == MAX_ATTEMPTS or time.monotonic() - started > MAX_SECONDS:
+            if number == most or time.monotonic() - started > MAX_SECONDS:
                 raise ServiceUnavailable(f"learner state could not be written in {number} attempts") from error
         time.sleep(random.uniform(0, min(0.25, 0.002 * 2**number)))
 

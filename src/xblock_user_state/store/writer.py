@@ -36,7 +36,11 @@ def write(database: str, student_id: Any, changes: Changes, record: Recorder) ->
     new = {key for key, change in edits if change.can_create()} - known
     if new:
         register(database, new)
-    repeat(database, lambda again: _attempt(database, student_id, changes, record, known | new, lock=again))
+    # A caller's transaction may have read the rows before: only a lock shows what they are now.
+    is_callers = not connections[database].get_autocommit()
+    repeat(
+        database, lambda again: _attempt(database, student_id, changes, record, known | new, lock=again or is_callers)
+    )
 
 
 def _attempt(

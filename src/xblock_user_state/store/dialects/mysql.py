@@ -21,10 +21,14 @@ _UNAVAILABLE = {
     1040,  # too many connections
     1047,  # Galera: the node is not ready
     1053,  # shutdown in progress
+    1114,  # table full
     1129,  # host blocked
+    *range(1158, 1162),  # network errors
+    1180,  # error during commit
     1203,  # the user has too many connections
     1226,  # the user is over a limit
     1290,  # read-only server
+    1317,  # query killed
     1836,  # read-only mode
     1927,  # connection killed
     1969,  # statement timeout (MariaDB)

@@ -18,7 +18,8 @@ _CONFLICT = {
 }
 _UNAVAILABLE = {
     "25006",  # read_only_sql_transaction: connected to a standby
-    "57014",  # query_canceled (statement_timeout)
+    "25P03",  # idle_in_transaction_session_timeout
+    "25P04",  # transaction_timeout
 }
 _UNAVAILABLE_CLASSES = {
     "08",  # connection exception
@@ -58,11 +59,20 @@ class PostgreSQL(Dialect):
         return Failure.UNAVAILABLE if state in _UNAVAILABLE or state[:2] in _UNAVAILABLE_CLASSES else None
 
     def _update(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> int:
+        # The rows are locked in the order of their keys, as everybody does: an UPDATE by itself locks them in that of
+        # its plan, and two of them would wait for each other until the server notices the deadlock.
+        columns = ", ".join(f"new.{name}" for name in target.quoted(target.columns))
+        order = ", ".join(f"new.{name}" for name in target.quoted(keys)) or "1"
+        locked = (
+            f"SELECT {columns} FROM {target.table} AS old JOIN {self._arrays(target)} "
+            f"ON {self._matches(target, keys, 'old', 'new')} ORDER BY {order} FOR UPDATE OF old"
+        )
         sql = (
-            f"UPDATE {target.table} AS old SET {self._assignments(target, keys)} FROM {self._arrays(target)} "
+            f"UPDATE {target.table} AS old SET {self._assignments(target, keys)} FROM ({locked}) AS new "
             f"WHERE {self._matches(target, keys, 'old', 'new')}"
         )
-        return self._execute(target, sql, [*self._transposed(rows), *target.pinned_values()])
+        pinned = target.pinned_values()
+        return self._execute(target, sql, [*self._transposed(rows), *pinned, *pinned])
 
     def _arrays(self, target: Target) -> str:
         arrays = ", ".join(f"%s::{target.db_type(column)}[]" for column in target.columns)
