@@ -150,6 +150,7 @@ def test_state_of_a_lost_block_is_deleted_and_not_left_in_silence(client: Django
     _lose_registry()
     client.delete("ann", K1, fields=["b"])
     assert client.get("ann", K1).state == {"a": 1}
+    assert [found.block_key for found in client.iter_all_for_course(COURSE)] == [K1]
     client.delete_many("ann", [K1, K2])
     assert list(client.get_many("ann", [K1, K2])) == []
     client.delete("ann", K1, Scope.user_state_summary)
