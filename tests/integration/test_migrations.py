@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from io import StringIO
 from typing import Any
 
@@ -30,9 +30,15 @@ def columns_and_constraints() -> dict[str, Any]:
             constraints = connection.introspection.get_constraints(cursor, table).values()
             found[table] = (
                 sorted((column.name, str(column.type_code), column.null_ok, column.collation) for column in columns),
-                sorted((one["columns"], one["primary_key"], one["unique"], one["index"]) for one in constraints),
+                sorted((_columns(one), one["primary_key"], one["unique"], one["index"]) for one in constraints),
             )
     return found
+
+
+def _columns(constraint: Mapping[str, Any]) -> list[str]:
+    # Of a primary key Django tells SQLite's columns in the order of the table, which another test may have made anew.
+    columns: list[str] = constraint["columns"]
+    return sorted(columns) if constraint["primary_key"] else columns
 
 
 @pytest.fixture
