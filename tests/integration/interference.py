@@ -117,13 +117,17 @@ def refusing(verb: str, model: type[models.Model], condition: str) -> Iterator[N
 @contextmanager
 def without_table(model: type[models.Model]) -> Iterator[None]:
     """Take a table away, as a forgotten migration does."""
-    with connection.schema_editor() as editor:
-        editor.delete_model(model)
+    table, away = model._meta.db_table, f"{model._meta.db_table}_away"
+    _rename_table(table, away)
     try:
         yield
     finally:
-        with connection.schema_editor() as editor:
-            editor.create_model(model)
+        _rename_table(away, table)
+
+
+def _rename_table(old: str, new: str) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {connection.ops.quote_name(old)} RENAME TO {connection.ops.quote_name(new)}")
 
 
 @contextmanager

@@ -199,4 +199,5 @@ def test_an_iteration_has_two_statements_a_batch() -> None:
         with captured() as statements:
             assert len(list(DjangoXBlockUserStateClient().iter_all_for_block(key, batch_size=size))) == 10
         assert len(statements) <= 2 * pages
+        assert sum(f"LIMIT {size}" in statement for statement in statements) == pages
         assert not {"BEGIN", "COMMIT", "DECLARE"} & {*verbs(statements)}
