@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
 from functools import partial
 from typing import Any
 
@@ -13,31 +12,30 @@ from xblock.fields import Scope
 from xblock_user_state.history import reading, recording
 from xblock_user_state.interface import (
     ANONYMOUS,
-    Batch,
     BlockKey,
     BlockScore,
     DoesNotExist,
     PermissionDenied,
     UserDoesNotExist,
     XBlockUserState,
-    XBlockUserStateClient,
 )
 from xblock_user_state.state import arguments
-from xblock_user_state.state.batch import ChangeSet
 from xblock_user_state.state.change import existing_state
 from xblock_user_state.state.keys import BlockId, is_storable, parse_block
+from xblock_user_state.state.writing import Changes, ChangeWriter
 from xblock_user_state.store import iteration, reader, users, writer
 from xblock_user_state.store.tables import TABLES, Table, state_database
 from xblock_user_state.store.transactions import errors_translated
 
 
-class DjangoXBlockUserStateClient(XBlockUserStateClient):
+class DjangoXBlockUserStateClient(ChangeWriter):
     """Keeps learner state in the database that the host's routers give `StudentModule`.
 
     A client lives for a request or a task: it remembers the ids of the users that it was asked for, and so
     must not outlive a renaming. Times are aware and in UTC. Statements, beside one for a username not seen
-    before: ``get_many`` 1, ``get_history`` 1, ``set_many`` and ``delete_many`` at most 7 with transaction
-    control, and at most 5 more if blocks are new to the store.
+    before: ``get_many``, ``get_scores``, ``get_history`` 1; ``set_many``, ``delete_many``, ``set_score`` at most 7
+    with transaction control, and at most 5 more if blocks are new to the store; a ``batch`` at most 4 more for each
+    further scope.
     """
 
     def __init__(self, user: Any = None) -> None:
@@ -80,29 +78,6 @@ class DjangoXBlockUserStateClient(XBlockUserStateClient):
             state = existing_state(text, fields)
             if state is not None and updated is not None:
                 yield XBlockUserState(username, key, state, updated, scope)
-
-    def set_many(
-        self,
-        username: str | None,
-        block_keys_to_state: Mapping[Any, Mapping[str, Any]],
-        scope: Scope = Scope.user_state,
-    ) -> None:
-        """Overlay fields on the states of many blocks, all or none. At most 7 statements, 12 with new blocks."""
-        scope = arguments.checked_scope(scope)
-        self._write(username, {scope: arguments.overlays(block_keys_to_state, scope)})
-
-    def delete_many(
-        self,
-        username: str | None,
-        block_keys: Iterable[BlockKey],
-        scope: Scope = Scope.user_state,
-        fields: Iterable[str] | None = None,
-    ) -> None:
-        """Remove `fields`, or all of them, from the states of many blocks, all or none. At most 6 statements."""
-        scope = arguments.checked_scope(scope)
-        removal = arguments.removal(fields)
-        keys = arguments.row_keys(block_keys, scope)
-        self._write(username, {scope: dict.fromkeys(keys.values(), removal)})
 
     def get_history(
         self, username: str | None, block_key: BlockKey, scope: Scope = Scope.user_state
@@ -168,13 +143,6 @@ class DjangoXBlockUserStateClient(XBlockUserStateClient):
                         state = existing_state(row.text)
                         yield XBlockUserState(names[row.student_id], keys[row.key], state, row.modified, table.scope)
 
-    def set_score(
-        self, username: str | None, block_key: UsageKey, grade: float | None, max_grade: float | None
-    ) -> None:
-        """Set the learner's score in one block, and leave the state alone. At most 6 statements, 11 if it is new."""
-        block = arguments.checked_block(block_key)
-        self._write(username, {Scope.user_state: {block: arguments.new_score(grade, max_grade)}})
-
     def get_scores(self, username: str | None, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
         """Return the scores of those blocks that have one. One statement."""
         name = arguments.checked_username(username)
@@ -188,18 +156,7 @@ class DjangoXBlockUserStateClient(XBlockUserStateClient):
             found = dict(reader.read_scores(database, student_id, blocks))
         return {key: found[row.id] for key, row in keys.items() if isinstance(row, BlockId) and row.id in found}
 
-    @contextmanager
-    def batch(self, username: str | None) -> Iterator[Batch]:
-        """Collect changes of one learner and commit them together: at most 5 statements a scope beside the 4 of all."""
-        arguments.checked_username(username)
-        collected = ChangeSet()
-        try:
-            yield collected
-        finally:
-            collected.end()
-        self._write(username, collected.changes)
-
-    def _write(self, username: str | None, changes: writer.Changes) -> None:
+    def _write(self, username: str | None, changes: Changes) -> None:
         name = arguments.checked_username(username)
         database = state_database()
         with errors_translated(database):

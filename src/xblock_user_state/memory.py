@@ -5,33 +5,29 @@ Every username is a known user. The same contract tests hold for both.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterable, Iterator
 from threading import Lock
-from typing import Any
 
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
 from xblock_user_state.interface import (
     ANONYMOUS,
-    Batch,
     BlockKey,
     BlockScore,
     DoesNotExist,
     PermissionDenied,
     XBlockUserState,
-    XBlockUserStateClient,
 )
 from xblock_user_state.state import arguments
-from xblock_user_state.state.batch import ChangeSet
-from xblock_user_state.state.change import Change, Row, existing_state, is_among
+from xblock_user_state.state.change import Row, existing_state, is_among
 from xblock_user_state.state.keys import BlockId
+from xblock_user_state.state.writing import Changes, ChangeWriter
 
 _Place = tuple[Scope, str | None, arguments.RowKey]
 
 
-class InMemoryXBlockUserStateClient(XBlockUserStateClient):
+class InMemoryXBlockUserStateClient(ChangeWriter):
     """Keeps learner state in the object itself, and may be shared by threads."""
 
     def __init__(self, recorded_block_types: Collection[str] = ("problem",)) -> None:
@@ -59,29 +55,6 @@ class InMemoryXBlockUserStateClient(XBlockUserStateClient):
             for key, row in found
             if row and (state := existing_state(row.text, names)) is not None
         )
-
-    def set_many(
-        self,
-        username: str | None,
-        block_keys_to_state: Mapping[Any, Mapping[str, Any]],
-        scope: Scope = Scope.user_state,
-    ) -> None:
-        """Overlay fields on the states of many blocks, all or none."""
-        scope = arguments.checked_scope(scope)
-        self._write(username, {scope: arguments.overlays(block_keys_to_state, scope)})
-
-    def delete_many(
-        self,
-        username: str | None,
-        block_keys: Iterable[BlockKey],
-        scope: Scope = Scope.user_state,
-        fields: Iterable[str] | None = None,
-    ) -> None:
-        """Remove `fields`, or all of them, from the states of many blocks, all or none."""
-        scope = arguments.checked_scope(scope)
-        removal = arguments.removal(fields)
-        keys = arguments.row_keys(block_keys, scope)
-        self._write(username, {scope: dict.fromkeys(keys.values(), removal)})
 
     def get_history(
         self, username: str | None, block_key: BlockKey, scope: Scope = Scope.user_state
@@ -140,13 +113,6 @@ class InMemoryXBlockUserStateClient(XBlockUserStateClient):
             if state is not None:
                 yield XBlockUserState(owner, arguments.canonical_key(key), state, row.modified, scope)
 
-    def set_score(
-        self, username: str | None, block_key: UsageKey, grade: float | None, max_grade: float | None
-    ) -> None:
-        """Set the learner's score in one block, and leave the state alone."""
-        block = arguments.checked_block(block_key)
-        self._write(username, {Scope.user_state: {block: arguments.new_score(grade, max_grade)}})
-
     def get_scores(self, username: str | None, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
         """Return the scores of those blocks that have one."""
         owner = _owner(username, Scope.user_state)
@@ -158,18 +124,7 @@ class InMemoryXBlockUserStateClient(XBlockUserStateClient):
             if row is not None and row.grade is not None
         }
 
-    @contextmanager
-    def batch(self, username: str | None) -> Iterator[Batch]:
-        """Collect changes of one learner and commit them together when the ``with`` block ends."""
-        arguments.checked_username(username)
-        collected = ChangeSet()
-        try:
-            yield collected
-        finally:
-            collected.end()
-        self._write(username, collected.changes)
-
-    def _write(self, username: str | None, changes: Mapping[Scope, Mapping[arguments.RowKey, Change]]) -> None:
+    def _write(self, username: str | None, changes: Changes) -> None:
         if not arguments.checked_username(username) and changes.keys() - {Scope.user_state_summary}:
             raise PermissionDenied(ANONYMOUS)
         with self._lock:

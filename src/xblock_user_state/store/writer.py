@@ -10,11 +10,11 @@ from collections.abc import Callable, Collection, Mapping
 from typing import Any
 
 from django.db import connections
-from xblock.fields import Scope
 
 from xblock_user_state.state.arguments import RowKey
-from xblock_user_state.state.change import Change, Row
+from xblock_user_state.state.change import Row
 from xblock_user_state.state.keys import BlockId
+from xblock_user_state.state.writing import Changes
 from xblock_user_state.store.blocks import register, registered
 from xblock_user_state.store.dialects import dialect_of
 from xblock_user_state.store.dialects.base import Target
@@ -22,7 +22,6 @@ from xblock_user_state.store.reader import read_rows
 from xblock_user_state.store.tables import TABLES, Table
 from xblock_user_state.store.transactions import LostRace, repeat
 
-Changes = Mapping[Scope, Mapping[RowKey, Change]]
 Recorder = Callable[[Table, Mapping[RowKey, Row]], None]
 """Called in the transaction with the rows that were written to a table."""
 

@@ -1,0 +1,67 @@
+"""The writing half of a client: arguments become changes, and one method commits them."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+from opaque_keys.edx.keys import UsageKey
+from xblock.fields import Scope
+
+from xblock_user_state.interface import Batch, BlockKey, XBlockUserStateClient
+from xblock_user_state.state import arguments
+from xblock_user_state.state.batch import ChangeSet
+from xblock_user_state.state.change import Change
+
+Changes = Mapping[Scope, Mapping[arguments.RowKey, Change]]
+
+
+class ChangeWriter(XBlockUserStateClient):
+    """A client that writes by committing changes of rows: a store has only to say how."""
+
+    @abstractmethod
+    def _write(self, username: str | None, changes: Changes) -> None:
+        """Commit all changes, or none and raise."""
+
+    def set_many(
+        self,
+        username: str | None,
+        block_keys_to_state: Mapping[Any, Mapping[str, Any]],
+        scope: Scope = Scope.user_state,
+    ) -> None:
+        """Overlay fields on the states of many blocks: all of it is committed, or nothing and an error raised."""
+        scope = arguments.checked_scope(scope)
+        self._write(username, {scope: arguments.overlays(block_keys_to_state, scope)})
+
+    def delete_many(
+        self,
+        username: str | None,
+        block_keys: Iterable[BlockKey],
+        scope: Scope = Scope.user_state,
+        fields: Iterable[str] | None = None,
+    ) -> None:
+        """Remove `fields`, or all of them, from the states of many blocks: of all or, on an error, of none."""
+        scope = arguments.checked_scope(scope)
+        removal = arguments.removal(fields)
+        keys = arguments.row_keys(block_keys, scope)
+        self._write(username, {scope: dict.fromkeys(keys.values(), removal)})
+
+    def set_score(
+        self, username: str | None, block_key: UsageKey, grade: float | None, max_grade: float | None
+    ) -> None:
+        """Set the learner's score in one block, and leave the state alone; ``None`` for both takes it away."""
+        block = arguments.checked_block(block_key)
+        self._write(username, {Scope.user_state: {block: arguments.new_score(grade, max_grade)}})
+
+    @contextmanager
+    def batch(self, username: str | None) -> Iterator[Batch]:
+        """Collect changes of one learner and commit them together when the ``with`` block ends."""
+        arguments.checked_username(username)
+        collected = ChangeSet()
+        try:
+            yield collected
+        finally:
+            collected.end()
+        self._write(username, collected.changes)
