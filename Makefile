@@ -19,11 +19,11 @@ TOX_ARGS ?=
 IN_VENV := $(VENV)/bin/python
 SET_UP = $(PYTHON) -m scripts.environment --venv $(VENV) --django "$(DJANGO)"
 
-.PHONY: help test matrix demo check lint types contracts migrations docs check-environment clean
+.PHONY: help test matrix demo demo-extended check lint types contracts migrations docs check-environment clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 19
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 test:  ## run all tests, on SQLite and on own PostgreSQL and MariaDB servers
 	@$(SET_UP) --optional mysql demo postgresql test
@@ -36,6 +36,9 @@ matrix:  ## the tests on every Python, Django and database that tox.ini names; T
 demo:  ## serve a course of real XBlocks; prints the address and the accounts
 	@$(SET_UP) $(if $(filter mysql%,$(DATABASE_URL)),--optional mysql) demo postgresql
 	@$(IN_VENV) -m demo
+
+demo-extended: export DEMO_EXTENDED_HISTORY = 1
+demo-extended: demo  ## the same, with the history in a second SQLite file
 
 check: lint types contracts migrations docs  ## all of the following checks; -k goes on after one that fails
 

@@ -59,3 +59,7 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 SECRET_KEY = "only for tests"
 USE_TZ = True
 TIME_ZONE = "UTC"
+
+if _history_url:
+    INSTALLED_APPS.append("xblock_user_state.extended_history")
+    DATABASE_ROUTERS = ["xblock_user_state.extended_history.router.StudentModuleHistoryExtendedRouter"]

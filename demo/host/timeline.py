@@ -7,9 +7,10 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 
-from xblock_user_state.models import StudentModule, StudentModuleHistory
+from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory
 from xblock_user_state.state.codec import decode, encode
 from xblock_user_state.state.diff import diff
 
@@ -21,6 +22,12 @@ if TYPE_CHECKING:
 
 SHORT = 60
 """Values of up to so many characters are shown on one line, old beside new."""
+
+
+HISTORY_DATABASE = "student_module_history"
+
+STORES = {StudentModuleHistory: "default history", HistoryOutbox: "outbox"}
+"""Where an entry was found. The third store is the model of an app that need not be installed."""
 
 
 class Line(NamedTuple):
@@ -57,7 +64,15 @@ class Entry:
     scored: bool
     actor: str | None
     emptied: bool
+    store: str
     changes: list[ShownChange]
+
+
+def where_new_entries_go() -> str:
+    configured: dict[str, Any] = getattr(settings, "XBLOCK_USER_STATE", {})
+    if not configured.get("EXTENDED_HISTORY"):
+        return "default history, beside the state"
+    return f"extended history, in a database of its own: {settings.DATABASES[HISTORY_DATABASE]['NAME']}"
 
 
 def timeline(module: StudentModule) -> list[Entry]:
@@ -79,6 +94,7 @@ def _entry(new: BaseStudentModuleHistory, old: BaseStudentModuleHistory | None, 
         scored=(new.grade, new.max_grade) != ((old.grade, old.max_grade) if old else (None, None)),
         actor=names.get(new.actor_id),
         emptied=bool(before) and not after,
+        store=STORES.get(type(new), "extended history"),
         changes=sorted(changes, key=lambda change: bool(change.lines)),
     )
 

@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial
 from typing import Any
 
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
-from xblock_user_state.history import reading, recording
+from xblock_user_state.history.reading import BlockHistory
+from xblock_user_state.history.recording import HistoryRecorder
 from xblock_user_state.interface import (
     ANONYMOUS,
     Batch,
@@ -105,27 +105,39 @@ class DjangoXBlockUserStateClient(XBlockUserStateClient):
         self._write(username, {scope: dict.fromkeys(keys.values(), removal)})
 
     def get_history(
-        self, username: str | None, block_key: BlockKey, scope: Scope = Scope.user_state
+        self,
+        username: str | None,
+        block_key: BlockKey,
+        scope: Scope = Scope.user_state,
+        limit: int | None = None,
+        before_revision: int | None = None,
     ) -> Iterator[XBlockUserState]:
-        """Yield what the state was after each change, newest first. One statement, however many changes."""
+        """Yield what the state was after each change, newest first. One statement a store for each 128 changes."""
         scope = arguments.checked_scope(scope)
         name = arguments.checked_username(username)
-        return self._get_history(username, name, block_key, arguments.row_key(block_key, scope), scope)
+        row = arguments.row_key(block_key, scope)
+        window = arguments.checked_count(limit, "limit"), arguments.checked_count(before_revision, "before_revision")
+        return self._get_history(username, name, block_key, row, scope, window)
 
     def _get_history(
-        self, username: str | None, name: str, block_key: BlockKey, row: arguments.RowKey, scope: Scope
+        self,
+        username: str | None,
+        name: str,
+        block_key: BlockKey,
+        row: arguments.RowKey,
+        scope: Scope,
+        window: tuple[int | None, int | None],
     ) -> Iterator[XBlockUserState]:
         database = state_database()
+        is_empty = True
         with errors_translated(database):
             student_id = self._user_id(name)
             if scope == Scope.user_state and student_id is not None and isinstance(row, BlockId):
-                entries = list(reading.read_entries(database, student_id, row))
-            else:
-                entries = []
-        if not entries:
+                for entry in BlockHistory(database, student_id, row.id).newest_first(*window):
+                    is_empty = False
+                    yield XBlockUserState(username, block_key, existing_state(entry.state), entry.created, scope)
+        if is_empty:
             raise DoesNotExist(f"no history of {username!r} in {block_key} ({scope.name}) was recorded")
-        for text, created in entries:
-            yield XBlockUserState(username, block_key, existing_state(text), created, scope)
 
     def iter_all_for_block(
         self, block_key: BlockKey, scope: Scope = Scope.user_state, batch_size: int | None = None
@@ -205,8 +217,7 @@ class DjangoXBlockUserStateClient(XBlockUserStateClient):
         with errors_translated(database):
             owned = any(TABLES[scope].owned for scope in changes)
             student_id = self._known_user_id(name) if owned else None
-            record = partial(recording.append, database, student_id=student_id, actor_id=self._actor_id)
-            writer.write(database, student_id, changes, lambda table, rows: record(table, rows=rows))
+            writer.write(database, student_id, changes, HistoryRecorder(database, student_id, self._actor_id))
 
     def _known_user_id(self, name: str) -> Any:
         if not name:

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
+from xblock_user_state.history.reading import decode
 from xblock_user_state.models import StudentModule, StudentModuleHistory
 
 _ROW_COLUMNS = ("revision", "state", "grade", "max_grade", "created", "modified")
@@ -50,6 +51,7 @@ def _assert_one_row(entries: list[Any]) -> None:
     first, last = entries[0], entries[-1]
     assert last.row_revision is not None, f"history without a row: {last}"
     assert [entry.revision for entry in entries] == list(range(1, last.row_revision + 1)), f"gaps: {last}"
+    decode(entries)
     assert last.state == last.row_state, f"the newest entry is not the state: {last}"
     assert (last.grade, last.max_grade) == (last.row_grade, last.row_max_grade), f"nor the score: {last}"
     assert last.created == last.row_modified, f"the newest entry and the state have different times: {last}"

@@ -27,6 +27,8 @@ class Row:
     max_grade: float | None
     created: datetime
     modified: datetime
+    chain: int = 0
+    """The place of the newest history entry in its chain, see `state.encoding`; 0 if there is none to build on."""
 
 
 class Overlay(NamedTuple):

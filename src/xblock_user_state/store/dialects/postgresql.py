@@ -64,8 +64,8 @@ class PostgreSQL(Dialect):
         columns = ", ".join(f"new.{name}" for name in target.quoted(target.columns))
         order = ", ".join(f"new.{name}" for name in target.quoted(keys)) or "1"
         locked = (
-            f"SELECT {columns} FROM {target.table} AS old JOIN {self._arrays(target)} "
-            f"ON {self._matches(target, keys, 'old', 'new')} ORDER BY {order} FOR UPDATE OF old"
+            f"SELECT {columns} FROM {target.table} AS old, {self._arrays(target)} "
+            f"WHERE {self._matches(target, keys, 'old', 'new')} ORDER BY {order} FOR UPDATE OF old"
         )
         sql = (
             f"UPDATE {target.table} AS old SET {self._assignments(target, keys)} FROM ({locked}) AS new "
