@@ -1,4 +1,4 @@
-"""PostgreSQL: rows travel as one array a column, so a statement has few parameters whatever the number of rows."""
+"""PostgreSQL: rows travel as one array a column."""
 
 from __future__ import annotations
 
@@ -28,6 +28,10 @@ _UNAVAILABLE_CLASSES = {
     "58",  # system error
 }
 
+# Types whose items psycopg escapes in Python when they travel as one list, a microsecond for each quote of a JSON text:
+# they travel one by one.
+_ESCAPED = {"text", "varchar", "bytea"}
+
 
 class PostgreSQL(Dialect):
     """PostgreSQL 14 and later, through psycopg 3."""
@@ -40,8 +44,8 @@ class PostgreSQL(Dialect):
         columns = ", ".join(target.quoted([*target.pinned, *target.columns]))
         selected = ", ".join(filter(None, [pinned, "new.*"]))
         for chunk in self.chunks(target, rows):
-            sql = f"INSERT INTO {target.table} ({columns}) SELECT {selected} FROM {self._arrays(target)}"
-            self._execute(target, sql, [*target.pinned_values(), *self._transposed(chunk)])
+            sql = f"INSERT INTO {target.table} ({columns}) SELECT {selected} FROM {self._arrays(target, len(chunk))}"
+            self._execute(target, sql, [*target.pinned_values(), *self._parameters(target, chunk)])
 
     def max_rows(self, target: Target) -> int:
         """Return a number of rows that keeps a statement's text within some megabytes."""
@@ -64,7 +68,7 @@ class PostgreSQL(Dialect):
         columns = ", ".join(f"new.{name}" for name in target.quoted(target.columns))
         order = ", ".join(f"new.{name}" for name in target.quoted(keys)) or "1"
         locked = (
-            f"SELECT {columns} FROM {target.table} AS old, {self._arrays(target)} "
+            f"SELECT {columns} FROM {target.table} AS old, {self._arrays(target, len(rows))} "
             f"WHERE {self._matches(target, keys, 'old', 'new')} ORDER BY {order} FOR UPDATE OF old"
         )
         sql = (
@@ -72,11 +76,19 @@ class PostgreSQL(Dialect):
             f"WHERE {self._matches(target, keys, 'old', 'new')}"
         )
         pinned = target.pinned_values()
-        return self._execute(target, sql, [*self._transposed(rows), *pinned, *pinned])
+        return self._execute(target, sql, [*self._parameters(target, rows), *pinned, *pinned])
 
-    def _arrays(self, target: Target) -> str:
-        arrays = ", ".join(f"%s::{target.db_type(column)}[]" for column in target.columns)
+    def _arrays(self, target: Target, count: int) -> str:
+        arrays = ", ".join(self._array(target.db_type(column), count) for column in target.columns)
         return f"unnest({arrays}) AS new ({', '.join(target.quoted(target.columns))})"
 
-    def _transposed(self, rows: Sequence[Values]) -> Iterator[list[Any]]:
-        return (list(column) for column in zip(*rows, strict=True))
+    def _array(self, db_type: str, count: int) -> str:
+        items = f"ARRAY[{', '.join(['%s'] * count)}]" if db_type in _ESCAPED else "%s"
+        return f"{items}::{db_type}[]"
+
+    def _parameters(self, target: Target, rows: Sequence[Values]) -> Iterator[Any]:
+        for column, values in zip(target.columns, zip(*rows, strict=True), strict=True):
+            if target.db_type(column) in _ESCAPED:
+                yield from values
+            else:
+                yield list(values)
