@@ -6,8 +6,9 @@
 #   DATABASES    which of sqlite, postgresql, mariadb                        make test DATABASES="sqlite mariadb"
 #   PYTEST_ARGS  arguments of pytest                                         make test PYTEST_ARGS="-x -k history"
 #
-# From the environment: DATABASE_URL (the tests, or the demo, use that database only), REQUIRE_DATABASES=1 and
-# REQUIRE_BROWSER=1 (what is not installed is a failure instead of a skipped test).
+# From the environment: DATABASE_URL (the tests, or the demo, use that database only), HISTORY_DATABASE_URL (and that
+# one for the extended history), REQUIRE_DATABASES=1 and REQUIRE_BROWSER=1 (what is not installed is a failure instead
+# of a skipped test).
 
 PYTHON ?= python3
 DJANGO ?=
@@ -19,13 +20,13 @@ TOX_ARGS ?=
 IN_VENV := $(VENV)/bin/python
 SET_UP = $(PYTHON) -m scripts.environment --venv $(VENV) --django "$(DJANGO)"
 
-.PHONY: help test matrix demo check lint types contracts migrations docs check-environment clean
+.PHONY: help test matrix demo demo-extended bench check lint types contracts migrations docs check-environment clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 19
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
-test:  ## run all tests, on SQLite and on own PostgreSQL and MariaDB servers
+test:  ## run all tests, on SQLite and on own PostgreSQL and MariaDB servers, with one database and with two
 	@$(SET_UP) --optional mysql demo postgresql test
 	@$(IN_VENV) -m scripts.run_tests $(DATABASES:%=--database %) -- $(PYTEST_ARGS)
 
@@ -36,6 +37,13 @@ matrix:  ## the tests on every Python, Django and database that tox.ini names; T
 demo:  ## serve a course of real XBlocks; prints the address and the accounts
 	@$(SET_UP) $(if $(filter mysql%,$(DATABASE_URL)),--optional mysql) demo postgresql
 	@$(IN_VENV) -m demo
+
+demo-extended: export DEMO_EXTENDED_HISTORY = 1
+demo-extended: demo  ## the same, with the history in a second SQLite file
+
+bench:  ## measure, and write the figures into docs/performance.md; some minutes
+	@$(SET_UP) --optional mysql demo postgresql
+	@$(IN_VENV) -m bench
 
 check: lint types contracts migrations docs  ## all of the following checks; -k goes on after one that fails
 

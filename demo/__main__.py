@@ -1,4 +1,4 @@
-"""``python -m demo``: prepare the database, tell who can log in, and serve."""
+"""``python -m demo``: prepare the databases, tell who can log in, and serve."""
 
 from __future__ import annotations
 
@@ -25,11 +25,11 @@ def main() -> None:
 
 
 def prepare() -> None:
-    """Bring the database up to date, and load the course before the first learner has to wait for it."""
+    """Bring the databases up to date, and load the course before the first learner has to wait for it."""
     from demo.host.accounts import create_accounts
     from demo.host.content import get_course
 
-    call_command("migrate", verbosity=0)
+    call_command("migrate_all", verbosity=0)
     create_accounts()
     get_course()
 
@@ -37,11 +37,13 @@ def prepare() -> None:
 def announce(host: str, port: int) -> None:
     from demo.host.accounts import ACCOUNTS, PASSWORD
     from demo.host.content import get_course
+    from demo.host.timeline import where_new_entries_go
 
     print(f"\n  {get_course().title}: http://{host}:{port}/\n\n  Log in as")
     for account in ACCOUNTS:
         role = "staff" if account.is_staff else "learner"
         print(f"    {account.username:<8} ({role}), password {PASSWORD}")
+    print(f"\n  New history goes to the {where_new_entries_go()}.")
     print("\n  Stop with Ctrl-C. What learners did is kept.\n", flush=True)
 
 

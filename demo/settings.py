@@ -1,7 +1,8 @@
 """Settings of the demo: what a small site of one process needs, and no more.
 
 ``DATABASE_URL`` names a database on PostgreSQL or MariaDB instead of the SQLite file in ``demo/var``, and ``DEMO_VAR``
-moves that folder. ``DEMO_COURSE`` names another course (see `demo.host.content`).
+moves that folder. ``DEMO_COURSE`` names another course (see `demo.host.content`). With ``DEMO_EXTENDED_HISTORY=1`` new
+history goes to a second database: a SQLite file, or what ``HISTORY_DATABASE_URL`` names.
 """
 
 from __future__ import annotations
@@ -28,9 +29,9 @@ def secret_key() -> str:
     return file.read_text()
 
 
-def database() -> dict[str, Any]:
-    url = os.environ.get("DATABASE_URL")
-    found: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": VAR / "demo.sqlite3"}
+def database(url: str | None, file: Path) -> dict[str, Any]:
+    """Return the database of a URL, and without one a SQLite file."""
+    found: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": file}
     if url:
         found = dict(dj_database_url.parse(url))
     if found["ENGINE"].endswith("sqlite3"):
@@ -47,7 +48,15 @@ def database() -> dict[str, Any]:
 
 
 SECRET_KEY = secret_key()
-DATABASES = {"default": database()}
+STATE = database(os.environ.get("DATABASE_URL"), VAR / "demo.sqlite3")
+# Beside the state's file, so that it goes with that and no other.
+HISTORY_FILE = (VAR / STATE["NAME"]).with_suffix(".history.sqlite3")
+HISTORY_URL = os.environ.get("HISTORY_DATABASE_URL")
+EXTENDED_HISTORY = os.environ.get("DEMO_EXTENDED_HISTORY") == "1"
+# Also when no more history goes there: what was written there stays readable.
+HAS_EXTENDED_HISTORY = EXTENDED_HISTORY or bool(HISTORY_URL) or HISTORY_FILE.exists()
+
+DATABASES = {"default": STATE}
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "demo.host.urls"
@@ -84,7 +93,11 @@ TEMPLATES = [
 ]
 
 # The history of every block, not only of problems: the demo is there to show it.
-XBLOCK_USER_STATE = {"RECORDED_BLOCK_TYPES": "*"}
+XBLOCK_USER_STATE = {"RECORDED_BLOCK_TYPES": "*", "EXTENDED_HISTORY": EXTENDED_HISTORY}
+if HAS_EXTENDED_HISTORY:
+    DATABASES["student_module_history"] = database(HISTORY_URL, HISTORY_FILE)
+    INSTALLED_APPS.append("xblock_user_state.extended_history")
+    DATABASE_ROUTERS = ["xblock_user_state.extended_history.router.StudentModuleHistoryExtendedRouter"]
 
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "outline"

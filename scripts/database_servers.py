@@ -1,7 +1,7 @@
 """Database servers for one run, started from the installed binaries in a temporary directory on a free port.
 
 Nothing that already runs on the machine is touched, and nothing is left behind. The servers give up
-durability for speed: a crash of the machine may lose their data, a crash of a client never does.
+durability for speed: a crash of the machine may lose their data, ``kill -9`` of a client or of a server never does.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager
+from contextlib import AbstractContextManager, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -101,38 +101,69 @@ def _run(command: Sequence[str], place: _Place) -> None:
         raise ServerFailed(f"{command[0]} ended with status {status}:\n{log.read_text(errors='replace')}")
 
 
-@contextmanager
-def _serving(command: Sequence[str], is_ready: Sequence[str], stop_by: signal.Signals, place: _Place) -> Iterator[None]:
-    log = place.directory / "server.log"
-    with log.open("wb") as output:
-        server = place.start(command, output)
+class Server:
+    """A server that can be stopped and started again, on the same port and with its data."""
+
+    def __init__(
+        self, url: str, command: Sequence[str], is_ready: Sequence[str], stop_by: signal.Signals, place: _Place
+    ) -> None:
+        """`url` is of an empty database, for an account that may do everything."""
+        self.url = url
+        self._command = command
+        self._is_ready = is_ready
+        self._stop_by = stop_by
+        self._place = place
+        self._log = place.directory / "server.log"
+        self._process: subprocess.Popen[bytes] | None = None
+
+    def start(self) -> None:
+        """Start it, and return when it answers."""
+        with self._log.open("ab") as output:
+            self._process = self._place.start(self._command, output)
+        deadline = time.monotonic() + START_SECONDS
+        while subprocess.run(self._is_ready, capture_output=True, check=False).returncode != 0:
+            if self._process.poll() is not None or time.monotonic() > deadline:
+                raise ServerFailed(f"the server did not start:\n{self._log.read_text(errors='replace')}")
+            time.sleep(0.1)
+
+    def stop(self) -> None:
+        """Stop it as its operator does, unless it is stopped; clients lose their connections."""
+        if self._process is None:
+            return
+        self._process.send_signal(self._stop_by)
         try:
-            _wait_until_ready(server, is_ready, log)
-            yield
-        finally:
-            _stop(server, stop_by)
+            self._process.wait(timeout=STOP_SECONDS)
+        except subprocess.TimeoutExpired:
+            self.kill()
+        self._process = None
 
-
-def _wait_until_ready(server: subprocess.Popen[bytes], is_ready: Sequence[str], log: Path) -> None:
-    deadline = time.monotonic() + START_SECONDS
-    while subprocess.run(is_ready, capture_output=True, check=False).returncode != 0:
-        if server.poll() is not None or time.monotonic() > deadline:
-            raise ServerFailed(f"the server did not start:\n{log.read_text(errors='replace')}")
-        time.sleep(0.1)
-
-
-def _stop(server: subprocess.Popen[bytes], stop_by: signal.Signals) -> None:
-    server.send_signal(stop_by)
-    try:
-        server.wait(timeout=STOP_SECONDS)
-    except subprocess.TimeoutExpired:
-        server.kill()
-        server.wait()
+    def kill(self) -> None:
+        """End all of its processes as ``kill -9`` does."""
+        if self._process is None:
+            return
+        # No process group has them all: PostgreSQL's leave it. A new server does not start while one of them is there.
+        self._process.send_signal(signal.SIGSTOP)
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        self._process.kill()
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(int(child), signal.SIGKILL)
+        self._process.wait()
+        self._process = None
 
 
 @contextmanager
-def postgresql() -> Iterator[str]:
-    """A PostgreSQL server; yields the URL of an empty database, as its superuser."""
+def _serving(server: Server) -> Iterator[Server]:
+    try:
+        server.start()
+        yield server
+    finally:
+        server.stop()
+
+
+@contextmanager
+def postgresql() -> Iterator[Server]:
+    """A PostgreSQL server; its URL is of an empty database, as its superuser."""
     initdb = find_binary("initdb", "postgresql")
     postgres = find_binary("postgres", "postgresql")
     pg_isready = find_binary("pg_isready", "postgresql-client")
@@ -146,14 +177,14 @@ def postgresql() -> Iterator[str]:
             "unix_socket_directories=",
             "max_connections=200",
             "fsync=off",
-            "synchronous_commit=off",
             "full_page_writes=off",
         ]
         command = [postgres, "-D", data, *(word for setting in settings for word in ("-c", setting))]
         is_ready = [pg_isready, "-h", "127.0.0.1", "-p", port]
+        url = f"postgres://postgres@127.0.0.1:{port}/postgres"
         # SIGINT is PostgreSQL's fast shutdown; on SIGTERM it would wait until the last client has gone.
-        with _serving(command, is_ready, signal.SIGINT, place):
-            yield f"postgres://postgres@127.0.0.1:{port}/postgres"
+        with _serving(Server(url, command, is_ready, signal.SIGINT, place)) as server:
+            yield server
 
 
 @contextmanager
@@ -181,13 +212,14 @@ def pgbouncer(host: str, port: str, database: str) -> Iterator[str]:
         lines += [f"{name} = {value}" for name, value in settings.items()]
         configuration.write_text("\n".join(lines))
         is_ready = [pg_isready, "-h", "127.0.0.1", "-p", pooled, "-d", database]
-        with _serving([binary, str(configuration)], is_ready, signal.SIGINT, place):
+        url = f"postgres://postgres@127.0.0.1:{pooled}/{database}"
+        with _serving(Server(url, [binary, str(configuration)], is_ready, signal.SIGINT, place)):
             yield pooled
 
 
 @contextmanager
-def mariadb() -> Iterator[str]:
-    """A MariaDB server; yields the URL of an empty database, as root."""
+def mariadb() -> Iterator[Server]:
+    """A MariaDB server; its URL is of an empty database, as root."""
     install = find_binary("mariadb-install-db", "mariadb-server")
     mariadbd = find_binary("mariadbd", "mariadb-server")
     admin = find_binary("mariadb-admin", "mariadb-client")
@@ -205,14 +237,15 @@ def mariadb() -> Iterator[str]:
             "--pid-file=pid",
             "--bind-address=127.0.0.1",
             "--max-connections=200",
-            "--innodb-flush-log-at-trx-commit=0",
+            # A commit gets as far as the machine's memory.
+            "--innodb-flush-log-at-trx-commit=2",
             "--skip-innodb-doublewrite",
         ]
         address = ["--protocol=tcp", "--host=127.0.0.1", f"--port={port}", "--user=root"]
         is_ready = [admin, "--no-defaults", *address, "ping"]
-        with _serving(command, is_ready, signal.SIGTERM, place):
-            yield f"mysql://root@127.0.0.1:{port}/test"
+        url = f"mysql://root@127.0.0.1:{port}/test"
+        with _serving(Server(url, command, is_ready, signal.SIGTERM, place)) as server:
+            yield server
 
 
-Server = Callable[[], AbstractContextManager[str]]
-SERVERS: dict[str, Server] = {"postgresql": postgresql, "mariadb": mariadb}
+SERVERS: dict[str, Callable[[], AbstractContextManager[Server]]] = {"postgresql": postgresql, "mariadb": mariadb}

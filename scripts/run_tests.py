@@ -2,9 +2,10 @@
 
     python -m scripts.run_tests [--database NAME]... [-- ARGUMENTS OF PYTEST]
 
-Servers of our own are started for PostgreSQL and MariaDB. With ``DATABASE_URL`` in the environment the tests
-run on that database only. A database that this machine cannot serve is skipped, and named in the closing
-lines; with ``REQUIRE_DATABASES=1`` that is a failure.
+Those marked ``extended_history`` then run with two databases, on two servers. Servers of our own are started for
+PostgreSQL and MariaDB. With ``DATABASE_URL`` in the environment the tests run on that database only, and with
+two databases if ``HISTORY_DATABASE_URL`` names the second. A database that this machine cannot serve is skipped,
+and named in the closing lines; with ``REQUIRE_DATABASES=1`` that is a failure.
 """
 
 from __future__ import annotations
@@ -33,6 +34,8 @@ DRIVERS = {
 }
 UNIT = ("tests/unit",)
 ON_EACH_DATABASE = ("tests/integration", "tests/acceptance")
+# Before the arguments of the caller, whose own -m is the one that counts.
+WITH_TWO_DATABASES = ("-m", "extended_history")
 INTERRUPT_SECONDS = 30
 NO_TESTS_COLLECTED = 5
 
@@ -42,6 +45,17 @@ _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 
 class Unavailable(Exception):
     """This machine cannot serve the database; the message says what to install."""
+
+
+@dataclass(frozen=True)
+class Urls:
+    """Of the database to test on, and of a second one for the extended history; the latter is empty if there is none.
+
+    SQLite without a file's name is a file that the tests make.
+    """
+
+    default: str
+    history: str
 
 
 @dataclass(frozen=True)
@@ -64,7 +78,7 @@ def main() -> int:
             print("REQUIRE_DATABASES=1: a database that is not available is a failure.", flush=True)
             return 1
         outcomes = _run_all(urls, arguments.pytest)
-    _report(outcomes, skipped)
+    _report(outcomes, {**skipped, **_without_second(urls)})
     return 0 if _passed(outcomes, chosen=bool(arguments.pytest)) else 1
 
 
@@ -83,11 +97,11 @@ def _stop_everything(number: int, _frame: FrameType | None) -> NoReturn:
     sys.exit(128 + number)
 
 
-def _start(databases: Sequence[str], servers: ExitStack) -> tuple[dict[str, str], dict[str, str]]:
-    """The URL of each database that can be had, and the reason for each that can't."""
+def _start(databases: Sequence[str], servers: ExitStack) -> tuple[dict[str, Urls], dict[str, str]]:
+    """The URLs of each database that can be had, and the reason for each that can't."""
     given = os.environ.get("DATABASE_URL")
     if given:
-        return {given.partition(":")[0]: given}, {}
+        return {given.partition(":")[0]: Urls(given, os.environ.get("HISTORY_DATABASE_URL", ""))}, {}
     urls, skipped = {}, {}
     for name in databases:
         try:
@@ -98,26 +112,38 @@ def _start(databases: Sequence[str], servers: ExitStack) -> tuple[dict[str, str]
     return urls, skipped
 
 
-def _start_one(name: str, servers: ExitStack) -> str:
+def _start_one(name: str, servers: ExitStack) -> Urls:
     if name not in SERVERS:
-        return ""
+        return Urls("", "sqlite://:memory:")
     module, reason = DRIVERS[name]
     if importlib.util.find_spec(module) is None:
         raise Unavailable(reason)
     try:
-        return servers.enter_context(SERVERS[name]())
+        first, second = (servers.enter_context(SERVERS[name]()) for _ in range(2))
     except BinariesMissing as missing:
         raise Unavailable(str(missing)) from missing
+    return Urls(first.url, second.url)
 
 
-def _run_all(urls: Mapping[str, str], arguments: Sequence[str]) -> list[Outcome]:
+def _run_all(urls: Mapping[str, Urls], arguments: Sequence[str]) -> list[Outcome]:
     paths = [one for one in arguments if one.startswith("tests/")]
     others = [one for one in arguments if one not in paths]
     unit, on_each_database = _tiers(paths)
-    outcomes = [_run("unit", unit, others, "")] if unit else []
-    if on_each_database:
-        outcomes += [_run(name, on_each_database, others, url) for name, url in urls.items()]
+    outcomes = [_run("unit", [*others, *unit], Urls("", ""))] if unit else []
+    for name, one in urls.items() if on_each_database else ():
+        outcomes.append(_run(name, [*others, *on_each_database], Urls(one.default, "")))
+        if one.history:
+            outcomes.append(_run(_two(name), [*WITH_TWO_DATABASES, *others, *on_each_database], one))
     return outcomes
+
+
+def _two(name: str) -> str:
+    return f"{name}, two databases"
+
+
+def _without_second(urls: Mapping[str, Urls]) -> dict[str, str]:
+    """What the caller's choice of a database leaves out, and why."""
+    return {_two(name): "HISTORY_DATABASE_URL names no database" for name, one in urls.items() if not one.history}
 
 
 def _tiers(paths: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
@@ -128,11 +154,12 @@ def _tiers(paths: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     return unit, [path for path in paths if path not in unit]
 
 
-def _run(name: str, paths: Sequence[str], arguments: Sequence[str], url: str) -> Outcome:
+def _run(name: str, arguments: Sequence[str], urls: Urls) -> Outcome:
     print(f"\nTests: {name}", flush=True)
     colour = ["--color=yes"] if sys.stdout.isatty() else []
-    command = [sys.executable, "-X", "dev", "-m", "pytest", *colour, *arguments, *paths]
-    status, output = _watch(command, {**os.environ, "DATABASE_URL": url})
+    command = [sys.executable, "-X", "dev", "-m", "pytest", *colour, *arguments]
+    environment = {**os.environ, "DATABASE_URL": urls.default, "HISTORY_DATABASE_URL": urls.history}
+    status, output = _watch(command, environment)
     summaries = _SUMMARY.findall(_COLOURS.sub("", output))
     return Outcome(name, status, summaries[-1] if summaries else f"pytest ended with status {status}")
 
@@ -187,9 +214,9 @@ def _passed(outcomes: Sequence[Outcome], *, chosen: bool) -> bool:
 def _report(outcomes: Sequence[Outcome], skipped: Mapping[str, str]) -> None:
     print(f"\nTests on Python {platform.python_version()}, Django {version('Django')}:")
     for name, reason in skipped.items():
-        print(f"{name:<12} not run: {reason}")
+        print(f"{name:<25} not run: {reason}")
     for outcome in outcomes:
-        print(f"{outcome.name:<12} {outcome.summary}", flush=True)
+        print(f"{outcome.name:<25} {outcome.summary}", flush=True)
 
 
 if __name__ == "__main__":

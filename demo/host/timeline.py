@@ -7,9 +7,11 @@ import json
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from django.conf import settings
 from django.contrib.auth import get_user_model
 
-from xblock_user_state.models import StudentModule, StudentModuleHistory
+from xblock_user_state.interface import DamagedHistory
+from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory
 from xblock_user_state.state.codec import decode, encode
 from xblock_user_state.state.diff import diff
 
@@ -21,6 +23,12 @@ if TYPE_CHECKING:
 
 SHORT = 60
 """Values of up to so many characters are shown on one line, old beside new."""
+
+
+HISTORY_DATABASE = "student_module_history"
+
+STORES = {StudentModuleHistory: "default history", HistoryOutbox: "outbox"}
+"""Where an entry was found. The third store is the model of an app that need not be installed."""
 
 
 class Line(NamedTuple):
@@ -48,7 +56,7 @@ class ShownChange:
 
 @dataclass(frozen=True)
 class Entry:
-    """One revision. `scored` says that the score changed with it."""
+    """One revision. `scored` says that the score changed with it, `note` what else is to be said."""
 
     revision: int
     created: datetime
@@ -56,8 +64,16 @@ class Entry:
     max_grade: float | None
     scored: bool
     actor: str | None
-    emptied: bool
+    note: str
+    store: str
     changes: list[ShownChange]
+
+
+def where_new_entries_go() -> str:
+    configured: dict[str, Any] = getattr(settings, "XBLOCK_USER_STATE", {})
+    if not configured.get("EXTENDED_HISTORY"):
+        return "default history, beside the state"
+    return f"extended history, in a database of its own: {settings.DATABASES[HISTORY_DATABASE]['NAME']}"
 
 
 def timeline(module: StudentModule) -> list[Entry]:
@@ -69,8 +85,10 @@ def timeline(module: StudentModule) -> list[Entry]:
 
 
 def _entry(new: BaseStudentModuleHistory, old: BaseStudentModuleHistory | None, names: dict[Any, str]) -> Entry:
-    before, after = (decode(entry.state) if entry and entry.state else None for entry in (old, new))
-    changes = [shown(change) for change in diff(before, after)]
+    try:
+        changes, note = _changes(old, new)
+    except DamagedHistory as error:
+        changes, note = [], f"What changed can't be told: {error}."
     return Entry(
         revision=new.revision,
         created=new.created,
@@ -78,9 +96,18 @@ def _entry(new: BaseStudentModuleHistory, old: BaseStudentModuleHistory | None, 
         max_grade=new.max_grade,
         scored=(new.grade, new.max_grade) != ((old.grade, old.max_grade) if old else (None, None)),
         actor=names.get(new.actor_id),
-        emptied=bool(before) and not after,
+        note=note,
+        store=STORES.get(type(new), "extended history"),
         changes=sorted(changes, key=lambda change: bool(change.lines)),
     )
+
+
+def _changes(old: BaseStudentModuleHistory | None, new: BaseStudentModuleHistory) -> tuple[list[ShownChange], str]:
+    before, after = (decode(entry.state) if entry and entry.state else None for entry in (old, new))
+    changes = [shown(change) for change in diff(before, after)]
+    if before and not after:
+        return changes, "The whole state was deleted."
+    return changes, "" if changes else "The state did not change."
 
 
 def shown(change: FieldChange) -> ShownChange:

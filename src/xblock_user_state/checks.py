@@ -2,29 +2,41 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping
+from typing import Any, NamedTuple
 
+from django.apps import apps
 from django.conf import settings
 from django.core import checks
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections, router
+from django.db.models import Model
 
 from xblock_user_state import conf
+from xblock_user_state.history.shipping import extended_model
 from xblock_user_state.store.tables import state_database
+
+_FLAGS = ("EXTENDED_HISTORY", "READ_MULTIPLE_HISTORIES")
+_CHOICES = {"HISTORY_ENCODING": ("delta", "plain"), "SHIP_HISTORY": ("at_once", "by_relay")}
+_ROUTER = "xblock_user_state.extended_history.router.StudentModuleHistoryExtendedRouter"
 
 
 def register() -> None:
     """Register the checks with Django."""
-    checks.register(check_settings)
-    checks.register(check_time_zone)
-    checks.register(check_sqlite)
+    for check in (check_settings, check_time_zone, check_sqlite, check_extended_history, check_timeouts):
+        checks.register(check)
 
 
 def check_settings(**_: Any) -> list[checks.CheckMessage]:
     """The setting is a dict of settings that exist, with values of the right type."""
     found = conf.configured()
-    if not isinstance(found, Mapping):
-        return [checks.Error("XBLOCK_USER_STATE must be a dict.", id="xblock_user_state.E001")]
+    if not _is_readable():
+        return [
+            checks.Error(
+                "XBLOCK_USER_STATE must be a dict.",
+                hint="Leave it out, or set it to a dict of the settings that differ from their defaults.",
+                id="xblock_user_state.E001",
+            )
+        ]
     problems: list[checks.CheckMessage] = [
         checks.Warning(
             f"XBLOCK_USER_STATE has an unknown setting, {name!r}.",
@@ -34,7 +46,11 @@ def check_settings(**_: Any) -> list[checks.CheckMessage]:
         for name in found
         if name not in conf.DEFAULTS
     ]
-    return problems + _check_recorded_block_types()
+    return [*problems, *_check_recorded_block_types(), *_check_values()]
+
+
+def _is_readable() -> bool:
+    return isinstance(conf.configured(), Mapping)
 
 
 def _check_recorded_block_types() -> list[checks.CheckMessage]:
@@ -45,8 +61,27 @@ def _check_recorded_block_types() -> list[checks.CheckMessage]:
     return [
         checks.Error(
             f'XBLOCK_USER_STATE["RECORDED_BLOCK_TYPES"] must be a list of block types or "*", not {recorded!r}.',
+            hint='For example ["problem"], which is what it is without the setting.',
             id="xblock_user_state.E002",
         )
+    ]
+
+
+def _check_values() -> list[checks.CheckMessage]:
+    wrong = [
+        *((name, "True or False") for name in _FLAGS if not isinstance(conf.value(name), bool)),
+        *((name, " or ".join(map(repr, known))) for name, known in _CHOICES.items() if conf.value(name) not in known),
+    ]
+    alias = conf.value("HISTORY_DATABASE")
+    if not isinstance(alias, str) or not alias:
+        wrong.append(("HISTORY_DATABASE", "the alias of a database, a string"))
+    return [
+        checks.Error(
+            f"{conf.origin(name)} must be {right}, not {conf.value(name)!r}.",
+            hint=f"Without the setting it is {conf.DEFAULTS[name]!r}.",
+            id="xblock_user_state.E004",
+        )
+        for name, right in wrong
     ]
 
 
@@ -69,7 +104,11 @@ def check_sqlite(**_: Any) -> list[checks.CheckMessage]:
     A transaction that begins with a read can't wait for another writer: it fails with "database is locked" at
     once.
     """
-    alias = state_database()
+    history = {conf.history_database()} if _is_readable() and conf.has_extended_history() else set()
+    return [problem for alias in sorted({state_database()} | history) for problem in _check_sqlite(alias)]
+
+
+def _check_sqlite(alias: str) -> list[checks.CheckMessage]:
     connection = connections[alias]
     if connection.vendor != "sqlite":
         return []
@@ -98,3 +137,141 @@ def check_sqlite(**_: Any) -> list[checks.CheckMessage]:
 
 def _compact(sql: str) -> str:
     return sql.replace(" ", "").lower()
+
+
+def check_extended_history(**_: Any) -> list[checks.CheckMessage]:
+    """What goes to the extended history can be read from there, and nothing else goes there."""
+    if not _is_readable():
+        return []
+    alias = conf.history_database()
+    is_on, is_installed = bool(conf.value("EXTENDED_HISTORY")), apps.is_installed(conf.EXTENDED_HISTORY_APP)
+    problems = [_no_app()] if is_on and not is_installed else []
+    if alias not in settings.DATABASES:
+        return [*problems, _no_database(alias)] if is_on or is_installed else []
+    if not is_installed:
+        return problems
+    shared = [other for other in sorted({state_database(), DEFAULT_DB_ALIAS}) if _are_one(alias, other)]
+    return [_not_apart(alias, shared)] if shared else _check_routers(alias)
+
+
+def _no_app() -> checks.CheckMessage:
+    return checks.Error(
+        f"{conf.origin('EXTENDED_HISTORY')} is on, and the app of the extended history is not installed: history would "
+        "be written nowhere it can be read from, so changes of recorded blocks are refused.",
+        hint=f"Add {conf.EXTENDED_HISTORY_APP!r} to INSTALLED_APPS, or turn it off.",
+        id="xblock_user_state.E005",
+    )
+
+
+def _no_database(alias: str) -> checks.CheckMessage:
+    return checks.Error(
+        f"The extended history has no database: DATABASES has no {alias!r}. With "
+        f"{conf.origin('EXTENDED_HISTORY')} on, changes of recorded blocks are refused; what an extended history "
+        "holds can't be read.",
+        hint=f'Add {alias!r} to DATABASES, name another alias in XBLOCK_USER_STATE["HISTORY_DATABASE"], or turn the '
+        f"extended history off and take {conf.EXTENDED_HISTORY_APP!r} out of INSTALLED_APPS.",
+        id="xblock_user_state.E006",
+    )
+
+
+def _not_apart(alias: str, others: list[str]) -> checks.CheckMessage:
+    return checks.Error(
+        f"The extended history's database, {alias!r}, is the same as {' and '.join(map(repr, others))}. Its router "
+        "keeps all other tables out of it, and its own may not be made: Django takes its migration as applied.",
+        hint="Give the extended history a database that nothing else is in, or turn it off and take "
+        f"{conf.EXTENDED_HISTORY_APP!r} out of INSTALLED_APPS.",
+        id="xblock_user_state.E007",
+    )
+
+
+def _are_one(first: str, second: str) -> bool:
+    """Tell whether two aliases are one database. Each connection to ``:memory:`` has a database of its own."""
+    places = [
+        tuple(str(connections[alias].settings_dict.get(part) or "") for part in ("ENGINE", "HOST", "PORT", "NAME"))
+        for alias in (first, second)
+    ]
+    return first == second or (places[0] == places[1] and places[0][-1] != ":memory:")
+
+
+def _check_routers(alias: str) -> list[checks.CheckMessage]:
+    wrong = list(_wrong_answers(alias))
+    if not wrong:
+        return []
+    return [
+        checks.Error(
+            f"The database routers must keep the extended history, and nothing else, in {alias!r}: {'; '.join(wrong)}.",
+            hint=f"Put {_ROUTER!r} into DATABASE_ROUTERS, before all others.",
+            id="xblock_user_state.E008",
+        )
+    ]
+
+
+def _wrong_answers(alias: str) -> Iterator[str]:
+    """Say what the routers answer, taken together, that they should not."""
+    model = extended_model()
+    for what, found in (("written to", router.db_for_write(model)), ("read from", router.db_for_read(model))):
+        if found != alias:
+            yield f"it is {what} {found!r}"
+    if not _may_migrate(alias, model, every=True):
+        yield f"its migrations do not run in {alias!r}"
+    for other in connections:
+        if other != alias and _may_migrate(other, model, every=False):
+            yield f"its migrations run in {other!r}"
+    strangers = {
+        one._meta.app_label
+        for one in apps.get_models()
+        if one._meta.app_label != model._meta.app_label and _may_migrate(alias, one, every=False)
+    }
+    if strangers:
+        yield f"migrations of {', '.join(sorted(strangers))} run in {alias!r}"
+
+
+def _may_migrate(alias: str, model: type[Model], *, every: bool) -> bool:
+    """Tell whether any migration of a model's app may run, or `every` one: also those that name no model."""
+    answers = router.allow_migrate_model(alias, model), router.allow_migrate(alias, model._meta.app_label)
+    return all(answers) if every else any(answers)
+
+
+def check_timeouts(**_: Any) -> list[checks.CheckMessage]:
+    """A history database that does not answer delays the requests of learners for a bounded time."""
+    if not _is_readable() or not conf.has_extended_history():
+        return []
+    alias = conf.history_database()
+    connection = connections[alias]
+    options = connection.settings_dict.get("OPTIONS", {})
+    bounds = _TIMEOUTS.get(connection.vendor)
+    # A service or an option file is the server's own place to say all this.
+    if bounds is None or "service" in options or "read_default_file" in options:
+        return []
+    return [
+        checks.Warning(
+            f"{problem} the history database, {alias!r}, has no timeout: while its server does not answer, "
+            "the requests of learners wait with it.",
+            hint=f"DATABASES[{alias!r}]['OPTIONS']: add {bounds.hint}",
+            id=identifier,
+        )
+        for problem, identifier, are_bounded in (
+            ("Connecting to", "xblock_user_state.W004", "connect_timeout" in options),
+            ("A statement in", "xblock_user_state.W005", bounds.are_statements_bounded(options)),
+        )
+        if not are_bounded
+    ]
+
+
+class _Timeouts(NamedTuple):
+    """How a vendor's driver is told not to wait for ever."""
+
+    hint: str
+    are_statements_bounded: Callable[[Mapping[str, Any]], bool]
+
+
+_TIMEOUTS = {
+    "postgresql": _Timeouts(
+        '"connect_timeout": 2, "tcp_user_timeout": 5000, "options": "-c statement_timeout=5000"',
+        lambda options: "statement_timeout" in str(options.get("options")),
+    ),
+    "mysql": _Timeouts(
+        '"connect_timeout": 2, "read_timeout": 5, "write_timeout": 5',
+        lambda options: {"read_timeout", "write_timeout"} <= options.keys(),
+    ),
+}

@@ -3,22 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from functools import partial
 from typing import Any
 
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
-from xblock_user_state.history import reading, recording
+from xblock_user_state.history.reading import BlockHistory
+from xblock_user_state.history.recording import HistoryRecorder
 from xblock_user_state.interface import (
     ANONYMOUS,
     BlockKey,
     BlockScore,
+    DamagedHistory,
     DoesNotExist,
+    HistoryEntry,
     PermissionDenied,
+    State,
     UserDoesNotExist,
     XBlockUserState,
 )
+from xblock_user_state.models import BaseStudentModuleHistory
 from xblock_user_state.state import arguments
 from xblock_user_state.state.change import existing_state
 from xblock_user_state.state.keys import BlockId, is_storable, parse_block
@@ -80,27 +84,41 @@ class DjangoXBlockUserStateClient(ChangeWriter):
                 yield XBlockUserState(username, key, state, updated, scope)
 
     def get_history(
-        self, username: str | None, block_key: BlockKey, scope: Scope = Scope.user_state
-    ) -> Iterator[XBlockUserState]:
-        """Yield what the state was after each change, newest first. One statement, however many changes."""
+        self,
+        username: str | None,
+        block_key: BlockKey,
+        scope: Scope = Scope.user_state,
+        limit: int | None = None,
+        before_revision: int | None = None,
+    ) -> Iterator[HistoryEntry]:
+        """Yield what the state was after each change, newest first. One statement a store for each 128 changes."""
         scope = arguments.checked_scope(scope)
         name = arguments.checked_username(username)
-        return self._get_history(username, name, block_key, arguments.row_key(block_key, scope), scope)
+        row = arguments.row_key(block_key, scope)
+        window = arguments.checked_window(limit, before_revision)
+        return self._get_history(username, name, (block_key, row), scope, window)
 
     def _get_history(
-        self, username: str | None, name: str, block_key: BlockKey, row: arguments.RowKey, scope: Scope
-    ) -> Iterator[XBlockUserState]:
+        self,
+        username: str | None,
+        name: str,
+        key: tuple[BlockKey, arguments.RowKey],
+        scope: Scope,
+        window: tuple[int | None, int | None],
+    ) -> Iterator[HistoryEntry]:
+        block_key, row = key
         database = state_database()
+        is_empty = window[1] is None
         with errors_translated(database):
             student_id = self._user_id(name)
             if scope == Scope.user_state and student_id is not None and isinstance(row, BlockId):
-                entries = list(reading.read_entries(database, student_id, row))
-            else:
-                entries = []
-        if not entries:
+                for entry in BlockHistory(database, student_id, row.id).newest_first(*window):
+                    is_empty = False
+                    state = _state_of(entry, f"{username!r} in {block_key}")
+                    result = (username, block_key, state, entry.created, scope)
+                    yield HistoryEntry(result, entry.revision, entry.score)
+        if is_empty:
             raise DoesNotExist(f"no history of {username!r} in {block_key} ({scope.name}) was recorded")
-        for text, created in entries:
-            yield XBlockUserState(username, block_key, existing_state(text), created, scope)
 
     def iter_all_for_block(
         self, block_key: BlockKey, scope: Scope = Scope.user_state, batch_size: int | None = None
@@ -162,8 +180,7 @@ class DjangoXBlockUserStateClient(ChangeWriter):
         with errors_translated(database):
             owned = any(TABLES[scope].owned for scope in changes)
             student_id = self._known_user_id(name) if owned else None
-            record = partial(recording.append, database, student_id=student_id, actor_id=self._actor_id)
-            writer.write(database, student_id, changes, lambda table, rows: record(table, rows=rows))
+            writer.write(database, student_id, changes, HistoryRecorder(database, student_id, self._actor_id))
 
     def _known_user_id(self, name: str) -> Any:
         if not name:
@@ -182,3 +199,13 @@ class DjangoXBlockUserStateClient(ChangeWriter):
                 return None
             self._user_ids[name] = student_id
         return self._user_ids[name]
+
+
+def _state_of(entry: BaseStudentModuleHistory, name: str) -> State | DamagedHistory | None:
+    """Return the state, or the error that stands for it: the entries after a damaged one are still to be read."""
+    try:
+        return existing_state(entry.state)
+    except DamagedHistory as error:
+        return DamagedHistory(f"{name}: {error}")
+    except ValueError as error:
+        return DamagedHistory(f"{name}: revision {entry.revision} is not JSON: {error}")

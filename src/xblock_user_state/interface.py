@@ -8,6 +8,7 @@ names and meaning; it is written anew so that hosts need no archived package. Er
     ├── PermissionDenied         the caller may not do this
     ├── DoesNotExist             no such state, or no such history
     │   └── UserDoesNotExist     no such learner
+    ├── DamagedHistory           an entry of the history can't be read
     └── BlockKeyCollision        two blocks with one 64-bit id
 
 Each can be reached from a client too (``client.DoesNotExist``), so that a caller needs no import.
@@ -20,7 +21,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol, Self
 
 from opaque_keys.edx.keys import BlockTypeKey, LearningContextKey, UsageKey
 from xblock.fields import Scope
@@ -54,6 +55,10 @@ class UserDoesNotExist(DoesNotExist):
     """There is no such user."""
 
 
+class DamagedHistory(UserStateError):
+    """An entry of the history can't be read: it is damaged, or an entry that it builds on is."""
+
+
 class BlockKeyCollision(UserStateError):
     """Another block or learning context is registered under the same 64-bit id."""
 
@@ -82,6 +87,41 @@ class BlockScore(NamedTuple):
     grade: float
     max_grade: float | None
     updated: datetime
+
+
+class HistoryEntry(XBlockUserState):
+    """What one state was after one change, with the ``revision`` of that change and the ``score`` of that moment.
+
+    Of a damaged entry everything but the state can be read: reading ``state`` raises `DamagedHistory`, which stands in
+    the state's place in the tuple too.
+    """
+
+    revision: int
+    score: BlockScore | None
+
+    def __new__(cls, result: tuple[Any, ...], revision: int, score: BlockScore | None) -> Self:
+        """Make an `XBlockUserState` of the five values of `result`; a `DamagedHistory` may stand for the state."""
+        entry = tuple.__new__(cls, result)
+        entry.revision = revision
+        entry.score = score
+        return entry
+
+    @property
+    def state(self) -> State | None:
+        """The state, ``None`` where there was none."""
+        state = self[2]
+        if isinstance(state, DamagedHistory):
+            raise state
+        return state
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """Return what copies are made of."""
+        return tuple(self), self.revision, self.score
+
+    def __repr__(self) -> str:
+        fields = zip(self._fields, self, strict=True)
+        shown = [*fields, ("revision", self.revision), ("score", self.score)]
+        return f"HistoryEntry({', '.join(f'{name}={value!r}' for name, value in shown)})"
 
 
 class Batch(Protocol):
@@ -118,6 +158,7 @@ class XBlockUserStateClient(ABC):
     PermissionDenied = PermissionDenied
     DoesNotExist = DoesNotExist
     UserDoesNotExist = UserDoesNotExist
+    DamagedHistory = DamagedHistory
     BlockKeyCollision = BlockKeyCollision
 
     def get(
@@ -189,12 +230,20 @@ class XBlockUserStateClient(ABC):
 
     @abstractmethod
     def get_history(
-        self, username: str | None, block_key: BlockKey, scope: Scope = Scope.user_state
-    ) -> Iterator[XBlockUserState]:
+        self,
+        username: str | None,
+        block_key: BlockKey,
+        scope: Scope = Scope.user_state,
+        limit: int | None = None,
+        before_revision: int | None = None,
+    ) -> Iterator[HistoryEntry]:
         """Yield what the state was after each change, newest first, ``None`` for deleted or absent state.
 
-        Raises `DoesNotExist` (at the first ``next``) where no history was recorded: an unknown user or block,
-        a block type that is not recorded, a scope other than ``user_state``.
+        At most `limit` entries; only those of revisions lower than `before_revision`: the revision of the last entry
+        of one page begins the next. Raises `DoesNotExist` (at the first ``next``) where no history was recorded: an
+        unknown user or block, a block type that is not recorded, a scope other than ``user_state``. A page that
+        begins at `before_revision` may be empty instead: that is the history's end. A damaged entry raises nothing
+        until its ``state`` is read.
         """
 
     @abstractmethod

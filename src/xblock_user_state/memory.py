@@ -6,6 +6,7 @@ Every username is a known user. The same contract tests hold for both.
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable, Iterator
+from itertools import islice
 from threading import Lock
 
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
@@ -16,6 +17,7 @@ from xblock_user_state.interface import (
     BlockKey,
     BlockScore,
     DoesNotExist,
+    HistoryEntry,
     PermissionDenied,
     XBlockUserState,
 )
@@ -57,20 +59,29 @@ class InMemoryXBlockUserStateClient(ChangeWriter):
         )
 
     def get_history(
-        self, username: str | None, block_key: BlockKey, scope: Scope = Scope.user_state
-    ) -> Iterator[XBlockUserState]:
+        self,
+        username: str | None,
+        block_key: BlockKey,
+        scope: Scope = Scope.user_state,
+        limit: int | None = None,
+        before_revision: int | None = None,
+    ) -> Iterator[HistoryEntry]:
         """Yield what the state was after each change, newest first."""
         scope = arguments.checked_scope(scope)
         place = (scope, _owner(username, scope), arguments.row_key(block_key, scope))
-        return self._get_history(username, block_key, place)
+        return self._get_history(username, block_key, place, *arguments.checked_window(limit, before_revision))
 
-    def _get_history(self, username: str | None, block_key: BlockKey, place: _Place) -> Iterator[XBlockUserState]:
+    def _get_history(
+        self, username: str | None, block_key: BlockKey, place: _Place, limit: int | None, before_revision: int | None
+    ) -> Iterator[HistoryEntry]:
         scope = place[0]
-        entries = self._history.get(place, [])[::-1]
-        if not entries:
+        rows = self._history.get(place, [])[::-1]
+        if not rows and before_revision is None:
             raise DoesNotExist(f"no history of {username!r} in {block_key} ({scope.name}) was recorded")
-        for row in entries:
-            yield XBlockUserState(username, block_key, existing_state(row.text), row.modified, scope)
+        older = (row for row in rows if before_revision is None or row.revision < before_revision)
+        for row in islice(older, limit):
+            result = (username, block_key, existing_state(row.text), row.modified, scope)
+            yield HistoryEntry(result, row.revision, row.score)
 
     def iter_all_for_block(
         self, block_key: BlockKey, scope: Scope = Scope.user_state, batch_size: int | None = None
@@ -118,11 +129,7 @@ class InMemoryXBlockUserStateClient(ChangeWriter):
         owner = _owner(username, Scope.user_state)
         keys = arguments.row_keys(block_keys, Scope.user_state)
         rows = ((key, self._rows.get((Scope.user_state, owner, row))) for key, row in keys.items())
-        return {
-            key: BlockScore(row.grade, row.max_grade, row.modified)
-            for key, row in rows
-            if row is not None and row.grade is not None
-        }
+        return {key: row.score for key, row in rows if row is not None and row.score is not None}
 
     def _write(self, username: str | None, changes: Changes) -> None:
         if not arguments.checked_username(username) and changes.keys() - {Scope.user_state_summary}:

@@ -8,7 +8,6 @@ Django's cascade: state may live in a database apart from the users. Deleting a 
 
 from __future__ import annotations
 
-from collections import defaultdict
 from collections.abc import Iterable
 from typing import Any, ClassVar
 
@@ -16,7 +15,8 @@ from django.conf import settings
 from django.db import models
 
 from xblock_user_state.fields import KeyField
-from xblock_user_state.state.encoding import decode_body
+from xblock_user_state.interface import BlockScore, DamagedHistory
+from xblock_user_state.state.encoding import Stored, decode_alone
 
 
 class LearningContext(models.Model):
@@ -98,6 +98,8 @@ class StudentModule(UserStateRow):
     block = models.ForeignKey(**_BY_BLOCK)
     grade = models.FloatField(null=True)
     max_grade = models.FloatField(null=True)
+    # The place of the newest history entry in its chain (`state.encoding`); 0 if there is none to build on.
+    history_chain = models.SmallIntegerField(default=0, db_default=0)
     done = models.CharField(max_length=8, default="na", db_default="na", choices=DONE)
 
     class Meta:
@@ -171,22 +173,43 @@ class BaseStudentModuleHistory(models.Model):
 
     @property
     def state(self) -> str | None:
-        """The JSON text of the state, decoded; ``None`` where there never was state."""
-        return decode_body(self.encoding, self.body)
+        """The JSON text of the state; ``None`` where there never was state.
+
+        Of an entry that `get_history` returned. One that was queried by itself may be stored as what has changed since
+        the revision before, and says so by `DamagedHistory`.
+        """
+        if not hasattr(self, "_text"):
+            body = None if self.body is None else bytes(self.body)
+            self._text = decode_alone(Stored(self.revision, self.encoding, body))
+        if isinstance(self._text, DamagedHistory):
+            raise DamagedHistory(f"learner {self.student_id}, block {self.block_id}: {self._text}")
+        return self._text
+
+    @state.setter
+    def state(self, text: str | DamagedHistory | None) -> None:
+        self._text = text
+
+    @property
+    def score(self) -> BlockScore | None:
+        """The score at that moment, if there was one."""
+        return None if self.grade is None else BlockScore(self.grade, self.max_grade, self.created)
 
     @staticmethod
     def get_history(student_modules: Iterable[StudentModule]) -> list[BaseStudentModuleHistory]:
-        """Return the entries of these modules, newest first: one statement a learner."""
-        blocks = defaultdict(list)
-        for module in student_modules:
-            blocks[module.student_id].append(module.block_id)
-        entries = [
-            entry
-            for student_id, block_ids in blocks.items()
-            for entry in StudentModuleHistory.objects.filter(student_id=student_id, block_id__in=block_ids)
-        ]
-        return sorted(entries, key=lambda entry: (entry.created, entry.revision), reverse=True)
+        """Return the entries of these modules from all stores that are read, newest first, each revision once."""
+        from xblock_user_state.history.reading import entries_of  # noqa: PLC0415 (the name is the old interface's)
+
+        return entries_of(student_modules)
 
 
 class StudentModuleHistory(BaseStudentModuleHistory):
     """The default history: beside the state, in the same database and the same transaction."""
+
+
+class HistoryOutbox(BaseStudentModuleHistory):
+    """Entries that were committed with the state and wait to be shipped to the extended history.
+
+    Part of every read. Small: a row lives from the commit to the next shipping. Revision 0 is a tombstone: what the
+    extended history has of this learner and block is gone. It is shipped before later revisions, and readers honour it
+    at once.
+    """

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
+from collections.abc import Generator, Iterable, Mapping, Sequence
 from contextlib import closing
 from itertools import groupby, pairwise
 from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
-from xblock_user_state.models import StudentModule, StudentModuleHistory
+from xblock_user_state.history.reading import decode
+from xblock_user_state.history.shipping import extended_model
+from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule, StudentModuleHistory
 
 _ROW_COLUMNS = ("revision", "state", "grade", "max_grade", "created", "modified")
 
@@ -28,6 +30,42 @@ def assert_agreement() -> int:
             _assert_one_row(list(entries))
             count += 1
     return count
+
+
+Owner = tuple[int, int]
+"""A learner's and a block's id."""
+Histories = Mapping[Owner, Sequence[BaseStudentModuleHistory]]
+
+
+def assert_agreement_of_all_stores() -> Histories:
+    """Assert the laws of history for what readers see of each row, and that the stores hold nothing else.
+
+    To be called when nobody writes and the outbox is shipped. Returns each row's entries, oldest first.
+    """
+    assert not HistoryOutbox.objects.exists(), "the outbox is not empty"
+    rows = list(StudentModule.objects.all())
+    histories = {(row.student_id, row.block_id): _history_of(row) for row in rows}
+    for entries in histories.values():
+        _assert_one_row(entries)
+    stored = [*_keys_in(StudentModuleHistory), *_keys_in(extended_model())]
+    assert len(stored) == len(set(stored)), "an entry is in two stores"
+    seen = {(*owner, entry.revision) for owner, entries in histories.items() for entry in entries}
+    assert set(stored) == seen, f"entries of nothing: {sorted(set(stored) - seen)[:5]}"
+    return histories
+
+
+def _history_of(row: StudentModule) -> list[Any]:
+    """Return what readers see of a row's history, oldest first, and with each entry, as ``row_…``, the row."""
+    entries = BaseStudentModuleHistory.get_history([row])[::-1]
+    assert entries, f"a row without history: {row}"
+    for entry in entries:
+        for column in _ROW_COLUMNS:
+            setattr(entry, f"row_{column}", getattr(row, column))
+    return entries
+
+
+def _keys_in(store: type[BaseStudentModuleHistory]) -> Iterable[tuple[int, int, int]]:
+    return store._base_manager.values_list("student_id", "block_id", "revision")
 
 
 def _entries_of_row() -> QuerySet[StudentModuleHistory]:
@@ -50,6 +88,7 @@ def _assert_one_row(entries: list[Any]) -> None:
     first, last = entries[0], entries[-1]
     assert last.row_revision is not None, f"history without a row: {last}"
     assert [entry.revision for entry in entries] == list(range(1, last.row_revision + 1)), f"gaps: {last}"
+    decode(entries)
     assert last.state == last.row_state, f"the newest entry is not the state: {last}"
     assert (last.grade, last.max_grade) == (last.row_grade, last.row_max_grade), f"nor the score: {last}"
     assert last.created == last.row_modified, f"the newest entry and the state have different times: {last}"

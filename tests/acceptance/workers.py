@@ -9,10 +9,14 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
-from django.db import connection, transaction
+from django.conf import settings
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from django.db import OperationalError, connection, transaction
 from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
@@ -20,6 +24,7 @@ from tests.acceptance.agreement import assert_agreement
 from tests.acceptance.messages import Pause
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import BlockKey, ServiceUnavailable, XBlockUserStateClient
+from xblock_user_state.models import StudentModule
 
 States = Mapping[BlockKey, Mapping[str, Any]]
 
@@ -70,6 +75,57 @@ def count_up(username: str, blocks: Sequence[UsageKey], field: str, start: int) 
     for number in count(start):
         client.set_many(username, {block: {field: number} for block in blocks})
         yield number
+
+
+def under(flags: Mapping[str, Any], work: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
+    """Do work under these settings of the package."""
+    settings.XBLOCK_USER_STATE = flags
+    yield from work(*arguments)
+
+
+def count_up_in_transactions(username: str, blocks: Sequence[UsageKey], field: str, start: int) -> Iterator[int]:
+    """As `count_up`, in transactions of the caller's, each with a group made for its number; some are rolled back."""
+    client = DjangoXBlockUserStateClient()
+    for number in count(start):
+        is_committed = number % 3 > 0
+        try:
+            with transaction.atomic():
+                Group.objects.create(name=f"{username} {field} {number}")
+                client.set_many(username, {block: {field: number} for block in blocks})
+                client.set(username, blocks[0], {"again": number})
+                transaction.set_rollback(not is_committed)
+        except ServiceUnavailable:
+            continue
+        if is_committed:
+            yield number
+
+
+def count_up_and_delete(username: str, blocks: Sequence[UsageKey], field: str, start: int) -> Iterator[int]:
+    """As `count_up`, and delete for good: a row, all of the learner's, and learners that come and go."""
+    client = DjangoXBlockUserStateClient()
+    for number in count(start):
+        client.set_many(username, {block: {field: number} for block in blocks})
+        # A deadlock with another writer has undone the deletion.
+        with suppress(OperationalError):
+            if number % 3 == 2:
+                _come_and_go(f"{field}-{number}", blocks)
+            else:
+                _delete_rows(username, most=1 if number % 3 == 0 else None)
+        yield number
+
+
+def _delete_rows(username: str, most: int | None) -> None:
+    rows = StudentModule.objects.filter(student__username=username)
+    if most is None:
+        rows.delete()
+    for row in rows.order_by("block_id")[: most or 0]:
+        row.delete()
+
+
+def _come_and_go(username: str, blocks: Sequence[UsageKey]) -> None:
+    learner = get_user_model().objects.create_user(username)
+    DjangoXBlockUserStateClient(learner).set_many(username, {block: {"passing": 1} for block in blocks})
+    learner.delete()
 
 
 def batches(username: str, block: UsageKey, marks: Sequence[str]) -> Iterator[str]:

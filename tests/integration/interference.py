@@ -35,12 +35,14 @@ def elsewhere(action: Callable[[], object]) -> None:
 
 
 @contextmanager
-def just_before(verb: str, model: type[models.Model], action: Callable[[], object]) -> Iterator[list[str]]:
+def just_before(
+    verb: str, model: type[models.Model], action: Callable[[], object], alias: str = "default"
+) -> Iterator[list[str]]:
     """Do `action` once, just before the first statement of this kind on the table of `model`.
 
     Gives the list of statements on the table, which grows while the block runs.
     """
-    table = connection.ops.quote_name(model._meta.db_table)
+    table = connections[alias].ops.quote_name(model._meta.db_table)
     seen: list[str] = []
 
     def wrapper(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -50,28 +52,29 @@ def just_before(verb: str, model: type[models.Model], action: Callable[[], objec
                 action()
         return execute(sql, params, many, context)
 
-    with connection.execute_wrapper(wrapper):
+    with connections[alias].execute_wrapper(wrapper):
         yield seen
     assert any(one.startswith(verb) for one in seen), f"there was no {verb} on {table}"
 
 
 @contextmanager
-def second_connection() -> Iterator[BaseDatabaseWrapper]:
+def second_connection(alias: str = "default") -> Iterator[BaseDatabaseWrapper]:
     """A connection of its own, as of another process."""
-    other = connection.copy()
+    other = connections[alias].copy()
     try:
         yield other
     finally:
         other.close()
 
 
-def kill_connection() -> None:
+def kill_connection(alias: str = "default") -> None:
     """End the server's side of this thread's connection, as an operator or a failover does."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_backend_pid()" if connection.vendor == "postgresql" else "SELECT CONNECTION_ID()")
+    is_postgresql = connections[alias].vendor == "postgresql"
+    with connections[alias].cursor() as cursor:
+        cursor.execute("SELECT pg_backend_pid()" if is_postgresql else "SELECT CONNECTION_ID()")
         [number] = cursor.fetchone()
-    with second_connection() as other, other.cursor() as cursor:
-        if connection.vendor == "postgresql":
+    with second_connection(alias) as other, other.cursor() as cursor:
+        if is_postgresql:
             cursor.execute("SELECT pg_terminate_backend(%s, 5000)", [number])
         else:
             cursor.execute(f"KILL CONNECTION {number}")

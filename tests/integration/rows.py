@@ -7,6 +7,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import models
 
+from xblock_user_state.history.reading import decode
 from xblock_user_state.models import (
     Block,
     LearningContext,
@@ -48,6 +49,7 @@ def assert_history_is_gapless() -> None:
     for row in StudentModule.objects.filter(block__block_type="problem"):
         of_row = entries.pop((row.student_id, row.block_id), [])
         assert [entry.revision for entry in of_row] == [*range(1, row.revision + 1)]
+        decode(of_row)
         last = of_row[-1]
         assert (last.state, last.grade, last.max_grade, last.created) == (
             row.state,

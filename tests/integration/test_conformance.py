@@ -12,6 +12,7 @@ from xblock_user_state.client import DjangoXBlockUserStateClient
 @override_settings(XBLOCK_USER_STATE={"RECORDED_BLOCK_TYPES": "*"})
 class TestDjangoClient(UserStateClientTestBase, TestCase):
     __test__ = True
+    databases = "__all__"
 
     def setUp(self) -> None:
         super().setUp()

@@ -8,7 +8,8 @@ from django.test import override_settings
 from demo.host.timeline import timeline
 from tests.factories import make_block, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.models import StudentModule
+from xblock_user_state.models import StudentModule, StudentModuleHistory
+from xblock_user_state.state.encoding import FULL
 
 pytestmark = pytest.mark.django_db
 
@@ -33,7 +34,7 @@ def test_newest_first_with_what_each_revision_changed() -> None:
     assert [entry.actor for entry in entries] == ["staff", "ada", "ada", "ada"]
     assert [entry.scored for entry in entries] == [False, True, False, True]
     assert [(entry.grade, entry.max_grade) for entry in entries] == [(1, 1), (1, 1), (0, 1), (0, 1)]
-    assert [entry.emptied for entry in entries] == [True, False, False, False]
+    assert [entry.note for entry in entries] == ["The whole state was deleted.", "", "", ""]
     assert [[(one.field, one.kind, one.old, one.new) for one in entry.changes] for entry in entries] == [
         [("attempts", "removed", "2", ""), ("answer", "removed", '"b"', "")],
         [("attempts", "changed", "1", "2")],
@@ -47,3 +48,18 @@ def test_a_block_that_is_not_recorded_has_no_entries() -> None:
     [ada] = make_learners("ada")
     DjangoXBlockUserStateClient(ada).set("ada", BLOCK, {"attempts": 1})
     assert timeline(StudentModule.objects.get(student=ada)) == []
+
+
+def test_a_damaged_entry_is_shown_as_such_and_the_others_as_ever() -> None:
+    [ada] = make_learners("ada")
+    client = DjangoXBlockUserStateClient()
+    with override_settings(XBLOCK_USER_STATE={"HISTORY_ENCODING": "plain"}):
+        for number in range(4):
+            client.set("ada", BLOCK, {"attempts": number})
+    StudentModuleHistory.objects.filter(revision=2).update(encoding=FULL)
+
+    entries = timeline(StudentModule.objects.get(student=ada))
+
+    assert [len(entry.changes) for entry in entries] == [1, 0, 0, 1]
+    assert all("revision 2 can't be read" in entry.note for entry in entries[1:3])
+    assert [entry.note for entry in (entries[0], entries[3])] == ["", ""]

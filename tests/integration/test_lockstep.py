@@ -18,6 +18,7 @@ from xblock.fields import Scope
 from tests.factories import COURSE, make_block, make_learners
 from tests.golden_values import is_same
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history.reading import decode
 from xblock_user_state.interface import DoesNotExist, XBlockUserState, XBlockUserStateClient
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 from xblock_user_state.models import Block, LearningContext, StudentModule, StudentModuleHistory
@@ -176,6 +177,7 @@ class Clients(RuleBasedStateMachine):
             of_row = entries.pop((row.student_id, row.block_id), [])
             if row.block.block_type == "problem":
                 assert [entry.revision for entry in of_row] == [*range(1, row.revision + 1)]
+                decode(of_row)
                 last = of_row[-1]
                 assert (last.state, last.grade, last.max_grade) == (row.state, row.grade, row.max_grade)
                 assert last.created == row.modified

@@ -15,7 +15,7 @@ from django.test import override_settings
 
 from tests import documentation
 from tests.documentation import DOCS, PAGES, ROOT, name_of
-from xblock_user_state import checks, conf, interface
+from xblock_user_state import checks, conf, interface, migrate_settings
 from xblock_user_state.runtime import UserStateKeyValueStore
 
 CLIENT = (DOCS / "reference/client.md").read_text()
@@ -37,6 +37,18 @@ def public_functions(owner: type) -> list[str]:
 def test_every_setting_is_documented_with_its_default(setting: str) -> None:
     section = SETTINGS.partition(f"\n## {setting}\n")[2].partition("\n## ")[0]
     assert f"Default: `{json.dumps(conf.DEFAULTS[setting])}`" in " ".join(section.split())
+
+
+def test_every_command_is_documented() -> None:
+    commands = {file.stem for file in (ROOT / "src/xblock_user_state/management/commands").glob("[a-z]*.py")}
+    pages = " ".join(page.read_text() for page in DOCS.rglob("*.md"))
+    assert commands <= set(re.findall(r"manage\.py (\w+)", pages))
+
+
+def test_every_variable_of_migrations_is_documented() -> None:
+    guide = (DOCS / "how-to/run-two-databases.md").read_text()
+    parts = re.findall(r"`([A-Z]+)`", guide.partition("| part | |")[2].partition("\n\n")[0])
+    assert set(parts) == set(migrate_settings._PARTS)
 
 
 def test_every_system_check_is_documented() -> None:

@@ -1,26 +1,115 @@
-"""How history entries are stored."""
+"""How history entries are stored: plain, in full, and against the revision before."""
 
 from __future__ import annotations
+
+import random
+from collections.abc import Sequence
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xblock_user_state.state.encoding import PLAIN, decode_body, encode_body
+from xblock_user_state.interface import DamagedHistory
+from xblock_user_state.state.encoding import (
+    DELTA,
+    FULL,
+    MAX_CHAIN,
+    PLAIN,
+    Stored,
+    decode_all,
+    decode_alone,
+    encode_compact,
+    encode_plain,
+    next_chain,
+)
+
+TEXTS = st.lists(st.one_of(st.none(), st.text(st.characters(codec="utf-8"))), max_size=40)
+
+
+def stored(texts: Sequence[str | None]) -> list[Stored]:
+    """Encode texts as the revisions of one row are, one after the other."""
+    entries: list[Stored] = []
+    chain, before = 0, None
+    for revision, text in enumerate(texts, 1):
+        chain = 0 if text is None else next_chain(chain)
+        entries.append(Stored(revision, *encode_compact(text, before if chain > 1 else None)))
+        before = text
+    return entries
+
+
+def attempts(count: int) -> list[str]:
+    return [f'{{"attempts":{number},"answers":[{",".join(map(str, range(number)))}]}}' for number in range(count)]
+
+
+@given(TEXTS)
+def test_texts_are_read_back(texts: list[str | None]) -> None:
+    assert [text for _, text in decode_all(stored(texts))] == texts
 
 
 @given(st.one_of(st.none(), st.text(st.characters(codec="utf-8"))))
-def test_a_text_is_read_back_from_its_body(text: str | None) -> None:
-    body = encode_body(text)
-    assert decode_body(PLAIN, body) == text
-    assert decode_body(PLAIN, None if body is None else memoryview(body)) == text
+def test_a_plain_body_is_the_text_itself(text: str | None) -> None:
+    encoding, body = encode_plain(text)
+    assert (encoding, body) == (PLAIN, None if text is None else text.encode())
+    assert decode_alone(Stored(1, encoding, body)) == text
 
 
-def test_a_plain_body_is_the_text_itself() -> None:
-    assert encode_body('{"a":1}') == b'{"a":1}'
-    assert encode_body(None) is None
+def test_one_entry_in_a_chain_is_full() -> None:
+    encodings = [entry.encoding for entry in stored(attempts(3 * MAX_CHAIN))]
+    assert encodings == ([FULL] + [DELTA] * (MAX_CHAIN - 1)) * 3
 
 
-def test_an_unknown_encoding_is_refused() -> None:
-    with pytest.raises(ValueError, match="encoding 200"):
-        decode_body(200, b"{}")
+def test_a_delta_costs_what_has_changed() -> None:
+    entries = stored(attempts(30))
+    assert all(len(entry.body or b"") < 60 for entry in entries[1:])
+
+
+def test_a_text_beyond_the_usual_window_is_stored_as_what_has_changed() -> None:
+    long = "".join(random.Random(1).choices("abcdefghij", k=3_000_000))
+    entries = stored([long, long + "k"])
+    assert len(entries[1].body or b"") < 10_000
+    assert [text for _, text in decode_all(entries)] == [long, long + "k"]
+
+
+def test_a_damaged_entry_is_named_and_takes_down_only_what_builds_on_it() -> None:
+    texts = attempts(2 * MAX_CHAIN)
+    entries = stored(texts)
+    body = entries[9].body or b""
+    entries[9] = entries[9]._replace(body=body[:-1] + bytes([body[-1] ^ 1]))
+    found = dict(decode_all(entries))
+    damaged = [revision for revision, text in found.items() if isinstance(text, DamagedHistory)]
+    assert damaged == list(range(10, MAX_CHAIN + 1))
+    assert "revision 10 " in str(found[10])
+    assert all(found[revision] == texts[revision - 1] for revision in found.keys() - set(damaged))
+
+
+@given(st.integers(0, 10_000), st.integers(1, 255))
+def test_no_damage_gives_another_text(place: int, difference: int) -> None:
+    texts = attempts(3)
+    entries = stored(texts)
+    body = bytearray(entries[2].body or b"")
+    body[place % len(body)] ^= difference
+    entries[2] = entries[2]._replace(body=bytes(body))
+    text = dict(decode_all(entries))[3]
+    assert isinstance(text, DamagedHistory) or text == texts[2]
+
+
+def test_an_entry_without_its_base_is_damaged() -> None:
+    entries = stored(attempts(5))
+    found = dict(decode_all([entries[0], *entries[2:]]))
+    assert "builds on revision 2, which is missing" in str(found[3])
+    assert isinstance(decode_alone(entries[1]), DamagedHistory)
+
+
+def test_encodings_mix() -> None:
+    first, second, third = attempts(3)
+    entries = [
+        Stored(1, *encode_plain(first)),
+        Stored(2, *encode_compact(second, first)),
+        Stored(3, *encode_plain(third)),
+    ]
+    assert [text for _, text in decode_all(entries)] == [first, second, third]
+
+
+@pytest.mark.parametrize("encoding", [3, 200])
+def test_an_unknown_encoding_is_refused(encoding: int) -> None:
+    assert f"encoding {encoding}" in str(decode_alone(Stored(1, encoding, b"{}")))

@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import copy
 import inspect
 import subprocess
 import sys
+from datetime import UTC, datetime
 
 import pytest
 from edx_user_state_client import interface as reference
+from xblock.fields import Scope
 
 from xblock_user_state import interface
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import (
     BlockKeyCollision,
+    BlockScore,
+    DamagedHistory,
     DoesNotExist,
+    HistoryEntry,
     PermissionDenied,
     ServiceUnavailable,
     UserDoesNotExist,
@@ -23,7 +29,15 @@ from xblock_user_state.interface import (
 )
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 
-ERRORS = [UserStateError, ServiceUnavailable, PermissionDenied, DoesNotExist, UserDoesNotExist, BlockKeyCollision]
+ERRORS = [
+    UserStateError,
+    ServiceUnavailable,
+    PermissionDenied,
+    DoesNotExist,
+    UserDoesNotExist,
+    DamagedHistory,
+    BlockKeyCollision,
+]
 METHODS = [
     "get",
     "get_many",
@@ -44,7 +58,7 @@ def test_arguments_are_the_references_in_name_order_and_default(client: type, me
     ours = inspect.signature(getattr(client, method)).parameters
     theirs = inspect.signature(getattr(reference.XBlockUserStateClient, method)).parameters
     assert [*ours][: len(theirs)] == [*theirs]
-    assert [*ours][len(theirs) :] in ([], ["batch_size"])
+    assert [*ours][len(theirs) :] in ([], ["batch_size"], ["limit", "before_revision"])
     for name, parameter in theirs.items():
         assert ours[name].default == parameter.default
         assert ours[name].kind == parameter.kind
@@ -62,6 +76,26 @@ def test_clients_take_the_arguments_of_the_contract(client: type, method: str) -
 
 def test_a_result_is_the_references_tuple() -> None:
     assert XBlockUserState._fields == reference.XBlockUserState._fields
+
+
+def test_an_entry_of_the_history_is_a_result_that_knows_more() -> None:
+    time = datetime(2026, 1, 1, tzinfo=UTC)
+    score = BlockScore(1.0, 2.0, time)
+    entry = HistoryEntry(("ann", "key", {"a": 1}, time, Scope.user_state), 7, score)
+    assert entry == XBlockUserState("ann", "key", {"a": 1}, time, Scope.user_state)
+    assert (entry.state, entry.revision, entry.score) == ({"a": 1}, 7, score)
+    again = copy.deepcopy(entry)
+    assert (again, again.revision, again.score) == (entry, 7, score)
+    assert "revision=7, score=BlockScore(grade=1.0" in repr(entry)
+
+
+def test_reading_the_state_of_a_damaged_entry_is_an_error() -> None:
+    error = DamagedHistory("revision 7 can't be read")
+    entry = HistoryEntry(("ann", "key", error, datetime(2026, 1, 1, tzinfo=UTC), Scope.user_state), 7, None)
+    assert (entry.revision, entry.score) == (7, None)
+    with pytest.raises(DamagedHistory, match="revision 7 can't be read"):
+        entry.state  # noqa: B018
+    assert "revision 7 can't be read" in repr(entry)
 
 
 def test_errors_can_be_reached_from_a_client() -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from operator import attrgetter
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +17,9 @@ from demo.host.content import get_course
 from demo.host.progress import activities
 from demo.host.reports import responses, write_csv
 from demo.host.runtime import LearnerRuntime
-from demo.host.timeline import readable, timeline
+from demo.host.timeline import readable, timeline, where_new_entries_go
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.models import StudentModule
+from xblock_user_state.models import HistoryOutbox, StudentModule
 from xblock_user_state.state.codec import decode
 
 if TYPE_CHECKING:
@@ -52,6 +53,8 @@ def learners(request: KnownRequest) -> HttpResponse:
     for word in query.split():
         found = found.filter(Q(username__icontains=word) | Q(first_name__icontains=word) | Q(last_name__icontains=word))
     context = {
+        "new_entries_go_to": where_new_entries_go(),
+        "waiting": HistoryOutbox.objects.count(),
         "query": query,
         "learners": found[:FOUND_AT_MOST],
         "reports": [item for item in get_course().items if item.has_report],
@@ -78,12 +81,14 @@ def history(request: KnownRequest, username: str, key: UsageKey) -> HttpResponse
         block__context__key=str(key.course_key),
     )
     state = decode(module.state) if module.state else {}
+    entries = timeline(module)
     context = {
         "person": person,
         "item": item,
         "module": module,
         "state": [(field, readable(value)) for field, value in state.items()],
-        "entries": timeline(module),
+        "entries": entries,
+        "stores": Counter(entry.store for entry in entries).most_common(),
     }
     return render(request, "host/history.html", context)
 

@@ -1,19 +1,27 @@
-"""Deleting for good: what is deleted through the ORM takes its history along, in the same transaction.
+"""Deleting for good: what is deleted through the ORM takes its history along, in every store.
 
-The one place for model signals: the ORM offers no other way to hear of a deletion by a host's code. The
-client's own ``delete`` is a change and deletes no row.
+In the same transaction where the store is the same; through a tombstone in the outbox where it is the extended history,
+so that it needs not be up at that moment. The one place for model signals: the ORM offers no other way to hear of a
+deletion by a host's code. The client's own ``delete`` is a change and deletes no row.
 """
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from functools import partial
 from typing import Any
 
 from django.apps import apps
 from django.contrib.auth import get_user_model
+from django.db import transaction
 from django.db.models import Model
 from django.db.models.signals import post_delete
 
-from xblock_user_state.models import Preferences, StudentModule, StudentModuleHistory, UserInfo
+from xblock_user_state import conf
+from xblock_user_state.history import shipping
+from xblock_user_state.models import HistoryOutbox, Preferences, StudentModule, StudentModuleHistory, UserInfo
+from xblock_user_state.state.encoding import PLAIN
 from xblock_user_state.store.tables import state_database
 
 
@@ -28,17 +36,38 @@ def connect() -> None:
 
 
 def _delete_history(instance: StudentModule, using: str, **_: Any) -> None:
-    entries = StudentModuleHistory.objects.using(using)
-    entries.filter(student_id=instance.student_id, block_id=instance.block_id).delete()
+    for model in (StudentModuleHistory, HistoryOutbox):
+        entries = model._base_manager.using(using)
+        entries.filter(student_id=instance.student_id, block_id=instance.block_id)._raw_delete(using)
+    _bury(using, instance.student_id, [instance.block_id])
 
 
 def _delete_learner(instance: Model, **_: Any) -> None:
-    """Delete all that is kept of a learner: four statements, whatever the number of rows.
+    """Delete all that is kept of a learner: a few statements, whatever the number of rows.
 
     The state rows first: a writer that holds one of them adds to the history until it has committed.
     """
     database = state_database()
-    for model in (StudentModule, StudentModuleHistory, Preferences, UserInfo):
-        # Without signals: StudentModule's would delete the history again, row by row.
-        rows = model._base_manager.using(database).filter(student_id=instance.pk)
-        rows._raw_delete(database)
+    with transaction.atomic(using=database):
+        modules = StudentModule.objects.using(database).filter(student_id=instance.pk).select_for_update()
+        block_ids = list(modules.values_list("block_id", flat=True)) if conf.has_extended_history() else []
+        for model in (StudentModule, StudentModuleHistory, HistoryOutbox, Preferences, UserInfo):
+            # Without signals: StudentModule's would delete the history again, row by row.
+            model._base_manager.using(database).filter(student_id=instance.pk)._raw_delete(database)
+        _bury(database, instance.pk, block_ids)
+
+
+def _bury(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
+    """Leave a tombstone for each block, where there is an extended history, and ship them after the commit."""
+    if not block_ids or not conf.has_extended_history():
+        return
+    now = datetime.now(UTC)
+    HistoryOutbox.objects.using(database).bulk_create(
+        HistoryOutbox(
+            student_id=student_id, block_id=block_id, revision=shipping.TOMBSTONE, created=now, encoding=PLAIN
+        )
+        for block_id in block_ids
+    )
+    if conf.ships_at_once():
+        ship = partial(shipping.ship_at_once, database, student_id, block_ids)
+        transaction.on_commit(ship, using=database, robust=True)

@@ -118,13 +118,23 @@ def checked_fields(fields: object) -> tuple[str, ...] | None:
 
 def checked_batch_size(batch_size: object) -> int:
     """Return how many rows an iteration may hold at a time."""
-    if batch_size is None:
-        return DEFAULT_BATCH_SIZE
-    if not isinstance(batch_size, int) or isinstance(batch_size, bool):
-        raise TypeError(f"batch_size must be an integer, not {batch_size!r} ({type(batch_size).__name__})")
-    if batch_size < 1:
-        raise ValueError(f"batch_size must be at least 1, not {batch_size}")
-    return batch_size
+    return checked_count(batch_size, "batch_size") or DEFAULT_BATCH_SIZE
+
+
+def checked_count(count: object, name: str) -> int | None:
+    """Return a number of things, at least 1, or ``None`` if it was not given."""
+    if count is None:
+        return None
+    if not isinstance(count, int) or isinstance(count, bool):
+        raise TypeError(f"{name} must be an integer, not {count!r} ({type(count).__name__})")
+    if count < 1:
+        raise ValueError(f"{name} must be at least 1, not {count}")
+    return count
+
+
+def checked_window(limit: object, before_revision: object) -> tuple[int | None, int | None]:
+    """Return which part of a history is wanted: how many entries, and of revisions lower than which."""
+    return checked_count(limit, "limit"), checked_count(before_revision, "before_revision")
 
 
 def overlays(states: object, scope: Scope) -> dict[RowKey, Change]:

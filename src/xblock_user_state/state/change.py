@@ -11,6 +11,7 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
+from xblock_user_state.interface import BlockScore
 from xblock_user_state.state.codec import decode, encode
 
 DELETED = "{}"
@@ -27,6 +28,13 @@ class Row:
     max_grade: float | None
     created: datetime
     modified: datetime
+    chain: int = 0
+    """The place of the newest history entry in its chain, see `state.encoding`; 0 if there is none to build on."""
+
+    @property
+    def score(self) -> BlockScore | None:
+        """The score, if there is one."""
+        return None if self.grade is None else BlockScore(self.grade, self.max_grade, self.modified)
 
 
 class Overlay(NamedTuple):

@@ -26,8 +26,8 @@ class Table:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that a write sets."""
-        scores = ("grade", "max_grade") if self.model is StudentModule else ()
-        return ("revision", "state", *scores, "created", "modified")
+        extra = ("grade", "max_grade", "history_chain") if self.model is StudentModule else ()
+        return ("revision", "state", "created", "modified", *extra)
 
     def field(self, column: str) -> models.Field[Any, Any]:
         """Return the model field of a column."""
@@ -43,14 +43,14 @@ class Table:
 
     def values(self, row: Row) -> tuple[Any, ...]:
         """Return what the columns hold for `row`."""
-        scores = (row.grade, row.max_grade) if self.model is StudentModule else ()
-        return (row.revision, row.text, *scores, row.created, row.modified)
+        extra = (row.grade, row.max_grade, row.chain) if self.model is StudentModule else ()
+        return (row.revision, row.text, row.created, row.modified, *extra)
 
     def row(self, values: tuple[Any, ...]) -> Row:
         """Return the row of which the columns hold `values`."""
-        revision, text, *scores, created, modified = values
-        grade, max_grade = scores or (None, None)
-        return Row(revision, text, grade, max_grade, created, modified)
+        revision, text, created, modified, *extra = values
+        grade, max_grade, chain = extra or (None, None, 0)
+        return Row(revision, text, grade, max_grade, created, modified, chain)
 
 
 TABLES = {

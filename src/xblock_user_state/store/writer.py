@@ -6,8 +6,8 @@ transaction control, up to four more for each further scope of a batch, and five
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping
-from typing import Any
+from collections.abc import Collection, Mapping
+from typing import Any, Protocol
 
 from django.db import connections
 
@@ -22,11 +22,21 @@ from xblock_user_state.store.reader import read_rows
 from xblock_user_state.store.tables import TABLES, Table
 from xblock_user_state.store.transactions import LostRace, repeat
 
-Recorder = Callable[[Table, Mapping[RowKey, Row]], None]
-"""Called in the transaction with the rows that were written to a table."""
+Changed = Mapping[RowKey, tuple[Row | None, Row]]
+"""Rows as they were, ``None`` if they were not there, and as they are now."""
 
 
-def write(database: str, student_id: Any, changes: Changes, record: Recorder) -> None:
+class Recorder(Protocol):
+    """Who keeps the history of a write, in its transaction."""
+
+    def chained(self, table: Table, key: RowKey, before: Row | None, after: Row) -> Row:
+        """Return the row `after` with the place that its history entry will have."""
+
+    def append(self, table: Table, changed: Changed) -> None:
+        """Keep entries for the rows that were written."""
+
+
+def write(database: str, student_id: Any, changes: Changes, recorder: Recorder) -> None:
     """Commit all changes, or none and raise. Blocks that may be created are registered before."""
     if not any(changes.values()):
         return
@@ -38,26 +48,28 @@ def write(database: str, student_id: Any, changes: Changes, record: Recorder) ->
     # A caller's transaction may have read the rows before: only a lock shows what they are now.
     is_callers = not connections[database].get_autocommit()
     repeat(
-        database, lambda again: _attempt(database, student_id, changes, record, known | new, lock=again or is_callers)
+        database, lambda again: _attempt(database, student_id, changes, recorder, known | new, lock=again or is_callers)
     )
 
 
 def _attempt(
-    database: str, student_id: Any, changes: Changes, record: Recorder, known: Collection[BlockId], *, lock: bool
+    database: str, student_id: Any, changes: Changes, recorder: Recorder, known: Collection[BlockId], *, lock: bool
 ) -> None:
     for scope, table in TABLES.items():
         if not changes.get(scope):
             continue
         stored = read_rows(database, table, student_id, changes[scope], lock=lock)
-        written = {
-            key: row for key, change in changes[scope].items() if (row := change.apply(stored.get(key))) is not None
+        changed = {
+            key: (before, recorder.chained(table, key, before, after))
+            for key, change in changes[scope].items()
+            if (after := change.apply(before := stored.get(key))) is not None
         }
         # Only a registry that has lost blocks (restored from a backup, say) lacks one that has a row.
-        lost = {key for key in written if isinstance(key, BlockId) and key not in known}
+        lost = {key for key in changed if isinstance(key, BlockId) and key not in known}
         if lost:
             register(database, lost)
-        _store(database, table, student_id, written)
-        record(table, written)
+        _store(database, table, student_id, {key: after for key, (_, after) in changed.items()})
+        recorder.append(table, changed)
 
 
 def _store(database: str, table: Table, student_id: Any, rows: Mapping[RowKey, Row]) -> None:

@@ -4,15 +4,40 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from datetime import timedelta
+from typing import Any
 
 import pytest
 from opaque_keys.edx.asides import AsideUsageKeyV2
+from pytest_django import Settings
 from xblock.fields import Scope
 
-from tests.factories import make_block, make_blocks
-from xblock_user_state.interface import BlockKey, DoesNotExist, State, XBlockUserStateClient
+from tests.factories import make_block, make_blocks, make_learners
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.interface import BlockKey, BlockScore, DoesNotExist, State, XBlockUserStateClient
+from xblock_user_state.memory import InMemoryXBlockUserStateClient
 
 BLOCK = make_block()
+DATABASES = ["default", "student_module_history"]
+
+
+@pytest.fixture(
+    params=[
+        "memory",
+        pytest.param("django", marks=pytest.mark.django_db),
+        pytest.param("outbox", marks=[pytest.mark.extended_history, pytest.mark.django_db(databases=DATABASES)]),
+        pytest.param(
+            "extended",
+            marks=[pytest.mark.extended_history, pytest.mark.django_db(transaction=True, databases=DATABASES)],
+        ),
+    ]
+)
+def client(request: pytest.FixtureRequest, settings: Settings) -> XBlockUserStateClient:
+    """A client whose history is in memory, beside the state, in the outbox only, or in a database of its own."""
+    if request.param == "memory":
+        return InMemoryXBlockUserStateClient()
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": request.param != "django"}
+    make_learners("ann", "bob", "cid")
+    return DjangoXBlockUserStateClient()
 
 
 def states_of(client: XBlockUserStateClient, username: str = "ann", key: BlockKey = BLOCK) -> list[State | None]:
@@ -121,6 +146,59 @@ def test_the_block_of_an_aside_and_the_aside_have_their_own_history(client: XBlo
     client.set("ann", aside, {"b": 2})
     assert states_of(client) == [{"a": 1}]
     assert states_of(client, key=aside) == [{"b": 2}, {"b": 1}]
+
+
+def test_an_entry_has_its_revision_and_the_score_of_then(client: XBlockUserStateClient) -> None:
+    client.set("ann", BLOCK, {"a": 1})
+    client.set_score("ann", BLOCK, 1, 2)
+    client.set("ann", BLOCK, {"a": 2})
+    entries = list(client.get_history("ann", BLOCK))
+    assert [entry.revision for entry in entries] == [3, 2, 1]
+    assert [entry.score for entry in entries] == [
+        BlockScore(1.0, 2.0, entries[0].updated),
+        BlockScore(1.0, 2.0, entries[1].updated),
+        None,
+    ]
+
+
+@pytest.mark.parametrize(
+    ("window", "numbers"),
+    [
+        ({"limit": 2}, [9, 8]),
+        ({"limit": 100}, [*range(9, -1, -1)]),
+        ({"before_revision": 4}, [2, 1, 0]),
+        ({"before_revision": 100, "limit": 1}, [9]),
+        ({"before_revision": 4, "limit": 2}, [2, 1]),
+        ({"before_revision": 1}, []),
+    ],
+    ids=repr,
+)
+def test_a_part_of_the_history(client: XBlockUserStateClient, window: dict[str, int], numbers: list[int]) -> None:
+    for number in range(10):
+        client.set("ann", BLOCK, {"number": number})
+    states = [entry.state for entry in client.get_history("ann", BLOCK, **window)]
+    assert states == [{"number": number} for number in numbers]
+
+
+def test_pages_of_the_history_make_up_the_whole(client: XBlockUserStateClient) -> None:
+    for number in range(10):
+        client.set("ann", BLOCK, {"number": number})
+    pages = [list(client.get_history("ann", BLOCK, limit=4))]
+    while pages[-1]:
+        oldest = pages[-1][-1].revision
+        pages.append(list(client.get_history("ann", BLOCK, limit=4, before_revision=oldest)))
+    assert [len(page) for page in pages] == [4, 4, 2, 0]
+    assert [entry for page in pages for entry in page] == list(client.get_history("ann", BLOCK))
+
+
+@pytest.mark.parametrize(
+    ("window", "error"),
+    [({"limit": 0}, ValueError), ({"before_revision": -1}, ValueError), ({"limit": "2"}, TypeError)],
+    ids=repr,
+)
+def test_a_window_that_is_none(client: XBlockUserStateClient, window: dict[str, Any], error: type[Exception]) -> None:
+    with pytest.raises(error, match=next(iter(window))):
+        client.get_history("ann", BLOCK, **window)
 
 
 def _never_seen(client: XBlockUserStateClient) -> None:

@@ -1,0 +1,12 @@
+"""The one table of the extended history."""
+
+from __future__ import annotations
+
+from xblock_user_state.models import BaseStudentModuleHistory
+
+
+class StudentModuleHistoryExtended(BaseStudentModuleHistory):
+    """The extended history: entries that were shipped from the outbox, or moved from the default history.
+
+    It refers to nothing in the state's database but by numbers that are the same everywhere.
+    """

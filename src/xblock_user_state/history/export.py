@@ -1,0 +1,206 @@
+"""An export of the history on disk: parts of JSON lines compressed with zstd, a manifest, and their reader.
+
+A part is a complete zstd file and named in the manifest only then, so that an export that was interrupted goes on after
+its last complete part. Needs no Django: a folder can be read anywhere with `read_export`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import sys
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import suppress
+from pathlib import Path
+from typing import IO, Any
+
+from xblock_user_state.state import codec
+
+if sys.version_info >= (3, 14):
+    from compression import zstd
+else:
+    from backports import zstd
+
+FORMAT = "xblock-user-state history"
+VERSION = 1
+MANIFEST = "manifest.json"
+PART_BYTES = 64 * 1024 * 1024
+"""A part ends at the first entry at which its text, before compression, has so many bytes."""
+
+Manifest = dict[str, Any]
+
+
+class ExportError(Exception):
+    """The folder holds no export that can be read or continued, or it is damaged."""
+
+
+def read_export(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
+    """Yield the entries of the export in the folder `path`, each a dict of what the docs list, with constant memory.
+
+    Each part's SHA-256 is compared before its first entry is yielded, and all counts at the end. Raises `ExportError`,
+    at the first ``next`` or later, if anything is missing, damaged or not yet exported.
+    """
+    folder = Path(path)
+    manifest = read_manifest(folder)
+    if not manifest["complete"]:
+        raise ExportError(f"the export in {folder} was interrupted; finish it with export_history --resume")
+    entries = damaged = 0
+    for part in manifest["files"]:
+        _check_part(folder, part)
+        for entry in _entries_of(folder, part):
+            entries += 1
+            damaged += "damaged" in entry
+            yield entry
+    if (entries, damaged) != (manifest["entries"], manifest["damaged"]):
+        raise ExportError(
+            f"{folder} has {entries} entries, {damaged} of them damaged; its manifest says {manifest['entries']} "
+            f"and {manifest['damaged']}"
+        )
+
+
+def read_manifest(folder: Path) -> Manifest:
+    """Return the manifest of the export in `folder`."""
+    try:
+        manifest: Any = json.loads((folder / MANIFEST).read_text())
+    except FileNotFoundError as error:
+        raise ExportError(f"{folder} holds no export of the history: {MANIFEST} is missing") from error
+    except ValueError as error:
+        raise ExportError(f"{folder / MANIFEST} is damaged: {error}") from error
+    if not isinstance(manifest, dict) or manifest.get("format") != FORMAT:
+        raise ExportError(f"{folder / MANIFEST} is not the manifest of an export of the history")
+    if manifest.get("version") != VERSION:
+        raise ExportError(f"{folder} has the format version {manifest.get('version')}; this program reads {VERSION}")
+    return dict(manifest)
+
+
+class ExportWriter:
+    """Writes an export into a folder, or goes on with one. Its `last_key` is what the complete parts reach to."""
+
+    def __init__(self, folder: Path, filters: Mapping[str, Any], *, resume: bool, part_bytes: int = PART_BYTES) -> None:
+        """`filters` say what is exported; with `resume` they must be those that the export began with."""
+        self._folder, self._part_bytes = folder, part_bytes
+        self._part: _Part | None = None
+        self._key: Sequence[str] = ()
+        folder.mkdir(parents=True, exist_ok=True)
+        there = (folder / MANIFEST).exists()
+        if there and not resume:
+            raise ExportError(f"there is an export in {folder}; go on with it (--resume), or choose another folder")
+        self.manifest = read_manifest(folder) if there else self._begin(filters)
+        if self.manifest["filters"] != dict(filters):
+            raise ExportError(f"the export in {folder} was begun with other filters: {self.manifest['filters']}")
+
+    @property
+    def last_key(self) -> Sequence[str] | None:
+        """The key of the last entry of the complete parts, as `write` was given it; ``None`` if there is none."""
+        key: Sequence[str] | None = self.manifest["last_key"]
+        return key
+
+    def write(self, key: Sequence[str], entry: Mapping[str, Any]) -> None:
+        """Append an entry. `key` is where an export goes on that ends here."""
+        if self._part is None:
+            self._part = _Part(self._folder, len(self.manifest["files"]) + 1)
+        self._part.write(entry)
+        self._key = key
+        if self._part.size >= self._part_bytes:
+            self._end_part(self._part)
+
+    def finish(self) -> None:
+        """Complete the last part and the manifest."""
+        if self._part is not None:
+            self._end_part(self._part)
+        for left in self._folder.glob("part-*.partial"):
+            left.unlink()  # A process was killed while it wrote the part, which has been written since.
+        self.manifest["complete"] = True
+        self._write_manifest(self.manifest)
+
+    def close(self) -> None:
+        """Give up an unfinished part. Without effect after `finish`."""
+        if self._part is not None:
+            self._part.abandon()
+            self._part = None
+
+    def _begin(self, filters: Mapping[str, Any]) -> Manifest:
+        manifest: Manifest = {"format": FORMAT, "version": VERSION, "filters": dict(filters), "complete": False}
+        manifest.update(entries=0, damaged=0, last_key=None, files=[])
+        self._write_manifest(manifest)
+        return manifest
+
+    def _end_part(self, part: _Part) -> None:
+        described = part.complete()
+        self._part = None
+        self.manifest["files"].append(described)
+        self.manifest["last_key"] = list(self._key)
+        for name in ("entries", "damaged"):
+            self.manifest[name] += described[name]
+        self._write_manifest(self.manifest)
+
+    def _write_manifest(self, manifest: Manifest) -> None:
+        temporary = self._folder / f"{MANIFEST}.new"
+        with temporary.open("w") as file:
+            json.dump(manifest, file, indent=1)
+            _flush(file)
+        temporary.replace(self._folder / MANIFEST)
+
+
+class _Part:
+    """One file that is being written; it gets its name when it is complete."""
+
+    def __init__(self, folder: Path, number: int) -> None:
+        self.size = 0
+        self._path = folder / f"part-{number:06}.jsonl.zst"
+        self._partial = self._path.with_suffix(".partial")
+        self._file = self._partial.open("wb")
+        self._compressed = zstd.ZstdFile(self._file, "wb", options={zstd.CompressionParameter.checksum_flag: 1})
+        self._counts = {"entries": 0, "damaged": 0}
+
+    def write(self, entry: Mapping[str, Any]) -> None:
+        line = codec.encode(entry).encode() + b"\n"
+        self._compressed.write(line)
+        self.size += len(line)
+        self._counts["entries"] += 1
+        self._counts["damaged"] += "damaged" in entry
+
+    def complete(self) -> dict[str, Any]:
+        """Close the file under its name, and return what the manifest says of it."""
+        self._compressed.close()
+        _flush(self._file)
+        self._file.close()
+        described = {"name": self._path.name, **self._counts, "bytes": self._partial.stat().st_size}
+        described["sha256"] = _sha256(self._partial)
+        self._partial.replace(self._path)
+        return described
+
+    def abandon(self) -> None:
+        with suppress(OSError):  # The disk may be full.
+            self._compressed.close()
+        with suppress(OSError):
+            self._file.close()
+        self._partial.unlink()
+
+
+def _check_part(folder: Path, part: Mapping[str, Any]) -> None:
+    path = folder / part["name"]
+    if not path.exists():
+        raise ExportError(f"{path} is missing")
+    if path.stat().st_size != part["bytes"] or _sha256(path) != part["sha256"]:
+        raise ExportError(f"{path} is damaged: its size or SHA-256 is not the manifest's")
+
+
+def _entries_of(folder: Path, part: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
+    count = 0
+    with zstd.open(folder / part["name"], "rt", encoding="utf-8", newline="\n") as lines:
+        for count, line in enumerate(lines, 1):  # noqa: B007 (counted for the line after the loop)
+            yield codec.decode(line)
+    if count != part["entries"]:
+        raise ExportError(f"{folder / part['name']} has {count} entries; the manifest says {part['entries']}")
+
+
+def _flush(file: IO[Any]) -> None:
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()

@@ -1,0 +1,122 @@
+"""Pages over learners and their blocks, for the maintenance commands.
+
+Pages are cut by key, so memory is bounded and nothing is open between two of them. No statement here pins a learner.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections import defaultdict
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
+
+from django.db.models import Q, QuerySet
+
+from xblock_user_state import conf
+from xblock_user_state.history.shipping import extended_model
+from xblock_user_state.models import (
+    BaseStudentModuleHistory,
+    Block,
+    HistoryOutbox,
+    StudentModule,
+    StudentModuleHistory,
+)
+from xblock_user_state.store.users import usernames
+
+PAGE = 200
+"""How many learners and blocks are looked up at a time: SQLite's parser takes up to 1,000 alternatives."""
+
+
+class Owner(NamedTuple):
+    """Whose history it is: one learner's in one block."""
+
+    student_id: Any
+    block_id: int
+
+
+def pages(
+    database: str, student_id: Any = None, block_ids: Sequence[int] | None = None, after: Owner | None = None
+) -> Iterator[list[Owner]]:
+    """Yield the owners of state rows: all, or those of one learner, of some blocks (sorted), or after one of them."""
+    rows = StudentModule._base_manager.using(database)
+    if student_id is not None:
+        rows = rows.filter(student_id=student_id)
+    elif block_ids is not None:
+        yield from _by_block(rows, block_ids, after)
+        return
+    wanted = None if block_ids is None else set(block_ids)
+    while True:
+        # The first condition is implied by the second one, of which MariaDB by itself makes no range.
+        left = rows if after is None else rows.filter(student_id__gte=after.student_id, pk__gt=after)
+        page = _page(left.order_by("student_id", "block_id"))
+        yield [owner for owner in page if wanted is None or owner.block_id in wanted]
+        if len(page) < PAGE:
+            return
+        after = page[-1]
+
+
+def _by_block(rows: QuerySet[StudentModule], block_ids: Sequence[int], after: Owner | None) -> Iterator[list[Owner]]:
+    for block_id in block_ids[bisect_left(block_ids, after.block_id) if after else 0 :]:
+        of_block = rows.filter(block_id=block_id).order_by("student_id")
+        is_begun = after is not None and after.block_id == block_id
+        page = _page(of_block.filter(student_id__gt=after.student_id) if after and is_begun else of_block)
+        while page:
+            yield page
+            page = _page(of_block.filter(student_id__gt=page[-1].student_id)) if len(page) == PAGE else []
+
+
+def _page(rows: QuerySet[StudentModule]) -> list[Owner]:
+    return [Owner(*row) for row in rows.values_list("student_id", "block_id")[:PAGE]]
+
+
+def rows_of(owners: Collection[Owner]) -> Q:
+    """Return what selects the rows of these owners, of which there are some, in any of our tables."""
+    blocks: dict[Any, list[int]] = defaultdict(list)
+    for student_id, block_id in owners:
+        blocks[student_id].append(block_id)
+    block_ids = {block_id for _, block_id in owners}
+    if len(block_ids) == 1:
+        return Q(block_id=block_ids.pop(), student_id__in=list(blocks))
+    which = Q()
+    for student_id, ids in blocks.items():
+        which |= Q(student_id=student_id, block_id__in=ids)
+    return which
+
+
+def stores(database: str) -> Iterator[tuple[type[BaseStudentModuleHistory], str]]:
+    """Yield the stores and their databases, in the order in which entries move."""
+    yield HistoryOutbox, database
+    yield StudentModuleHistory, database
+    if conf.has_extended_history():
+        yield extended_model(), conf.history_database()
+
+
+def store_name(model: type[BaseStudentModuleHistory]) -> str:
+    """Return what people call the store of this model."""
+    return {HistoryOutbox: "outbox", StudentModuleHistory: "default history"}.get(model, "extended history")
+
+
+class BlockName(NamedTuple):
+    """What a block is called; ``None`` where nobody knows."""
+
+    context_key: str | None
+    usage_key: str | None
+    block_type: str | None
+
+
+def block_names(database: str, block_ids: Collection[int]) -> dict[int, BlockName]:
+    """Return the names of those of the blocks that are registered. One statement."""
+    rows = Block._base_manager.using(database).filter(id__in=list(block_ids))
+    found = rows.values_list("id", "context__key", "usage_key", "block_type")
+    return {id_: BlockName(*names) for id_, *names in found}
+
+
+def described(database: str, owners: Collection[Owner]) -> Mapping[Owner, str]:
+    """Return what tells people of these owners: names where there are any, and ids. Two statements."""
+    names = usernames({owner.student_id for owner in owners})
+    blocks = block_names(database, {owner.block_id for owner in owners})
+    return {
+        owner: f"learner {owner.student_id} ({names.get(owner.student_id, 'no such user')}), "
+        f"block {owner.block_id} ({blocks[owner.block_id].usage_key if owner.block_id in blocks else 'not registered'})"
+        for owner in owners
+    }

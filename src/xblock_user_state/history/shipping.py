@@ -1,0 +1,218 @@
+"""Ships entries from the outbox to the extended history.
+
+An entry is in the outbox until the history database has committed it: a crash in between ships it again, which replaces
+it by itself, because the primary key is the entry's own. Rows are locked while they are shipped, so that several relays
+share the work, and a deletion waits for an entry that is on its way. Only the relay's statements pin no learner.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby
+from operator import attrgetter
+from typing import Any, NamedTuple, TypeVar, cast
+
+from django.apps import apps
+from django.db import connections, transaction
+from django.db.models import Q, QuerySet
+from django.db.utils import Error
+
+from xblock_user_state import conf
+from xblock_user_state.history.breaker import HISTORY_DATABASE
+from xblock_user_state.interface import ServiceUnavailable
+from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox
+from xblock_user_state.store.dialects import Failure, dialect_of
+from xblock_user_state.store.reader import pieces
+from xblock_user_state.store.transactions import LostRace, repeat
+
+_LOG = logging.getLogger("xblock_user_state.history")
+
+TOMBSTONE = 0
+"""The revision of an outbox row that says: what the extended history has of this learner and block is gone."""
+
+Key = tuple[Any, int, int]
+"""Learner, block and revision: the primary key of a history entry."""
+
+KEY = ("student_id", "block_id", "revision")
+
+Entry = TypeVar("Entry", bound=BaseStudentModuleHistory)
+
+_REST = tuple(field.attname for field in HistoryOutbox._meta.concrete_fields if field.attname not in KEY)
+COLUMNS = (*KEY, *_REST)
+"""All columns, those of the key first."""
+
+# Much less than MariaDB's usual max_allowed_packet; the rest of a statement is small beside its bodies.
+_STATEMENT_BYTES = 2_000_000
+
+# SQLite, to which Django writes a list of composite keys as a chain of ORs, takes a chain of at most 1,000.
+_KEYS = 250
+
+
+class HistoryUnavailable(Exception):
+    """The history database can't be reached, or has no table for the history."""
+
+
+class EntriesRefused(HistoryUnavailable):
+    """The history database can be reached, and does not take some of the entries up to the key `last`."""
+
+    def __init__(self, message: str, last: Key) -> None:
+        super().__init__(message)
+        self.last = last
+
+
+class Shipment(NamedTuple):
+    """What one transaction has shipped: so many rows, and the last key it came to; ``None`` if no others follow."""
+
+    rows: int
+    last: Key | None
+
+
+def extended_model() -> type[BaseStudentModuleHistory]:
+    """Return the model of the extended history, whose app a host need not install."""
+    app = apps.get_app_config("xblock_user_state_extended_history")
+    return cast("type[BaseStudentModuleHistory]", app.get_model("StudentModuleHistoryExtended"))
+
+
+def ship_at_once(database: str, student_id: Any, block_ids: Collection[int]) -> None:
+    """Ship what the outbox holds of these blocks of one learner, after the commit that put it there.
+
+    Never raises for the history database: what can't be shipped waits for the relay.
+    """
+    if HISTORY_DATABASE.is_open():
+        return
+    try:
+        ship(database, Q(student_id=student_id, block_id__in=block_ids), size=len(block_ids) + 100)
+    except HistoryUnavailable as error:
+        HISTORY_DATABASE.failed(error)
+    except (Error, ServiceUnavailable):
+        # The state is committed, and the entries with it. The caller's next call meets the state's database itself.
+        _LOG.exception("history entries could not be shipped; they wait in the outbox")
+    else:
+        HISTORY_DATABASE.succeeded()
+
+
+def ship(database: str, which: Q, size: int, after: Key | None = None) -> Shipment:
+    """Ship up to `size` rows of the outbox by their keys, those that follow `after`.
+
+    Rows that another process is shipping are left to it. Raises `HistoryUnavailable`, then nothing has left the outbox;
+    of the state's database its own errors, or `ServiceUnavailable` if it kept failing.
+    """
+    # Before any row is locked: where no server answers, this takes as long as its timeout.
+    _reach_history()
+    return repeat(database, lambda _: _attempt(database, which, size, after))
+
+
+def _reach_history() -> None:
+    connection = connections[conf.history_database()]
+    try:
+        connection.ensure_connection()
+    except Error as error:
+        # Whatever the reason, a wrong password among them. A file that is locked is waited for by `_send`, who repeats.
+        if dialect_of(connection).failure(error) is not Failure.CONFLICT:
+            raise HistoryUnavailable(_described(error)) from error
+
+
+def _attempt(database: str, which: Q, size: int, after: Key | None) -> Shipment:
+    take_write_lock(database)
+    outbox = HistoryOutbox._base_manager.using(database).filter(which)
+    rows = _locked(following(outbox, after), database)[:size]
+    page = list(rows)
+    batch = _without_buried(outbox, page)
+    if batch:
+        _send(batch)
+        for keys in pieces(database, [row.pk for row in batch], _KEYS):
+            outbox.filter(pk__in=keys)._raw_delete(database)
+    # A page that is not full is the last one: a relay must not run after writers for ever.
+    return Shipment(len(batch), page[-1].pk if len(page) == size else None)
+
+
+def take_write_lock(database: str) -> None:
+    """Lock out writers where rows can't be locked: SQLite, whose transactions may begin without a lock."""
+    if not connections[database].features.has_select_for_update:
+        HistoryOutbox._base_manager.using(database).filter(revision__lt=TOMBSTONE)._raw_delete(database)
+
+
+def following(rows: QuerySet[Entry], after: Key | None) -> QuerySet[Entry]:
+    """Return the rows in the order of their keys, from the one that follows `after`."""
+    # The first condition is implied by the second one, of which MariaDB by itself makes no range.
+    return (rows if after is None else rows.filter(student_id__gte=after[0], pk__gt=after)).order_by(*KEY)
+
+
+def _locked(rows: QuerySet[HistoryOutbox], database: str) -> QuerySet[HistoryOutbox]:
+    features = connections[database].features
+    return rows.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
+
+
+def _without_buried(outbox: QuerySet[HistoryOutbox], rows: Sequence[HistoryOutbox]) -> list[HistoryOutbox]:
+    """Leave out the rows of which a tombstone is still to be shipped, or is by another process: it would take them."""
+    mine = {(row.student_id, row.block_id) for row in rows if row.revision == TOMBSTONE}
+    others = {(row.student_id, row.block_id) for row in rows} - mine
+    buried = {
+        owner
+        for keys in pieces(outbox.db, [(*owner, TOMBSTONE) for owner in sorted(others)], _KEYS)
+        for owner in outbox.filter(pk__in=keys).values_list("student_id", "block_id")
+    }
+    return [row for row in rows if (row.student_id, row.block_id) not in buried]
+
+
+def _send(rows: Sequence[HistoryOutbox]) -> None:
+    """Commit rows to the extended history. What the outbox holds is the truth: it replaces what has the same key."""
+    model = extended_model()
+    alias = conf.history_database()
+    entries = [
+        model(**{column: getattr(row, column) for column in COLUMNS}) for row in rows if row.revision != TOMBSTONE
+    ]
+    manager = model._base_manager.using(alias)
+    connection = connections[alias]
+    unique = KEY if connection.features.supports_update_conflicts_with_target else None
+    try:
+        with transaction.atomic(using=alias):
+            for student_id, block_ids in _buried_by(rows):
+                for some_ids in pieces(alias, block_ids):
+                    manager.filter(student_id=student_id, block_id__in=some_ids)._raw_delete(alias)
+            for some in _loads(entries):
+                manager.bulk_create(some, update_conflicts=True, unique_fields=unique, update_fields=_REST)
+    except Error as error:
+        failure = dialect_of(connection).failure(error)
+        connection.close_if_unusable_or_obsolete()
+        if failure in (Failure.DUPLICATE, Failure.CONFLICT):
+            raise LostRace from error
+        if failure is None and _is_readable(manager.all()):
+            raise EntriesRefused(_described(error), rows[-1].pk) from error
+        raise HistoryUnavailable(_described(error)) from error
+
+
+def _buried_by(rows: Sequence[HistoryOutbox]) -> Iterator[tuple[Any, list[int]]]:
+    """Yield learners, and the blocks of which these rows say that all is gone. The rows are in the order of keys."""
+    tombstones = (row for row in rows if row.revision == TOMBSTONE)
+    for student_id, of_learner in groupby(tombstones, key=attrgetter("student_id")):
+        yield student_id, [row.block_id for row in of_learner]
+
+
+def _is_readable(entries: QuerySet[BaseStudentModuleHistory]) -> bool:
+    try:
+        entries.exists()
+    except Error:
+        return False
+    return True
+
+
+def _described(error: Error) -> str:
+    """Say which database failed, and how, without what learners wrote."""
+    # The first line: PostgreSQL's next ones show the whole row, which is a learner's state.
+    return f"{conf.history_database()!r}: {str(error).partition(chr(10))[0]}"
+
+
+def _loads(entries: Sequence[BaseStudentModuleHistory]) -> Iterator[list[BaseStudentModuleHistory]]:
+    """Cut entries into statements that a server takes: MariaDB refuses packets of more than 16 MB as it comes."""
+    load: list[BaseStudentModuleHistory] = []
+    size = 0
+    for entry in entries:
+        size += len(entry.body or b"")
+        if load and size > _STATEMENT_BYTES:
+            yield load
+            load, size = [], len(entry.body or b"")
+        load.append(entry)
+    if load:
+        yield load

@@ -1,0 +1,1 @@
+"""The commands of ``manage.py``. Each is a thin shell: what it does is in `history`."""

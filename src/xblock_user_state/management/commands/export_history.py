@@ -1,0 +1,100 @@
+"""``manage.py export_history``."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from django.core.management.base import BaseCommand, CommandError, CommandParser
+from django.db.utils import Error
+
+from xblock_user_state.history.export import PART_BYTES, ExportError, ExportWriter
+from xblock_user_state.history.exporting import Key, Selection
+from xblock_user_state.interface import UserStateError
+from xblock_user_state.management.arguments import blocks_of_context
+from xblock_user_state.management.progress import Progress
+from xblock_user_state.store.tables import state_database
+from xblock_user_state.store.users import user_id
+
+_MEBIBYTE = 1024 * 1024
+_FILTERS = ("context", "learner", "since", "until")
+
+
+class Command(BaseCommand):
+    """Writes the history, decoded, into a folder of JSON lines and a manifest."""
+
+    help = "Exports the decoded history to a folder of JSON lines (zstd) with a manifest of counts and checksums."
+
+    def add_arguments(self, parser: CommandParser) -> None:
+        """Add the arguments of the command line."""
+        parser.add_argument("out", type=Path, metavar="OUT", help="the folder; it is made")
+        parser.add_argument("--context", metavar="KEY", help="only this course run or library")
+        parser.add_argument("--learner", metavar="USERNAME", help="only this learner")
+        parser.add_argument("--since", metavar="TIME", help="only entries made then or later (ISO 8601)")
+        parser.add_argument("--until", metavar="TIME", help="only entries made before (ISO 8601)")
+        parser.add_argument("--resume", action="store_true", help="go on with an export that was interrupted")
+        parser.add_argument(
+            "--part-size",
+            type=float,
+            default=PART_BYTES / _MEBIBYTE,
+            metavar="MIB",
+            help="uncompressed size of a part, in MiB (64); an interrupted export repeats one part at most",
+        )
+
+    def handle(self, *_: Any, **options: Any) -> None:
+        """Export, or go on exporting."""
+        part_bytes = int(options["part_size"] * _MEBIBYTE)
+        if part_bytes < 1:
+            raise CommandError(f"a part can't have {options['part_size']} MiB; give --part-size a number above 0")
+        options.update({name: _time(options[name]) for name in ("since", "until")})
+        selection = _selection(options)
+        filters = {name: _text(options[name]) for name in _FILTERS}
+        try:
+            writer = ExportWriter(Path(options["out"]), filters, resume=options["resume"], part_bytes=part_bytes)
+        except (ExportError, OSError) as error:
+            raise CommandError(str(error)) from error
+        if not writer.manifest["complete"]:
+            self._export(selection, writer)
+        entries, damaged = writer.manifest["entries"], writer.manifest["damaged"]
+        self.stdout.write(f"{entries:,} entries in {len(writer.manifest['files'])} parts, {damaged:,} of them damaged")
+
+    def _export(self, selection: Selection, writer: ExportWriter) -> None:
+        after = None if writer.last_key is None else Key.from_texts(writer.last_key)
+        progress = Progress(self.stdout, "entries")
+        try:
+            for key, entry in selection.entries(after):
+                writer.write(key.texts(), entry)
+                progress.advance(1)
+            writer.finish()
+        except (Error, OSError, UserStateError) as error:
+            raise CommandError(f"interrupted: {error}. Go on with --resume") from error
+        finally:
+            writer.close()
+            progress.close()
+
+
+def _selection(options: dict[str, Any]) -> Selection:
+    database = state_database()
+    student_id = block_ids = None
+    if options["learner"] is not None:
+        student_id = user_id(options["learner"])
+        if student_id is None:
+            raise CommandError(f"there is no user {options['learner']!r}")
+    if options["context"] is not None:
+        block_ids = blocks_of_context(database, options["context"])
+    return Selection(database, student_id, block_ids, options["since"], options["until"])
+
+
+def _time(text: str | None) -> datetime | None:
+    if text is None:
+        return None
+    try:
+        time = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise CommandError(f"{text!r} is no time in ISO 8601, such as 2026-02-01T00:00:00+00:00") from error
+    return time if time.tzinfo else time.replace(tzinfo=UTC)
+
+
+def _text(value: Any) -> str | None:
+    return value.astimezone(UTC).isoformat() if isinstance(value, datetime) else value

@@ -1,0 +1,61 @@
+"""``manage.py migrate_all``: bring every database up to date."""
+
+from __future__ import annotations
+
+from argparse import ArgumentParser
+from typing import Any
+
+from django.apps import apps
+from django.core.management import CommandError, call_command
+from django.core.management.base import BaseCommand
+from django.db import DEFAULT_DB_ALIAS, connections, router
+from django.db.utils import Error
+
+
+class Command(BaseCommand):
+    """Runs ``migrate`` for each database in which the routers let anything be made, the default one first.
+
+    It ends with status 1 at the first that fails; those after it are left alone, and named.
+    """
+
+    help = "Migrates every database that the database routers allow migrations in, the default one first."
+    # Those of all these databases run, once, before the first is touched.
+    requires_system_checks = ()
+
+    def add_arguments(self, parser: ArgumentParser) -> None:
+        """Take those of ``migrate`` that mean something for all databases."""
+        parser.add_argument("--noinput", "--no-input", action="store_false", dest="interactive", help="never ask")
+        parser.add_argument("--plan", action="store_true", help="show what would be done, and do nothing")
+        parser.add_argument(
+            "--check",
+            action="store_true",
+            dest="check_unapplied",
+            help="do nothing, and exit with status 1 at the first database that is not up to date",
+        )
+
+    def handle(self, **options: Any) -> None:
+        """Migrate one database after the other."""
+        aliases = allowed_databases()
+        self.check(databases=aliases)
+        if options["verbosity"]:
+            for alias in sorted(set(connections) - set(aliases)):
+                self.stdout.write(f"{alias}: left alone, the database routers allow no migrations there")
+        for number, alias in enumerate(aliases):
+            self._migrate(alias, aliases[number + 1 :], options)
+
+    def _migrate(self, alias: str, later: list[str], options: dict[str, Any]) -> None:
+        passed = {name: options[name] for name in ("interactive", "plan", "check_unapplied", "verbosity")}
+        if options["verbosity"]:
+            self.stdout.write(self.style.MIGRATE_HEADING(f"{alias}:"))
+        try:
+            call_command("migrate", database=alias, stdout=self.stdout, stderr=self.stderr, **passed)
+        except (CommandError, Error) as error:
+            untouched = f"; not migrated: {', '.join(later)}" if later else ""
+            raise CommandError(f"the database {alias!r} could not be migrated{untouched}: {error}") from error
+
+
+def allowed_databases() -> list[str]:
+    """Return the aliases in which the routers allow the table of any model: the default one, then as they are set."""
+    models = apps.get_models(include_auto_created=True)
+    allowed = [alias for alias in connections if any(router.allow_migrate_model(alias, model) for model in models)]
+    return sorted(allowed, key=lambda alias: alias != DEFAULT_DB_ALIAS)

@@ -1,0 +1,109 @@
+"""The default history moves to the extended one under real load: readers see each entry once at every moment."""
+
+from __future__ import annotations
+
+import json
+import signal
+import subprocess
+import time
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.db.models import Q
+
+from tests.acceptance.conftest import Start
+from tests.acceptance.traffic import BLOCKS
+from tests.factories import make_blocks, make_learners
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history.shipping import extended_model, ship
+from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory
+
+pytestmark = [
+    pytest.mark.extended_history,
+    pytest.mark.django_db(transaction=True, databases=["default", "student_module_history"]),
+]
+
+# Learner and whether new entries of theirs go to the extended history.
+WRITERS = {"ann": "extended", "ben": ""}
+REVISIONS = 60
+
+
+@pytest.fixture
+def load(start: Start) -> list[subprocess.Popen[str]]:
+    """Writers and readers at work on a history that was there before."""
+    make_learners("ann", "ben", "cyd", "dan")
+    client = DjangoXBlockUserStateClient()
+    for name in (*WRITERS, "dan"):
+        for number in range(REVISIONS):
+            client.set_many(name, {block: {"n": number} for block in make_blocks(BLOCKS)})
+    module = "tests.acceptance.traffic"
+    writers = [start(module, "write", name, extended) for name, extended in WRITERS.items()]
+    readers = [start(module, "read", name) for name in ("ann", "ben", "dan")]
+    return [*writers, *readers, start(module, "churn", "cyd")]
+
+
+def test_readers_see_each_entry_once_while_it_moves(start: Start, load: Any, tmp_path: Path) -> None:
+    position = tmp_path / "position.json"
+    command = ["django", "backfill_extended_history", "--batch", "20", "--state-file", str(position)]
+
+    # Copying, killed in the middle.
+    first = start(*command, "--rate", "200")
+    wait_for(first, lambda: position.exists() and json.loads(position.read_text())["after"] is not None)
+    kill(first)
+    assert "going on after learner" in finished(start(*command))
+    assert not position.exists()
+
+    # Removing, killed in the middle.
+    before = StudentModuleHistory.objects.count()
+    removing = start(*command, "--rate", "200", "--remove-source")
+    wait_for(removing, lambda: StudentModuleHistory.objects.count() < before - 40)
+    kill(removing)
+    assert StudentModuleHistory.objects.exists()
+    finished(start(*command, "--remove-source"))
+
+    for process in load:
+        assert process.poll() is None, process.communicate()
+        process.send_signal(signal.SIGTERM)
+    assert all(int(finished(process)) > 0 for process in load)
+    check_what_is_left(start, [*command, "--remove-source"])
+
+
+def check_what_is_left(start: Start, command: list[str]) -> None:
+    while ship("default", Q(), 100).rows:
+        pass
+    finished(start(*command))
+    assert not StudentModuleHistory.objects.exists()
+    assert not HistoryOutbox.objects.exists()
+    client = DjangoXBlockUserStateClient()
+    revisions = {
+        (row.student.username, row.block.usage_key): row.revision
+        for row in StudentModule.objects.select_related("student", "block")
+    }
+    for (name, key), revision in revisions.items():
+        (block,) = [block for block in make_blocks(BLOCKS) if str(block) == key]
+        states = [entry.state or {} for entry in client.get_history(name, block)]
+        assert [state["n"] for state in states] == list(range(revision - 1, -1, -1))
+        assert len({state.get("life") for state in states}) == 1
+    assert extended_model()._base_manager.using("student_module_history").count() == sum(revisions.values())
+
+
+def wait_for(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not reached():
+        assert process.poll() is None, process.communicate()
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
+def kill(process: subprocess.Popen[str]) -> None:
+    assert process.poll() is None, process.communicate()
+    process.kill()
+    process.wait()
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, output + errors
+    return output

@@ -1,0 +1,146 @@
+"""Writers killed with ``kill -9``, with the history beside the state and in a database of its own."""
+
+from __future__ import annotations
+
+import json
+import random
+from collections import defaultdict
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Group
+from opaque_keys.edx.keys import UsageKey
+
+from tests.acceptance import workers
+from tests.acceptance.agreement import Histories, Owner, assert_agreement_of_all_stores
+from tests.acceptance.conftest import Manage
+from tests.acceptance.processes import Crew, Work
+from tests.acceptance.scene import problems
+from xblock_user_state.models import BaseStudentModuleHistory
+from xblock_user_state.state.keys import identify_block
+
+pytestmark = [
+    pytest.mark.extended_history,
+    pytest.mark.django_db(transaction=True, databases=["default", "student_module_history"]),
+    pytest.mark.timeout(300),
+]
+
+Task = tuple[str, Sequence[UsageKey], str, int]
+KillWriters = Callable[[Mapping[str, Any], Work], list["Shift"]]
+
+SAME_DATABASE = {"EXTENDED_HISTORY": False}
+AT_ONCE = {"EXTENDED_HISTORY": True}
+BY_RELAY = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
+
+WRITERS = 4
+ROUNDS = 50
+# The same in all rounds, and new in each.
+LASTING, NEW = 5, 5
+# Some calls: most are killed in the first one, or between the second and the fifth.
+LIFE_SECONDS = 0.06
+# A writer's numbers in a round begin at the round's number times this; it is killed long before it has had as many.
+NUMBERS = 10_000
+
+
+@dataclass(frozen=True)
+class Shift:
+    """What one writer was to do, and what it said before it was killed."""
+
+    learner: str
+    blocks: Sequence[UsageKey]
+    field: str
+    start: int
+    said: Sequence[int]
+
+
+@pytest.fixture
+def kill_writers(crew: Crew, learners: list[str], manage: Manage) -> KillWriters:
+    """Kills writers, round after round, lets the relay ship what they could not, and returns what they did."""
+
+    def kill_writers(flags: Mapping[str, Any], work: Work) -> list[Shift]:
+        choice = random.Random(2012)
+        shifts = [shift for tasks in _tasks(learners) for shift in _one_round(crew, choice, flags, work, tasks)]
+        manage("relay_history", "--once")
+        manage("check_history")
+        return shifts
+
+    return kill_writers
+
+
+def _tasks(learners: Sequence[str]) -> Iterator[list[Task]]:
+    """Yield what the writers are to do in each round; in each other one two of them have one learner."""
+    lasting = problems("lasting", LASTING)
+    for number in range(ROUNDS):
+        blocks = [*lasting, *problems(f"round-{number}", NEW)]
+        yield [
+            (learners[writer // (1 + number % 2)], blocks, f"writer-{writer}", NUMBERS * number)
+            for writer in range(WRITERS)
+        ]
+
+
+def _one_round(
+    crew: Crew, choice: random.Random, flags: Mapping[str, Any], work: Work, tasks: Sequence[Task]
+) -> Iterator[Shift]:
+    """Start the writers, and kill them one after the other, at whatever they are doing."""
+    victims = list(zip(crew.hire(WRITERS), tasks, strict=True))
+    for victim, task in victims:
+        victim.start(workers.under, flags, work, *task)
+    passed = 0.0
+    moments = sorted(choice.uniform(0, LIFE_SECONDS) for _ in victims)
+    for moment, (victim, task) in zip(moments, choice.sample(victims, WRITERS), strict=True):
+        victim.listen(moment - passed)
+        passed = moment
+        yield Shift(*task, victim.kill())
+
+
+def assert_whole_calls(shifts: Iterable[Shift], histories: Histories) -> None:
+    """Assert that every call that was acknowledged is there, in all of its blocks, and at most one other of a shift."""
+    numbers = {owner: _numbers_of(entries) for owner, entries in histories.items()}
+    for shift in shifts:
+        mine = set(range(shift.start, shift.start + NUMBERS))
+        first, *others = [numbers.get(owner, {}).get(shift.field, set()) & mine for owner in _owners(shift)]
+        assert others == [first] * len(others), f"a part of a call: {shift}"
+        assert first >= set(shift.said), f"a lost call: {shift}"
+        # The last call may have been committed and its process killed before it could say so.
+        unsaid = first - set(shift.said)
+        assert len(unsaid) <= 1, f"a call that was not: {shift}"
+        assert all(number > said for number in unsaid for said in shift.said)
+
+
+def _owners(shift: Shift) -> list[Owner]:
+    student_id = get_user_model().objects.get(username=shift.learner).pk
+    return [(student_id, identify_block(block).id) for block in shift.blocks]
+
+
+def _numbers_of(entries: Iterable[BaseStudentModuleHistory]) -> Mapping[str, set[int]]:
+    numbers: dict[str, set[int]] = defaultdict(set)
+    for entry in entries:
+        for field, number in json.loads(entry.state or "{}").items():
+            numbers[field].add(number)
+    return numbers
+
+
+@pytest.mark.parametrize("flags", [SAME_DATABASE, AT_ONCE, BY_RELAY], ids=["same database", "at once", "by relay"])
+def test_killed_writers_leave_whole_calls(kill_writers: KillWriters, flags: Mapping[str, Any]) -> None:
+    shifts = kill_writers(flags, workers.count_up)
+    assert_whole_calls(shifts, assert_agreement_of_all_stores())
+
+
+def test_killed_transactions_of_callers_are_there_with_all_they_did(kill_writers: KillWriters) -> None:
+    shifts = kill_writers(AT_ONCE, workers.count_up_in_transactions)
+    histories = assert_agreement_of_all_stores()
+    assert_whole_calls(shifts, histories)
+    of_callers = set(Group.objects.values_list("name", flat=True))
+    assert of_callers == {
+        f"{shift.learner} {shift.field} {number}"
+        for shift in shifts
+        for number in _numbers_of(histories.get(_owners(shift)[0], ())).get(shift.field, ())
+    }
+
+
+def test_killed_deletions_leave_no_history_behind(kill_writers: KillWriters) -> None:
+    kill_writers(AT_ONCE, workers.count_up_and_delete)
+    assert_agreement_of_all_stores()

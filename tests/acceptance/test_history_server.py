@@ -1,0 +1,125 @@
+"""The history's server is stopped, killed and started while learners work: no write fails, and nothing is missing."""
+
+from __future__ import annotations
+
+import signal
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+from django.db import connection
+from django.db.models import Sum
+
+from scripts.database_servers import SERVERS, Server
+from tests.acceptance.conftest import Start
+from tests.factories import make_learners
+from xblock_user_state.models import HistoryOutbox, StudentModule
+
+pytestmark = [
+    pytest.mark.extended_history,
+    pytest.mark.django_db(transaction=True, databases=["default", "student_module_history"]),
+    pytest.mark.timeout(300),
+]
+
+WRITERS = ("ann", "ben", "cyd", "dan")
+PATIENCE_SECONDS = 120
+
+
+class File:
+    """A SQLite file that can be out of reach, as a server can be."""
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._away = folder.with_name("away")
+        self.url = f"sqlite:///{folder / 'history.sqlite3'}"
+
+    def start(self) -> None:
+        """Have it there."""
+        self._away.rename(self._folder)
+
+    def stop(self) -> None:
+        """Have it away."""
+        self._folder.rename(self._away)
+
+    kill = stop
+
+
+@contextmanager
+def _file(folder: Path) -> Iterator[File]:
+    folder.mkdir()
+    yield File(folder)
+
+
+@pytest.fixture
+def server(tmp_path: Path) -> Iterator[Server | File]:
+    """A server of the test's own for the history, of the same vendor as the state's."""
+    vendor = {"mysql": "mariadb"}.get(connection.vendor, connection.vendor)
+    with SERVERS[vendor]() if vendor in SERVERS else _file(tmp_path / "history") as server:
+        yield server
+
+
+def test_learners_work_on_while_the_history_server_does_not(server: Server | File, start: Start) -> None:
+    make_learners(*WRITERS)
+    there = {"HISTORY_DATABASE_URL": server.url}
+
+    def command(*arguments: str) -> str:
+        return finished(start("django", *arguments, **there))
+
+    command("migrate", "--database", "student_module_history")
+    traffic = [start("tests.acceptance.traffic", "write", name, "extended", **there) for name in WRITERS]
+    Traffic(traffic).until_written(1)
+    traffic += [start("tests.acceptance.traffic", "read_or_be_refused", name, "extended", **there) for name in WRITERS]
+    relays = [start("django", "relay_history", "--follow", "--batch", "7", **there) for _ in range(2)]
+    go_on = Traffic([*traffic, *relays])
+
+    go_on.until_written(20)
+    for end in (server.stop, server.kill):
+        end()
+        go_on.until_written(20)
+        go_on.until(HistoryOutbox.objects.exists)
+        server.start()
+        go_on.until_written(20)
+    # The relays, or the next writes, ship what waited.
+    for process in [*traffic, *relays]:
+        process.send_signal(signal.SIGTERM)
+    assert all(int(finished(process)) > 0 for process in traffic)
+    assert all("entries were shipped" in finished(process) for process in relays)
+
+    command("relay_history", "--once")
+    assert not HistoryOutbox.objects.exists()
+    rows, written = StudentModule.objects.count(), StudentModule.objects.aggregate(all=Sum("revision"))["all"]
+    assert command("check_history") == f"{rows:,} rows with {written:,} entries were checked.\n"
+
+
+class Traffic:
+    """Processes at work, all of which are to go on working."""
+
+    def __init__(self, processes: list[subprocess.Popen[str]]) -> None:
+        self._processes = processes
+
+    def until_written(self, calls: int) -> None:
+        """Return when each learner has written so often again."""
+        before = self._revisions()
+        goal = {name: before.get(name, 0) + calls for name in WRITERS}
+        self.until(lambda: all(self._revisions().get(name, 0) >= revision for name, revision in goal.items()))
+
+    def until(self, reached: Callable[[], bool]) -> None:
+        """Return when something is so."""
+        deadline = time.monotonic() + PATIENCE_SECONDS
+        while not reached():
+            for process in self._processes:
+                assert process.poll() is None, process.communicate()
+            assert time.monotonic() < deadline, "learners or relays wait"
+            time.sleep(0.05)
+
+    def _revisions(self) -> dict[str, int]:
+        return dict(StudentModule.objects.order_by("revision").values_list("student__username", "revision"))
+
+
+def finished(process: subprocess.Popen[str]) -> str:
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
+    assert process.returncode == 0, output + errors
+    return output

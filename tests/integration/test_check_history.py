@@ -1,0 +1,459 @@
+"""``manage.py check_history``: finds everything that breaks laws 3 and 9, and nothing else."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import timedelta
+from io import StringIO
+from threading import Thread
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections
+from django.db.models import F, QuerySet
+from opaque_keys.edx.locator import CourseLocator
+from pytest_django import Settings
+
+from tests.factories import COURSE, make_block, make_blocks, make_learners
+from tests.integration.histories import BLOCK, ESSAY, answer, answer_into_every_store, revisions
+from tests.integration.interference import elsewhere, just_before
+from tests.integration.outage import ALIAS, Outage
+from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
+from tests.integration.statements import captured
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history.audit import Audit
+from xblock_user_state.history.backfill import Backfill
+from xblock_user_state.history.owners import PAGE, Owner, stores
+from xblock_user_state.history.shipping import extended_model
+from xblock_user_state.models import BaseStudentModuleHistory, Block, HistoryOutbox, StudentModule, StudentModuleHistory
+from xblock_user_state.state.encoding import DELTA, MAX_CHAIN, encode_compact
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+OTHER_COURSE = CourseLocator("Astro", "B202", "2027")
+TWO = pytest.mark.extended_history
+SITES = {
+    "plain": {"HISTORY_ENCODING": "plain"},
+    "default": {},
+    "extended": {"EXTENDED_HISTORY": True},
+    "outbox": {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"},
+}
+
+
+@pytest.fixture
+def client(settings: Settings) -> DjangoXBlockUserStateClient:
+    settings.XBLOCK_USER_STATE = {}
+    make_learners("ann", "bob")
+    return DjangoXBlockUserStateClient()
+
+
+@pytest.fixture(params=[pytest.param(name, marks=TWO if name in ("extended", "outbox") else ()) for name in SITES])
+def site(request: pytest.FixtureRequest, settings: Settings, client: DjangoXBlockUserStateClient) -> str:
+    """The name of a site that keeps its history in one of the stores, in one encoding."""
+    settings.XBLOCK_USER_STATE = SITES[request.param]
+    return str(request.param)
+
+
+def history() -> QuerySet[BaseStudentModuleHistory]:
+    """Return the entries of the one store that has any."""
+    [rows] = [rows for model, alias in stores("default") if (rows := model._base_manager.using(alias)).exists()]
+    return rows
+
+
+def check(*arguments: str) -> str:
+    output = StringIO()
+    call_command("check_history", *arguments, stdout=output)
+    return output.getvalue()
+
+
+def failed(*arguments: str) -> tuple[list[str], str]:
+    """Return the lines of a check that finds faults, and its error."""
+    output = StringIO()
+    with pytest.raises(CommandError) as raised:
+        call_command("check_history", *arguments, stdout=output)
+    assert raised.value.returncode == 1
+    return output.getvalue().splitlines(), str(raised.value)
+
+
+def faults(*arguments: str) -> list[str]:
+    """Return what is said to be wrong with Ann's history in the block, and nothing else may be; without the names."""
+    *lines, _ = failed(*arguments)[0]
+    assert all(line.startswith("learner ") and " (ann), block " in line and f" ({BLOCK}): " in line for line in lines)
+    return [line.partition(f" ({BLOCK}): ")[2] for line in lines]
+
+
+def test_a_sound_site(site: str, client: DjangoXBlockUserStateClient) -> None:
+    answer(client, MAX_CHAIN + 3)
+    client.set_score("ann", BLOCK, 1, 2)
+    client.delete("ann", BLOCK)
+    client.set_many("bob", {key: {"a": 1} for key in make_blocks(300)})
+    client.set("bob", make_block("film", "video"), {"position": 1})
+    client.set_score("bob", make_block("scored"), 1, 2)
+    client.set_score("bob", make_block("scored"), 2, 2)
+    assert check() == f"303 rows with {MAX_CHAIN + 7 + 300} entries were checked.\n"
+    assert check("--context", str(OTHER_COURSE)) == "0 rows with 0 entries were checked.\n"
+
+
+@TWO
+@pytest.mark.parametrize("batch", ["1", "3", "250"])
+def test_a_sound_site_of_all_encodings_in_all_stores(
+    client: DjangoXBlockUserStateClient, settings: Settings, batch: str
+) -> None:
+    answer_into_every_store(settings, client)
+    answer_into_every_store(settings, client, "bob")
+    assert len(revisions()) == 3
+    assert check("--batch", batch) == "2 rows with 48 entries were checked.\n"
+    # A back-fill that has copied a part, and removed a part of that.
+    next(Backfill("default", 10).pages())
+    next(Backfill("default", 5, remove_source=True).pages())
+    assert check("--batch", batch) == "2 rows with 53 entries were checked.\n"
+
+
+def test_an_entry_that_is_missing(site: str, client: DjangoXBlockUserStateClient) -> None:
+    answer(client, 5)
+    history().filter(revision=3).delete()
+    missing, *damaged = sorted(faults())
+    assert missing == "revision 3 is missing"
+    reasons = [] if site == "plain" else ["on revision 3, which is missing", "on revision 4, which is damaged"]
+    assert all(reason in fault for reason, fault in zip(reasons, damaged, strict=True))
+
+
+def test_entries_that_are_missing_at_the_ends(site: str, client: DjangoXBlockUserStateClient) -> None:
+    answer(client, 5)
+    history().filter(revision__in=[1, 2, 5]).delete()
+    assert {"revisions 1 to 2 are missing", "revision 5 is missing"} <= {*faults()}
+
+
+def test_a_row_without_history(site: str, client: DjangoXBlockUserStateClient) -> None:
+    answer(client, 5)
+    history().all().delete()
+    assert faults() == ["revisions 1 to 5 are missing"]
+    assert failed()[1] == "1 rows disagree with their history."
+
+
+def test_entries_without_a_row(site: str, client: DjangoXBlockUserStateClient) -> None:
+    answer(client, 2)
+    StudentModule.objects.all()._raw_delete("default")
+    assert [text.partition(" in the ")[0] for text in faults()] == ["revision 1", "revision 2"]
+    lines, error = failed()
+    assert lines[0].endswith("is an orphan: there is no state; run sweep_history")
+    assert error == "2 entries belong to no state: run sweep_history."
+
+
+def test_an_entry_that_is_ahead_of_the_row(site: str, client: DjangoXBlockUserStateClient) -> None:
+    answer(client, 2)
+    before = StudentModule.objects.get()
+    answer(client, 1, start=10)
+    StudentModule.objects.all()._raw_delete("default")
+    StudentModule.objects.bulk_create([before])
+    [fault] = faults()
+    assert fault.startswith("revision 3 in the ")
+    assert fault.endswith("is an orphan: the state's revision is 2; run sweep_history")
+    assert failed()[1] == "1 rows disagree with their history."
+
+
+def test_an_entry_of_an_earlier_life(site: str, client: DjangoXBlockUserStateClient) -> None:
+    answer(client, 1)
+    StudentModule.objects.update(created=F("modified") + timedelta(seconds=1))
+    first, second = faults()
+    assert "it is older than the state; run sweep_history" in first
+    assert second == "revision 1 is missing"
+
+
+@pytest.mark.parametrize(
+    ("change", "fault"),
+    [
+        ({"state": '{"number":9}'}, "revision 5 differs from the state"),
+        ({"state": None}, "revision 5 differs from the state"),
+        ({"grade": 0.5}, "revision 5 differs from the score"),
+        ({"max_grade": 0.5}, "revision 5 differs from the score"),
+        ({"modified": F("modified") + timedelta(microseconds=1)}, "revision 5 has another time than the state"),
+    ],
+    ids=["state", "no state", "grade", "max grade", "time"],
+)
+def test_a_row_that_is_not_as_its_newest_entry(
+    site: str, client: DjangoXBlockUserStateClient, change: dict[str, Any], fault: str
+) -> None:
+    answer(client, 5)
+    StudentModule.objects.update(**change)
+    assert faults() == [fault]
+
+
+def test_a_chain_that_is_not_as_the_row_says(client: DjangoXBlockUserStateClient) -> None:
+    answer(client, 5)
+    StudentModule.objects.update(history_chain=0)
+    assert check() == "1 rows with 5 entries were checked.\n"
+    for chain in (1, 4, 6):
+        StudentModule.objects.update(history_chain=chain)
+        assert faults() == [f"revision 5 is number 5 of its chain, and the state's history_chain is {chain}"]
+
+
+def test_a_chain_that_is_longer_than_readers_look(client: DjangoXBlockUserStateClient) -> None:
+    texts: list[str | None] = [None]
+    for number in range(MAX_CHAIN + 1):
+        answer(client, 1, start=number)
+        texts.append(StudentModule.objects.get().state)
+        encoding, body = encode_compact(texts[-1], texts[-2])
+        StudentModuleHistory.objects.filter(revision=number + 1).update(encoding=encoding, body=body)
+    StudentModule.objects.update(history_chain=0)
+    assert faults() == ["revision 33 builds on 32 others; readers look for 31 at most"]
+
+
+def test_an_entry_that_is_not_later_than_the_one_before(site: str, client: DjangoXBlockUserStateClient) -> None:
+    answer(client, 5)
+    history().filter(revision=2).update(created=history().get(revision=4).created)
+    assert faults() == ["revision 3 is not later than revision 2"]
+
+
+def test_a_change_of_nothing(client: DjangoXBlockUserStateClient, settings: Settings) -> None:
+    settings.XBLOCK_USER_STATE = SITES["plain"]
+    answer(client, 5)
+    history().filter(revision=2).update(body=history().get(revision=3).body)
+    assert faults() == ["revision 3 changed nothing"]
+
+
+@pytest.mark.parametrize("body", [b"damaged", b"", None], ids=repr)
+def test_a_damaged_entry_and_those_that_build_on_it(client: DjangoXBlockUserStateClient, body: bytes | None) -> None:
+    answer(client, MAX_CHAIN + 2)
+    history().filter(revision=30).update(body=body)
+    first, *others = [fault.removesuffix(" (in the default history)") for fault in faults()]
+    assert first.startswith("revision 30 can't be read: ")
+    assert others == [
+        f"revision {number} can't be read: it builds on revision {number - 1}, which is damaged" for number in (31, 32)
+    ]
+
+
+def test_an_encoding_that_nobody_knows(site: str, client: DjangoXBlockUserStateClient) -> None:
+    answer(client, 1)
+    history().update(encoding=99)
+    [fault] = faults()
+    assert fault.startswith("revision 1 has the encoding 99, which this version can't read")
+
+
+def test_a_score_that_was_changed_in_the_history(site: str, client: DjangoXBlockUserStateClient) -> None:
+    client.set_score("ann", BLOCK, 1, 2)
+    client.set_score("ann", BLOCK, 2, 2)
+    history().filter(revision=1).update(grade=2)
+    assert faults() == ["revision 2 changed nothing"]
+
+
+COPY_CHANGES: dict[str, dict[str, Any]] = {
+    "text": {"encoding": 0, "body": b'{"number":99}'},
+    "grade": {"grade": 7},
+    "max_grade": {"max_grade": 7},
+    "created": {"created": F("created") + timedelta(microseconds=1)},
+    "actor": {"actor_id": 7},
+}
+
+
+@TWO
+@pytest.mark.parametrize("change", COPY_CHANGES)
+@pytest.mark.parametrize("model", ["default", "extended"])
+def test_copies_that_differ(client: DjangoXBlockUserStateClient, change: str, model: str) -> None:
+    answer(client, 3)
+    list(Backfill("default", 100).pages())
+    assert check() == "1 rows with 6 entries were checked.\n"
+    copies = StudentModuleHistory.objects if model == "default" else extended_model()._base_manager.using(ALIAS)
+    copies.filter(revision=2).update(**COPY_CHANGES[change])
+    assert "revision 2 is in 2 stores, and is not the same in all of them" in faults()
+
+
+@TWO
+@pytest.mark.parametrize("batch", ["2", "250"])
+def test_a_copy_that_is_damaged(client: DjangoXBlockUserStateClient, batch: str) -> None:
+    """The others are decoded with the copy that is not."""
+    answer(client, 3)
+    list(Backfill("default", 100).pages())
+    StudentModuleHistory.objects.filter(revision=2).update(body=b"damaged")
+    [fault] = faults("--batch", batch)
+    assert fault.startswith("revision 2 can't be read: ")
+    assert fault.endswith(" (in the default history)")
+
+
+@TWO
+@pytest.mark.parametrize("batch", ["1", "250"])
+def test_what_a_tombstone_buries_is_no_history(
+    client: DjangoXBlockUserStateClient, settings: Settings, batch: str
+) -> None:
+    settings.XBLOCK_USER_STATE = SITES["extended"]
+    answer(client, 5)
+    settings.XBLOCK_USER_STATE = SITES["outbox"]
+    StudentModule.objects.all().delete()
+    assert check("--batch", batch) == "0 rows with 0 entries were checked.\n"
+    answer(client, 3)
+    assert revisions() == {"HistoryOutbox": [0, 1, 2, 3], "StudentModuleHistoryExtended": [1, 2, 3, 4, 5]}
+    assert check("--batch", batch) == "1 rows with 3 entries were checked.\n"
+
+
+@TWO
+def test_history_that_the_flags_hide_is_told_of(client: DjangoXBlockUserStateClient, settings: Settings) -> None:
+    answer(client, 5)
+    next(Backfill("default", 2).pages())
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "READ_MULTIPLE_HISTORIES": False}
+    assert check() == (
+        "1 rows with 7 entries were checked.\n3 of the entries are hidden from readers, as the settings say.\n"
+    )
+
+
+@TWO
+@pytest.mark.parametrize("arguments", [[], ["--context", str(COURSE)]], ids=["all", "context"])
+def test_a_history_database_that_is_down(
+    client: DjangoXBlockUserStateClient, outage: Outage, arguments: list[str]
+) -> None:
+    answer(client, 5)
+    with outage.lasts():
+        lines, error = failed(*arguments)
+    assert lines == []
+    assert error.startswith(f"interrupted after 0 rows: the database '{ALIAS}' can't serve")
+
+
+def test_a_type_that_was_recorded_later(client: DjangoXBlockUserStateClient, settings: Settings) -> None:
+    settings.XBLOCK_USER_STATE = {"RECORDED_BLOCK_TYPES": []}
+    answer(client, 5)
+    assert check() == "1 rows with 0 entries were checked.\n"
+    settings.XBLOCK_USER_STATE = {}
+    assert faults() == ["revisions 1 to 5 are missing"]
+    assert check("--late-start") == "1 rows with 0 entries were checked.\n"
+    answer(client, 3, start=10)
+    assert faults() == ["revisions 1 to 5 are missing"]
+    assert check("--late-start") == "1 rows with 3 entries were checked.\n"
+    StudentModuleHistory.objects.filter(revision=7).delete()
+    assert "revision 7 is missing" in faults("--late-start")
+    StudentModuleHistory.objects.all().delete()
+    assert faults("--late-start") == ["the next entry may build on revision 8, which is missing"]
+
+
+def test_a_type_that_is_not_recorded_any_more(client: DjangoXBlockUserStateClient, settings: Settings) -> None:
+    answer(client, 5)
+    settings.XBLOCK_USER_STATE = {"RECORDED_BLOCK_TYPES": []}
+    client.set("ann", BLOCK, {"number": 9})
+    assert check() == "1 rows with 5 entries were checked.\n"
+    # A delta would be written against what is not there.
+    StudentModule.objects.update(history_chain=1)
+    assert faults() == ["the next entry may build on revision 6, which is missing"]
+    # What there is must be right.
+    StudentModule.objects.update(history_chain=0)
+    StudentModuleHistory.objects.filter(revision=5).update(body=b"damaged")
+    assert "revision 5 can't be read" in faults()[0]
+
+
+def test_a_row_whose_block_is_not_registered(client: DjangoXBlockUserStateClient) -> None:
+    answer(client, 2)
+    Block.objects.all()._raw_delete("default")
+    lines, _ = failed()
+    assert lines[0].endswith("(not registered): its block is not registered, so nobody can tell whether it is recorded")
+
+
+def test_one_context_only(client: DjangoXBlockUserStateClient) -> None:
+    answer(client, 2)
+    client.set("ann", make_block("moon", course=OTHER_COURSE), {"a": 1})
+    StudentModuleHistory.objects.filter(revision=2).delete()
+    assert check("--context", str(OTHER_COURSE)) == "1 rows with 1 entries were checked.\n"
+    assert faults("--context", str(COURSE)) == ["revision 2 is missing"]
+    with pytest.raises(CommandError, match="is no key of a course run or library"):
+        check("--context", "nonsense")
+
+
+def test_all_faults_are_named(client: DjangoXBlockUserStateClient) -> None:
+    client.set_many("ann", {block: {"a": 1} for block in make_blocks(150)})
+    StudentModuleHistory.objects.all().delete()
+    *lines, total = failed()[0]
+    assert len(lines) == 150
+    assert total == "150 rows with 0 entries were checked."
+
+
+@TWO
+@pytest.mark.parametrize(
+    "action",
+    [
+        lambda client: answer(client, 1, start=50),
+        lambda client: StudentModule.objects.all().delete(),
+        lambda client: [StudentModule.objects.all().delete(), client.set("ann", BLOCK, {"number": 60})],
+        lambda client: call_command("relay_history", "--once", stdout=StringIO()),
+        lambda client: list(Backfill("default", 100, remove_source=True).pages()),
+    ],
+    ids=["write", "delete", "begin anew", "ship", "back-fill"],
+)
+@pytest.mark.parametrize(
+    "model", [StudentModule, HistoryOutbox, StudentModuleHistory], ids=lambda model: model.__name__
+)
+def test_what_changes_meanwhile_is_no_fault(
+    client: DjangoXBlockUserStateClient,
+    settings: Settings,
+    model: type[StudentModule | BaseStudentModuleHistory],
+    action: Callable[[DjangoXBlockUserStateClient], object],
+) -> None:
+    answer_into_every_store(settings, client)
+    with just_before("SELECT", model, lambda: elsewhere(lambda: action(client))):
+        assert " rows with " in check("--batch", "4")
+
+
+def test_nobody_writes_during_the_second_look(client: DjangoXBlockUserStateClient) -> None:
+    answer(client, 3)
+    [owner] = [Owner(*pk) for pk in StudentModule.objects.values_list("student_id", "block_id")]
+
+    def write() -> None:
+        client.set("ann", BLOCK, {"number": 9})
+        connections.close_all()
+
+    writer = Thread(target=write)
+
+    def is_kept_waiting() -> None:
+        writer.start()
+        writer.join(0.5)
+        assert writer.is_alive()
+
+    with just_before("SELECT", StudentModuleHistory, is_kept_waiting):
+        history = Audit("default")._look_again(owner)
+    writer.join()
+    assert history is not None
+    assert (history.faults, history.entries) == ([], 3)
+    assert check() == "1 rows with 4 entries were checked.\n"
+
+
+def test_statements_go_by_pages(client: DjangoXBlockUserStateClient) -> None:
+    counts = []
+    for number in (10, PAGE // 2):
+        client.set_many("ann", {block: {"essay": ESSAY, "number": number} for block in make_blocks(number)})
+        with captured() as statements:
+            check("--batch", "10000")
+        counts.append(len(statements))
+    assert counts[0] == counts[1]
+
+
+def test_the_command_changes_nothing(site: str, client: DjangoXBlockUserStateClient) -> None:
+    answer(client, 5)
+    history().filter(revision=3).update(body=b"damaged", encoding=DELTA)
+
+    def everything() -> list[Any]:
+        tables: list[tuple[Any, str]] = [(StudentModule, "default"), *stores("default")]
+        rows = [model._base_manager.using(alias).order_by("pk").values_list() for model, alias in tables]
+        return [
+            tuple(bytes(value) if isinstance(value, memoryview) else value for value in row)
+            for of_table in rows
+            for row in of_table
+        ]
+
+    before = everything()
+    failed()
+    assert everything() == before
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_pages_have_an_entry_at_least(size: int) -> None:
+    with pytest.raises(CommandError, match="must be 1 or more"):
+        check(f"--batch={size}")
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_how_far_it_is(client: DjangoXBlockUserStateClient) -> None:
+    answer(client, 3)
+    terminal = Terminal()
+    call_command("check_history", stdout=terminal)
+    assert "of 1 rows" in terminal.getvalue()
+    assert "of 3 entries of the default history" in terminal.getvalue()

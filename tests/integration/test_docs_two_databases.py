@@ -1,0 +1,56 @@
+"""The operator's guide, step by step: from one database to two, in a project as the quickstart makes it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from django.db import connection
+
+from tests import documentation
+from tests.documentation import ROOT
+from tests.integration.test_docs_code import Project
+
+pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="the projects of this test are on SQLite")
+
+GUIDE = "docs/how-to/run-two-databases.md"
+# In place of the server that the page names.
+ON_SQLITE = """
+DATABASES["student_module_history"] = {**DATABASES["default"], "NAME": BASE_DIR / "history.sqlite3"}
+"""
+COUNT = """
+from xblock_user_state.extended_history.models import StudentModuleHistoryExtended as extended
+from xblock_user_state.models import HistoryOutbox, StudentModuleHistory
+print(extended.objects.count(), StudentModuleHistory.objects.count(), HistoryOutbox.objects.count())
+"""
+
+
+def settings_of_the_guide(word: str) -> str:
+    """Return the first settings on the page that have the word in them."""
+    page = documentation.examples_on(ROOT / GUIDE)
+    return next(example.text for example in page if example.kind == "settings" and word in example.text)
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Project:
+    made = Project(tmp_path)
+    for example in documentation.examples_on(ROOT / "docs/quickstart.md"):
+        if example.kind == "settings":
+            made.add_settings(example.text)
+    return made
+
+
+def test_the_guide_leads_from_one_database_to_two(project: Project) -> None:
+    project.manage("migrate_all")
+    project.add_settings(ON_SQLITE)
+    project.add_settings(settings_of_the_guide("INSTALLED_APPS"))
+    project.manage("migrate_all", "--noinput")
+    assert "no issues" in project.manage("check")
+    project.add_settings(settings_of_the_guide('"EXTENDED_HISTORY": True'))
+    assert "no issues" in project.manage("check")
+    project.run_page("docs/quickstart.md", "database")
+    extended, default, outbox = map(int, project.manage("shell", "-v", "0", "-c", COUNT).split())
+    assert extended > 0
+    assert default == outbox == 0
+    project.add_settings(settings_of_the_guide("READ_MULTIPLE_HISTORIES"))
+    assert "no issues" in project.manage("check")

@@ -1,0 +1,253 @@
+"""The history database is down: writes commit, nothing is lost, readers see what there is, and it mends itself."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from io import StringIO
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import call_command
+from pytest_django import Settings
+
+from tests.factories import make_block, make_blocks, make_learners
+from tests.integration.interference import kill_connection, needs_a_server
+from tests.integration.outage import ALIAS, STRANGER, Outage
+from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history.breaker import RETRY_SECONDS, WARN_SECONDS
+from xblock_user_state.history.shipping import TOMBSTONE, extended_model
+from xblock_user_state.interface import DoesNotExist, ServiceUnavailable
+from xblock_user_state.models import HistoryOutbox, StudentModule
+
+pytestmark = [
+    pytest.mark.extended_history,
+    pytest.mark.django_db(transaction=True, databases=["default", ALIAS]),
+]
+
+BLOCK = make_block()
+
+
+@pytest.fixture(autouse=True)
+def _learners(settings: Settings) -> None:
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True}
+    make_learners("ann", "bob")
+
+
+@pytest.fixture
+def client(outage: Outage) -> DjangoXBlockUserStateClient:
+    return DjangoXBlockUserStateClient()
+
+
+def answer(client: DjangoXBlockUserStateClient, *numbers: int, name: str = "ann") -> None:
+    for number in numbers:
+        client.set(name, BLOCK, {"number": number})
+
+
+def numbers_of(client: DjangoXBlockUserStateClient, name: str = "ann") -> list[int]:
+    return [(entry.state or {})["number"] for entry in client.get_history(name, BLOCK)]
+
+
+def shipped() -> int:
+    return extended_model()._base_manager.using(ALIAS).count()
+
+
+def relay() -> str:
+    output = StringIO()
+    call_command("relay_history", stdout=output)
+    return output.getvalue()
+
+
+def test_writes_commit_and_readers_see_everything(client: DjangoXBlockUserStateClient, outage: Outage) -> None:
+    with outage.lasts():
+        answer(client, 1, 2, 3)
+        assert client.get("ann", BLOCK).state == {"number": 3}
+        assert numbers_of(client) == [3, 2, 1]
+    assert shipped() == 0
+    assert "3 entries were shipped" in relay()
+    assert (shipped(), HistoryOutbox.objects.count()) == (3, 0)
+    assert numbers_of(client) == [3, 2, 1]
+
+
+def test_not_every_write_waits_for_it_to_fail(client: DjangoXBlockUserStateClient, outage: Outage) -> None:
+    with outage.lasts():
+        answer(client, *range(20))
+        assert outage.attempts == 1
+        outage.wait(RETRY_SECONDS)
+        answer(client, *range(20, 40))
+        assert outage.attempts == 2
+
+
+def test_readers_do_not_wait_either_where_they_find_all(client: DjangoXBlockUserStateClient, outage: Outage) -> None:
+    with outage.lasts():
+        answer(client, *range(5))
+        before = outage.attempts
+        assert len(numbers_of(client)) == 5
+        assert outage.attempts == before
+
+
+def test_one_warning_a_minute(
+    client: DjangoXBlockUserStateClient, outage: Outage, caplog: pytest.LogCaptureFixture
+) -> None:
+    with outage.lasts():
+        for number in range(int(2 * WARN_SECONDS)):
+            answer(client, number)
+            outage.wait(1)
+    warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
+    assert [record.name for record in warnings] == ["xblock_user_state.history"] * 2
+
+
+def test_it_is_written_to_again_when_it_is_back(client: DjangoXBlockUserStateClient, outage: Outage) -> None:
+    with outage.lasts():
+        answer(client, 1, 2)
+    answer(client, 3)
+    assert shipped() == 0
+    outage.wait(RETRY_SECONDS)
+    answer(client, 4)
+    # With what had waited of this block.
+    assert (shipped(), HistoryOutbox.objects.count()) == (4, 0)
+    answer(client, 5)
+    assert shipped() == 5
+
+
+def test_what_only_it_has_can_not_be_read_and_the_error_names_it(
+    client: DjangoXBlockUserStateClient, outage: Outage
+) -> None:
+    answer(client, 1, 2)
+    with outage.lasts():
+        for _ in range(2):
+            with pytest.raises(ServiceUnavailable, match=ALIAS):
+                numbers_of(client)
+        assert client.get("ann", BLOCK).state == {"number": 2}
+        answer(client, 3)
+    assert numbers_of(client) == [3, 2, 1]
+
+
+def test_bases_that_only_it_has_can_not_be_read_either(
+    client: DjangoXBlockUserStateClient, outage: Outage, settings: Settings
+) -> None:
+    essay = "It is dark at night because the universe is not infinitely old. " * 5
+    client.set("ann", BLOCK, {"essay": essay})
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": False, "READ_MULTIPLE_HISTORIES": False}
+    client.set("ann", BLOCK, {"number": 1})
+    assert len(list(client.get_history("ann", BLOCK))) == 1
+    with outage.lasts(), pytest.raises(ServiceUnavailable, match=ALIAS):
+        list(client.get_history("ann", BLOCK))
+
+
+def test_writes_that_leave_shipping_to_the_relay_never_try(
+    client: DjangoXBlockUserStateClient, outage: Outage, settings: Settings, caplog: pytest.LogCaptureFixture
+) -> None:
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
+    with outage.lasts():
+        answer(client, 1, 2)
+        assert outage.attempts == 0
+        # The reader does not know yet that it is down, and asks it.
+        assert numbers_of(client) == [2, 1]
+        assert outage.attempts == 1
+    assert len(caplog.records) == 1
+    assert "2 entries were shipped" in relay()
+
+
+@needs_a_server
+def test_an_account_that_is_not_let_in_is_an_outage(client: DjangoXBlockUserStateClient, outage: Outage) -> None:
+    with outage.lasts(STRANGER):
+        answer(client, 1, 2, 3)
+        assert numbers_of(client) == [3, 2, 1]
+        assert outage.attempts == 1
+    assert "3 entries were shipped" in relay()
+
+
+def test_a_history_database_that_was_not_migrated_is_one_too(
+    client: DjangoXBlockUserStateClient, outage: Outage, caplog: pytest.LogCaptureFixture
+) -> None:
+    call_command("migrate", "xblock_user_state_extended_history", "zero", database=ALIAS, verbosity=0)
+    try:
+        answer(client, 1, 2, 3)
+        assert numbers_of(client) == [3, 2, 1]
+    finally:
+        call_command("migrate", "xblock_user_state_extended_history", database=ALIAS, verbosity=0)
+    assert [record.levelname for record in caplog.records] == ["WARNING"]
+    assert "3 entries were shipped" in relay()
+
+
+@needs_a_server
+def test_writes_recover_from_a_connection_that_was_lost(client: DjangoXBlockUserStateClient, outage: Outage) -> None:
+    """No request begins or ends here: nothing but the package looks after the connection."""
+    answer(client, 1)
+    kill_connection(ALIAS)
+    answer(client, 2)
+    assert shipped() == 1
+    outage.wait(RETRY_SECONDS)
+    answer(client, 3)
+    assert (shipped(), HistoryOutbox.objects.count()) == (3, 0)
+
+
+@needs_a_server
+@pytest.mark.parametrize("waits", [False, True], ids=["shipped", "in the outbox"])
+def test_readers_recover_from_a_connection_that_was_lost(
+    client: DjangoXBlockUserStateClient, outage: Outage, settings: Settings, waits: bool
+) -> None:
+    answer(client, 1)
+    if waits:
+        settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
+        answer(client, 1, name="bob")
+    kill_connection(ALIAS)
+    if waits:
+        assert numbers_of(client, "bob") == [1]
+    else:
+        with pytest.raises(ServiceUnavailable, match=ALIAS):
+            numbers_of(client)
+    assert numbers_of(client) == [1]
+
+
+def _a_row() -> None:
+    StudentModule.objects.get(student__username="ann").delete()
+
+
+def _a_queryset() -> None:
+    StudentModule.objects.filter(student__username="ann").delete()
+
+
+def _a_user() -> None:
+    get_user_model().objects.get(username="ann").delete()
+
+
+@pytest.mark.parametrize("delete", [_a_row, _a_queryset, _a_user], ids=lambda delete: delete.__name__)
+def test_deletions_count_at_once_and_are_shipped_later(
+    client: DjangoXBlockUserStateClient, outage: Outage, delete: Callable[[], None]
+) -> None:
+    answer(client, 1, 2)
+    answer(client, 1, name="bob")
+    with outage.lasts():
+        answer(client, 3)
+        delete()
+        assert list(HistoryOutbox.objects.values_list("revision", flat=True)) == [TOMBSTONE]
+        with pytest.raises(DoesNotExist):
+            numbers_of(DjangoXBlockUserStateClient())
+    assert shipped() == 3
+    relay()
+    assert (shipped(), HistoryOutbox.objects.count()) == (1, 0)
+    assert numbers_of(client, "bob") == [1]
+
+
+def test_who_begins_anew_during_it_has_the_new_history_only(
+    client: DjangoXBlockUserStateClient, outage: Outage
+) -> None:
+    answer(client, 1, 2, 3)
+    with outage.lasts():
+        _a_row()
+        answer(client, 10, 11)
+        assert numbers_of(client) == [11, 10]
+    assert numbers_of(client) == [11, 10]
+    relay()
+    assert numbers_of(client) == [11, 10]
+    assert shipped() == 2
+
+
+def test_many_blocks_are_one_attempt(client: DjangoXBlockUserStateClient, outage: Outage) -> None:
+    with outage.lasts():
+        client.set_many("ann", {key: {"a": 1} for key in make_blocks(100)})
+        assert outage.attempts == 1
+    assert "100 entries were shipped" in relay()

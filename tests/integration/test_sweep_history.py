@@ -1,0 +1,331 @@
+"""``manage.py sweep_history``: takes what belongs to no state, and never what does."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models import Q
+from pytest_django import Settings
+
+from tests.factories import make_block, make_blocks, make_learners
+from tests.integration.histories import BLOCK, ESSAY, answer, answer_into_every_store, revisions
+from tests.integration.interference import elsewhere, just_before, needs_a_server
+from tests.integration.outage import ALIAS, Outage
+from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
+from tests.integration.statements import captured
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history.backfill import Backfill
+from xblock_user_state.history.owners import PAGE
+from xblock_user_state.history.shipping import extended_model, ship
+from xblock_user_state.interface import DamagedHistory, ServiceUnavailable
+from xblock_user_state.models import Block, HistoryOutbox, StudentModule, StudentModuleHistory
+from xblock_user_state.store import transactions
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+TWO = pytest.mark.extended_history
+
+EXTENDED = {"EXTENDED_HISTORY": True}
+BY_RELAY = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
+in_every_store = pytest.mark.parametrize(
+    "flags",
+    [{}, pytest.param(EXTENDED, marks=TWO), pytest.param(BY_RELAY, marks=TWO)],
+    ids=["default", "extended", "outbox"],
+)
+
+
+@pytest.fixture
+def client(settings: Settings) -> DjangoXBlockUserStateClient:
+    settings.XBLOCK_USER_STATE = {}
+    make_learners("ann", "bob")
+    return DjangoXBlockUserStateClient()
+
+
+def sweep(*arguments: str) -> str:
+    output = StringIO()
+    call_command("sweep_history", *arguments, stdout=output)
+    return output.getvalue()
+
+
+def counts(printed: str) -> list[str]:
+    """Return what was printed of stores that had any orphans."""
+    return [line for line in printed.splitlines() if "belong to no state" in line and ": 0 " not in line]
+
+
+def lose_rows(name: str = "ann") -> None:
+    """Delete state past the ORM, as SQL does: the history stays."""
+    StudentModule.objects.filter(student__username=name)._raw_delete("default")
+
+
+def restore_backup(action: Callable[[], object]) -> None:
+    """Do something of which the state's database knows nothing afterwards, and the histories all."""
+    before = list(StudentModule.objects.all())
+    action()
+    StudentModule.objects.all()._raw_delete("default")
+    StudentModule.objects.bulk_create(before)
+
+
+def states(client: DjangoXBlockUserStateClient, name: str = "ann") -> list[Any]:
+    return [(entry.state or {}).get("number") for entry in client.get_history(name, BLOCK)]
+
+
+@in_every_store
+def test_history_of_rows_that_are_gone(client: DjangoXBlockUserStateClient, settings: Settings, flags: Any) -> None:
+    settings.XBLOCK_USER_STATE = flags
+    answer(client, 3)
+    answer(client, 2, "bob")
+    [(store, _)] = revisions().items()
+    lose_rows()
+
+    printed = sweep()
+
+    assert revisions() == {store: [1, 2]}
+    assert states(client, "bob") == [1, 0]
+    assert len(counts(printed)) == 1
+    assert counts(printed)[0].endswith("3 entries belong to no state and were removed")
+    named = [line for line in printed.splitlines() if line.startswith("learner ")]
+    assert len(named) == 3
+    assert all("(ann)" in line and f"({BLOCK})" in line and "there is no state" in line for line in named)
+    assert not counts(sweep())
+
+
+@TWO
+def test_history_in_all_stores(client: DjangoXBlockUserStateClient, settings: Settings) -> None:
+    answer_into_every_store(settings, client)
+    answer_into_every_store(settings, client, "bob")
+    sound = revisions()
+    assert len(sound) == 3
+    assert not counts(sweep())
+    assert revisions() == sound
+    lose_rows()
+
+    printed = sweep("--batch", "5")
+
+    assert {name: 2 * numbers for name, numbers in revisions().items()} == sound
+    assert [line.split()[0] for line in counts(printed)] == ["outbox:", "default", "extended"]
+    assert states(client, "bob") == list(range(23, -1, -1))
+
+
+@in_every_store
+def test_a_dry_run_removes_nothing(client: DjangoXBlockUserStateClient, settings: Settings, flags: Any) -> None:
+    settings.XBLOCK_USER_STATE = flags
+    answer(client, 30)
+    before = revisions()
+    lose_rows()
+    printed = sweep("--dry-run", "--batch", "7")
+    assert revisions() == before
+    assert [line.partition(": ")[2] for line in counts(printed)] == [
+        "30 entries belong to no state and would be removed"
+    ]
+    assert sum(line.startswith("learner ") for line in printed.splitlines()) == 20
+
+
+@in_every_store
+def test_entries_that_are_ahead_of_a_restored_row(
+    client: DjangoXBlockUserStateClient, settings: Settings, flags: Any
+) -> None:
+    settings.XBLOCK_USER_STATE = flags
+    answer(client, 3)
+    restore_backup(lambda: answer(client, 2, start=10))
+
+    printed = sweep()
+
+    assert counts(printed)[0].endswith("2 entries belong to no state and were removed")
+    assert "the state's revision is 3" in printed
+    assert states(client) == [2, 1, 0]
+    # What is written next builds on what has stayed.
+    answer(client, 2, start=20)
+    assert states(client) == [21, 20, 2, 1, 0]
+    call_command("check_history", stdout=StringIO())
+
+
+@pytest.mark.parametrize("begin", ["anew", "from a backup"])
+def test_orphans_stand_in_the_way_of_a_write_until_they_are_swept(
+    client: DjangoXBlockUserStateClient, monkeypatch: pytest.MonkeyPatch, begin: str
+) -> None:
+    monkeypatch.setattr(transactions, "MAX_SECONDS", 0.2)
+    if begin == "anew":
+        answer(client, 3)
+        lose_rows()
+    else:
+        restore_backup(lambda: answer(client, 3))
+    with pytest.raises(ServiceUnavailable):
+        client.set("ann", BLOCK, {"number": 7})
+    sweep()
+    client.set("ann", BLOCK, {"number": 7})
+    assert states(client) == [7]
+    call_command("check_history", stdout=StringIO())
+
+
+@TWO
+def test_entries_older_than_the_state_are_of_an_earlier_one(
+    client: DjangoXBlockUserStateClient, settings: Settings
+) -> None:
+    """Who begins anew in the other store meets no entry with the same key, and readers take the old ones for theirs."""
+    answer(client, 2)
+    lose_rows()
+    settings.XBLOCK_USER_STATE = EXTENDED
+    answer(client, 3, start=10)
+    with pytest.raises(DamagedHistory):
+        states(client)
+    assert "it is older than the state" in sweep()
+    assert revisions() == {"StudentModuleHistoryExtended": [1, 2, 3]}
+    assert states(client) == [12, 11, 10]
+
+
+@in_every_store
+@pytest.mark.parametrize("arguments", [[], ["--dry-run"]], ids=["sweep", "dry run"])
+def test_what_is_deleted_with_its_row_meanwhile_is_no_orphan(
+    client: DjangoXBlockUserStateClient, settings: Settings, flags: Any, arguments: list[str]
+) -> None:
+    settings.XBLOCK_USER_STATE = flags
+    answer(client, 3)
+
+    def delete() -> None:
+        StudentModule.objects.all().delete()
+
+    with just_before("SELECT", StudentModule, lambda: elsewhere(delete)):
+        printed = sweep(*arguments)
+    assert not counts(printed)
+
+
+@in_every_store
+def test_who_begins_anew_before_the_rows_are_read_loses_nothing(
+    client: DjangoXBlockUserStateClient, settings: Settings, flags: Any
+) -> None:
+    settings.XBLOCK_USER_STATE = flags
+    answer(client, 3)
+    lose_rows()
+
+    def begin_anew() -> None:
+        sweep()
+        answer(client, 2, start=10)
+
+    with just_before("SELECT", StudentModule, lambda: elsewhere(begin_anew)):
+        sweep()
+    assert states(client) == [11, 10]
+    call_command("check_history", stdout=StringIO())
+
+
+@needs_a_server
+@in_every_store
+def test_who_begins_anew_before_the_deletion_loses_nothing(
+    client: DjangoXBlockUserStateClient, settings: Settings, flags: Any
+) -> None:
+    settings.XBLOCK_USER_STATE = flags
+    answer(client, 3)
+    [name] = revisions()
+    lose_rows()
+
+    def begin_anew() -> None:
+        sweep()
+        answer(client, 2, start=10)
+
+    model, alias = {
+        "StudentModuleHistory": (StudentModuleHistory, "default"),
+        "HistoryOutbox": (HistoryOutbox, "default"),
+        "StudentModuleHistoryExtended": (_extended_or_default(), ALIAS),
+    }[name]
+    with just_before("DELETE", model, lambda: elsewhere(begin_anew), alias):
+        sweep()
+    assert states(client) == [11, 10]
+    call_command("check_history", stdout=StringIO())
+
+
+def _extended_or_default() -> Any:
+    try:
+        return extended_model()
+    except LookupError:
+        return StudentModuleHistory
+
+
+@TWO
+def test_orphans_that_move_meanwhile_are_met_where_they_go(
+    client: DjangoXBlockUserStateClient, settings: Settings
+) -> None:
+    answer_into_every_store(settings, client)
+    lose_rows()
+
+    def move() -> None:
+        ship("default", Q(), 100)
+        list(Backfill("default", 100, remove_source=True).pages())
+
+    with just_before("SELECT", StudentModule, lambda: elsewhere(move)):
+        printed = sweep()
+    assert revisions() == {}
+    assert counts(printed) == ["extended history: 24 entries belong to no state and were removed"]
+
+
+@TWO
+def test_tombstones_and_what_they_bury_are_left_to_the_relay(
+    client: DjangoXBlockUserStateClient, settings: Settings
+) -> None:
+    settings.XBLOCK_USER_STATE = EXTENDED
+    answer(client, 3)
+    settings.XBLOCK_USER_STATE = BY_RELAY
+    StudentModule.objects.all().delete()
+    before = revisions()
+    assert before == {"HistoryOutbox": [0], "StudentModuleHistoryExtended": [1, 2, 3]}
+    assert not counts(sweep())
+    assert revisions() == before
+    call_command("relay_history", "--once", stdout=StringIO())
+    assert revisions() == {}
+
+
+@TWO
+def test_a_history_database_that_is_down(
+    client: DjangoXBlockUserStateClient, settings: Settings, outage: Outage
+) -> None:
+    answer_into_every_store(settings, client)
+    lose_rows()
+    output = StringIO()
+    with outage.lasts(), pytest.raises(CommandError, match=f"(?s)in the extended history.*{ALIAS}.*again") as raised:
+        call_command("sweep_history", stdout=output)
+    assert raised.value.returncode == 1
+    assert [line.split()[0] for line in counts(output.getvalue())] == ["outbox:", "default"]
+    assert list(revisions()) == ["StudentModuleHistoryExtended"]
+    sweep()
+    assert revisions() == {}
+
+
+def test_blocks_and_learners_that_nobody_knows_are_named_by_their_ids(client: DjangoXBlockUserStateClient) -> None:
+    answer(client, 1)
+    [(student_id, block_id)] = StudentModule.objects.values_list("student_id", "block_id")
+    StudentModuleHistory.objects.update(student_id=student_id + 1000)
+    StudentModule.objects.all()._raw_delete("default")
+    Block.objects.all()._raw_delete("default")
+    printed = sweep()
+    assert f"learner {student_id + 1000} (no such user), block {block_id} (not registered): revision 1" in printed
+
+
+def test_many_orphans_take_statements_by_the_page(client: DjangoXBlockUserStateClient) -> None:
+    blocks = make_blocks(PAGE + 50)
+    client.set_many("ann", {block: {"essay": ESSAY} for block in blocks})
+    client.set_many("bob", {make_block("other"): {"a": 1}})
+    lose_rows()
+    with captured() as statements:
+        printed = sweep("--batch", "10000")
+    assert counts(printed) == ["default history: 250 entries belong to no state and were removed"]
+    assert revisions() == {"StudentModuleHistory": [1]}
+    assert len(statements) < 30
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_pages_have_an_entry_at_least(size: int) -> None:
+    with pytest.raises(CommandError, match="must be 1 or more"):
+        sweep(f"--batch={size}")
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def test_a_terminal_shows_how_far_it_is(client: DjangoXBlockUserStateClient) -> None:
+    answer(client, 3)
+    terminal = Terminal()
+    call_command("sweep_history", "--batch", "2", stdout=terminal)
+    assert "of 3 entries of the default history" in terminal.getvalue()
