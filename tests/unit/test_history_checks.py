@@ -93,7 +93,9 @@ class Host:
         self.set(**ON)
 
     def messages(self) -> dict[str, CheckMessage]:
-        ours = [message for message in run_checks() if str(message.id).startswith("xblock_user_state.")]
+        # Without databases: from 6.1 on Django's own checks ask all of them for their features, and so connect.
+        every = run_checks(databases=[])
+        ours = [message for message in every if str(message.id).startswith("xblock_user_state.")]
         found = {str(message.id).removeprefix("xblock_user_state."): message for message in ours}
         assert len(found) == len(ours)
         return found
