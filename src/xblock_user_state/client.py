@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from django.db import connections
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
@@ -27,9 +28,11 @@ from xblock_user_state.state import arguments
 from xblock_user_state.state.change import existing_state
 from xblock_user_state.state.keys import BlockId, is_storable, parse_block
 from xblock_user_state.state.writing import Changes, ChangeWriter
-from xblock_user_state.store import iteration, reader, users, writer
+from xblock_user_state.store import iteration, reader, users
+from xblock_user_state.store.known import KnownRows
 from xblock_user_state.store.tables import TABLES, Table, state_database
 from xblock_user_state.store.transactions import errors_translated
+from xblock_user_state.store.writer import Writer
 
 
 class DjangoXBlockUserStateClient(ChangeWriter):
@@ -45,6 +48,7 @@ class DjangoXBlockUserStateClient(ChangeWriter):
     def __init__(self, user: Any = None) -> None:
         """`user` is who the client works for, if known: it saves a statement, and history names it as the actor."""
         self._user_ids: dict[str, Any] = {}
+        self._known = KnownRows()
         self._actor_id = None
         if user is not None and user.is_authenticated:
             self._user_ids[user.get_username()] = user.pk
@@ -67,7 +71,7 @@ class DjangoXBlockUserStateClient(ChangeWriter):
         self,
         username: str | None,
         name: str,
-        keys: Mapping[BlockKey, arguments.RowKey],
+        keys: Sequence[tuple[BlockKey, arguments.RowKey]],
         scope: Scope,
         fields: tuple[str, ...] | None,
     ) -> Iterator[XBlockUserState]:
@@ -76,12 +80,14 @@ class DjangoXBlockUserStateClient(ChangeWriter):
             student_id = self._user_id(name) if table.owned else None
             if not keys or (table.owned and student_id is None):
                 return
-            found = reader.read_states(database, table, student_id, set(keys.values()))
-        for key, row in keys.items():
-            text, updated = found.get(row, (None, None))
-            state = existing_state(text, fields)
-            if state is not None and updated is not None:
-                yield XBlockUserState(username, key, state, updated, scope)
+            found = reader.read_rows(database, table, student_id, {row for _, row in keys})
+            if connections[database].get_autocommit():
+                self._known.remember(table, student_id, found)
+        for key, row_key in keys:
+            row = found.get(row_key)
+            state = existing_state(row.text, fields) if row else None
+            if row and state is not None:
+                yield XBlockUserState(username, key, state, row.modified, scope)
 
     def get_history(
         self,
@@ -170,9 +176,9 @@ class DjangoXBlockUserStateClient(ChangeWriter):
             student_id = self._user_id(name)
             if student_id is None or not keys:
                 return {}
-            blocks = [row for row in keys.values() if isinstance(row, BlockId)]
+            blocks = [row for _, row in keys if isinstance(row, BlockId)]
             found = dict(reader.read_scores(database, student_id, blocks))
-        return {key: found[row.id] for key, row in keys.items() if isinstance(row, BlockId) and row.id in found}
+        return {key: found[row.id] for key, row in keys if isinstance(row, BlockId) and row.id in found}
 
     def _write(self, username: str | None, changes: Changes) -> None:
         name = arguments.checked_username(username)
@@ -180,7 +186,8 @@ class DjangoXBlockUserStateClient(ChangeWriter):
         with errors_translated(database):
             owned = any(TABLES[scope].owned for scope in changes)
             student_id = self._known_user_id(name) if owned else None
-            writer.write(database, student_id, changes, HistoryRecorder(database, student_id, self._actor_id))
+            recorder = HistoryRecorder(database, student_id, self._actor_id)
+            Writer(database, student_id, recorder, self._known).write(changes)
 
     def _known_user_id(self, name: str) -> Any:
         if not name:

@@ -80,9 +80,18 @@ def canonical_key(row: RowKey) -> UsageKey | BlockTypeKey | str | None:
     return None if row is None else parse_block_type(row)
 
 
-def row_keys(keys: object, scope: Scope) -> dict[Any, RowKey]:
-    """Return the row key of each of `keys`, each key once, in their order."""
-    return {key: row_key(key, scope) for key in _checked_iterable(keys, "block_keys", "keys")}
+def row_keys(keys: object, scope: Scope) -> list[tuple[Any, RowKey]]:
+    """Return each of `keys` once, in their order, with its row key."""
+    pairs: list[tuple[Any, RowKey]] = []
+    # Hashing a usage key takes as long as parsing a small state; hashing its row key takes nothing.
+    seen: dict[RowKey, list[Any]] = {}
+    for key in _checked_iterable(keys, "block_keys", "keys"):
+        row = row_key(key, scope)
+        same = seen.setdefault(row, [])
+        if key not in same:
+            same.append(key)
+            pairs.append((key, row))
+    return pairs
 
 
 def checked_course(key: object) -> int:

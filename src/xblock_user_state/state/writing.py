@@ -46,7 +46,7 @@ class ChangeWriter(XBlockUserStateClient):
         scope = arguments.checked_scope(scope)
         removal = arguments.removal(fields)
         keys = arguments.row_keys(block_keys, scope)
-        self._write(username, {scope: dict.fromkeys(keys.values(), removal)})
+        self._write(username, {scope: dict.fromkeys((row for _, row in keys), removal)})
 
     def set_score(
         self, username: str | None, block_key: UsageKey, grade: float | None, max_grade: float | None
