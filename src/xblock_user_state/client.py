@@ -22,6 +22,8 @@ from xblock_user_state.interface import (
     UserDoesNotExist,
     XBlockUserState,
 )
+from xblock_user_state.metrics.calls import report_read, report_write
+from xblock_user_state.metrics.current import started
 from xblock_user_state.models import BaseStudentModuleHistory
 from xblock_user_state.state import arguments
 from xblock_user_state.state.change import existing_state
@@ -72,11 +74,14 @@ class DjangoXBlockUserStateClient(ChangeWriter):
         fields: tuple[str, ...] | None,
     ) -> Iterator[XBlockUserState]:
         database, table = state_database(), TABLES[scope]
+        since = started()
         with errors_translated(database):
             student_id = self._user_id(name) if table.owned else None
             if not keys or (table.owned and student_id is None):
                 return
             found = reader.read_states(database, table, student_id, set(keys.values()))
+        if since is not None:
+            report_read(since, scope, keys.values(), {row: text for row, (text, _) in found.items()})
         for key, row in keys.items():
             text, updated = found.get(row, (None, None))
             state = existing_state(text, fields)
@@ -174,13 +179,17 @@ class DjangoXBlockUserStateClient(ChangeWriter):
             found = dict(reader.read_scores(database, student_id, blocks))
         return {key: found[row.id] for key, row in keys.items() if isinstance(row, BlockId) and row.id in found}
 
-    def _write(self, username: str | None, changes: Changes) -> None:
+    def _write(self, username: str | None, changes: Changes, operation: str) -> None:
         name = arguments.checked_username(username)
         database = state_database()
+        since = started()
         with errors_translated(database):
             owned = any(TABLES[scope].owned for scope in changes)
             student_id = self._known_user_id(name) if owned else None
-            writer.write(database, student_id, changes, HistoryRecorder(database, student_id, self._actor_id))
+            recorder = HistoryRecorder(database, student_id, self._actor_id)
+            written = writer.write(database, student_id, changes, recorder)
+        if since is not None:
+            report_write(database, operation, changes, written, since)
 
     def _known_user_id(self, name: str) -> Any:
         if not name:

@@ -59,6 +59,13 @@ def test_the_table_of_metrics_is_what_the_code_has() -> None:
     assert documented == list(names.METRICS.values())
 
 
+def test_every_metric_is_reported_somewhere() -> None:
+    constants = {name for name, value in vars(names).items() if isinstance(value, names.Metric)}
+    assert len(constants) == len(names.METRICS)
+    package = [file for file in (ROOT / "src").rglob("*.py") if file.name != "names.py"]
+    assert {name for file in package for name in re.findall(r"\bnames\.([A-Z_]+)\b", file.read_text())} == constants
+
+
 def test_every_tag_is_documented_with_its_values() -> None:
     section = METRICS.partition("\n## Tags\n")[2]
     documented = set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE))

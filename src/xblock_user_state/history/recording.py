@@ -11,6 +11,8 @@ from django.db import connections, transaction
 
 from xblock_user_state import conf
 from xblock_user_state.history import shipping
+from xblock_user_state.metrics.calls import report_history
+from xblock_user_state.metrics.current import reporter
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule, StudentModuleHistory
 from xblock_user_state.state.arguments import RowKey
 from xblock_user_state.state.change import Row
@@ -51,6 +53,8 @@ class HistoryRecorder:
         connection = connections[self.database]
         pinned = {"student_id": self.student_id, "actor_id": self.actor_id}
         dialect_of(connection).insert(Target(connection, model, _COLUMNS, pinned), entries)
+        if reporter() is not None:
+            report_history(self.database, "outbox" if extended else "default", [entry[4] for entry in entries])
         if extended and conf.ships_at_once():
             ship = partial(shipping.ship_at_once, self.database, self.student_id, [entry[0] for entry in entries])
             transaction.on_commit(ship, using=self.database, robust=True)

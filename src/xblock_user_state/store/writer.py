@@ -10,7 +10,9 @@ from collections.abc import Collection, Mapping
 from typing import Any, Protocol
 
 from django.db import connections
+from xblock.fields import Scope
 
+from xblock_user_state.metrics import waiting
 from xblock_user_state.state.arguments import RowKey
 from xblock_user_state.state.change import Row
 from xblock_user_state.state.keys import BlockId
@@ -36,10 +38,13 @@ class Recorder(Protocol):
         """Keep entries for the rows that were written."""
 
 
-def write(database: str, student_id: Any, changes: Changes, recorder: Recorder) -> None:
-    """Commit all changes, or none and raise. Blocks that may be created are registered before."""
+def write(database: str, student_id: Any, changes: Changes, recorder: Recorder) -> dict[Scope, Changed]:
+    """Commit all changes, or none and raise; return what has changed. Blocks that may be created are registered before.
+
+    In a caller's transaction it is theirs to commit.
+    """
     if not any(changes.values()):
-        return
+        return {}
     edits = [(key, change) for by_key in changes.values() for key, change in by_key.items() if isinstance(key, BlockId)]
     known = registered(database, {key for key, _ in edits})
     new = {key for key, change in edits if change.can_create()} - known
@@ -47,18 +52,21 @@ def write(database: str, student_id: Any, changes: Changes, recorder: Recorder) 
         register(database, new)
     # A caller's transaction may have read the rows before: only a lock shows what they are now.
     is_callers = not connections[database].get_autocommit()
-    repeat(
+    return repeat(
         database, lambda again: _attempt(database, student_id, changes, recorder, known | new, lock=again or is_callers)
     )
 
 
 def _attempt(
     database: str, student_id: Any, changes: Changes, recorder: Recorder, known: Collection[BlockId], *, lock: bool
-) -> None:
+) -> dict[Scope, Changed]:
+    written: dict[Scope, Changed] = {}
     for scope, table in TABLES.items():
         if not changes.get(scope):
             continue
+        since = waiting.before_locking(connections[database], lock=lock)
         stored = read_rows(database, table, student_id, changes[scope], lock=lock)
+        waiting.locked(since)
         changed = {
             key: (before, recorder.chained(table, key, before, after))
             for key, change in changes[scope].items()
@@ -70,6 +78,8 @@ def _attempt(
             register(database, lost)
         _store(database, table, student_id, {key: after for key, (_, after) in changed.items()})
         recorder.append(table, changed)
+        written[scope] = changed
+    return written
 
 
 def _store(database: str, table: Table, student_id: Any, rows: Mapping[RowKey, Row]) -> None:
