@@ -23,6 +23,8 @@ from xblock_user_state.interface import (
     UserDoesNotExist,
     XBlockUserState,
 )
+from xblock_user_state.metrics.calls import report_read, report_write
+from xblock_user_state.metrics.current import started
 from xblock_user_state.models import BaseStudentModuleHistory
 from xblock_user_state.state import arguments
 from xblock_user_state.state.change import existing_state
@@ -76,6 +78,7 @@ class DjangoXBlockUserStateClient(ChangeWriter):
         fields: tuple[str, ...] | None,
     ) -> Iterator[XBlockUserState]:
         database, table = state_database(), TABLES[scope]
+        since = started()
         with errors_translated(database):
             student_id = self._user_id(name) if table.owned else None
             if not keys or (table.owned and student_id is None):
@@ -83,6 +86,8 @@ class DjangoXBlockUserStateClient(ChangeWriter):
             found = reader.read_rows(database, table, student_id, {row for _, row in keys})
             if connections[database].get_autocommit():
                 self._known.remember(table, student_id, found)
+        if since is not None:
+            report_read(since, scope, [row for _, row in keys], {row: each.text for row, each in found.items()})
         for key, row_key in keys:
             row = found.get(row_key)
             state = existing_state(row.text, fields) if row else None
@@ -180,14 +185,17 @@ class DjangoXBlockUserStateClient(ChangeWriter):
             found = dict(reader.read_scores(database, student_id, blocks))
         return {key: found[row.id] for key, row in keys if isinstance(row, BlockId) and row.id in found}
 
-    def _write(self, username: str | None, changes: Changes) -> None:
+    def _write(self, username: str | None, changes: Changes, operation: str) -> None:
         name = arguments.checked_username(username)
         database = state_database()
+        since = started()
         with errors_translated(database):
             owned = any(TABLES[scope].owned for scope in changes)
             student_id = self._known_user_id(name) if owned else None
             recorder = HistoryRecorder(database, student_id, self._actor_id)
-            Writer(database, student_id, recorder, self._known).write(changes)
+            written = Writer(database, student_id, recorder, self._known).write(changes)
+        if since is not None:
+            report_write(database, operation, changes, written, since)
 
     def _known_user_id(self, name: str) -> Any:
         if not name:

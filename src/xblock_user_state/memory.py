@@ -131,7 +131,7 @@ class InMemoryXBlockUserStateClient(ChangeWriter):
         rows = ((key, self._rows.get((Scope.user_state, owner, row))) for key, row in keys)
         return {key: row.score for key, row in rows if row is not None and row.score is not None}
 
-    def _write(self, username: str | None, changes: Changes) -> None:
+    def _write(self, username: str | None, changes: Changes, operation: str) -> None:
         if not arguments.checked_username(username) and changes.keys() - {Scope.user_state_summary}:
             raise PermissionDenied(ANONYMOUS)
         with self._lock:

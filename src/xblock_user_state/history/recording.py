@@ -11,6 +11,8 @@ from django.db import connections, transaction
 
 from xblock_user_state import conf
 from xblock_user_state.history import shipping
+from xblock_user_state.metrics.calls import report_history
+from xblock_user_state.metrics.current import reporter
 from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory
 from xblock_user_state.state.arguments import RowKey
 from xblock_user_state.state.change import Row, is_among
@@ -20,7 +22,7 @@ from xblock_user_state.store.dialects.base import Rows, Target, Values
 from xblock_user_state.store.tables import Table
 from xblock_user_state.store.writer import Changed
 
-_COLUMNS = ("block_id", "revision", "created", "encoding", "body", "grade", "max_grade")
+_COLUMNS = ("block_id", "revision", "created", "encoding", "grade", "max_grade", "body")
 
 
 @dataclass(frozen=True)
@@ -55,7 +57,10 @@ class HistoryRecorder:
 
     def written(self, entries: Rows) -> None:
         """Ship entries after the commit, if they are for the extended history and are not left to the relay."""
-        if entries.target.model is HistoryOutbox and conf.ships_at_once():
+        is_extended = entries.target.model is HistoryOutbox
+        if reporter() is not None:
+            report_history(self.database, "outbox" if is_extended else "default", [body for *_, body in entries.values])
+        if is_extended and conf.ships_at_once():
             block_ids = [block_id for block_id, *_ in entries.values]
             ship = partial(shipping.ship_at_once, self.database, self.student_id, block_ids)
             transaction.on_commit(ship, using=self.database, robust=True)
@@ -64,7 +69,7 @@ class HistoryRecorder:
         for key, (before, after) in changed.items():
             if isinstance(key, BlockId) and self._is_recorded(table, key):
                 encoding, body = self._encoded(before, after)
-                yield key.id, after.revision, after.modified, encoding, body, after.grade, after.max_grade
+                yield key.id, after.revision, after.modified, encoding, after.grade, after.max_grade, body
 
     def _is_recorded(self, table: Table, key: RowKey) -> bool:
         if table.model is not StudentModule or not isinstance(key, BlockId):

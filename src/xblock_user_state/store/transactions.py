@@ -12,6 +12,8 @@ from django.db import connections, transaction
 from django.db.utils import Error
 
 from xblock_user_state.interface import ServiceUnavailable
+from xblock_user_state.metrics import names, waiting
+from xblock_user_state.metrics.current import count
 from xblock_user_state.store.dialects import Failure, dialect_of
 
 Result = TypeVar("Result")
@@ -48,8 +50,11 @@ def repeat(database: str, attempt: Callable[[bool], Result], *, in_one: bool = T
         try:
             return _attempt(database, attempt, around, again=number > 1)
         except LostRace as error:
+            count(names.LOST_RACES, 1, "revision" if error.__cause__ is None else "database")
             if number == most or time.monotonic() - started > MAX_SECONDS:
+                count(names.UNAVAILABLE, 1, "attempts")
                 raise ServiceUnavailable(f"learner state could not be written in {number} attempts") from error
+        count(names.RETRIES, 1)
         time.sleep(random.uniform(0, min(0.25, 0.002 * 2**number)))
 
 
@@ -58,8 +63,10 @@ def _attempt(
 ) -> Result:
     connection = connections[database]
     ours = connection.get_autocommit()
+    since = waiting.before_beginning(connection)
     try:
         with around:
+            waiting.begun(since)
             return attempt(again)
     except Error as error:
         failure = dialect_of(connection).failure(error)
@@ -83,4 +90,5 @@ def errors_translated(database: str) -> Iterator[None]:
             raise
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
+        count(names.UNAVAILABLE, 1, "database")
         raise ServiceUnavailable(f"the database {database!r} can't serve learner state: {error}") from error

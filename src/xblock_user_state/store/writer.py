@@ -12,7 +12,10 @@ from dataclasses import dataclass
 from typing import Any, Protocol
 
 from django.db import connections, transaction
+from xblock.fields import Scope
 
+from xblock_user_state.metrics import names, waiting
+from xblock_user_state.metrics.current import count
 from xblock_user_state.state.arguments import RowKey
 from xblock_user_state.state.change import Change, Row, clock
 from xblock_user_state.state.keys import BlockId
@@ -52,8 +55,11 @@ class Writer:
     recorder: Recorder
     known: KnownRows
 
-    def write(self, changes: Changes) -> Mapping[Table, Changed]:
-        """Commit all changes, or none and raise. Returns the rows that were changed."""
+    def write(self, changes: Changes) -> Mapping[Scope, Changed]:
+        """Commit all changes, or none and raise; return the rows that have changed.
+
+        In a caller's transaction it is theirs to commit.
+        """
         wanted = {table: changes[scope] for scope, table in TABLES.items() if changes.get(scope)}
         if not wanted:
             return {}
@@ -71,7 +77,7 @@ class Writer:
         if not is_callers:
             for table, rows in changed.items():
                 self.known.remember(table, self._owner(table), {key: after for key, (_, after) in rows.items()})
-        return changed
+        return {table.scope: rows for table, rows in changed.items()}
 
     def _attempt_known(self, wanted: Mapping[Table, Edits]) -> Mapping[Table, Changed] | None:
         """Change rows as the client knows them; ``None``, and nothing was changed, if one of them is not so."""
@@ -89,6 +95,7 @@ class Writer:
                 self.known.forget(table, self._owner(table))
             if not connections[self.database].get_autocommit():
                 raise  # Some of it is written, in the transaction of this attempt.
+            count(names.LOST_RACES, 1, "known")
             return None
         return changed
 
@@ -109,7 +116,10 @@ class Writer:
         if blocks and not lock:
             return look(self.database, table, self.student_id, blocks)
         known = registered(self.database, blocks) if blocks else ()
-        return Look(read_rows(self.database, table, self.student_id, edits, lock=lock), known)
+        since = waiting.before_locking(connections[self.database], lock=lock)
+        rows = read_rows(self.database, table, self.student_id, edits, lock=lock)
+        waiting.locked(since)
+        return Look(rows, known)
 
     def _apply(self, table: Table, edits: Edits, rows: Mapping[RowKey, Row]) -> Changed:
         now = clock()
