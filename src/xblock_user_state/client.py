@@ -41,10 +41,10 @@ class DjangoXBlockUserStateClient(ChangeWriter):
     """Keeps learner state in the database that the host's routers give `StudentModule`.
 
     A client lives for a request or a task: it remembers the ids of the users that it was asked for, and so
-    must not outlive a renaming. Times are aware and in UTC. Statements, beside one for a username not seen
-    before: ``get_many``, ``get_scores``, ``get_history`` 1; ``set_many``, ``delete_many``, ``set_score`` at most 7
-    with transaction control, and at most 5 more if blocks are new to the store; a ``batch`` at most 4 more for each
-    further scope.
+    must not outlive a renaming, and the rows that it has seen, so that changing them needs no read. Times are aware and
+    in UTC. Round trips, beside one for a username not seen before: ``get_many``, ``get_scores``, ``get_history`` 1;
+    ``set_many``, ``delete_many``, ``set_score`` 2 on a server, 1 for rows that were seen, and up to 3 more if blocks
+    are new to the store.
     """
 
     def __init__(self, user: Any = None) -> None:

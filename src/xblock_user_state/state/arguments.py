@@ -152,8 +152,8 @@ def overlays(states: object, scope: Scope) -> dict[RowKey, Change]:
         raise TypeError(f"block_keys_to_state must map keys to states, not be {type(states).__name__}")
     changes: dict[RowKey, Change] = {}
     for key, fields in states.items():
-        row = row_key(key, scope)
-        changes[row] = changes.get(row, Change()).then(overlay(key, fields))
+        row, change = row_key(key, scope), overlay(key, fields)
+        changes[row] = changes[row].then(change) if row in changes else change
     return changes
 
 

@@ -28,7 +28,7 @@ _PLAIN = frozenset((str, int, float, bool, type(None)))
 # The standard library's C code, faster than simplejson's by a third. It reads the same, and of plain JSON values it
 # writes the same text: tests hold that. Where it fails, simplejson has the word.
 _read_fast = JSONDecoder().decode
-_write_fast = JSONEncoder(separators=(",", ":")).encode
+_write_fast = JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 def encode(value: object) -> str:
