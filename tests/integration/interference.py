@@ -62,8 +62,14 @@ def does(sql: str, verb: str, table: str) -> bool:
     """Tell whether a statement, or a part of it, does this to a table, whose name is quoted."""
     if verb == "SELECT":
         return sql.startswith(verb) and table in sql
-    words = {"UPDATE": "UPDATE", "INSERT": "INSERT (IGNORE )?INTO", "DELETE": "DELETE FROM"}[verb]
-    return re.search(f"{words} {re.escape(table)}", sql) is not None
+    name = re.escape(table)
+    meanings = {
+        # MariaDB's way to update many rows.
+        "UPDATE": rf"UPDATE {name}|INSERT INTO {name} [^;]* ON DUPLICATE KEY UPDATE",
+        "INSERT": rf"INSERT (IGNORE )?INTO {name} (?![^;]* ON DUPLICATE KEY UPDATE)",
+        "DELETE": f"DELETE FROM {name}",  # noqa: S608 (a pattern)
+    }
+    return re.search(meanings[verb], sql) is not None
 
 
 @contextmanager

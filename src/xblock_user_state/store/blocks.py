@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.db import connections
@@ -98,16 +98,15 @@ def _check_contexts(database: str, contexts: Mapping[int, str], *, lock: bool) -
                 _collide(contexts[id_], key)
 
 
-def _look(database: str, table: Table, student_id: Any, ids: Collection[int]) -> Collection[tuple[Any, ...]]:
+def _look(database: str, table: Table, student_id: Any, ids: Sequence[int]) -> Collection[tuple[Any, ...]]:
     connection = connections[database]
     target = Target(connection, table.model, table.columns, table.owner(student_id))
-    asked = Target(connection, Block, ("id",), {})
-    relation, parameters = dialect_of(connection).relation(asked, [(id_,) for id_ in ids])
+    asked, parameters = dialect_of(connection).listed(ids)
     quote = connection.ops.quote_name
-    matches = [f"mine.{name} = %s" for name in target.pinned_names] + [f"mine.{quote('block_id')} = new.id"]
+    matches = [*(f"mine.{name} = %s" for name in target.pinned_names), "mine.block_id = asked.id"]
     sql = (
-        f"SELECT new.id, block.context_id, block.usage_key, {selected(target, 'mine.')} FROM {relation} "
-        f"LEFT JOIN {asked.table} AS block ON block.id = new.id "
+        f"SELECT asked.id, block.context_id, block.usage_key, {selected(target, 'mine.')} FROM {asked} "
+        f"LEFT JOIN {quote(Block._meta.db_table)} AS block ON block.id = asked.id "
         f"LEFT JOIN {target.table} AS mine ON {' AND '.join(matches)}"
     )
     return list(fetch(target, sql, [*parameters, *target.pinned_values()], others=3))

@@ -119,7 +119,9 @@ def _reading(alias: str, model: type[models.Model], columns: tuple[str, ...], pr
     names, converters = [], []
     for number, column in enumerate(columns):
         field = field_of(model, column)
-        name, convert = dialect_of(connection).read_as(f"{prefix}{connection.ops.quote_name(column)}", field)
+        name, convert = dialect_of(connection).read_as(
+            f"{prefix}{connection.ops.quote_name(column)}", field, connection
+        )
         names.append(name)
         chain = _converter(field, connection) if convert is None else _ignoring_connection(convert)
         if chain is not None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
 from enum import Enum
 from functools import lru_cache
 from itertools import chain
@@ -15,6 +16,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error
 
 from xblock_user_state.store.tables import field_of
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Values = tuple[Any, ...]
 Sql = tuple[str, list[Any]]
@@ -41,6 +44,7 @@ class Layout:
     """For each column whose values the driver does not take as they are."""
     long: tuple[int, ...]
     """Which columns have values that may be long."""
+    are_numbers: tuple[bool, ...]
 
 
 # A few lists of columns of some tables.
@@ -56,6 +60,7 @@ def _layout(alias: str, model: type[models.Model], columns: tuple[str, ...]) -> 
         tuple(
             number for number, field in enumerate(fields) if isinstance(field, models.TextField | models.BinaryField)
         ),
+        tuple(isinstance(field, models.IntegerField | models.FloatField) for field in fields),
     )
 
 
@@ -139,6 +144,20 @@ def text_sizes(rows: Rows) -> Iterator[int]:
     return (sum(len(row[column] or "") for column in long) for row in rows.values)
 
 
+def _each_once(prepare: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[Any]:
+    """Prepare values of which many in a row are the same object, as the times of a call's rows are."""
+    last = prepared = None
+    for value in values:
+        if value is not last:
+            last, prepared = value, prepare(value)
+        yield prepared
+
+
+def microseconds_to_time(microseconds: int | None) -> datetime | None:
+    """Return the time so many microseconds after 1970, in UTC."""
+    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+
+
 class Dialect(ABC):
     """Moves many rows in one statement, or in as few as the vendor's limits allow."""
 
@@ -150,13 +169,15 @@ class Dialect(ABC):
         """Return the condition that a column has one of the values."""
         return f"{column} IN ({', '.join(['%s'] * len(values))})", list(values)
 
-    def read_as(self, name: str, field: models.Field[Any, Any]) -> tuple[str, Callable[[Any], Any] | None]:
+    def read_as(
+        self, name: str, field: models.Field[Any, Any], connection: BaseDatabaseWrapper
+    ) -> tuple[str, Callable[[Any], Any] | None]:
         """Return what to select for a column, and what makes its value of the driver's: ``None`` for Django's way."""
         return name, None
 
     @abstractmethod
-    def relation(self, target: Target, rows: Sequence[Values]) -> Sql:
-        """Return what is selected from to have rows as a table of the name ``new``, with the target's columns."""
+    def listed(self, ids: Sequence[int]) -> Sql:
+        """Return what is selected from to have numbers as the column ``id`` of a table of the name ``asked``."""
 
     def insert(self, target: Target, rows: Sequence[Values]) -> None:
         """Insert rows, in their order. Raises the driver's ``IntegrityError`` if one is there already."""
@@ -241,7 +262,7 @@ class Dialect(ABC):
         columns = list(zip(*rows, strict=True))
         for number, prepare in enumerate(target.layout.prepare):
             if prepare is not None:
-                columns[number] = tuple(map(prepare(target.connection), columns[number]))
+                columns[number] = tuple(_each_once(prepare(target.connection), columns[number]))
         return list(zip(*columns, strict=True))
 
     def execute(self, connection: BaseDatabaseWrapper, sql: str, parameters: Iterable[Any]) -> int:
@@ -257,20 +278,13 @@ class Dialect(ABC):
         sql = f"INSERT INTO {target.table} ({target.every_name}) VALUES {', '.join([row] * len(rows))}"
         return sql, list(chain.from_iterable((*pinned, *values) for values in rows))
 
-    def selection(self, target: Target, rows: Sequence[Values]) -> Sql:
-        """Return the statement that inserts those rows, as a table of the name ``new``, of which a condition holds."""
-        relation, parameters = self.relation(target, rows)
-        selected = ", ".join([*["%s"] * len(target.pinned), "new.*"])
-        sql = f"INSERT INTO {target.table} ({target.every_name}) SELECT {selected} FROM {relation}"
-        return sql, [*target.pinned_values(), *parameters]
-
-    def matches(self, target: Target, keys: Collection[str], new: str = "new") -> Sql:
-        """Return the condition that joins rows that are as expected, under the name ``old``, to the new ones."""
+    def matches(self, target: Target, keys: Collection[str]) -> Sql:
+        """Return the condition that joins rows as expected, under the name ``old``, to those that are ``new``."""
         pinned = [f"old.{name} = %s" for name in target.pinned_names]
-        joined = [f"old.{name} = {new}.{name}" for name in map(target.connection.ops.quote_name, keys)]
-        return " AND ".join([*pinned, *joined, f"old.revision = {new}.revision - 1"]), target.pinned_values()
+        joined = [f"old.{name} = new.{name}" for name in map(target.connection.ops.quote_name, keys)]
+        return " AND ".join([*pinned, *joined, "old.revision = new.revision - 1"]), target.pinned_values()
 
-    def assignments(self, target: Target, keys: Collection[str], old: str = "", new: str = "new") -> str:
-        """Return what sets the columns that are no keys; some vendors want the name of the table before each."""
+    def assignments(self, target: Target, keys: Collection[str], new: str) -> str:
+        """Return what sets the columns that are no keys to those of ``new``."""
         pairs = zip(target.columns, target.layout.names, strict=True)
-        return ", ".join(f"{old}{name} = {new}.{name}" for column, name in pairs if column not in keys)
+        return ", ".join(f"{name} = {new}.{name}" for column, name in pairs if column not in keys)

@@ -6,13 +6,24 @@ A statement is a transaction by itself, so a write outside any other takes one r
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Any
 
 from django.db import models
+from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error, InterfaceError, OperationalError
 
-from xblock_user_state.store.dialects.base import Dialect, Failure, Rows, Sql, Target, Values, Write, split
+from xblock_user_state.store.dialects.base import (
+    Dialect,
+    Failure,
+    Rows,
+    Sql,
+    Target,
+    Values,
+    Write,
+    microseconds_to_time,
+    split,
+)
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _DUPLICATE = {"23505"}
@@ -38,9 +49,6 @@ _TEXTS = {"text", "varchar"}
 _SEPARATOR, _NULL = "\x1e", "\x1f"
 
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
-
-
 class PostgreSQL(Dialect):
     """PostgreSQL 14 and later, through psycopg 3."""
 
@@ -53,18 +61,18 @@ class PostgreSQL(Dialect):
         array, parameters = _array("text" if isinstance(values[0], str) else "bigint", values)
         return f"{column} = ANY({array})", parameters
 
-    def relation(self, target: Target, rows: Sequence[Values]) -> Sql:
-        """Return what is selected from to have rows as a table: a parameter for each column."""
-        columns = zip(target.layout.types, zip(*rows, strict=True), strict=True)
-        arrays = [_array(db_type, values) for db_type, values in columns]
-        sql = f"unnest({', '.join(sql for sql, _ in arrays)}) AS new ({', '.join(target.layout.names)})"
-        return sql, [value for _, values in arrays for value in values]
+    def listed(self, ids: Sequence[int]) -> Sql:
+        """Return what is selected from to have numbers as a table."""
+        array, parameters = _array("bigint", ids)
+        return f"unnest({array}) AS asked (id)", parameters
 
-    def read_as(self, name: str, field: models.Field[Any, Any]) -> tuple[str, Callable[[Any], Any] | None]:
-        """Read times as microseconds: the driver would parse each of them in Python, as text."""
+    def read_as(
+        self, name: str, field: models.Field[Any, Any], connection: BaseDatabaseWrapper
+    ) -> tuple[str, Callable[[Any], Any] | None]:
+        """Read times as microseconds: Django parses each of them in Python, as text."""
         if not isinstance(field, models.DateTimeField):
             return name, None
-        return f"(extract(epoch FROM {name}) * 1000000)::bigint", _time
+        return f"(extract(epoch FROM {name}) * 1000000)::bigint", microseconds_to_time
 
     def register(self, contexts: Rows, blocks: Rows) -> int:
         """Insert contexts and blocks in one statement, if it takes them."""
@@ -74,7 +82,7 @@ class PostgreSQL(Dialect):
         statement = _Statement()
         sql, parameters = self._ignoring(self.insertion(context, contexts.values))
         statement.add("made", f"{sql} RETURNING id", parameters)
-        relation, parameters = self.relation(context, contexts.values)
+        relation, parameters = _relation(context, contexts.values)
         same = f"context.id = new.id AND context.{context.layout.names[1]} = new.{context.layout.names[1]}"
         # What was inserted a moment ago is not in the table yet as this statement sees it.
         statement.add(
@@ -82,7 +90,7 @@ class PostgreSQL(Dialect):
             f"SELECT id FROM made UNION ALL SELECT new.id FROM {context.table} AS context, {relation} WHERE {same}",
             parameters,
         )
-        sql, parameters = self.selection(block, blocks.values)
+        sql, parameters = self.insertion(block, blocks.values)
         sql, parameters = self._ignoring((f"{sql} WHERE new.context_id IN (SELECT id FROM known)", parameters))
         return self.execute(block.connection, f"{statement} {sql}", [*statement.parameters, *parameters])
 
@@ -103,8 +111,10 @@ class PostgreSQL(Dialect):
         return rows
 
     def insertion(self, target: Target, rows: Sequence[Values]) -> Sql:
-        """Return the statement that inserts rows, a parameter for each column."""
-        return self.selection(target, rows)
+        """Return the statement that inserts rows, or those of which a condition on ``new`` holds."""
+        relation, parameters = _relation(target, rows)
+        sql = f"INSERT INTO {target.table} ({target.every_name}) SELECT {_selected(target)} FROM {relation}"
+        return sql, [*target.pinned_values(), *parameters]
 
     def failure(self, error: Error) -> Failure | None:
         """Tell what an error means, by its SQLSTATE; an operational error without one is a broken connection."""
@@ -125,15 +135,14 @@ class PostgreSQL(Dialect):
         target = write.rows.target
         created, updated = split(target, write.rows.values)
         statement = _Statement()
-        relation, parameters = self.relation(target, write.rows.values)
+        relation, parameters = _relation(target, write.rows.values)
         statement.add("new", f"SELECT * FROM {relation}", parameters)
         guard = self._add_update(statement, write, len(updated)) if updated else "true"
         if created:
-            selected = ", ".join([*["%s"] * len(target.pinned), "new.*"])
-            sql = f"INSERT INTO {target.table} ({target.every_name}) SELECT {selected} FROM new WHERE new.revision = 1"
-            statement.add("created", f"{sql} AND {guard}", target.pinned_values())
+            sql = f"INSERT INTO {target.table} ({target.every_name}) SELECT {_selected(target)} FROM new"
+            statement.add("created", f"{sql} WHERE new.revision = 1 AND {guard}", target.pinned_values())
         if write.history:
-            sql, parameters = self.selection(write.history.target, write.history.values)
+            sql, parameters = self.insertion(write.history.target, write.history.values)
             statement.add("recorded", f"{sql} WHERE {guard}", parameters)
         with target.connection.cursor() as cursor:
             cursor.execute(f"{statement} SELECT {guard}", statement.parameters)
@@ -144,7 +153,9 @@ class PostgreSQL(Dialect):
         """Add the update, and return the condition that all `count` rows were there as expected."""
         target = write.rows.target
         matches, pinned = self.matches(target, write.keys)
-        update = f"UPDATE {target.table} AS old SET {self.assignments(target, write.keys)} FROM new WHERE {matches}"
+        update = (
+            f"UPDATE {target.table} AS old SET {self.assignments(target, write.keys, 'new')} FROM new WHERE {matches}"
+        )
         if count == len(write.rows.values) == 1:
             statement.add("updated", f"{update} RETURNING 1", pinned)
             return "EXISTS (SELECT FROM updated)"
@@ -181,8 +192,17 @@ class _Statement:
         return f"WITH {', '.join(self._parts)}"
 
 
-def _time(microseconds: int | None) -> datetime | None:
-    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+def _selected(target: Target) -> str:
+    """Return what an insertion selects of rows as a table: the pinned values, which come with it, and the columns."""
+    return ", ".join([*["%s"] * len(target.pinned), "new.*"])
+
+
+def _relation(target: Target, rows: Sequence[Values]) -> Sql:
+    """Return what is selected from to have rows as a table of the name ``new``: a parameter for each column."""
+    columns = zip(target.layout.types, zip(*rows, strict=True), strict=True)
+    arrays = [_array(db_type, values) for db_type, values in columns]
+    sql = f"unnest({', '.join(sql for sql, _ in arrays)}) AS new ({', '.join(target.layout.names)})"
+    return sql, [value for _, values in arrays for value in values]
 
 
 def _numbers(values: Sequence[Any]) -> Iterator[str]:

@@ -56,26 +56,27 @@ class SQLite(Dialect):
             return Failure.CONFLICT
         return Failure.UNAVAILABLE if primary in _UNAVAILABLE else None
 
-    def relation(self, target: Target, rows: Sequence[Values]) -> Sql:
-        """Return what is selected from to have rows as a table."""
-        columns = ", ".join(f"column{number} AS {name}" for number, name in enumerate(target.layout.names, 1))
-        values = ", ".join([f"({', '.join(['%s'] * len(target.columns))})"] * len(rows))
-        return f"(SELECT {columns} FROM (VALUES {values})) AS new", list(chain.from_iterable(rows))
+    def listed(self, ids: Sequence[int]) -> Sql:
+        """Return what is selected from to have numbers as a table."""
+        return f"(SELECT column1 AS id FROM (VALUES {', '.join(['(%s)'] * len(ids))})) AS asked", list(ids)
 
     def _store(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> bool:
         # New rows and old ones in one statement. A new row that is there, and an old one that is not there as expected,
         # changes nothing, and is missing in the count.
-        selection, parameters = self.selection(target, rows)
+        columns = ", ".join(f"column{number} AS {name}" for number, name in enumerate(target.layout.names, 1))
+        values = ", ".join([f"({', '.join(['%s'] * len(target.columns))})"] * len(rows))
         matches, pinned = self.matches(target, keys)
         key = [str(field.column) for field in target.model._meta.pk_fields]
-        primary_key = ", ".join(map(target.connection.ops.quote_name, key))
         sql = (
-            f"{selection.replace(target.table, f'{target.table} AS old', 1)} "
+            f"INSERT INTO {target.table} AS old ({target.every_name}) "
+            f"SELECT {', '.join([*['%s'] * len(pinned), 'new.*'])} "
+            f"FROM (SELECT {columns} FROM (VALUES {values})) AS new "
             f"WHERE new.revision = 1 OR EXISTS (SELECT 1 FROM {target.table} AS old WHERE {matches}) "
-            f"ON CONFLICT ({primary_key}) DO UPDATE SET {self.assignments(target, keys, new='excluded')} "
-            "WHERE old.revision = excluded.revision - 1"
+            f"ON CONFLICT ({', '.join(map(target.connection.ops.quote_name, key))}) "
+            f"DO UPDATE SET {self.assignments(target, keys, 'excluded')} WHERE old.revision = excluded.revision - 1"
         )
-        return self.execute(target.connection, sql, [*parameters, *pinned]) == len(rows)
+        parameters = [*pinned, *chain.from_iterable(rows), *pinned]
+        return self.execute(target.connection, sql, parameters) == len(rows)
 
     def _ignoring(self, insertion: Sql) -> Sql:
         sql, parameters = insertion
