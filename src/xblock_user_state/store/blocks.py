@@ -40,7 +40,7 @@ def look(database: str, table: Table, student_id: Any, blocks: Collection[BlockI
                 _check(by_id[id_], context_id, usage_key)
                 found.add(by_id[id_])
             if values[0] is not None:
-                rows[by_id[id_]] = table.row(tuple(values))
+                rows[by_id[id_]] = table.row(values)
     return Look(rows, found)
 
 
@@ -98,7 +98,7 @@ def _check_contexts(database: str, contexts: Mapping[int, str], *, lock: bool) -
                 _collide(contexts[id_], key)
 
 
-def _look(database: str, table: Table, student_id: Any, ids: Sequence[int]) -> Collection[tuple[Any, ...]]:
+def _look(database: str, table: Table, student_id: Any, ids: Sequence[int]) -> Collection[Sequence[Any]]:
     connection = connections[database]
     target = Target(connection, table.model, table.columns, table.owner(student_id))
     asked, parameters = dialect_of(connection).listed(ids)

@@ -16,7 +16,7 @@ from xblock_user_state.state.arguments import RowKey
 from xblock_user_state.state.change import Row
 from xblock_user_state.state.keys import BlockId
 from xblock_user_state.store.dialects import dialect_of
-from xblock_user_state.store.dialects.base import Target, Values
+from xblock_user_state.store.dialects.base import Target
 from xblock_user_state.store.tables import TABLES, Table, field_of
 
 Item = TypeVar("Item")
@@ -55,7 +55,7 @@ def _read(
     columns: tuple[str, ...],
     *,
     lock: bool = False,
-) -> Iterator[tuple[RowKey, Values]]:
+) -> Iterator[tuple[RowKey, Sequence[Any]]]:
     connection = connections[database]
     target = Target(connection, table.model, (*table.key_columns, *columns), table.owner(student_id))
     by_value: Mapping[Any, RowKey] = {table.key_value(key): key for key in keys}
@@ -84,12 +84,12 @@ def _conditions(
         yield [*pinned, condition], [*learner, *parameters]
 
 
-def fetch(target: Target, sql: str, parameters: Iterable[Any], others: int = 0) -> Iterator[Values]:
+def fetch(target: Target, sql: str, parameters: Iterable[Any], others: int = 0) -> Iterator[Sequence[Any]]:
     """Yield what a statement selects: so many `others`, and then the `selected` columns of the target."""
     converters = _reading(target.connection.alias, target.model, target.columns, "").converters
     with target.connection.cursor() as cursor:
         cursor.execute(sql, list(parameters))
-        found: Sequence[Values] = cursor.fetchall()
+        found: Sequence[Sequence[Any]] = cursor.fetchall()
     if not converters:
         yield from found
         return
@@ -97,7 +97,7 @@ def fetch(target: Target, sql: str, parameters: Iterable[Any], others: int = 0) 
         converted = list(values)
         for number, convert in converters:
             converted[others + number] = convert(converted[others + number], target.connection)
-        yield tuple(converted)
+        yield converted
 
 
 def selected(target: Target, prefix: str = "") -> str:

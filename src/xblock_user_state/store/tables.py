@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
@@ -52,7 +53,7 @@ class Table:
         extra = (row.grade, row.max_grade, row.chain) if self.model is StudentModule else ()
         return (row.revision, row.text, row.created, row.modified, *extra)
 
-    def row(self, values: tuple[Any, ...]) -> Row:
+    def row(self, values: Sequence[Any]) -> Row:
         """Return the row of which the columns hold `values`."""
         revision, text, created, modified, *extra = values
         grade, max_grade, chain = extra or (None, None, 0)
