@@ -251,3 +251,48 @@ def test_many_blocks_are_one_attempt(client: DjangoXBlockUserStateClient, outage
         client.set_many("ann", {key: {"a": 1} for key in make_blocks(100)})
         assert outage.attempts == 1
     assert "100 entries were shipped" in relay()
+
+
+@pytest.mark.parametrize("ship", ["at_once", "by_relay"])
+@pytest.mark.parametrize("answers_again", [False, True], ids=["and is gone", "and begins anew"])
+def test_a_learner_deleted_after_their_row_takes_along_what_that_left(
+    client: DjangoXBlockUserStateClient, outage: Outage, settings: Settings, ship: str, answers_again: bool
+) -> None:
+    answer(client, 1, 2)
+    answer(client, 1, name="bob")
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": ship}
+    with outage.lasts():
+        _a_row()
+        if answers_again:
+            answer(client, 3)
+        _a_user()
+        assert list(HistoryOutbox.objects.values_list("revision", flat=True)) == [TOMBSTONE]
+    assert shipped() == 3
+    relay()
+    assert (shipped(), HistoryOutbox.objects.count()) == (1, 0)
+
+
+def test_a_row_deleted_again_before_the_first_deletion_was_shipped(
+    client: DjangoXBlockUserStateClient, outage: Outage
+) -> None:
+    answer(client, 1, 2)
+    with outage.lasts():
+        for _ in range(2):
+            _a_row()
+            assert list(HistoryOutbox.objects.values_list("revision", flat=True)) == [TOMBSTONE]
+            answer(client, 3)
+    relay()
+    assert (shipped(), HistoryOutbox.objects.count()) == (1, 0)
+
+
+def test_history_that_waits_without_a_row_goes_with_its_learner(
+    client: DjangoXBlockUserStateClient, outage: Outage
+) -> None:
+    """SQL has deleted the row past the ORM."""
+    answer(client, 1, 2)
+    with outage.lasts():
+        answer(client, 3)
+        StudentModule.objects.all()._raw_delete("default")
+        _a_user()
+    relay()
+    assert (shipped(), HistoryOutbox.objects.count()) == (0, 0)

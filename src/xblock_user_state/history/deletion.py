@@ -22,6 +22,7 @@ from xblock_user_state import conf
 from xblock_user_state.history import shipping
 from xblock_user_state.models import HistoryOutbox, Preferences, StudentModule, StudentModuleHistory, UserInfo
 from xblock_user_state.state.encoding import PLAIN
+from xblock_user_state.store.reader import pieces
 from xblock_user_state.store.tables import state_database
 
 
@@ -36,9 +37,7 @@ def connect() -> None:
 
 
 def _delete_history(instance: StudentModule, using: str, **_: Any) -> None:
-    for model in (StudentModuleHistory, HistoryOutbox):
-        entries = model._base_manager.using(using)
-        entries.filter(student_id=instance.student_id, block_id=instance.block_id)._raw_delete(using)
+    _delete_entries(using, instance.student_id, [instance.block_id])
     _bury(using, instance.student_id, [instance.block_id])
 
 
@@ -49,12 +48,33 @@ def _delete_learner(instance: Model, **_: Any) -> None:
     """
     database = state_database()
     with transaction.atomic(using=database):
-        modules = StudentModule.objects.using(database).filter(student_id=instance.pk).select_for_update()
-        block_ids = list(modules.values_list("block_id", flat=True)) if conf.has_extended_history() else []
-        for model in (StudentModule, StudentModuleHistory, HistoryOutbox, Preferences, UserInfo):
+        block_ids = _blocks_of(database, instance.pk)
+        for model in (StudentModule, Preferences, UserInfo):
             # Without signals: StudentModule's would delete the history again, row by row.
             model._base_manager.using(database).filter(student_id=instance.pk)._raw_delete(database)
+        for some in pieces(database, block_ids):
+            _delete_entries(database, instance.pk, some)
         _bury(database, instance.pk, block_ids)
+
+
+def _blocks_of(database: str, student_id: Any) -> list[int]:
+    """Return the blocks in which the learner has a state, which is locked, or history that waits or is left over."""
+    modules = StudentModule.objects.using(database).filter(student_id=student_id).select_for_update()
+    block_ids = set(modules.order_by("block_id").values_list("block_id", flat=True))
+    for model in (StudentModuleHistory, HistoryOutbox):
+        entries = model._base_manager.using(database).filter(student_id=student_id)
+        block_ids.update(entries.values_list("block_id", flat=True).distinct())
+    return sorted(block_ids)
+
+
+def _delete_entries(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
+    """Delete what the state's database has of the history of these blocks.
+
+    A tombstone that waits there stays: the extended history has not heard of that deletion yet.
+    """
+    for model in (StudentModuleHistory, HistoryOutbox):
+        entries = model._base_manager.using(database).filter(student_id=student_id, block_id__in=block_ids)
+        entries.filter(revision__gt=shipping.TOMBSTONE)._raw_delete(database)
 
 
 def _bury(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
@@ -62,12 +82,14 @@ def _bury(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
     if not block_ids or not conf.has_extended_history():
         return
     now = datetime.now(UTC)
-    HistoryOutbox.objects.using(database).bulk_create(
+    tombstones = [
         HistoryOutbox(
             student_id=student_id, block_id=block_id, revision=shipping.TOMBSTONE, created=now, encoding=PLAIN
         )
         for block_id in block_ids
-    )
+    ]
+    # One that is there already may be on its way: to update it is to wait for that.
+    shipping.insert_or_replace(HistoryOutbox, database, tombstones, ["created"])
     if conf.ships_at_once():
         ship = partial(shipping.ship_at_once, database, student_id, block_ids)
         transaction.on_commit(ship, using=database, robust=True)

@@ -165,14 +165,13 @@ def _send(rows: Sequence[HistoryOutbox]) -> None:
     ]
     manager = model._base_manager.using(alias)
     connection = connections[alias]
-    unique = KEY if connection.features.supports_update_conflicts_with_target else None
     try:
         with transaction.atomic(using=alias):
             for student_id, block_ids in _buried_by(rows):
                 for some_ids in pieces(alias, block_ids):
                     manager.filter(student_id=student_id, block_id__in=some_ids)._raw_delete(alias)
             for some in _loads(entries):
-                manager.bulk_create(some, update_conflicts=True, unique_fields=unique, update_fields=_REST)
+                insert_or_replace(model, alias, some, _REST)
     except Error as error:
         failure = dialect_of(connection).failure(error)
         connection.close_if_unusable_or_obsolete()
@@ -181,6 +180,15 @@ def _send(rows: Sequence[HistoryOutbox]) -> None:
         if failure is None and _is_readable(manager.all()):
             raise EntriesRefused(_described(error), rows[-1].pk) from error
         raise HistoryUnavailable(_described(error)) from error
+
+
+def insert_or_replace(model: type[Entry], alias: str, entries: Sequence[Entry], replaced: Sequence[str]) -> None:
+    """Insert entries; of those whose key is there already, set the columns that are to be `replaced`."""
+    # MySQL has one primary key to conflict with, and no way to name it.
+    unique = KEY if connections[alias].features.supports_update_conflicts_with_target else None
+    model._base_manager.using(alias).bulk_create(
+        entries, update_conflicts=True, unique_fields=unique, update_fields=replaced
+    )
 
 
 def _buried_by(rows: Sequence[HistoryOutbox]) -> Iterator[tuple[Any, list[int]]]:
