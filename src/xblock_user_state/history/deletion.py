@@ -42,29 +42,39 @@ def _delete_history(instance: StudentModule, using: str, **_: Any) -> None:
 
 
 def _delete_learner(instance: Model, **_: Any) -> None:
-    """Delete all that is kept of a learner: a few statements, whatever the number of rows.
-
-    The state rows first: a writer that holds one of them adds to the history until it has committed.
-    """
+    """Delete all that is kept of a learner: a few statements, whatever the number of rows."""
     database = state_database()
     with transaction.atomic(using=database):
-        block_ids = _blocks_of(database, instance.pk)
-        for model in (StudentModule, Preferences, UserInfo):
-            # Without signals: StudentModule's would delete the history again, row by row.
+        deleted: set[int] = set()
+        # Until there are no others: a writer may begin one more block meanwhile.
+        while block_ids := sorted(_blocks_of(database, instance.pk) - deleted):
+            _delete_blocks(database, instance.pk, block_ids)
+            deleted.update(block_ids)
+        for model in (Preferences, UserInfo):
             model._base_manager.using(database).filter(student_id=instance.pk)._raw_delete(database)
-        for some in pieces(database, block_ids):
-            _delete_entries(database, instance.pk, some)
-        _bury(database, instance.pk, block_ids)
 
 
-def _blocks_of(database: str, student_id: Any) -> list[int]:
+def _blocks_of(database: str, student_id: Any) -> set[int]:
     """Return the blocks in which the learner has a state, which is locked, or history that waits or is left over."""
     modules = StudentModule.objects.using(database).filter(student_id=student_id).select_for_update()
     block_ids = set(modules.order_by("block_id").values_list("block_id", flat=True))
     for model in (StudentModuleHistory, HistoryOutbox):
         entries = model._base_manager.using(database).filter(student_id=student_id)
         block_ids.update(entries.values_list("block_id", flat=True).distinct())
-    return sorted(block_ids)
+    return block_ids
+
+
+def _delete_blocks(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
+    """Delete the states in these blocks, and no others: each of them needs its tombstone.
+
+    The state rows first: a writer that holds one of them adds to the history until it has committed.
+    """
+    for some in pieces(database, block_ids):
+        # Without signals: they would delete the history again, row by row.
+        modules = StudentModule._base_manager.using(database).filter(student_id=student_id, block_id__in=some)
+        modules._raw_delete(database)
+        _delete_entries(database, student_id, some)
+    _bury(database, student_id, block_ids)
 
 
 def _delete_entries(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
