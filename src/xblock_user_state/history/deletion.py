@@ -41,17 +41,30 @@ def _delete_history(instance: StudentModule, using: str, **_: Any) -> None:
     _bury(using, instance.student_id, [instance.block_id])
 
 
-def _delete_learner(instance: Model, **_: Any) -> None:
-    """Delete all that is kept of a learner: a few statements, whatever the number of rows."""
+def _delete_learner(instance: Model, using: str, **_: Any) -> None:
+    """Delete all that is kept of a user: with the user in one transaction, or after it in another database."""
+    if using == state_database():
+        delete_learner(instance.pk)
+    else:
+        # The deletion of the user may be rolled back, and what is in another database would not come back.
+        transaction.on_commit(partial(delete_learner, instance.pk), using=using)
+
+
+def delete_learner(student_id: Any) -> None:
+    """Delete all that is kept of a learner, for good: a few statements, whatever the number of rows.
+
+    Deleting a user calls it. By itself it is for users that are gone and whose state is not: that is in a database of
+    its own, and failed when the user was deleted.
+    """
     database = state_database()
     with transaction.atomic(using=database):
         deleted: set[int] = set()
         # Until there are no others: a writer may begin one more block meanwhile.
-        while block_ids := sorted(_blocks_of(database, instance.pk) - deleted):
-            _delete_blocks(database, instance.pk, block_ids)
+        while block_ids := sorted(_blocks_of(database, student_id) - deleted):
+            _delete_blocks(database, student_id, block_ids)
             deleted.update(block_ids)
         for model in (Preferences, UserInfo):
-            model._base_manager.using(database).filter(student_id=instance.pk)._raw_delete(database)
+            model._base_manager.using(database).filter(student_id=student_id)._raw_delete(database)
 
 
 def _blocks_of(database: str, student_id: Any) -> set[int]:
