@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 from django.db import connections
 
-from xblock_user_state.history.breaker import HISTORY_DATABASE
+from xblock_user_state.history.breaker import READING, REFUSALS, SHIPPING
 
 ALIAS = "student_module_history"
 # Port 1 is nobody's; a file in a folder that is not there can't be opened.
@@ -54,7 +54,10 @@ class Outage:
 def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
     """The history database, up, and this process knowing nothing of it."""
     outage = Outage(monkeypatch)
-    monkeypatch.setattr(HISTORY_DATABASE, "clock", lambda: outage.now)
-    HISTORY_DATABASE.forget()
+    breakers = (SHIPPING, REFUSALS, READING)
+    for breaker in breakers:
+        monkeypatch.setattr(breaker, "clock", lambda: outage.now)
+        breaker.forget()
     yield outage
-    HISTORY_DATABASE.forget()
+    for breaker in breakers:
+        breaker.forget()

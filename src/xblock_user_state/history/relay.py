@@ -13,7 +13,7 @@ from django.db import close_old_connections
 from django.db.models import Q
 from django.db.utils import Error
 
-from xblock_user_state.history.breaker import HISTORY_DATABASE, RETRY_SECONDS, Breaker
+from xblock_user_state.history.breaker import REFUSALS, RETRY_SECONDS, SHIPPING, Breaker
 from xblock_user_state.history.shipping import EntriesRefused, HistoryUnavailable, Key, Shipment, ship
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.models import HistoryOutbox
@@ -86,7 +86,7 @@ class Relay:
                 self._tell_how_it_went()
                 seconds = 0.0 if shipped else POLL_SECONDS
             except HistoryUnavailable as error:
-                HISTORY_DATABASE.failed(error)
+                SHIPPING.failed(error)
                 seconds = RETRY_SECONDS
             except (Error, ServiceUnavailable) as error:
                 self._outbox.failed(error)
@@ -100,10 +100,11 @@ class Relay:
         return error.last
 
     def _tell_how_it_went(self) -> None:
+        SHIPPING.succeeded()
         if self.refused:
-            HISTORY_DATABASE.failed(HistoryUnavailable(describe_refused(self.refused)))
+            REFUSALS.failed(HistoryUnavailable(describe_refused(self.refused)))
         else:
-            HISTORY_DATABASE.succeeded()
+            REFUSALS.succeeded()
 
 
 def describe_refused(refused: Mapping[Key, str], most: int = 20) -> str:

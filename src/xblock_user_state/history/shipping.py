@@ -19,7 +19,7 @@ from django.db.models import Q, QuerySet
 from django.db.utils import Error
 
 from xblock_user_state import conf
-from xblock_user_state.history.breaker import HISTORY_DATABASE
+from xblock_user_state.history.breaker import REFUSALS, SHIPPING
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox
 from xblock_user_state.store.dialects import Failure, dialect_of
@@ -79,17 +79,20 @@ def ship_at_once(database: str, student_id: Any, block_ids: Collection[int]) -> 
 
     Never raises for the history database: what can't be shipped waits for the relay.
     """
-    if HISTORY_DATABASE.is_open():
+    if not SHIPPING.lets_through():
         return
     try:
         ship(database, Q(student_id=student_id, block_id__in=block_ids), size=len(block_ids) + 100)
+    except EntriesRefused as error:
+        SHIPPING.succeeded()
+        REFUSALS.failed(error)
     except HistoryUnavailable as error:
-        HISTORY_DATABASE.failed(error)
+        SHIPPING.failed(error)
     except (Error, ServiceUnavailable):
         # The state is committed, and the entries with it. The caller's next call meets the state's database itself.
         _LOG.exception("history entries could not be shipped; they wait in the outbox")
     else:
-        HISTORY_DATABASE.succeeded()
+        SHIPPING.succeeded()
 
 
 def ship(database: str, which: Q, size: int, after: Key | None = None) -> Shipment:
