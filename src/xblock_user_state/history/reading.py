@@ -6,6 +6,7 @@ that order: an entry that moves meanwhile is seen in one of them at least.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -18,6 +19,7 @@ from django.db.utils import Error
 
 from xblock_user_state import conf
 from xblock_user_state.history.breaker import READING, SHIPPING
+from xblock_user_state.history.deadline import answer_expected
 from xblock_user_state.history.shipping import TOMBSTONE, extended_model
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule, StudentModuleHistory
@@ -177,17 +179,20 @@ class _Stores:
         return found
 
     def _ask(self, before: int | None, count: int | None) -> Entries:
-        alias = conf.history_database()
+        alias, seconds = conf.history_database(), conf.history_timeout()
+        until = time.monotonic() + seconds
         was_open = connections[alias].connection is not None
         try:
-            return self._of(extended_model(), alias, before, count)
+            with answer_expected(alias, seconds):
+                return self._of(extended_model(), alias, before, count)
         except Error:
             # A connection that has broken is given up, so that the next read makes a new one.
             connections[alias].close_if_unusable_or_obsolete()
-            if not was_open or connections[alias].connection is not None:
+            if not was_open or connections[alias].connection is not None or time.monotonic() >= until:
                 raise
         # It was lost since it was used last, which says nothing of the database.
-        return self._of(extended_model(), alias, before, count)
+        with answer_expected(alias, seconds):
+            return self._of(extended_model(), alias, before, count)
 
     def _hidden(self, missing: set[Key]) -> Entries:
         """Return entries of the stores that the flags hide, down to the full ones that `missing` build on."""
