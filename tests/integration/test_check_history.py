@@ -224,6 +224,22 @@ def test_a_damaged_entry_and_those_that_build_on_it(client: DjangoXBlockUserStat
     ]
 
 
+@pytest.mark.parametrize("text", ['{"number": 1', "", "\x00" * 20, '["a list"]'], ids=repr)
+def test_a_plain_entry_that_is_no_state(client: DjangoXBlockUserStateClient, settings: Settings, text: str) -> None:
+    answer(client, 1)
+    settings.XBLOCK_USER_STATE = SITES["plain"]
+    answer(client, 1, start=1)
+    settings.XBLOCK_USER_STATE = {}
+    answer(client, 2, start=2)
+    history().filter(revision=2).update(body=text.encode())
+    first, *others = [fault.removesuffix(" (in the default history)") for fault in faults()]
+    assert first.startswith("revision 2 can't be read: it is not ")
+    assert others == [
+        "revision 3 can't be read: it builds on revision 2, which is damaged",
+        "revision 4 can't be read: it builds on revision 3, which is damaged",
+    ]
+
+
 def test_an_encoding_that_nobody_knows(site: str, client: DjangoXBlockUserStateClient) -> None:
     answer(client, 1)
     history().update(encoding=99)
