@@ -42,7 +42,7 @@ from xblock_user_state.history.shipping import (
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
 from xblock_user_state.store.dialects import Failure, dialect_of
 from xblock_user_state.store.dialects.base import Target
-from xblock_user_state.store.transactions import LostRace, repeat
+from xblock_user_state.store.transactions import LostRace, errors_translated, repeat
 
 Rows = dict[Key, tuple[Any, ...]]
 
@@ -106,7 +106,8 @@ class Backfill:
 
     def count(self, after: Key | None = None) -> int:
         """Return how many rows are left to do. Takes as long as reading the index of all of them."""
-        return self._rows(after).count()
+        with errors_translated(self.database):
+            return self._rows(after).count()
 
     def _rows(self, after: Key | None) -> QuerySet[StudentModuleHistory]:
         return following(StudentModuleHistory._base_manager.using(self.database), after)

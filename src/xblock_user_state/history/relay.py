@@ -17,6 +17,7 @@ from xblock_user_state.history.breaker import REFUSALS, RETRY_SECONDS, SHIPPING,
 from xblock_user_state.history.shipping import EntriesRefused, HistoryUnavailable, Key, Shipment, ship
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.models import HistoryOutbox
+from xblock_user_state.store.transactions import errors_translated
 
 POLL_SECONDS = 1.0
 """How long a relay that follows waits when it has found the outbox empty."""
@@ -39,7 +40,8 @@ class Relay:
 
     def waiting(self) -> int:
         """Return how many rows the outbox has. Takes as long as reading the index of all of them."""
-        return HistoryOutbox.objects.using(self.database).count()
+        with errors_translated(self.database):
+            return HistoryOutbox.objects.using(self.database).count()
 
     def once(self) -> Iterator[int]:
         """Ship what the outbox holds now, in one pass by key; yield the number of rows after each transaction.
