@@ -22,6 +22,7 @@ from tests.integration.outage import ALIAS, Outage
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
 from tests.integration.statements import captured
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.conf import EXTENDED_HISTORY_APP
 from xblock_user_state.history.audit import Audit
 from xblock_user_state.history.backfill import Backfill
 from xblock_user_state.history.owners import PAGE, Owner, stores
@@ -310,6 +311,26 @@ def test_history_that_the_flags_hide_is_told_of(client: DjangoXBlockUserStateCli
     assert check() == (
         "1 rows with 7 entries were checked.\n3 of the entries are hidden from readers, as the settings say.\n"
     )
+
+
+@TWO
+@pytest.mark.parametrize("arguments", [[], ["--context", str(COURSE)]], ids=["all of it", "one context"])
+def test_history_that_waits_for_a_database_that_was_taken_out(
+    client: DjangoXBlockUserStateClient, settings: Settings, arguments: list[str]
+) -> None:
+    settings.XBLOCK_USER_STATE = SITES["outbox"]
+    answer(client, 3)
+    settings.XBLOCK_USER_STATE = {}
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != EXTENDED_HISTORY_APP]
+    answer(client, 1, start=3)
+    # It builds on what waits.
+    assert [(entry.state or {})["number"] for entry in client.get_history("ann", BLOCK)] == [3]
+    lines, error = failed(*arguments)
+    assert lines == [
+        "1 rows with 4 entries were checked.",
+        "3 of the entries are hidden from readers, as the settings say.",
+    ]
+    assert error.startswith("3 entries wait in the outbox, and there is no extended history: add ")
 
 
 @TWO

@@ -201,7 +201,9 @@ class _Stores:
             revisions = [revision for _, revision in keys]
             before, count = revisions[-1] + 1, revisions[-1] - revisions[0] + MAX_CHAIN
             stores = _Stores(self.database, self.student_id, [block_id])
-            found |= stores._of(StudentModuleHistory, self.database, before, count)
+            # The outbox too: what waits there may have outlived the settings of its extended history.
+            for model in (HistoryOutbox, StudentModuleHistory):
+                found |= stores._of(model, self.database, before, count)
             if conf.has_extended_history():
                 found |= stores._of_extended(before, count)
         return found
