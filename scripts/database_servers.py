@@ -141,15 +141,28 @@ class Server:
         """End all of its processes as ``kill -9`` does."""
         if self._process is None:
             return
-        # No process group has them all: PostgreSQL's leave it. A new server does not start while one of them is there.
+        # A new server does not start while one of them is there.
         self._process.send_signal(signal.SIGSTOP)
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        self._process.kill()
-        for child in children:
-            with suppress(ProcessLookupError):
-                os.kill(int(child), signal.SIGKILL)
+        self._signal_all(signal.SIGKILL)
         self._process.wait()
         self._process = None
+
+    def pause(self) -> None:
+        """Stop all of its processes where they are: its connections stay, and get no answer."""
+        self._signal_all(signal.SIGSTOP)
+
+    def resume(self) -> None:
+        """Let it go on after a pause."""
+        self._signal_all(signal.SIGCONT)
+
+    def _signal_all(self, number: signal.Signals) -> None:
+        """Send a signal to all of its processes. No process group has them all: PostgreSQL's leave it."""
+        assert self._process is not None
+        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
+        self._process.send_signal(number)
+        for child in children:
+            with suppress(ProcessLookupError):
+                os.kill(int(child), number)
 
 
 @contextmanager

@@ -46,12 +46,8 @@ def _database(url: str, alias: str) -> dict[str, Any]:
 def _bounded(database: dict[str, Any]) -> dict[str, Any]:
     """The timeouts that our documentation tells the history database's users to have, with time for a busy machine."""
     options: dict[str, dict[str, Any]] = {
-        "django.db.backends.postgresql": {
-            "connect_timeout": 10,
-            "tcp_user_timeout": 30_000,
-            "options": "-c statement_timeout=30000",
-        },
-        "django.db.backends.mysql": {"connect_timeout": 10, "read_timeout": 30, "write_timeout": 30},
+        "django.db.backends.postgresql": {"connect_timeout": 10, "tcp_user_timeout": 30_000},
+        "django.db.backends.mysql": {"connect_timeout": 10},
     }
     return {**database, "OPTIONS": {**options.get(database["ENGINE"], {}), **database.get("OPTIONS", {})}}
 

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping
-from typing import Any, NamedTuple
+from collections.abc import Iterator, Mapping
+from typing import Any
 
 from django.apps import apps
 from django.conf import settings
@@ -77,6 +77,9 @@ def _check_values() -> list[checks.CheckMessage]:
     alias = conf.value("HISTORY_DATABASE")
     if not isinstance(alias, str) or not alias:
         wrong.append(("HISTORY_DATABASE", "the alias of a database, a string"))
+    seconds = conf.value("HISTORY_TIMEOUT")
+    if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
+        wrong.append(("HISTORY_TIMEOUT", "a number of seconds above 0"))
     return [
         checks.Error(
             f"{conf.origin(name)} must be {right}, not {conf.value(name)!r}.",
@@ -235,48 +238,26 @@ def _may_migrate(alias: str, model: type[Model], *, every: bool) -> bool:
 
 
 def check_timeouts(**_: Any) -> list[checks.CheckMessage]:
-    """A history database that does not answer delays the requests of learners for a bounded time."""
+    """A history database that can't be connected to delays the requests of learners for a bounded time.
+
+    Once there is a connection, we see to it ourselves (`history.deadline`).
+    """
     if not _is_readable() or not conf.has_extended_history():
         return []
     alias = conf.history_database()
     connection = connections[alias]
     options = connection.settings_dict.get("OPTIONS", {})
-    bounds = _TIMEOUTS.get(connection.vendor)
-    # A service or an option file is the server's own place to say all this.
-    if bounds is None or "service" in options or "read_default_file" in options:
+    # A service or an option file is the server's own place to say this.
+    if connection.vendor == "sqlite" or {"connect_timeout", "service", "read_default_file"} & options.keys():
         return []
     return [
         checks.Warning(
-            f"{problem} the history database, {alias!r}, has no timeout: while its server does not answer, "
+            f"Connecting to the history database, {alias!r}, has no timeout: while its server does not answer, "
             "the requests of learners wait with it.",
-            hint=f"DATABASES[{alias!r}]['OPTIONS']: add {bounds.hint}",
-            id=identifier,
+            hint=f'DATABASES[{alias!r}]["OPTIONS"]: add "connect_timeout": 2',
+            id="xblock_user_state.W004",
         )
-        for problem, identifier, are_bounded in (
-            ("Connecting to", "xblock_user_state.W004", "connect_timeout" in options),
-            ("A statement in", "xblock_user_state.W005", bounds.are_statements_bounded(options)),
-        )
-        if not are_bounded
     ]
-
-
-class _Timeouts(NamedTuple):
-    """How a vendor's driver is told not to wait for ever."""
-
-    hint: str
-    are_statements_bounded: Callable[[Mapping[str, Any]], bool]
-
-
-_TIMEOUTS = {
-    "postgresql": _Timeouts(
-        '"connect_timeout": 2, "tcp_user_timeout": 5000, "options": "-c statement_timeout=5000"',
-        lambda options: "statement_timeout" in str(options.get("options")),
-    ),
-    "mysql": _Timeouts(
-        '"connect_timeout": 2, "read_timeout": 5, "write_timeout": 5',
-        lambda options: {"read_timeout", "write_timeout"} <= options.keys(),
-    ),
-}
 
 
 def check_metrics(**_: Any) -> list[checks.CheckMessage]:

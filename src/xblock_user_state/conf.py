@@ -26,6 +26,8 @@ DEFAULTS: Mapping[str, Any] = {
     "HISTORY_DATABASE": "student_module_history",
     # When entries go there: "at_once" after the commit, or "by_relay" (manage.py relay_history).
     "SHIP_HISTORY": "at_once",
+    # How many seconds a learner's request waits for that database.
+    "HISTORY_TIMEOUT": 5,
     # Where metrics go: the dotted path of a sink, or a dict of "SINK" and "OPTIONS". Without it nowhere.
     "METRICS": None,
 }
@@ -120,6 +122,11 @@ def has_extended_history() -> bool:
 def history_database() -> str:
     """Return the alias of the extended history's database."""
     return str(value("HISTORY_DATABASE"))
+
+
+def history_timeout() -> float:
+    """Return how many seconds a learner's request waits for the history database to answer."""
+    return float(value("HISTORY_TIMEOUT"))
 
 
 def ships_at_once() -> bool:

@@ -5,17 +5,21 @@ from __future__ import annotations
 import signal
 import subprocess
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection
 from django.db.models import Sum
+from django.test import override_settings
 
 from scripts.database_servers import SERVERS, Server
 from tests.acceptance.conftest import Start
+from tests.acceptance.traffic import write
 from tests.factories import make_learners
+from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import HistoryOutbox, StudentModule
 
 pytestmark = [
@@ -80,6 +84,7 @@ def test_learners_work_on_while_the_history_server_does_not(server: Server | Fil
         end()
         go_on.until_written(20)
         go_on.until(HistoryOutbox.objects.exists)
+        see_all_of_a_newcomer(start, there)
         server.start()
         go_on.until_written(20)
     # The relays, or the next writes, ship what waited.
@@ -94,16 +99,29 @@ def test_learners_work_on_while_the_history_server_does_not(server: Server | Fil
     assert command("check_history") == f"{rows:,} rows with {written:,} entries were checked.\n"
 
 
+def see_all_of_a_newcomer(start: Start, there: Mapping[str, str]) -> None:
+    """Have a learner begin while the history's server is down: readers find all in the outbox, and are not refused."""
+    name = f"newcomer-{get_user_model().objects.count()}"
+    make_learners(name)
+    with override_settings(XBLOCK_USER_STATE={"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}):
+        write(DjangoXBlockUserStateClient(), name)
+    newcomer = [start("tests.acceptance.traffic", role, name, "extended", **there) for role in ("write", "read")]
+    Traffic(newcomer).until_written(5, name)
+    for process in newcomer:
+        process.send_signal(signal.SIGTERM)
+    assert all(int(finished(process)) > 0 for process in newcomer)
+
+
 class Traffic:
     """Processes at work, all of which are to go on working."""
 
     def __init__(self, processes: list[subprocess.Popen[str]]) -> None:
         self._processes = processes
 
-    def until_written(self, calls: int) -> None:
+    def until_written(self, calls: int, *names: str) -> None:
         """Return when each learner has written so often again."""
         before = self._revisions()
-        goal = {name: before.get(name, 0) + calls for name in WRITERS}
+        goal = {name: before.get(name, 0) + calls for name in names or WRITERS}
         self.until(lambda: all(self._revisions().get(name, 0) >= revision for name, revision in goal.items()))
 
     def until(self, reached: Callable[[], bool]) -> None:

@@ -118,18 +118,17 @@ _DROPS = {
 
 
 @contextmanager
-def refusing(verb: str, model: type[models.Model], condition: str) -> Iterator[None]:
+def refusing(verb: str, model: type[models.Model], condition: str, alias: str = "default") -> Iterator[None]:
     """Let the database refuse rows: an error in the middle of a write, as a full disk or a broken index makes it."""
-    sql = _TRIGGERS[connection.vendor].format(
-        verb=verb, table=connection.ops.quote_name(model._meta.db_table), condition=condition
-    )
-    with connection.cursor() as cursor:
+    one = connections[alias]
+    sql = _TRIGGERS[one.vendor].format(verb=verb, table=one.ops.quote_name(model._meta.db_table), condition=condition)
+    with one.cursor() as cursor:
         cursor.execute(sql)
     try:
         yield
     finally:
-        with connection.cursor() as cursor:
-            cursor.execute(_DROPS[connection.vendor])
+        with one.cursor() as cursor:
+            cursor.execute(_DROPS[one.vendor])
 
 
 @contextmanager

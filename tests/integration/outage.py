@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import pytest
 from django.db import connections
 
-from xblock_user_state.history.breaker import HISTORY_DATABASE
+from xblock_user_state.history.breaker import READING, REFUSALS, SHIPPING
 from xblock_user_state.history.shipping import extended_model
 
 ALIAS = "student_module_history"
@@ -55,10 +55,13 @@ class Outage:
 def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
     """The history database, up, and this process knowing nothing of it."""
     outage = Outage(monkeypatch)
-    monkeypatch.setattr(HISTORY_DATABASE, "clock", lambda: outage.now)
-    HISTORY_DATABASE.forget()
+    breakers = (SHIPPING, REFUSALS, READING)
+    for breaker in breakers:
+        monkeypatch.setattr(breaker, "clock", lambda: outage.now)
+        breaker.forget()
     yield outage
-    HISTORY_DATABASE.forget()
+    for breaker in breakers:
+        breaker.forget()
 
 
 @contextmanager

@@ -22,6 +22,7 @@ from tests.integration.outage import ALIAS, Outage
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
 from tests.integration.statements import captured
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.conf import EXTENDED_HISTORY_APP
 from xblock_user_state.history.audit import Audit
 from xblock_user_state.history.backfill import Backfill
 from xblock_user_state.history.owners import PAGE, Owner, stores
@@ -92,7 +93,7 @@ def test_a_sound_site(site: str, client: DjangoXBlockUserStateClient) -> None:
     client.set_score("bob", make_block("scored"), 1, 2)
     client.set_score("bob", make_block("scored"), 2, 2)
     assert check() == f"303 rows with {MAX_CHAIN + 7 + 300} entries were checked.\n"
-    assert check("--context", str(OTHER_COURSE)) == "0 rows with 0 entries were checked.\n"
+    assert check("--context", str(COURSE)) == check()
 
 
 @TWO
@@ -224,6 +225,22 @@ def test_a_damaged_entry_and_those_that_build_on_it(client: DjangoXBlockUserStat
     ]
 
 
+@pytest.mark.parametrize("text", ['{"number": 1', "", "\x00" * 20, '["a list"]'], ids=repr)
+def test_a_plain_entry_that_is_no_state(client: DjangoXBlockUserStateClient, settings: Settings, text: str) -> None:
+    answer(client, 1)
+    settings.XBLOCK_USER_STATE = SITES["plain"]
+    answer(client, 1, start=1)
+    settings.XBLOCK_USER_STATE = {}
+    answer(client, 2, start=2)
+    history().filter(revision=2).update(body=text.encode())
+    first, *others = [fault.removesuffix(" (in the default history)") for fault in faults()]
+    assert first.startswith("revision 2 can't be read: it is not ")
+    assert others == [
+        "revision 3 can't be read: it builds on revision 2, which is damaged",
+        "revision 4 can't be read: it builds on revision 3, which is damaged",
+    ]
+
+
 def test_an_encoding_that_nobody_knows(site: str, client: DjangoXBlockUserStateClient) -> None:
     answer(client, 1)
     history().update(encoding=99)
@@ -297,6 +314,26 @@ def test_history_that_the_flags_hide_is_told_of(client: DjangoXBlockUserStateCli
 
 
 @TWO
+@pytest.mark.parametrize("arguments", [[], ["--context", str(COURSE)]], ids=["all of it", "one context"])
+def test_history_that_waits_for_a_database_that_was_taken_out(
+    client: DjangoXBlockUserStateClient, settings: Settings, arguments: list[str]
+) -> None:
+    settings.XBLOCK_USER_STATE = SITES["outbox"]
+    answer(client, 3)
+    settings.XBLOCK_USER_STATE = {}
+    settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != EXTENDED_HISTORY_APP]
+    answer(client, 1, start=3)
+    # It builds on what waits.
+    assert [(entry.state or {})["number"] for entry in client.get_history("ann", BLOCK)] == [3]
+    lines, error = failed(*arguments)
+    assert lines == [
+        "1 rows with 4 entries were checked.",
+        "3 of the entries are hidden from readers, as the settings say.",
+    ]
+    assert error.startswith("3 entries wait in the outbox, and there is no extended history: add ")
+
+
+@TWO
 @pytest.mark.parametrize("arguments", [[], ["--context", str(COURSE)]], ids=["all", "context"])
 def test_a_history_database_that_is_down(
     client: DjangoXBlockUserStateClient, outage: Outage, arguments: list[str]
@@ -353,6 +390,8 @@ def test_one_context_only(client: DjangoXBlockUserStateClient) -> None:
     assert faults("--context", str(COURSE)) == ["revision 2 is missing"]
     with pytest.raises(CommandError, match="is no key of a course run or library"):
         check("--context", "nonsense")
+    with pytest.raises(CommandError, match=r"no learner has ever had state in 'course-v1:Astro\+B202\+2072'"):
+        check("--context", str(OTHER_COURSE).replace("2027", "2072"))
 
 
 def test_all_faults_are_named(client: DjangoXBlockUserStateClient) -> None:

@@ -87,20 +87,51 @@ def test_the_quickstart_leads_from_an_empty_folder_to_the_first_state(project: P
     project.run_page("docs/quickstart.md", "database")
 
 
-@SQLITE_ONLY
-def test_learner_state_can_have_a_database_of_its_own(project: Project) -> None:
+@pytest.fixture
+def project_with_two_databases(project: Project) -> Project:
+    """The project of the quickstart, with its learner state in a database of its own."""
     page = documentation.examples_on(ROOT / "docs/how-to/set-up-a-database.md")
     (router,) = [example.text for example in page if example.kind == "router"]
     (settings,) = [example.text for example in page if "DATABASE_ROUTERS" in example.text]
     (project.path / "mysite/routers.py").write_text(router)
     project.add_settings(settings + LEARNER_STATE_ON_SQLITE)
-
     project.manage("migrate")
     project.manage("migrate", "--database", "learner_state")
+    return project
+
+
+COUNT = "from xblock_user_state.models import StudentModule as S; print(S.objects.count(), S.objects.db)"
+
+
+@SQLITE_ONLY
+def test_learner_state_can_have_a_database_of_its_own(project_with_two_databases: Project) -> None:
+    project = project_with_two_databases
     assert "no issues" in project.manage("check")
     project.run_page("docs/quickstart.md", "database")
 
     user = "__import__('django.contrib.auth', fromlist=['']).get_user_model().objects.get()"
-    project.run_page("docs/how-to/delete-learners.md", "two databases", f"{{'user': {user}}}")
-    count = "from xblock_user_state.models import StudentModule as S; print(S.objects.count(), S.objects.db)"
-    assert project.manage("shell", "-v", "0", "-c", count) == "0 learner_state\n"
+    names = f"{{'user': {user}, 'user_id': {user}.pk}}"
+    project.run_page("docs/how-to/delete-learners.md", "two databases", names)
+    assert project.manage("shell", "-v", "0", "-c", COUNT) == "0 learner_state\n"
+
+
+DELETE_IN_VAIN = """
+from django.contrib.auth import get_user_model
+from django.db import transaction
+from xblock_user_state.models import StudentModule
+with transaction.atomic():
+    get_user_model().objects.get().delete()
+    assert StudentModule.objects.exists()
+    transaction.set_rollback(True)
+"""
+
+
+@SQLITE_ONLY
+def test_a_users_deletion_that_is_rolled_back_keeps_state_in_another_database(
+    project_with_two_databases: Project,
+) -> None:
+    project = project_with_two_databases
+    project.run_page("docs/quickstart.md", "database")
+    before = project.manage("shell", "-v", "0", "-c", COUNT)
+    project.manage("shell", "-v", "0", "-c", DELETE_IN_VAIN)
+    assert project.manage("shell", "-v", "0", "-c", COUNT) == before != "0 learner_state\n"

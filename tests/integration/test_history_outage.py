@@ -12,14 +12,15 @@ from django.core.management import call_command
 from pytest_django import Settings
 
 from tests.factories import make_block, make_blocks, make_learners
-from tests.integration.interference import kill_connection, needs_a_server
+from tests.integration.interference import elsewhere, just_before, kill_connection, needs_a_server, refusing
 from tests.integration.outage import ALIAS, STRANGER, Outage
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.breaker import RETRY_SECONDS, WARN_SECONDS
 from xblock_user_state.history.shipping import TOMBSTONE, extended_model
 from xblock_user_state.interface import DoesNotExist, ServiceUnavailable
-from xblock_user_state.models import HistoryOutbox, StudentModule
+from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory
+from xblock_user_state.state.keys import identify_block
 
 pytestmark = [
     pytest.mark.extended_history,
@@ -27,6 +28,7 @@ pytestmark = [
 ]
 
 BLOCK = make_block()
+OTHER = make_block("planets")
 
 
 @pytest.fixture(autouse=True)
@@ -121,7 +123,46 @@ def test_what_only_it_has_can_not_be_read_and_the_error_names_it(
                 numbers_of(client)
         assert client.get("ann", BLOCK).state == {"number": 2}
         answer(client, 3)
+    outage.wait(RETRY_SECONDS)
     assert numbers_of(client) == [3, 2, 1]
+
+
+def test_readers_of_what_only_it_has_do_not_all_wait_for_it_to_fail(
+    client: DjangoXBlockUserStateClient, outage: Outage
+) -> None:
+    answer(client, 1, 2)
+    with outage.lasts():
+        for attempts in (1, 2):
+            for _ in range(5):
+                with pytest.raises(ServiceUnavailable, match=ALIAS):
+                    numbers_of(client)
+            assert outage.attempts == attempts
+            outage.wait(RETRY_SECONDS)
+    assert numbers_of(client) == [2, 1]
+
+
+def test_a_reader_sees_what_is_answered_while_it_finds_out(
+    client: DjangoXBlockUserStateClient, outage: Outage, settings: Settings
+) -> None:
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
+    answer(client, 1, 2)
+    answer_meanwhile = just_before("SELECT", StudentModuleHistory, lambda: elsewhere(lambda: answer(client, 3)))
+    with outage.lasts(), answer_meanwhile:
+        assert numbers_of(client) == [3, 2, 1]
+        assert outage.attempts == 1
+
+
+def test_an_entry_that_is_refused_is_no_outage(
+    client: DjangoXBlockUserStateClient, outage: Outage, caplog: pytest.LogCaptureFixture
+) -> None:
+    with refusing("INSERT", extended_model(), f"NEW.block_id = {identify_block(BLOCK).id}", ALIAS):
+        for number in range(3):
+            answer(client, number)
+            client.set("bob", OTHER, {"number": number})
+    assert shipped() == 3
+    [warning] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
+    assert "does not take some entries" in warning
+    assert relay() == "3 entries were shipped.\n"
 
 
 def test_bases_that_only_it_has_can_not_be_read_either(
@@ -194,11 +235,7 @@ def test_readers_recover_from_a_connection_that_was_lost(
         settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
         answer(client, 1, name="bob")
     kill_connection(ALIAS)
-    if waits:
-        assert numbers_of(client, "bob") == [1]
-    else:
-        with pytest.raises(ServiceUnavailable, match=ALIAS):
-            numbers_of(client)
+    assert numbers_of(client, "bob" if waits else "ann") == [1]
     assert numbers_of(client) == [1]
 
 
@@ -251,3 +288,48 @@ def test_many_blocks_are_one_attempt(client: DjangoXBlockUserStateClient, outage
         client.set_many("ann", {key: {"a": 1} for key in make_blocks(100)})
         assert outage.attempts == 1
     assert "100 entries were shipped" in relay()
+
+
+@pytest.mark.parametrize("ship", ["at_once", "by_relay"])
+@pytest.mark.parametrize("answers_again", [False, True], ids=["and is gone", "and begins anew"])
+def test_a_learner_deleted_after_their_row_takes_along_what_that_left(
+    client: DjangoXBlockUserStateClient, outage: Outage, settings: Settings, ship: str, answers_again: bool
+) -> None:
+    answer(client, 1, 2)
+    answer(client, 1, name="bob")
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": ship}
+    with outage.lasts():
+        _a_row()
+        if answers_again:
+            answer(client, 3)
+        _a_user()
+        assert list(HistoryOutbox.objects.values_list("revision", flat=True)) == [TOMBSTONE]
+    assert shipped() == 3
+    relay()
+    assert (shipped(), HistoryOutbox.objects.count()) == (1, 0)
+
+
+def test_a_row_deleted_again_before_the_first_deletion_was_shipped(
+    client: DjangoXBlockUserStateClient, outage: Outage
+) -> None:
+    answer(client, 1, 2)
+    with outage.lasts():
+        for _ in range(2):
+            _a_row()
+            assert list(HistoryOutbox.objects.values_list("revision", flat=True)) == [TOMBSTONE]
+            answer(client, 3)
+    relay()
+    assert (shipped(), HistoryOutbox.objects.count()) == (1, 0)
+
+
+def test_history_that_waits_without_a_row_goes_with_its_learner(
+    client: DjangoXBlockUserStateClient, outage: Outage
+) -> None:
+    """SQL has deleted the row past the ORM."""
+    answer(client, 1, 2)
+    with outage.lasts():
+        answer(client, 3)
+        StudentModule.objects.all()._raw_delete("default")
+        _a_user()
+    relay()
+    assert (shipped(), HistoryOutbox.objects.count()) == (0, 0)

@@ -24,7 +24,8 @@ from xblock_user_state.history.reading import shown_models
 from xblock_user_state.history.shipping import TOMBSTONE, Key, following, take_write_lock
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule
-from xblock_user_state.state.encoding import DELTA, MAX_CHAIN, Decoded, Stored, decode
+from xblock_user_state.state import codec
+from xblock_user_state.state.encoding import DELTA, MAX_CHAIN, PLAIN, Decoded, Stored, decode
 from xblock_user_state.store.transactions import errors_translated, repeat
 
 # Of one row; a history of many thousand entries may be all wrong.
@@ -115,6 +116,15 @@ class Audit:
         for row in rows:
             block_type = names[row.block_id].block_type if row.block_id in names else None
             yield row, begun(row, block_type)
+
+
+def _checked(revision: int, text: str) -> str | DamagedHistory:
+    """Return the text of a state, or the error that stands for it if it is none."""
+    try:
+        is_state = isinstance(codec.decode(text), dict)
+    except (ValueError, RecursionError) as error:
+        return DamagedHistory(f"revision {revision} can't be read: it is not JSON: {error}")
+    return text if is_state else DamagedHistory(f"revision {revision} can't be read: it is not a JSON object")
 
 
 def _owner(row: StudentModule | BaseStudentModuleHistory) -> Owner:
@@ -241,6 +251,9 @@ class _History:
         before: Decoded = (newest.entry.revision, newest.text) if newest else (0, None)
         body = None if entry.body is None else bytes(entry.body)
         text = decode(Stored(entry.revision, entry.encoding, body), before)
+        # Compressed texts have a checksum; of a plain one JSON alone can tell.
+        if entry.encoding == PLAIN and isinstance(text, str):
+            text = _checked(entry.revision, text)
         is_delta = entry.encoding == DELTA
         return _Newest(entry, text, newest.place + 1 if newest and is_delta else int(text is not None))
 

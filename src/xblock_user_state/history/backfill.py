@@ -25,20 +25,24 @@ from django.db.models import QuerySet
 from django.db.utils import Error
 
 from xblock_user_state import conf
+from xblock_user_state.history.deadline import answer_expected
 from xblock_user_state.history.shipping import (
+    BATCH_SECONDS,
     COLUMNS,
+    FILE_SECONDS,
     KEY,
     TOMBSTONE,
     HistoryUnavailable,
     Key,
     extended_model,
     following,
+    reach_history,
     take_write_lock,
 )
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
 from xblock_user_state.store.dialects import Failure, dialect_of
 from xblock_user_state.store.dialects.base import Target
-from xblock_user_state.store.transactions import LostRace, repeat
+from xblock_user_state.store.transactions import LostRace, errors_translated, repeat
 
 Rows = dict[Key, tuple[Any, ...]]
 
@@ -102,7 +106,8 @@ class Backfill:
 
     def count(self, after: Key | None = None) -> int:
         """Return how many rows are left to do. Takes as long as reading the index of all of them."""
-        return self._rows(after).count()
+        with errors_translated(self.database):
+            return self._rows(after).count()
 
     def _rows(self, after: Key | None) -> QuerySet[StudentModuleHistory]:
         return following(StudentModuleHistory._base_manager.using(self.database), after)
@@ -111,6 +116,7 @@ class Backfill:
         done: list[_Done] = []
         pending, give_up = set(keys), time.monotonic() + _MAX_WAIT_SECONDS
         while pending:
+            reach_history(BATCH_SECONDS)
             done.append(repeat(self.database, partial(self._attempt, sorted(pending))))
             pending -= set(done[-1].locked)
             # Rows that could not be locked are being deleted, and are awaited: a rollback would leave them here.
@@ -179,10 +185,15 @@ def _compare(rows: Rows) -> dict[Key, bytes]:
 
 @contextmanager
 def _history_errors() -> Iterator[None]:
-    """Tell the history database's errors from those of the state's: it may be of another vendor."""
-    connection = connections[conf.history_database()]
+    """Tell the history database's errors from those of the state's: it may be of another vendor.
+
+    It is not waited for without end: rows of the state's database are locked meanwhile.
+    """
+    alias = conf.history_database()
+    connection = connections[alias]
     try:
-        yield
+        with answer_expected(alias, BATCH_SECONDS, FILE_SECONDS):
+            yield
     except Error as error:
         if dialect_of(connection).failure(error) in (Failure.DUPLICATE, Failure.CONFLICT):
             raise LostRace from error

@@ -22,6 +22,7 @@ from xblock_user_state import conf
 from xblock_user_state.history import shipping
 from xblock_user_state.models import HistoryOutbox, Preferences, StudentModule, StudentModuleHistory, UserInfo
 from xblock_user_state.state.encoding import PLAIN
+from xblock_user_state.store.reader import pieces
 from xblock_user_state.store.tables import state_database
 
 
@@ -36,25 +37,67 @@ def connect() -> None:
 
 
 def _delete_history(instance: StudentModule, using: str, **_: Any) -> None:
-    for model in (StudentModuleHistory, HistoryOutbox):
-        entries = model._base_manager.using(using)
-        entries.filter(student_id=instance.student_id, block_id=instance.block_id)._raw_delete(using)
+    _delete_entries(using, instance.student_id, [instance.block_id])
     _bury(using, instance.student_id, [instance.block_id])
 
 
-def _delete_learner(instance: Model, **_: Any) -> None:
-    """Delete all that is kept of a learner: a few statements, whatever the number of rows.
+def _delete_learner(instance: Model, using: str, **_: Any) -> None:
+    """Delete all that is kept of a user: with the user in one transaction, or after it in another database."""
+    if using == state_database():
+        delete_learner(instance.pk)
+    else:
+        # The deletion of the user may be rolled back, and what is in another database would not come back.
+        transaction.on_commit(partial(delete_learner, instance.pk), using=using)
 
-    The state rows first: a writer that holds one of them adds to the history until it has committed.
+
+def delete_learner(student_id: Any) -> None:
+    """Delete all that is kept of a learner, for good: a few statements, whatever the number of rows.
+
+    Deleting a user calls it. By itself it is for users that are gone and whose state is not: that is in a database of
+    its own, and failed when the user was deleted.
     """
     database = state_database()
     with transaction.atomic(using=database):
-        modules = StudentModule.objects.using(database).filter(student_id=instance.pk).select_for_update()
-        block_ids = list(modules.values_list("block_id", flat=True)) if conf.has_extended_history() else []
-        for model in (StudentModule, StudentModuleHistory, HistoryOutbox, Preferences, UserInfo):
-            # Without signals: StudentModule's would delete the history again, row by row.
-            model._base_manager.using(database).filter(student_id=instance.pk)._raw_delete(database)
-        _bury(database, instance.pk, block_ids)
+        deleted: set[int] = set()
+        # Until there are no others: a writer may begin one more block meanwhile.
+        while block_ids := sorted(_blocks_of(database, student_id) - deleted):
+            _delete_blocks(database, student_id, block_ids)
+            deleted.update(block_ids)
+        for model in (Preferences, UserInfo):
+            model._base_manager.using(database).filter(student_id=student_id)._raw_delete(database)
+
+
+def _blocks_of(database: str, student_id: Any) -> set[int]:
+    """Return the blocks in which the learner has a state, which is locked, or history that waits or is left over."""
+    modules = StudentModule.objects.using(database).filter(student_id=student_id).select_for_update()
+    block_ids = set(modules.order_by("block_id").values_list("block_id", flat=True))
+    for model in (StudentModuleHistory, HistoryOutbox):
+        entries = model._base_manager.using(database).filter(student_id=student_id)
+        block_ids.update(entries.values_list("block_id", flat=True).distinct())
+    return block_ids
+
+
+def _delete_blocks(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
+    """Delete the states in these blocks, and no others: each of them needs its tombstone.
+
+    The state rows first: a writer that holds one of them adds to the history until it has committed.
+    """
+    for some in pieces(database, block_ids):
+        # Without signals: they would delete the history again, row by row.
+        modules = StudentModule._base_manager.using(database).filter(student_id=student_id, block_id__in=some)
+        modules._raw_delete(database)
+        _delete_entries(database, student_id, some)
+    _bury(database, student_id, block_ids)
+
+
+def _delete_entries(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
+    """Delete what the state's database has of the history of these blocks.
+
+    A tombstone that waits there stays: the extended history has not heard of that deletion yet.
+    """
+    for model in (StudentModuleHistory, HistoryOutbox):
+        entries = model._base_manager.using(database).filter(student_id=student_id, block_id__in=block_ids)
+        entries.filter(revision__gt=shipping.TOMBSTONE)._raw_delete(database)
 
 
 def _bury(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
@@ -62,12 +105,14 @@ def _bury(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
     if not block_ids or not conf.has_extended_history():
         return
     now = datetime.now(UTC)
-    HistoryOutbox.objects.using(database).bulk_create(
+    tombstones = [
         HistoryOutbox(
             student_id=student_id, block_id=block_id, revision=shipping.TOMBSTONE, created=now, encoding=PLAIN
         )
         for block_id in block_ids
-    )
+    ]
+    # One that is there already may be on its way: to update it is to wait for that.
+    shipping.insert_or_replace(HistoryOutbox, database, tombstones, ["created"])
     if conf.ships_at_once():
         ship = partial(shipping.ship_at_once, database, student_id, block_ids)
         transaction.on_commit(ship, using=database, robust=True)

@@ -6,6 +6,7 @@ that order: an entry that moves meanwhile is seen in one of them at least.
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import groupby
@@ -17,7 +18,8 @@ from django.db.models import Q
 from django.db.utils import Error
 
 from xblock_user_state import conf
-from xblock_user_state.history.breaker import HISTORY_DATABASE
+from xblock_user_state.history.breaker import READING, SHIPPING
+from xblock_user_state.history.deadline import answer_expected
 from xblock_user_state.history.shipping import TOMBSTONE, extended_model
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.metrics import current, names
@@ -33,6 +35,10 @@ Key = tuple[int, int]
 """Block and revision: what names an entry among those of one learner."""
 
 Entries = dict[Key, BaseStudentModuleHistory]
+
+
+class HistoryUnreadable(ServiceUnavailable):
+    """A part of the history is in the history database only, which can't be reached."""
 
 
 def shown_models() -> tuple[type[BaseStudentModuleHistory], ...]:
@@ -88,7 +94,28 @@ class _Stores:
     block_ids: Sequence[int]
 
     def merged(self, before: int | None = None, count: int | None = None) -> Entries:
-        """Return the newest entries of the stores that the flags show. A statement a store."""
+        """Return the newest entries of the stores that the flags show. A statement a store.
+
+        While the history database is down: those of the others, if these have all; else it raises `ServiceUnavailable`.
+        """
+        # While it is known to be down, readers don't wait for it where they need not.
+        if SHIPPING.is_open() or READING.is_open():
+            found = self._all_near(before, count)
+            if found is not None:
+                return found
+        try:
+            near, buried = self._near(before, count)
+            far = {} if buried.issuperset(self.block_ids) else self._shown_extended(before, count)
+        except HistoryUnreadable:
+            found = self._all_near(before, count)
+            if found is None:
+                current.count(names.UNAVAILABLE, 1, "history")
+                raise
+            return found
+        return _newest({**{key: entry for key, entry in far.items() if key[0] not in buried}, **near}, count)
+
+    def _near(self, before: int | None, count: int | None) -> tuple[Entries, set[int]]:
+        """Return what the state's database has, and the blocks of which the extended history is gone."""
         found: Entries = {}
         buried: set[int] = set()
         for model in shown_models():
@@ -97,10 +124,20 @@ class _Stores:
                 buried = self._buried(found, count)
             elif model is StudentModuleHistory:
                 found = {**self._of(model, self.database, before, count), **found}
-            elif not buried.issuperset(self.block_ids):
-                extended = self._of_extended(before, count, found)
-                found = {**{key: entry for key, entry in extended.items() if key[0] not in buried}, **found}
-        return {key: found[key] for key in sorted(found, reverse=True)[:count] if key[1] != TOMBSTONE}
+        return found, buried
+
+    def _all_near(self, before: int | None, count: int | None) -> Entries | None:
+        """Return the newest entries if the state's database has all of them; else ``None``."""
+        # In this order: what is committed meanwhile is then not missed, and what is asked for is there to be seen.
+        rows = StudentModule.objects.using(self.database).filter(self._rows())
+        revisions = list(rows.values_list("block_id", "revision"))
+        found, _ = self._near(before, count)
+        for block_id, revision in revisions:
+            top = revision if before is None else min(revision, before - 1)
+            bottom = 1 if count is None else max(1, top - count + 1)
+            if any((block_id, each) not in found for each in range(bottom, top + 1)):
+                return None
+        return _newest(found, count)
 
     def decode(self, found: Entries, oldest: int = 1) -> None:
         """Give entries down to the `oldest` revision their texts; bases that no shown store has come from others."""
@@ -127,28 +164,37 @@ class _Stores:
         buried = HistoryOutbox.objects.using(self.database).filter(self._rows(), revision=TOMBSTONE)
         return set(buried.values_list("block_id", flat=True))
 
-    def _of_extended(self, before: int | None, count: int | None, found: Entries) -> Entries:
-        """Return the entries of the extended history. While it is down: none, if all there are have been found."""
-        # While it is known to be down, readers don't wait for it where they need not.
-        if HISTORY_DATABASE.is_open() and self._is_complete(before, count, found):
-            return {}
-        try:
-            return self._of(extended_model(), conf.history_database(), before, count)
-        except Error as error:
-            _note_failure(error)
-            if self._is_complete(before, count, found):
-                return {}
-            raise _unavailable(error) from error
+    def _shown_extended(self, before: int | None, count: int | None) -> Entries:
+        is_shown = any(model not in (HistoryOutbox, StudentModuleHistory) for model in shown_models())
+        return self._of_extended(before, count) if is_shown else {}
 
-    def _is_complete(self, before: int | None, count: int | None, found: Entries) -> bool:
-        """Tell whether the newest entries have been found of each row."""
-        rows = StudentModule.objects.using(self.database).filter(self._rows())
-        for block_id, revision in rows.values_list("block_id", "revision"):
-            top = revision if before is None else min(revision, before - 1)
-            bottom = 1 if count is None else max(1, top - count + 1)
-            if any((block_id, each) not in found for each in range(bottom, top + 1)):
-                return False
-        return True
+    def _of_extended(self, before: int | None, count: int | None) -> Entries:
+        """Return entries of the extended history. Raises `HistoryUnreadable`: at once if it failed a moment ago."""
+        if not READING.lets_through():
+            raise HistoryUnreadable(_unreadable("it failed a moment ago"))
+        try:
+            found = self._ask(before, count)
+        except Error as error:
+            READING.failed(error)
+            raise HistoryUnreadable(_unreadable(error)) from error
+        READING.succeeded()
+        return found
+
+    def _ask(self, before: int | None, count: int | None) -> Entries:
+        alias, seconds = conf.history_database(), conf.history_timeout()
+        until = time.monotonic() + seconds
+        was_open = connections[alias].connection is not None
+        try:
+            with answer_expected(alias, seconds):
+                return self._of(extended_model(), alias, before, count)
+        except Error:
+            # A connection that has broken is given up, so that the next read makes a new one.
+            connections[alias].close_if_unusable_or_obsolete()
+            if not was_open or connections[alias].connection is not None or time.monotonic() >= until:
+                raise
+        # It was lost since it was used last, which says nothing of the database.
+        with answer_expected(alias, seconds):
+            return self._of(extended_model(), alias, before, count)
 
     def _hidden(self, missing: set[Key]) -> Entries:
         """Return entries of the stores that the flags hide, down to the full ones that `missing` build on."""
@@ -157,29 +203,28 @@ class _Stores:
             revisions = [revision for _, revision in keys]
             before, count = revisions[-1] + 1, revisions[-1] - revisions[0] + MAX_CHAIN
             stores = _Stores(self.database, self.student_id, [block_id])
-            found |= stores._of(StudentModuleHistory, self.database, before, count)
+            # The outbox too: what waits there may have outlived the settings of its extended history.
+            for model in (HistoryOutbox, StudentModuleHistory):
+                found |= stores._of(model, self.database, before, count)
             if conf.has_extended_history():
-                found |= stores._of_hidden_extended(before, count)
+                found |= stores._of_needed_extended(before, count)
         return found
 
-    def _of_hidden_extended(self, before: int, count: int) -> Entries:
+    def _of_needed_extended(self, before: int, count: int) -> Entries:
         try:
-            return self._of(extended_model(), conf.history_database(), before, count)
-        except Error as error:
-            _note_failure(error)
-            raise _unavailable(error) from error
+            return self._of_extended(before, count)
+        except HistoryUnreadable:
+            current.count(names.UNAVAILABLE, 1, "history")
+            raise
 
 
-def _note_failure(error: Error) -> None:
-    HISTORY_DATABASE.failed(error)
-    # A connection that has broken is given up, so that the next read makes a new one.
-    connections[conf.history_database()].close_if_unusable_or_obsolete()
-
-
-def _unavailable(error: Error) -> ServiceUnavailable:
+def _unreadable(reason: object) -> str:
     alias = conf.history_database()
-    current.count(names.UNAVAILABLE, 1, "history")
-    return ServiceUnavailable(f"a part of the history is in the database {alias!r}, which can't be reached: {error}")
+    return f"a part of the history is in the database {alias!r}, which can't be reached: {reason}"
+
+
+def _newest(found: Entries, count: int | None) -> Entries:
+    return {key: found[key] for key in sorted(found, reverse=True)[:count] if key[1] != TOMBSTONE}
 
 
 def decode(entries: Sequence[BaseStudentModuleHistory]) -> None:

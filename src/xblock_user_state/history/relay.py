@@ -13,7 +13,7 @@ from django.db import close_old_connections
 from django.db.models import Q
 from django.db.utils import Error
 
-from xblock_user_state.history.breaker import HISTORY_DATABASE, RETRY_SECONDS, Breaker
+from xblock_user_state.history.breaker import REFUSALS, RETRY_SECONDS, SHIPPING, Breaker
 from xblock_user_state.history.levels import OutboxLevels
 from xblock_user_state.history.shipping import (
     EntriesRefused,
@@ -27,6 +27,7 @@ from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import count
 from xblock_user_state.models import HistoryOutbox
+from xblock_user_state.store.transactions import errors_translated
 
 POLL_SECONDS = 1.0
 """How long a relay that follows waits when it has found the outbox empty."""
@@ -49,7 +50,8 @@ class Relay:
 
     def waiting(self) -> int:
         """Return how many rows the outbox has. Takes as long as reading the index of all of them."""
-        return HistoryOutbox.objects.using(self.database).count()
+        with errors_translated(self.database):
+            return HistoryOutbox.objects.using(self.database).count()
 
     def once(self) -> Iterator[int]:
         """Ship what the outbox holds now, in one pass by key; yield the number of rows after each transaction.
@@ -115,7 +117,7 @@ class Relay:
                 self._tell_how_it_went()
                 seconds = 0.0 if shipped else POLL_SECONDS
             except HistoryUnavailable as error:
-                HISTORY_DATABASE.failed(error)
+                SHIPPING.failed(error)
                 seconds = RETRY_SECONDS
             except (Error, ServiceUnavailable) as error:
                 self._outbox.failed(error)
@@ -129,10 +131,11 @@ class Relay:
         return error.last
 
     def _tell_how_it_went(self) -> None:
+        SHIPPING.succeeded()
         if self.refused:
-            HISTORY_DATABASE.failed(HistoryUnavailable(describe_refused(self.refused)))
+            REFUSALS.failed(HistoryUnavailable(describe_refused(self.refused)))
         else:
-            HISTORY_DATABASE.succeeded()
+            REFUSALS.succeeded()
 
 
 def describe_refused(refused: Mapping[Key, str], most: int = 20) -> str:

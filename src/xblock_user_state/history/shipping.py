@@ -8,6 +8,7 @@ share the work, and a deletion waits for an entry that is on its way. Only the r
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
@@ -19,7 +20,8 @@ from django.db.models import Q, QuerySet
 from django.db.utils import Error
 
 from xblock_user_state import conf
-from xblock_user_state.history.breaker import HISTORY_DATABASE
+from xblock_user_state.history.breaker import REFUSALS, SHIPPING
+from xblock_user_state.history.deadline import answer_expected
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import count
@@ -29,6 +31,8 @@ from xblock_user_state.store.reader import pieces
 from xblock_user_state.store.transactions import LostRace, repeat
 
 _LOG = logging.getLogger("xblock_user_state.history")
+
+_EVERY_ROW = Q()
 
 TOMBSTONE = 0
 """The revision of an outbox row that says: what the extended history has of this learner and block is gone."""
@@ -51,6 +55,13 @@ _STATEMENT_BYTES = 2_000_000
 _KEYS = 250
 
 
+BATCH_SECONDS = 60.0
+"""How long a relay waits for the history database to take a batch. Deletions of its rows wait with it."""
+
+FILE_SECONDS = 1.0
+"""How long a SQLite file that was free a moment ago is waited for while the state's file is locked."""
+
+
 class HistoryUnavailable(Exception):
     """The history database can't be reached, or has no table for the history."""
 
@@ -61,6 +72,17 @@ class EntriesRefused(HistoryUnavailable):
     def __init__(self, message: str, last: Key) -> None:
         super().__init__(message)
         self.last = last
+
+
+class _HistoryBusy(LostRace):
+    """A transaction met another one in the history database."""
+
+
+class _Patience(NamedTuple):
+    """How long to wait for an answer, and until when to repeat what met another transaction."""
+
+    seconds: float
+    until: float
 
 
 class Shipment(NamedTuple):
@@ -81,20 +103,25 @@ def ship_at_once(database: str, student_id: Any, block_ids: Collection[int]) -> 
 
     Never raises for the history database: what can't be shipped waits for the relay.
     """
-    if HISTORY_DATABASE.is_open():
+    if not SHIPPING.lets_through():
         count(names.SHIPPING_SKIPPED, 1)
         return
+    which = Q(student_id=student_id, block_id__in=block_ids)
     try:
-        shipment = ship(database, Q(student_id=student_id, block_id__in=block_ids), size=len(block_ids) + 100)
+        shipment = ship(database, which, size=len(block_ids) + 100, seconds=conf.history_timeout())
+    except EntriesRefused as error:
+        SHIPPING.succeeded()
+        REFUSALS.failed(error)
+        count_failure("call", error)
     except HistoryUnavailable as error:
-        HISTORY_DATABASE.failed(error)
+        SHIPPING.failed(error)
         count_failure("call", error)
     except (Error, ServiceUnavailable) as error:
         count_failure("call", error)
         # The state is committed, and the entries with it. The caller's next call meets the state's database itself.
         _LOG.exception("history entries could not be shipped; they wait in the outbox")
     else:
-        HISTORY_DATABASE.succeeded()
+        SHIPPING.succeeded()
         count(names.SHIPPED, shipment.rows, "call")
 
 
@@ -105,45 +132,66 @@ def count_failure(by: str, error: Exception) -> None:
     count(names.SHIPPING_FAILURES, 1, by, outcome)
 
 
-def ship(database: str, which: Q, size: int, after: Key | None = None) -> Shipment:
+def ship(database: str, which: Q, size: int, after: Key | None = None, *, seconds: float = BATCH_SECONDS) -> Shipment:
     """Ship up to `size` rows of the outbox by their keys, those that follow `after`.
 
-    Rows that another process is shipping are left to it. Raises `HistoryUnavailable`, then nothing has left the outbox;
-    of the state's database its own errors, or `ServiceUnavailable` if it kept failing.
+    The history database may take so many `seconds` to be found ready, and as many again to take the rows; while they
+    last, a shipment that meets another transaction there is repeated. Rows that another process is shipping are left to
+    it. Raises `HistoryUnavailable`, then nothing has left the outbox; of the state's database its own errors, or
+    `ServiceUnavailable` if it kept failing.
     """
     # Before any row is locked: where no server answers, this takes as long as its timeout.
-    _reach_history()
-    return repeat(database, lambda _: _attempt(database, which, size, after))
-
-
-def _reach_history() -> None:
-    connection = connections[conf.history_database()]
+    reach_history(seconds)
+    patience = _Patience(seconds, time.monotonic() + seconds)
     try:
-        connection.ensure_connection()
+        return repeat(database, lambda _: _attempt(database, which, size, after, patience))
+    except ServiceUnavailable as error:
+        if isinstance(error.__cause__, _HistoryBusy):
+            raise HistoryUnavailable(str(error.__cause__)) from error
+        raise
+
+
+def reach_history(seconds: float) -> None:
+    """See that the history database can be written to. Raises `HistoryUnavailable`."""
+    alias = conf.history_database()
+    try:
+        with answer_expected(alias, seconds):
+            _await_file(alias)
     except Error as error:
-        # Whatever the reason, a wrong password among them. A file that is locked is waited for by `_send`, who repeats.
-        if dialect_of(connection).failure(error) is not Failure.CONFLICT:
-            raise HistoryUnavailable(_described(error)) from error
+        # Whatever the reason, a wrong password among them.
+        raise HistoryUnavailable(_described(error)) from error
 
 
-def _attempt(database: str, which: Q, size: int, after: Key | None) -> Shipment:
-    take_write_lock(database)
+def _await_file(alias: str) -> None:
+    """Wait for the file's lock where it is one: here, as long as it takes, and not while the state's is locked too."""
+    if not connections[alias].features.has_select_for_update:
+        with transaction.atomic(using=alias):
+            take_write_lock(alias, extended_model())
+
+
+def _attempt(database: str, which: Q, size: int, after: Key | None, patience: _Patience) -> Shipment:
+    take_write_lock(database, which=which)
     outbox = HistoryOutbox._base_manager.using(database).filter(which)
     rows = _locked(following(outbox, after), database)[:size]
     page = list(rows)
     batch = _without_buried(outbox, page)
     if batch:
-        _send(batch)
+        _send(batch, patience)
         for keys in pieces(database, [row.pk for row in batch], _KEYS):
             outbox.filter(pk__in=keys)._raw_delete(database)
     # A page that is not full is the last one: a relay must not run after writers for ever.
     return Shipment(len(batch), page[-1].pk if len(page) == size else None)
 
 
-def take_write_lock(database: str) -> None:
-    """Lock out writers where rows can't be locked: SQLite, whose transactions may begin without a lock."""
+def take_write_lock(
+    database: str, model: type[BaseStudentModuleHistory] = HistoryOutbox, which: Q = _EVERY_ROW
+) -> None:
+    """Lock out writers where rows can't be locked: SQLite, whose transactions may begin without a lock.
+
+    To lock it deletes rows that never are, of those to which the caller keeps.
+    """
     if not connections[database].features.has_select_for_update:
-        HistoryOutbox._base_manager.using(database).filter(revision__lt=TOMBSTONE)._raw_delete(database)
+        model._base_manager.using(database).filter(which, revision__lt=TOMBSTONE)._raw_delete(database)
 
 
 def following(rows: QuerySet[Entry], after: Key | None) -> QuerySet[Entry]:
@@ -169,31 +217,42 @@ def _without_buried(outbox: QuerySet[HistoryOutbox], rows: Sequence[HistoryOutbo
     return [row for row in rows if (row.student_id, row.block_id) not in buried]
 
 
-def _send(rows: Sequence[HistoryOutbox]) -> None:
+def _send(rows: Sequence[HistoryOutbox], patience: _Patience) -> None:
     """Commit rows to the extended history. What the outbox holds is the truth: it replaces what has the same key."""
-    model = extended_model()
     alias = conf.history_database()
-    entries = [
-        model(**{column: getattr(row, column) for column in COLUMNS}) for row in rows if row.revision != TOMBSTONE
-    ]
-    manager = model._base_manager.using(alias)
     connection = connections[alias]
-    unique = KEY if connection.features.supports_update_conflicts_with_target else None
     try:
-        with transaction.atomic(using=alias):
-            for student_id, block_ids in _buried_by(rows):
-                for some_ids in pieces(alias, block_ids):
-                    manager.filter(student_id=student_id, block_id__in=some_ids)._raw_delete(alias)
-            for some in _loads(entries):
-                manager.bulk_create(some, update_conflicts=True, unique_fields=unique, update_fields=_REST)
+        with answer_expected(alias, patience.seconds, FILE_SECONDS), transaction.atomic(using=alias):
+            _write(rows, alias)
     except Error as error:
         failure = dialect_of(connection).failure(error)
         connection.close_if_unusable_or_obsolete()
-        if failure in (Failure.DUPLICATE, Failure.CONFLICT):
-            raise LostRace from error
-        if failure is None and _is_readable(manager.all()):
+        if failure in (Failure.DUPLICATE, Failure.CONFLICT) and time.monotonic() < patience.until:
+            raise _HistoryBusy(_described(error)) from error
+        if failure is None and _is_readable(alias, patience.seconds):
             raise EntriesRefused(_described(error), rows[-1].pk) from error
         raise HistoryUnavailable(_described(error)) from error
+
+
+def _write(rows: Sequence[HistoryOutbox], alias: str) -> None:
+    model = extended_model()
+    for student_id, block_ids in _buried_by(rows):
+        for some_ids in pieces(alias, block_ids):
+            model._base_manager.using(alias).filter(student_id=student_id, block_id__in=some_ids)._raw_delete(alias)
+    entries = [
+        model(**{column: getattr(row, column) for column in COLUMNS}) for row in rows if row.revision != TOMBSTONE
+    ]
+    for some in _loads(entries):
+        insert_or_replace(model, alias, some, _REST)
+
+
+def insert_or_replace(model: type[Entry], alias: str, entries: Sequence[Entry], replaced: Sequence[str]) -> None:
+    """Insert entries; of those whose key is there already, set the columns that are to be `replaced`."""
+    # MySQL has one primary key to conflict with, and no way to name it.
+    unique = KEY if connections[alias].features.supports_update_conflicts_with_target else None
+    model._base_manager.using(alias).bulk_create(
+        entries, update_conflicts=True, unique_fields=unique, update_fields=replaced
+    )
 
 
 def _buried_by(rows: Sequence[HistoryOutbox]) -> Iterator[tuple[Any, list[int]]]:
@@ -203,9 +262,10 @@ def _buried_by(rows: Sequence[HistoryOutbox]) -> Iterator[tuple[Any, list[int]]]
         yield student_id, [row.block_id for row in of_learner]
 
 
-def _is_readable(entries: QuerySet[BaseStudentModuleHistory]) -> bool:
+def _is_readable(alias: str, seconds: float) -> bool:
     try:
-        entries.exists()
+        with answer_expected(alias, seconds):
+            extended_model()._base_manager.using(alias).exists()
     except Error:
         return False
     return True

@@ -22,9 +22,15 @@ def at_least_one(options: Mapping[str, Any], name: str) -> int:
 
 
 def blocks_of_context(database: str, key: str) -> list[int]:
-    """Return the ids, sorted, of the blocks that are registered of a course run or library. One statement."""
+    """Return the ids, sorted, of the blocks that are registered of a course run or library, one at least.
+
+    One statement. A key that was misspelt must not pass as one of which all is well.
+    """
     try:
         context_id = identify_context(LearningContextKey.from_string(key))
     except (InvalidKeyError, ValueError) as error:
         raise CommandError(f"{key!r} is no key of a course run or library") from error
-    return sorted(blocks_of(database, context_id, None))
+    block_ids = sorted(blocks_of(database, context_id, None))
+    if not block_ids:
+        raise CommandError(f"no learner has ever had state in {key!r}; is it spelt right?")
+    return block_ids

@@ -6,6 +6,10 @@ import time
 from collections.abc import Callable
 from typing import Protocol
 
+from django.db.utils import Error
+
+from xblock_user_state.interface import ServiceUnavailable
+
 _EVERY_SECONDS = 0.2
 
 
@@ -23,13 +27,13 @@ class Progress:
     """How far a command is, how fast, and how long it will take. Says nothing where nobody watches.
 
     `count` tells how many `things` there are to do. It may take long, and is asked only on a terminal. ``None`` where
-    nobody knows.
+    nobody knows; if it fails, nobody does: a large table may take longer to count than a statement may.
     """
 
     def __init__(self, output: Output, things: str, count: Callable[[], int] | None = None) -> None:
         self._output, self._things = output, things
         self._watched = output.isatty()
-        self._total = count() if count and self._watched else None
+        self._total = counted(count) if count and self._watched else None
         self._done = 0
         self._started = time.monotonic()
         self._shown_at = 0.0
@@ -52,6 +56,14 @@ class Progress:
     def _show(self, line: str) -> None:
         self._output.write("\r" + line.ljust(self._width), ending="")
         self._width = len(line)
+
+
+def counted(count: Callable[[], int]) -> int | None:
+    """Return what `count` tells; ``None`` if the database can't tell."""
+    try:
+        return count()
+    except (Error, ServiceUnavailable):
+        return None
 
 
 def describe(done: int, total: int | None, seconds: float, things: str) -> str:

@@ -8,13 +8,16 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.utils import Error
 
+from xblock_user_state import conf
 from xblock_user_state.history.audit import Audit, Findings
 from xblock_user_state.history.orphans import NO_STATE, sweeps
 from xblock_user_state.history.owners import Owner, described
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.management.arguments import at_least_one, blocks_of_context
 from xblock_user_state.management.progress import Progress
+from xblock_user_state.models import HistoryOutbox
 from xblock_user_state.store.tables import state_database
+from xblock_user_state.store.transactions import errors_translated
 
 
 class Command(BaseCommand):
@@ -47,9 +50,10 @@ class Command(BaseCommand):
             self._check(Audit(database, block_ids, size, options["late_start"]), total)
             # Of which context they were nobody may know any more.
             orphans = self._orphans(database, size) if block_ids is None else 0
+            stranded = _stranded(database)
         except (Error, ServiceUnavailable) as error:
             raise CommandError(f"interrupted after {total.rows:,} rows: {error}. Run the command again") from error
-        self._report(total, orphans)
+        self._report(total, orphans, stranded)
 
     def _check(self, audit: Audit, total: Findings) -> None:
         progress = Progress(self.stdout, "rows", audit.count)
@@ -83,16 +87,27 @@ class Command(BaseCommand):
             for owner, fault in faults:
                 self.stdout.write(f"{names[owner]}: {fault}")
 
-    def _report(self, total: Findings, orphans: int) -> None:
+    def _report(self, total: Findings, orphans: int, stranded: int) -> None:
         self.stdout.write(f"{total.rows:,} rows with {total.entries:,} entries were checked.")
         if total.hidden:
             self.stdout.write(f"{total.hidden:,} of the entries are hidden from readers, as the settings say.")
-        if total.wrong_rows or orphans:
-            raise CommandError(" ".join(_verdict(total.wrong_rows, orphans)))
+        verdict = " ".join(_verdict(total.wrong_rows, orphans, stranded))
+        if verdict:
+            raise CommandError(verdict)
 
 
-def _verdict(wrong_rows: int, orphans: int) -> Iterator[str]:
+def _stranded(database: str) -> int:
+    """Return how many rows wait in the outbox for an extended history that there is none of."""
+    if conf.has_extended_history():
+        return 0
+    with errors_translated(database):
+        return HistoryOutbox._base_manager.using(database).count()
+
+
+def _verdict(wrong_rows: int, orphans: int, stranded: int) -> Iterator[str]:
     if wrong_rows:
         yield f"{wrong_rows:,} rows disagree with their history."
     if orphans:
         yield f"{orphans:,} entries belong to no state: run sweep_history."
+    if stranded:
+        yield f"{stranded:,} entries wait in the outbox, and {conf.no_extended_history()}; then run relay_history."

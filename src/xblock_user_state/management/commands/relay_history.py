@@ -16,7 +16,7 @@ from xblock_user_state import conf
 from xblock_user_state.history.relay import Relay, describe_refused
 from xblock_user_state.history.shipping import HistoryUnavailable
 from xblock_user_state.interface import ServiceUnavailable
-from xblock_user_state.management.progress import Progress
+from xblock_user_state.management.progress import Progress, counted
 from xblock_user_state.store.tables import state_database
 
 
@@ -60,7 +60,7 @@ class Command(BaseCommand):
                 if stop.came:
                     break
         except HistoryUnavailable as error:
-            raise CommandError(_unavailable(error, shipped, relay.waiting())) from error
+            raise CommandError(_unavailable(error, shipped, counted(relay.waiting))) from error
         finally:
             progress.close()
         self.stdout.write(f"{shipped:,} entries were shipped.")
@@ -68,13 +68,14 @@ class Command(BaseCommand):
             self.stdout.write("Stopped by a signal.")
         elif relay.refused:
             raise CommandError(f"The history database is up; {describe_refused(relay.refused)}")
-        elif waiting := relay.waiting():
+        elif waiting := counted(relay.waiting):
             self.stdout.write(f"{waiting:,} entries came meanwhile, or another process is shipping them.")
 
 
-def _unavailable(error: HistoryUnavailable, shipped: int, waiting: int) -> str:
+def _unavailable(error: HistoryUnavailable, shipped: int, waiting: int | None) -> str:
+    left = "the others wait" if waiting is None else f"{waiting:,} wait"
     return (
-        f"The history database can't be written to: {error}. {shipped:,} entries were shipped before; {waiting:,} wait "
+        f"The history database can't be written to: {error}. {shipped:,} entries were shipped before; {left} "
         "in the outbox, where readers see them. See that it is up and migrated (migrate_all). Run the command again"
     )
 
