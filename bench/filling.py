@@ -4,12 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from time import monotonic, sleep
 from typing import Any
 
 import simplejson
 from django.db import connection
 
 from bench import data
+
+SETTLE_SECONDS = 30
+FEW_PAGES = 50
 
 _SITE = "(({learner} * 7 + {slot} {div} {blocks}) % {courses}) * {blocks} + {slot} % {blocks}"
 _COURSE = "{slot}"
@@ -54,17 +58,15 @@ def of_course(count: int, learners: int) -> Rows:
     return Rows(count, learners, _COURSE)
 
 
-def after(rows: Rows, count: int) -> Rows:
-    """Return the rows of a site that has grown to `count` rows, without those that it had."""
-    grown = of_site(count - rows.count)
-    return replace(grown, first_learner=rows.first_learner + rows.learners)
+def after(parts: Sequence[Rows], count: int) -> Rows:
+    """Return what is to be added to these rows of a site, so that there are `count` of them."""
+    grown = of_site(count - sum(part.count for part in parts))
+    return replace(grown, first_learner=parts[-1].first_learner + parts[-1].learners)
 
 
 def prepare() -> None:
     """Make the tables that the rows are made from."""
     key = "varchar(255) COLLATE ascii_bin" if connection.vendor == "mysql" else "varchar(255)"
-    _execute("DROP TABLE IF EXISTS bench_block")
-    _execute("DROP TABLE IF EXISTS bench_state")
     _execute(
         f"CREATE TABLE bench_block (n int PRIMARY KEY, id bigint, usage_key {key}, course_id bigint, course {key})"
     )
@@ -94,6 +96,27 @@ def analyze(tables: Iterable[str]) -> None:
             cursor.execute(f"VACUUM ANALYZE {table}" if connection.vendor == "postgresql" else f"ANALYZE TABLE {table}")
             if connection.vendor == "mysql":
                 cursor.fetchall()
+
+
+def settle() -> None:
+    """Wait until what was filled is on the disk: else the server goes on writing it while calls are timed."""
+    if connection.vendor == "postgresql":
+        _execute("CHECKPOINT")
+        return
+    _execute(
+        "SET @dirty = @@GLOBAL.innodb_max_dirty_pages_pct, @pages = @@GLOBAL.innodb_io_capacity,"
+        " GLOBAL innodb_max_dirty_pages_pct = 0, GLOBAL innodb_io_capacity = 50000"
+    )
+    deadline = monotonic() + SETTLE_SECONDS
+    while _dirty_pages() > FEW_PAGES and monotonic() < deadline:
+        sleep(0.1)
+    _execute("SET GLOBAL innodb_max_dirty_pages_pct = @dirty, GLOBAL innodb_io_capacity = @pages")
+
+
+def _dirty_pages() -> int:
+    with connection.cursor() as cursor:
+        cursor.execute("SHOW GLOBAL STATUS LIKE 'Innodb_buffer_pool_pages_dirty'")
+        return int(cursor.fetchone()[1])
 
 
 def _series(count: int) -> str:

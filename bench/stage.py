@@ -10,6 +10,7 @@ from django.core.management import call_command
 
 from bench import contenders, filling
 from bench.contenders.base import Call, Contender
+from bench.contenders.tables import drop_tables
 from bench.data import Learner, learner
 from bench.filling import Rows
 
@@ -18,6 +19,8 @@ Contenders = dict[str, Contender]
 
 def set_stage(names: Iterable[str], rows: Rows | None, learners: int) -> Contenders:
     """Return the contenders that this database has, their tables filled; the ids of new learners follow the rows'."""
+    # Before the flush, which knows nothing of tables that refer to users.
+    drop_tables()
     call_command("flush", interactive=False, verbosity=0)
     filling.prepare()
     filling.learners(learners)
@@ -34,6 +37,7 @@ def fill(found: Contenders, rows: Rows) -> None:
     for contender in found.values():
         contender.fill(rows)
         filling.analyze(contender.tables)
+    filling.settle()
 
 
 def new_learners(first: int) -> Callable[[], Learner]:

@@ -164,7 +164,10 @@ def _serving(server: Server) -> Iterator[Server]:
 
 @contextmanager
 def postgresql(*, durable: bool = False) -> Iterator[Server]:
-    """A PostgreSQL server; its URL is of an empty database, as its superuser. If `durable`, at its defaults."""
+    """A PostgreSQL server; its URL is of an empty database, as its superuser.
+
+    If `durable`, as durable as it is by default, and with the memory of a small site.
+    """
     initdb = find_binary("initdb", "postgresql")
     postgres = find_binary("postgres", "postgresql")
     pg_isready = find_binary("pg_isready", "postgresql-client")
@@ -177,7 +180,7 @@ def postgresql(*, durable: bool = False) -> Iterator[Server]:
             f"port={port}",
             "unix_socket_directories=",
             "max_connections=200",
-            *([] if durable else ["fsync=off", "full_page_writes=off"]),
+            *(["shared_buffers=1GB", "max_wal_size=4GB"] if durable else ["fsync=off", "full_page_writes=off"]),
         ]
         command = [postgres, "-D", data, *(word for setting in settings for word in ("-c", setting))]
         is_ready = [pg_isready, "-h", "127.0.0.1", "-p", port]
@@ -217,9 +220,17 @@ def pgbouncer(host: str, port: str, database: str) -> Iterator[str]:
             yield pooled
 
 
+_MARIADB_OF_A_SITE = ("--innodb-buffer-pool-size=2G", "--innodb-log-file-size=1G")
+# A commit gets as far as the machine's memory.
+_MARIADB_WITHOUT_DISK = ("--innodb-flush-log-at-trx-commit=2", "--skip-innodb-doublewrite")
+
+
 @contextmanager
 def mariadb(*, durable: bool = False) -> Iterator[Server]:
-    """A MariaDB server; its URL is of an empty database, as root. If `durable`, at its defaults."""
+    """A MariaDB server; its URL is of an empty database, as root.
+
+    If `durable`, as durable as it is by default, and with the memory of a small site.
+    """
     install = find_binary("mariadb-install-db", "mariadb-server")
     mariadbd = find_binary("mariadbd", "mariadb-server")
     admin = find_binary("mariadb-admin", "mariadb-client")
@@ -237,8 +248,7 @@ def mariadb(*, durable: bool = False) -> Iterator[Server]:
             "--pid-file=pid",
             "--bind-address=127.0.0.1",
             "--max-connections=200",
-            # A commit gets as far as the machine's memory.
-            *([] if durable else ["--innodb-flush-log-at-trx-commit=2", "--skip-innodb-doublewrite"]),
+            *(_MARIADB_OF_A_SITE if durable else _MARIADB_WITHOUT_DISK),
         ]
         address = ["--protocol=tcp", "--host=127.0.0.1", f"--port={port}", "--user=root"]
         is_ready = [admin, "--no-defaults", *address, "ping"]

@@ -21,7 +21,7 @@ class Contender(ABC):
 
     @abstractmethod
     def create(self) -> None:
-        """Make the tables anew, empty. Called on a database that was flushed."""
+        """Make the tables, or whatever the first call needs. Called on an empty database."""
 
     @abstractmethod
     def fill(self, rows: Rows) -> None:

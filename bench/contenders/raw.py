@@ -65,7 +65,6 @@ class RawContender(Contender):
         """Make tables of the shape of ours."""
         with connection.cursor() as cursor:
             for table, model in ((STATE, StudentModule), (HISTORY, StudentModuleHistory)):
-                cursor.execute(f"DROP TABLE IF EXISTS {table}")
                 cursor.execute(_like(table, model._meta.db_table))
 
     def fill(self, rows: Rows) -> None:

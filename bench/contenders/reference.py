@@ -16,11 +16,12 @@ from django.contrib.auth import get_user_model
 from django.core.paginator import Paginator
 from django.db import models, transaction
 from django.db.models.signals import post_save
+from django.dispatch import receiver
 from opaque_keys.edx.keys import UsageKey
 
 from bench.contenders.base import Call, Contender
-from bench.contenders.models_of import create_tables
 from bench.contenders.reference_models import StudentModule, StudentModuleHistory
+from bench.contenders.tables import create_tables
 from bench.data import Block, Learner, State, course_key
 from bench.filling import Rows
 
@@ -40,7 +41,6 @@ class Reference(Contender):
     def create(self) -> None:
         """Make the tables."""
         create_tables(StudentModule, StudentModuleHistory)
-        post_save.connect(_record, sender=StudentModule, dispatch_uid="bench reference")
 
     def fill(self, rows: Rows) -> None:
         """Insert states and entries."""
@@ -99,7 +99,8 @@ class Reference(Contender):
         return {str(key): state for _, key, state, _ in self.get_many(learner, blocks)()}
 
 
-def _record(sender: type[StudentModule], instance: StudentModule, **_: Any) -> None:
+@receiver(post_save, sender=StudentModule)
+def _record(instance: StudentModule, **_: Any) -> None:
     if instance.module_type == "problem":
         StudentModuleHistory._base_manager.create(
             student_module=instance,

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from django.db import connection
 from simple_history.models import HistoricalRecords
 from simple_history.utils import bulk_create_with_history, bulk_update_with_history
 
-from bench.contenders.models_of import create_tables
 from bench.contenders.peers import Peer, PeerModel
+from bench.contenders.tables import create_tables
 from bench.data import Block, Learner
+from bench.filling import Rows
 
 
 class SimpleHistoryState(PeerModel):
@@ -34,6 +36,17 @@ class SimpleHistory(Peer):
     def create(self) -> None:
         """Make the tables."""
         create_tables(SimpleHistoryState, _HISTORY)
+
+    def fill(self, rows: Rows) -> None:
+        """Insert states and entries."""
+        super().fill(rows)
+        state, history = self.tables
+        columns = "id, course_key, usage_key, state, created, modified, student_id"
+        with connection.cursor() as cursor:
+            cursor.execute(
+                f"INSERT INTO {history} ({columns}, history_date, history_type) SELECT {columns}, created, '+'"
+                f" FROM {state} AS s WHERE NOT EXISTS (SELECT 1 FROM {history} AS h WHERE h.id = s.id)"
+            )
 
     def insert(self, rows: Sequence[PeerModel]) -> None:
         """Insert rows, and record them."""

@@ -8,8 +8,8 @@ from typing import Any
 import pghistory
 import pgtrigger
 
-from bench.contenders.models_of import create_tables
 from bench.contenders.peers import Peer, PeerModel
+from bench.contenders.tables import create_tables
 from bench.data import Block, Learner
 
 

@@ -7,10 +7,10 @@ from random import Random
 
 import pytest
 from django.contrib.auth import get_user_model
-from django.db import connection
 
 from bench import contenders, data
 from bench.contenders.base import Contender
+from bench.contenders.tables import drop_tables
 from bench.data import Learner
 
 BLOCKS = data.blocks_of(3, 5)
@@ -29,11 +29,9 @@ def everybody() -> Iterator[dict[str, tuple[Contender, Learner]]]:
     for contender in theirs:
         contender.create()
     yield dict(zip(found, zip(found.values(), learners, strict=True), strict=True))
-    with connection.cursor() as cursor:
-        for contender in theirs:
-            contender.disconnect()
-            for table in {*contender.tables} - {*found[contenders.OURS].tables}:
-                cursor.execute(f"DROP TABLE IF EXISTS {table}")
+    for contender in theirs:
+        contender.disconnect()
+    drop_tables()
 
 
 def _write(contender: Contender, learner: Learner) -> None:
