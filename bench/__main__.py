@@ -20,7 +20,7 @@ from contextlib import ExitStack
 from pathlib import Path
 
 from bench import report, scale
-from bench.environment import DATABASES, SLOW_IN_VAIN, WORKLOADS, load, set_up
+from bench.environment import DATABASES, SLOW_IN_VAIN, WORKLOADS, load, optional, set_up
 from scripts.database_servers import SERVERS, BinariesMissing
 
 
@@ -73,7 +73,7 @@ def _start(database: str, folder: Path, servers: ExitStack) -> str:
 def _run(name: str, urls: dict[str, str], folder: Path, *, publish: bool) -> None:
     workload = load(name)
     print(f"{name}: preparing", flush=True)
-    workload.prepare(folder)
+    optional(workload, "prepare")(folder)
     results = {}
     for database in WORKLOADS[name].databases:
         if database in urls:
@@ -83,7 +83,7 @@ def _run(name: str, urls: dict[str, str], folder: Path, *, publish: bool) -> Non
     text = workload.section(results)
     if publish:
         report.write(name, text, results)
-        workload.draw(results)
+        optional(workload, "draw")(results)
         print(f"{name}: written into {report.PAGE.relative_to(Path.cwd())}", flush=True)
     else:
         print(text, flush=True)

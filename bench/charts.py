@@ -44,7 +44,7 @@ def draw(name: str, panels: Sequence[Panel]) -> None:
         ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK
     )
     # Without a date and with fixed names inside, the same figures give the same file.
-    with mpl.rc_context({**style, "svg.hashsalt": name, "font.size": 9}):
+    with mpl.rc_context({**style, "svg.hashsalt": name, "svg.fonttype": "none", "font.size": 9}):
         figure = Figure(figsize=(4.8 * len(panels), 3.6), layout="constrained")
         for axes, panel in zip(figure.subplots(1, len(panels), squeeze=False)[0], panels, strict=True):
             _draw(axes, panel)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import importlib
 import os
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple, Protocol, cast
 
@@ -28,28 +28,27 @@ class Place(NamedTuple):
 
 WORKLOADS = {
     "calls": Place("bench.calls"),
+    "latency": Place("bench.latency"),
+    "processes": Place("bench.processes"),
+    "iteration": Place("bench.iteration"),
+    "growth": Place("bench.growth"),
+    "storage": Place("bench.storage"),
     "history-size": Place("bench.history_size", "demo.settings", DATABASES),
 }
-"""The workloads by their names."""
+"""The workloads by their names. What metrics cost where they are disabled belongs here too, once there are metrics."""
 
 SLOW_IN_VAIN = ("history-size",)
 """What a quick run leaves out: it measures no time, so that it has no smaller scale."""
 
 
 class Workload(Protocol):
-    """What the module of a workload has."""
-
-    def prepare(self, folder: Path) -> None:
-        """Make what the measurements on all databases share, in `folder`."""
+    """What the module of a workload has. What only some of them have is in `optional`."""
 
     def measure(self, folder: Path) -> Results:
         """Measure on this process's database."""
 
     def section(self, results: Mapping[str, Results]) -> str:
         """Return the section of the page, from the results of each database by its name."""
-
-    def draw(self, results: Mapping[str, Results]) -> None:
-        """Draw the charts that the section shows."""
 
 
 def set_up(folder: Path, url: str, settings: str) -> None:
@@ -67,3 +66,12 @@ def set_up(folder: Path, url: str, settings: str) -> None:
 def load(name: str) -> Workload:
     """Return a workload. Django must be set up."""
     return cast(Workload, importlib.import_module(WORKLOADS[name].module))
+
+
+def optional(workload: Workload, step: str) -> Callable[..., None]:
+    """Return a step that only some workloads have, or one that does nothing.
+
+    ``prepare(folder)`` makes what the measurements on all databases share; ``draw(results)`` draws the charts that the
+    section shows.
+    """
+    return getattr(workload, step, lambda _: None)

@@ -107,10 +107,6 @@ def section(results: Mapping[str, Results]) -> str:
     return "\n\n".join(_subsection(scenario, results) for scenario in SCENARIOS)
 
 
-def draw(_results: Mapping[str, Results]) -> None:
-    """Draw nothing: the tables say it."""
-
-
 def _file(folder: Path, scenario: Scenario) -> Path:
     return folder / f"{scenario.problem.url_name}.json"
 

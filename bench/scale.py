@@ -22,6 +22,9 @@ class Scale:
     courses: tuple[int, ...]
     """Rows of the courses that are iterated over."""
 
+    iterations: int
+    """How often each iteration is repeated; half of them for the large course."""
+
     tables: tuple[int, ...]
     """Rows that a table grows to."""
 
@@ -39,18 +42,20 @@ FULL = Scale(
     repetitions={1: 200, 10: 100, 100: 25, 1000: 7},
     background=10_000,
     courses=(10_000, 500_000),
+    iterations=4,
     tables=(10_000, 100_000, 1_000_000),
     seconds=4.0,
-    storage=10_000,
+    storage=20_000,
     round_trips=20,
 )
 QUICK = Scale(
-    repetitions={1: 40, 10: 20, 100: 3, 1000: 1},
+    repetitions={1: 40, 10: 20, 100: 3, 1000: 3},
     background=4_000,
     courses=(10_000,),
-    tables=(10_000, 50_000),
-    seconds=1.0,
-    storage=2_000,
+    iterations=1,
+    tables=(10_000, 30_000),
+    seconds=0.7,
+    storage=5_000,
     round_trips=5,
 )
 

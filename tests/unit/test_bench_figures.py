@@ -89,3 +89,14 @@ def test_the_section_of_calls_has_ratios_times_and_round_trips() -> None:
     assert "| reference ÷ ours | get_many | 15.0 | 15.0 |" in lines
     assert "| get_many | reference | 30.0 (30.0–30.0) | 30.0 (30.0–30.0) |" in lines
     assert "| get_many | reference | 3 |" in lines
+
+
+def test_the_section_of_calls_has_no_line_for_who_was_not_measured() -> None:
+    times = {OURS: figures.summary([2]), RAW: figures.summary([1]), REFERENCE: figures.summary([30])}
+    results = {
+        "machine": "",
+        "times": {"get_many": {"1": times}},
+        "history": {"1": times},
+        "round_trips": {"x": {"1": {}}},
+    }
+    assert "django-pghistory" not in calls_page.section({"MariaDB": results})
