@@ -237,7 +237,8 @@ def mariadb(*, durable: bool = False) -> Iterator[Server]:
     with _place(_account("mysql")) as place:
         data, port = str(place.directory / "data"), str(_free_port())
         # --no-defaults: the machine's configuration is for the machine's own server.
-        start = ["--no-defaults", f"--datadir={data}"]
+        # Its own folder for temporary tables, whose names in a shared one two servers may both choose.
+        start = ["--no-defaults", f"--datadir={data}", f"--tmpdir={place.directory}"]
         _run([install, *start, "--auth-root-authentication-method=normal"], place)
         command = [
             mariadbd,

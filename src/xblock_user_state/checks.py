@@ -13,6 +13,7 @@ from django.db.models import Model
 
 from xblock_user_state import conf
 from xblock_user_state.history.shipping import extended_model
+from xblock_user_state.metrics import current
 from xblock_user_state.store.tables import state_database
 
 _FLAGS = ("EXTENDED_HISTORY", "READ_MULTIPLE_HISTORIES")
@@ -22,7 +23,8 @@ _ROUTER = "xblock_user_state.extended_history.router.StudentModuleHistoryExtende
 
 def register() -> None:
     """Register the checks with Django."""
-    for check in (check_settings, check_time_zone, check_sqlite, check_extended_history, check_timeouts):
+    every = check_settings, check_time_zone, check_sqlite, check_extended_history, check_timeouts, check_metrics
+    for check in every:
         checks.register(check)
 
 
@@ -275,3 +277,23 @@ _TIMEOUTS = {
         lambda options: {"read_timeout", "write_timeout"} <= options.keys(),
     ),
 }
+
+
+def check_metrics(**_: Any) -> list[checks.CheckMessage]:
+    """The sink of metrics can be made: else nothing would be reported."""
+    problem = current.resolved().problem if _is_readable() else None
+    if problem is None:
+        return []
+    return [
+        checks.Error(
+            f'XBLOCK_USER_STATE["METRICS"] names no sink of metrics: {problem}.',
+            hint=_METRICS_HINT,
+            id="xblock_user_state.E009",
+        )
+    ]
+
+
+_METRICS_HINT = (
+    'A dotted path, such as "xblock_user_state.metrics.dogstatsd.DogStatsDSink", or {"SINK": such a path, "OPTIONS": '
+    "{...}}. Our sinks need an extra each: pip install 'xblock-user-state[dogstatsd]', [prometheus] or [opentelemetry]."
+)

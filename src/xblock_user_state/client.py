@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
+from django.db import connections
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
@@ -22,29 +23,34 @@ from xblock_user_state.interface import (
     UserDoesNotExist,
     XBlockUserState,
 )
+from xblock_user_state.metrics.calls import report_read, report_write
+from xblock_user_state.metrics.current import started
 from xblock_user_state.models import BaseStudentModuleHistory
 from xblock_user_state.state import arguments
 from xblock_user_state.state.change import existing_state
 from xblock_user_state.state.keys import BlockId, is_storable, parse_block
 from xblock_user_state.state.writing import Changes, ChangeWriter
-from xblock_user_state.store import iteration, reader, users, writer
+from xblock_user_state.store import iteration, reader, users
+from xblock_user_state.store.known import KnownRows
 from xblock_user_state.store.tables import TABLES, Table, state_database
 from xblock_user_state.store.transactions import errors_translated
+from xblock_user_state.store.writer import Writer
 
 
 class DjangoXBlockUserStateClient(ChangeWriter):
     """Keeps learner state in the database that the host's routers give `StudentModule`.
 
     A client lives for a request or a task: it remembers the ids of the users that it was asked for, and so
-    must not outlive a renaming. Times are aware and in UTC. Statements, beside one for a username not seen
-    before: ``get_many``, ``get_scores``, ``get_history`` 1; ``set_many``, ``delete_many``, ``set_score`` at most 7
-    with transaction control, and at most 5 more if blocks are new to the store; a ``batch`` at most 4 more for each
-    further scope.
+    must not outlive a renaming, and the rows that it has seen, so that changing them needs no read. Times are aware and
+    in UTC. Round trips, beside one for a username not seen before: ``get_many``, ``get_scores``, ``get_history`` 1;
+    ``set_many``, ``delete_many``, ``set_score`` 2 on a server, 1 for rows that were seen, and up to 3 more if blocks
+    are new to the store.
     """
 
     def __init__(self, user: Any = None) -> None:
         """`user` is who the client works for, if known: it saves a statement, and history names it as the actor."""
         self._user_ids: dict[str, Any] = {}
+        self._known = KnownRows()
         self._actor_id = None
         if user is not None and user.is_authenticated:
             self._user_ids[user.get_username()] = user.pk
@@ -67,21 +73,26 @@ class DjangoXBlockUserStateClient(ChangeWriter):
         self,
         username: str | None,
         name: str,
-        keys: Mapping[BlockKey, arguments.RowKey],
+        keys: Sequence[tuple[BlockKey, arguments.RowKey]],
         scope: Scope,
         fields: tuple[str, ...] | None,
     ) -> Iterator[XBlockUserState]:
         database, table = state_database(), TABLES[scope]
+        since = started()
         with errors_translated(database):
             student_id = self._user_id(name) if table.owned else None
             if not keys or (table.owned and student_id is None):
                 return
-            found = reader.read_states(database, table, student_id, set(keys.values()))
-        for key, row in keys.items():
-            text, updated = found.get(row, (None, None))
-            state = existing_state(text, fields)
-            if state is not None and updated is not None:
-                yield XBlockUserState(username, key, state, updated, scope)
+            found = reader.read_rows(database, table, student_id, {row for _, row in keys})
+            if connections[database].get_autocommit():
+                self._known.remember(table, student_id, found)
+        if since is not None:
+            report_read(since, scope, [row for _, row in keys], {row: each.text for row, each in found.items()})
+        for key, row_key in keys:
+            row = found.get(row_key)
+            state = existing_state(row.text, fields) if row else None
+            if row and state is not None:
+                yield XBlockUserState(username, key, state, row.modified, scope)
 
     def get_history(
         self,
@@ -170,17 +181,21 @@ class DjangoXBlockUserStateClient(ChangeWriter):
             student_id = self._user_id(name)
             if student_id is None or not keys:
                 return {}
-            blocks = [row for row in keys.values() if isinstance(row, BlockId)]
+            blocks = [row for _, row in keys if isinstance(row, BlockId)]
             found = dict(reader.read_scores(database, student_id, blocks))
-        return {key: found[row.id] for key, row in keys.items() if isinstance(row, BlockId) and row.id in found}
+        return {key: found[row.id] for key, row in keys if isinstance(row, BlockId) and row.id in found}
 
-    def _write(self, username: str | None, changes: Changes) -> None:
+    def _write(self, username: str | None, changes: Changes, operation: str) -> None:
         name = arguments.checked_username(username)
         database = state_database()
+        since = started()
         with errors_translated(database):
             owned = any(TABLES[scope].owned for scope in changes)
             student_id = self._known_user_id(name) if owned else None
-            writer.write(database, student_id, changes, HistoryRecorder(database, student_id, self._actor_id))
+            recorder = HistoryRecorder(database, student_id, self._actor_id)
+            written = Writer(database, student_id, recorder, self._known).write(changes)
+        if since is not None:
+            report_write(database, operation, changes, written, since)
 
     def _known_user_id(self, name: str) -> Any:
         if not name:

@@ -26,6 +26,8 @@ DEFAULTS: Mapping[str, Any] = {
     "HISTORY_DATABASE": "student_module_history",
     # When entries go there: "at_once" after the commit, or "by_relay" (manage.py relay_history).
     "SHIP_HISTORY": "at_once",
+    # Where metrics go: the dotted path of a sink, or a dict of "SINK" and "OPTIONS". Without it nowhere.
+    "METRICS": None,
 }
 
 # The names in the settings of the system that we replace, honoured where ours are silent.
@@ -50,6 +52,11 @@ def origin(name: str) -> str:
     """Return where a host would change the setting, as it is written in a settings module."""
     inherited = name not in configured() and _is_inherited(name)
     return f'FEATURES["{_FEATURES[name]}"]' if inherited else f'XBLOCK_USER_STATE["{name}"]'
+
+
+def metrics() -> object:
+    """Return the setting of metrics, by the shortest way: every call of the client asks, also where there are none."""
+    return configured().get("METRICS")
 
 
 def _is_inherited(name: str) -> bool:

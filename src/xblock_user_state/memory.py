@@ -22,7 +22,7 @@ from xblock_user_state.interface import (
     XBlockUserState,
 )
 from xblock_user_state.state import arguments
-from xblock_user_state.state.change import Row, existing_state, is_among
+from xblock_user_state.state.change import Row, clock, existing_state, is_among
 from xblock_user_state.state.keys import BlockId
 from xblock_user_state.state.writing import Changes, ChangeWriter
 
@@ -51,7 +51,7 @@ class InMemoryXBlockUserStateClient(ChangeWriter):
         owner = _owner(username, scope)
         keys = arguments.row_keys(block_keys, scope)
         names = arguments.checked_fields(fields)
-        found = ((key, self._rows.get((scope, owner, row))) for key, row in keys.items())
+        found = ((key, self._rows.get((scope, owner, row))) for key, row in keys)
         return (
             XBlockUserState(username, key, state, row.modified, scope)
             for key, row in found
@@ -128,18 +128,19 @@ class InMemoryXBlockUserStateClient(ChangeWriter):
         """Return the scores of those blocks that have one."""
         owner = _owner(username, Scope.user_state)
         keys = arguments.row_keys(block_keys, Scope.user_state)
-        rows = ((key, self._rows.get((Scope.user_state, owner, row))) for key, row in keys.items())
+        rows = ((key, self._rows.get((Scope.user_state, owner, row))) for key, row in keys)
         return {key: row.score for key, row in rows if row is not None and row.score is not None}
 
-    def _write(self, username: str | None, changes: Changes) -> None:
+    def _write(self, username: str | None, changes: Changes, operation: str) -> None:
         if not arguments.checked_username(username) and changes.keys() - {Scope.user_state_summary}:
             raise PermissionDenied(ANONYMOUS)
         with self._lock:
+            now = clock()
             written = {
                 (scope, _owner(username, scope), key): row
                 for scope, by_key in changes.items()
                 for key, change in by_key.items()
-                if (row := change.apply(self._rows.get((scope, _owner(username, scope), key)))) is not None
+                if (row := change.apply(self._rows.get((scope, _owner(username, scope), key)), now)) is not None
             }
             self._rows.update(written)
             for place, row in written.items():

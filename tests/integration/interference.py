@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from threading import Thread
@@ -38,7 +39,7 @@ def elsewhere(action: Callable[[], object]) -> None:
 def just_before(
     verb: str, model: type[models.Model], action: Callable[[], object], alias: str = "default"
 ) -> Iterator[list[str]]:
-    """Do `action` once, just before the first statement of this kind on the table of `model`.
+    """Do `action` once, just before the first statement that does this to the table of `model`, among other things.
 
     Gives the list of statements on the table, which grows while the block runs.
     """
@@ -48,13 +49,21 @@ def just_before(
     def wrapper(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         if table in sql:
             seen.append(sql)
-            if sql.startswith(verb) and sum(one.startswith(verb) for one in seen) == 1:
+            if does(sql, verb, table) and sum(does(one, verb, table) for one in seen) == 1:
                 action()
         return execute(sql, params, many, context)
 
     with connections[alias].execute_wrapper(wrapper):
         yield seen
-    assert any(one.startswith(verb) for one in seen), f"there was no {verb} on {table}"
+    assert any(does(one, verb, table) for one in seen), f"there was no {verb} on {table}"
+
+
+def does(sql: str, verb: str, table: str) -> bool:
+    """Tell whether a statement, or a part of it, does this to a table, whose name is quoted."""
+    if verb == "SELECT":
+        return sql.startswith(verb) and table in sql
+    words = {"UPDATE": "UPDATE", "INSERT": "INSERT (IGNORE )?INTO", "DELETE": "DELETE FROM"}[verb]
+    return re.search(f"{words} {re.escape(table)}", sql) is not None
 
 
 @contextmanager

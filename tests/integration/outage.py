@@ -1,4 +1,4 @@
-"""The history database as it is when it is down: for real, by connecting to where no server is."""
+"""The history database as it is when it is down or refuses: for real, by connecting to where no server is."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import pytest
 from django.db import connections
 
 from xblock_user_state.history.breaker import HISTORY_DATABASE
+from xblock_user_state.history.shipping import extended_model
 
 ALIAS = "student_module_history"
 # Port 1 is nobody's; a file in a folder that is not there can't be opened.
@@ -58,3 +59,23 @@ def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
     HISTORY_DATABASE.forget()
     yield outage
     HISTORY_DATABASE.forget()
+
+
+@contextmanager
+def refusing(revision: int) -> Iterator[None]:
+    """Have the history database take no entry of this revision."""
+    table = extended_model()._meta.db_table
+    if connections[ALIAS].vendor == "sqlite":
+        condition = f"BEFORE INSERT ON {table} WHEN NEW.revision = {revision}"
+        make = f"CREATE TRIGGER refuse {condition} BEGIN SELECT RAISE(ABORT, 'refused'); END"
+        unmake = "DROP TRIGGER refuse"
+    else:
+        make = f"ALTER TABLE {table} ADD CONSTRAINT refuse CHECK (revision <> {revision})"
+        unmake = f"ALTER TABLE {table} DROP CONSTRAINT refuse"
+    with connections[ALIAS].cursor() as cursor:
+        cursor.execute(make)
+    try:
+        yield
+    finally:
+        with connections[ALIAS].cursor() as cursor:
+            cursor.execute(unmake)

@@ -16,6 +16,7 @@ from tests.factories import COURSE, make_block, make_blocks, make_learners
 from tests.integration.statements import captured, verbs
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule, StudentModuleHistory
+from xblock_user_state.store.dialects import dialect_of
 
 pytestmark = pytest.mark.django_db(transaction=True)
 MANY = 3000
@@ -94,7 +95,18 @@ def test_preferences_with_few_parameters(client: DjangoXBlockUserStateClient) ->
         assert [found.state for found in client.get_many("ann", names, Scope.preferences)] == [{"a": 2}] * 250
 
 
-def test_pieces_are_one_transaction(client: DjangoXBlockUserStateClient) -> None:
+def _write_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let one statement take fewer rows than a call here has."""
+    monkeypatch.setattr(type(dialect_of(connection)), "max_rows", lambda *_: 1000)
+
+
+def test_thousands_of_blocks_in_pieces(client: DjangoXBlockUserStateClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write_in_pieces(monkeypatch)
+    _write_read_and_delete(client, make_blocks(MANY))
+
+
+def test_pieces_are_one_transaction(client: DjangoXBlockUserStateClient, monkeypatch: pytest.MonkeyPatch) -> None:
+    _write_in_pieces(monkeypatch)
     keys = make_blocks(MANY)
     client.set_many("bob", {key: {"a": 1} for key in keys})
     for value in (1, 2):

@@ -19,7 +19,7 @@ from pytest_django import Settings
 
 from tests.factories import make_blocks, make_learners
 from tests.integration.interference import elsewhere, kill_connection, needs_a_server
-from tests.integration.outage import ALIAS, NOWHERE, STRANGER, Outage
+from tests.integration.outage import ALIAS, NOWHERE, STRANGER, Outage, refusing
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.breaker import RETRY_SECONDS
@@ -196,26 +196,6 @@ def test_it_does_not_run_after_writers_for_ever() -> None:
     # The third found no more behind what the second came to: the pass is over, whatever came meanwhile.
     assert batches == [7, 7, 3]
     assert len(in_store(HistoryOutbox)) == 8
-
-
-@contextmanager
-def refusing(revision: int) -> Iterator[None]:
-    """Have the history database take no entry of this revision."""
-    table = extended_model()._meta.db_table
-    if connections[ALIAS].vendor == "sqlite":
-        condition = f"BEFORE INSERT ON {table} WHEN NEW.revision = {revision}"
-        make = f"CREATE TRIGGER refuse {condition} BEGIN SELECT RAISE(ABORT, 'refused'); END"
-        unmake = "DROP TRIGGER refuse"
-    else:
-        make = f"ALTER TABLE {table} ADD CONSTRAINT refuse CHECK (revision <> {revision})"
-        unmake = f"ALTER TABLE {table} DROP CONSTRAINT refuse"
-    with connections[ALIAS].cursor() as cursor:
-        cursor.execute(make)
-    try:
-        yield
-    finally:
-        with connections[ALIAS].cursor() as cursor:
-            cursor.execute(unmake)
 
 
 @pytest.mark.parametrize("batch", ["1", "2", "4", "500"])

@@ -13,6 +13,7 @@ from xblock_user_state.state.arguments import new_score, overlay, removal
 from xblock_user_state.state.change import Change, Row, Score, existing_state, is_among
 from xblock_user_state.state.codec import encode
 
+NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMES = st.sampled_from(["a", "b", "c", "d"])
 VALUES = st.sampled_from([0, 1, 1.0, True, None, "1", [], [1], {"x": 1}, float("nan"), float("nan")])
 OVERLAYS = st.tuples(st.just("set"), st.dictionaries(NAMES, VALUES, max_size=3))
@@ -60,7 +61,7 @@ def test_a_row_follows_the_model(operations: list[tuple[str, Any]]) -> None:
     for kind, argument in operations:
         before = model.snapshot()
         model.do(kind, argument)
-        changed = change_of(kind, argument).apply(row)
+        changed = change_of(kind, argument).apply(row, NOW)
         assert (changed is None) == (model.snapshot() == before)
         if changed:
             assert changed.revision == (row.revision if row else 0) + 1
@@ -79,7 +80,7 @@ def test_joined_changes_are_one_revision_with_the_same_outcome(
         for kind, argument in operations:
             joined = joined.then(change_of(kind, argument))
             model.do(kind, argument)
-        changed = joined.apply(row)
+        changed = joined.apply(row, NOW)
         assert (changed is None) == (model.snapshot() == before)
         if changed:
             assert changed.revision == (row.revision if row else 0) + 1
@@ -93,7 +94,7 @@ def test_only_what_can_create_creates(operations: list[tuple[str, Any]]) -> None
     joined = Change()
     for kind, argument in operations:
         joined = joined.then(change_of(kind, argument))
-    if joined.apply(None):
+    if joined.apply(None, NOW):
         assert joined.can_create()
 
 
@@ -102,7 +103,7 @@ def test_times_grow_with_revisions_and_creation_stays(operations: list[tuple[str
     created = datetime.now(UTC) + ahead
     row = Row(1, None, None, None, created, created)
     for kind, argument in operations:
-        changed = change_of(kind, argument).apply(row)
+        changed = change_of(kind, argument).apply(row, NOW)
         if changed:
             assert changed.modified > row.modified
             assert changed.created == created
@@ -118,20 +119,20 @@ def test_an_absent_and_a_deleted_state_do_not_exist() -> None:
 
 
 def test_a_deleted_state_is_an_empty_object_and_an_absent_one_is_nothing() -> None:
-    row = overlay("block", {"a": 1}).apply(None)
+    row = overlay("block", {"a": 1}).apply(None, NOW)
     for change in (removal(None), removal(["a"])):
-        gone = change.apply(row)
+        gone = change.apply(row, NOW)
         assert gone is not None
         assert (gone.text, gone.revision) == ("{}", 2)
-        assert change.apply(gone) is None
-    scored = new_score(1, 2).apply(None)
+        assert change.apply(gone, NOW) is None
+    scored = new_score(1, 2).apply(None, NOW)
     assert scored is not None
     assert (scored.text, scored.revision) == (None, 1)
-    assert removal(None).apply(scored) is None
+    assert removal(None).apply(scored, NOW) is None
 
 
 def test_the_first_time_of_a_row_is_its_creation() -> None:
-    row = overlay("block", {"a": 1}).apply(None)
+    row = overlay("block", {"a": 1}).apply(None, NOW)
     assert row is not None
     assert row.created == row.modified
 

@@ -13,7 +13,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from tests.golden_values import is_same
-from xblock_user_state.state.codec import decode, encode, normalize_fields
+from xblock_user_state.state.codec import decode, encode, encode_normalized, normalize_fields
 
 Score = namedtuple("Score", ["raw_earned", "raw_possible"])
 TEXT = st.text(st.characters(codec=None), max_size=8)  # lone surrogates and \u0000 among them
@@ -132,3 +132,28 @@ def test_an_error_names_the_path_to_the_value(steps: list[int | str], in_a_set: 
     message = str(raised.value)
     assert message.startswith("the state of the block can't be written as JSON, field 'field'")
     assert f"{path} is a {'set' if in_a_set else 'object'}" in message
+
+
+@given(WITH_BIG)
+@example([{"big": (1, 5000, 0)}, {"": "\x00\x1e\x7f\ud800é/\u2028"}])
+def test_the_fast_ways_write_and_read_what_simplejson_does(described: Any) -> None:
+    normalized = normalize_fields({"a": _grown(described)}, "block")
+    text = encode(normalized)
+    is_equal = encode_normalized(normalized) == text
+    assert is_equal
+    is_kept = is_same(decode(text), normalized)
+    assert is_kept
+
+
+@given(st.text(st.sampled_from(list(' {}[]":,\\/bfnrtu0123456789.eE+-truefalsenNIyi\x00\x1e\x7f\ud800é')), max_size=40))
+@example('{"a":1,"a":2}')
+@example('"\\ud800\\udc00\\ud800"')
+@example("[1e400,-0,-0.0,1E5,NaN,-Infinity]")
+def test_what_is_no_json_or_odd_json_reads_as_simplejson_reads_it(text: str) -> None:
+    try:
+        expected = simplejson.loads(text, allow_nan=True)
+    except ValueError:
+        with pytest.raises(ValueError):  # noqa: PT011 (whichever subclass)
+            decode(text)
+    else:
+        assert is_same(decode(text), expected)

@@ -16,10 +16,15 @@ from django.test import override_settings
 from tests import documentation
 from tests.documentation import DOCS, PAGES, ROOT, name_of
 from xblock_user_state import checks, conf, interface, migrate_settings
+from xblock_user_state.metrics import names
+from xblock_user_state.metrics.dogstatsd import DogStatsDSink
+from xblock_user_state.metrics.opentelemetry import OpenTelemetrySink
+from xblock_user_state.metrics.prometheus import PrometheusSink
 from xblock_user_state.runtime import UserStateKeyValueStore
 
 CLIENT = (DOCS / "reference/client.md").read_text()
 SETTINGS = (DOCS / "reference/settings.md").read_text()
+METRICS = (DOCS / "reference/metrics.md").read_text()
 TABLES = (DOCS / "reference/tables.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
@@ -43,6 +48,40 @@ def test_every_command_is_documented() -> None:
     commands = {file.stem for file in (ROOT / "src/xblock_user_state/management/commands").glob("[a-z]*.py")}
     pages = " ".join(page.read_text() for page in DOCS.rglob("*.md"))
     assert commands <= set(re.findall(r"manage\.py (\w+)", pages))
+
+
+def test_the_table_of_metrics_is_what_the_code_has() -> None:
+    rows = re.findall(r"^\| `([a-z_.]+)` \| (count|record|level) \| (\w+) \| (.*?) ?\|", METRICS, re.MULTILINE)
+    documented = [
+        (f"DjangoXBlockUserStateClient.{name}", kind, unit, tuple(re.findall(r"`(\w+)`", tags)))
+        for name, kind, unit, tags in rows
+    ]
+    assert documented == list(names.METRICS.values())
+
+
+def test_every_metric_is_reported_somewhere() -> None:
+    constants = {name for name, value in vars(names).items() if isinstance(value, names.Metric)}
+    assert len(constants) == len(names.METRICS)
+    package = [file for file in (ROOT / "src").rglob("*.py") if file.name != "names.py"]
+    assert {name for file in package for name in re.findall(r"\bnames\.([A-Z_]+)\b", file.read_text())} == constants
+
+
+def test_every_tag_is_documented_with_its_values() -> None:
+    section = METRICS.partition("\n## Tags\n")[2]
+    documented = set(re.findall(r"^\| `(\w+)`", section, re.MULTILINE))
+    assert documented == {tag for metric in names.METRICS.values() for tag in metric.tags}
+
+
+def test_every_option_of_a_sink_is_documented() -> None:
+    guide = (DOCS / "how-to/watch-it.md").read_text()
+    for title, sink in (
+        ("DogStatsD", DogStatsDSink),
+        ("Prometheus", PrometheusSink),
+        ("OpenTelemetry", OpenTelemetrySink),
+    ):
+        section = guide.partition(f"\n## {title}\n")[2].partition("\n## ")[0]
+        cells = re.findall(r"^\|([^|]*)\|", section.partition("| option |")[2], re.MULTILINE)
+        assert set(re.findall(r"`(\w+)`", " ".join(cells))) == set(inspect.signature(sink).parameters)
 
 
 def test_every_variable_of_migrations_is_documented() -> None:
@@ -151,6 +190,7 @@ def test_documented_settings_pass_the_checks(example: documentation.Example, tmp
     names = documentation.run([example], {"BASE_DIR": tmp_path, "INSTALLED_APPS": [], "DATABASES": {"default": {}}})
     with override_settings(XBLOCK_USER_STATE=names.get("XBLOCK_USER_STATE", {})):
         assert checks.check_settings() == []
+        assert checks.check_metrics() == []
 
 
 def test_both_pages_give_sqlite_the_same_options(tmp_path: Path) -> None:

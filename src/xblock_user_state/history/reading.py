@@ -20,6 +20,7 @@ from xblock_user_state import conf
 from xblock_user_state.history.breaker import HISTORY_DATABASE
 from xblock_user_state.history.shipping import TOMBSTONE, extended_model
 from xblock_user_state.interface import ServiceUnavailable
+from xblock_user_state.metrics import current, names
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule, StudentModuleHistory
 from xblock_user_state.state.encoding import DELTA, MAX_CHAIN, Stored, decode_all
 from xblock_user_state.store.reader import pieces
@@ -177,6 +178,7 @@ def _note_failure(error: Error) -> None:
 
 def _unavailable(error: Error) -> ServiceUnavailable:
     alias = conf.history_database()
+    current.count(names.UNAVAILABLE, 1, "history")
     return ServiceUnavailable(f"a part of the history is in the database {alias!r}, which can't be reached: {error}")
 
 

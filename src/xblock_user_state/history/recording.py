@@ -1,9 +1,9 @@
-"""Appends history entries in the transaction that writes the state, for single and bulk writes alike."""
+"""Makes the history entries that are written together with the state, for single and bulk writes alike."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Collection, Iterator
+from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
@@ -11,17 +11,18 @@ from django.db import connections, transaction
 
 from xblock_user_state import conf
 from xblock_user_state.history import shipping
-from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule, StudentModuleHistory
+from xblock_user_state.metrics.calls import report_history
+from xblock_user_state.metrics.current import reporter
+from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory
 from xblock_user_state.state.arguments import RowKey
-from xblock_user_state.state.change import Row
+from xblock_user_state.state.change import Row, is_among
 from xblock_user_state.state.encoding import encode_compact, encode_plain, next_chain
 from xblock_user_state.state.keys import BlockId
-from xblock_user_state.store.dialects import dialect_of
-from xblock_user_state.store.dialects.base import Target, Values
+from xblock_user_state.store.dialects.base import Rows, Target, Values
 from xblock_user_state.store.tables import Table
 from xblock_user_state.store.writer import Changed
 
-_COLUMNS = ("block_id", "revision", "created", "encoding", "body", "grade", "max_grade")
+_COLUMNS = ("block_id", "revision", "created", "encoding", "grade", "max_grade", "body")
 
 
 @dataclass(frozen=True)
@@ -31,42 +32,51 @@ class HistoryRecorder:
     database: str
     student_id: Any
     actor_id: Any
+    # The settings, which are the same for all rows of a write.
+    recorded_block_types: Collection[str] = field(default_factory=conf.recorded_block_types)
+    is_compact: bool = field(default_factory=conf.is_compact)
 
     def chained(self, table: Table, key: RowKey, before: Row | None, after: Row) -> Row:
         """Return the row `after` with the place of its history entry in the chain, which the state keeps."""
-        if not _is_recorded(table, key) or after.text is None:
-            return replace(after, chain=0)
-        return replace(after, chain=next_chain(before.chain) if before and conf.is_compact() else 1)
+        if not self._is_recorded(table, key) or after.text is None:
+            return after._replace(chain=0)
+        return after._replace(chain=next_chain(before.chain) if before and self.is_compact else 1)
 
-    def append(self, table: Table, changed: Changed) -> None:
-        """Append an entry for each changed row that is recorded. One statement at most.
+    def entries(self, table: Table, changed: Changed) -> Rows | None:
+        """Return entries for the changed rows that are recorded, in the order of their keys.
 
-        To the default history, or to the outbox of the extended one, from where it is shipped after the commit.
+        They are for the default history, or for the outbox of the extended one, from where they are shipped after the
+        commit.
         """
         entries = sorted(self._entries(table, changed))
         if not entries:
-            return
-        extended = conf.writes_extended_history()
-        model: type[BaseStudentModuleHistory] = HistoryOutbox if extended else StudentModuleHistory
-        connection = connections[self.database]
+            return None
+        model = HistoryOutbox if conf.writes_extended_history() else StudentModuleHistory
         pinned = {"student_id": self.student_id, "actor_id": self.actor_id}
-        dialect_of(connection).insert(Target(connection, model, _COLUMNS, pinned), entries)
-        if extended and conf.ships_at_once():
-            ship = partial(shipping.ship_at_once, self.database, self.student_id, [entry[0] for entry in entries])
+        return Rows(Target(connections[self.database], model, _COLUMNS, pinned), entries)
+
+    def written(self, entries: Rows) -> None:
+        """Ship entries after the commit, if they are for the extended history and are not left to the relay."""
+        is_extended = entries.target.model is HistoryOutbox
+        if reporter() is not None:
+            report_history(self.database, "outbox" if is_extended else "default", [body for *_, body in entries.values])
+        if is_extended and conf.ships_at_once():
+            block_ids = [block_id for block_id, *_ in entries.values]
+            ship = partial(shipping.ship_at_once, self.database, self.student_id, block_ids)
             transaction.on_commit(ship, using=self.database, robust=True)
 
     def _entries(self, table: Table, changed: Changed) -> Iterator[Values]:
         for key, (before, after) in changed.items():
-            if isinstance(key, BlockId) and _is_recorded(table, key):
-                encoding, body = _encoded(before, after)
-                yield key.id, after.revision, after.modified, encoding, body, after.grade, after.max_grade
+            if isinstance(key, BlockId) and self._is_recorded(table, key):
+                encoding, body = self._encoded(before, after)
+                yield key.id, after.revision, after.modified, encoding, after.grade, after.max_grade, body
 
+    def _is_recorded(self, table: Table, key: RowKey) -> bool:
+        if table.model is not StudentModule or not isinstance(key, BlockId):
+            return False
+        return is_among(key.block_type, self.recorded_block_types)
 
-def _is_recorded(table: Table, key: RowKey) -> bool:
-    return table.model is StudentModule and isinstance(key, BlockId) and conf.is_recorded(key.block_type)
-
-
-def _encoded(before: Row | None, after: Row) -> tuple[int, bytes | None]:
-    if not conf.is_compact():
-        return encode_plain(after.text)
-    return encode_compact(after.text, before.text if before and after.chain > 1 else None)
+    def _encoded(self, before: Row | None, after: Row) -> tuple[int, bytes | None]:
+        if not self.is_compact:
+            return encode_plain(after.text)
+        return encode_compact(after.text, before.text if before and after.chain > 1 else None)

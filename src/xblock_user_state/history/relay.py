@@ -14,8 +14,18 @@ from django.db.models import Q
 from django.db.utils import Error
 
 from xblock_user_state.history.breaker import HISTORY_DATABASE, RETRY_SECONDS, Breaker
-from xblock_user_state.history.shipping import EntriesRefused, HistoryUnavailable, Key, Shipment, ship
+from xblock_user_state.history.levels import OutboxLevels
+from xblock_user_state.history.shipping import (
+    EntriesRefused,
+    HistoryUnavailable,
+    Key,
+    Shipment,
+    count_failure,
+    ship,
+)
 from xblock_user_state.interface import ServiceUnavailable
+from xblock_user_state.metrics import names
+from xblock_user_state.metrics.current import count
 from xblock_user_state.models import HistoryOutbox
 
 POLL_SECONDS = 1.0
@@ -47,15 +57,25 @@ class Relay:
         Rows that another process is shipping are left to it, and so are those behind a tombstone that it is shipping.
         Rows that the history database does not take are left, and kept in `refused`; those of their batch are then
         tried one by one. Raises `HistoryUnavailable`, also when there is nothing to ship, `ServiceUnavailable` or an
-        error of the state's database; what was shipped before stays shipped.
+        error of the state's database; what was shipped before stays shipped. However a pass ends, it reports what is
+        left in the outbox.
         """
+        levels = OutboxLevels(self.database)
+        try:
+            for rows in self._pass():
+                levels.report_once_in_a_while()
+                yield rows
+        finally:
+            levels.report()
+
+    def _pass(self) -> Iterator[int]:
         self.refused.clear()
         shipment = Shipment(0, None)
         singly = in_a_row = 0
         while True:
             size = 1 if singly else self.size
             try:
-                shipment = ship(self.database, Q(), size, shipment.last)
+                shipment = self._ship(size, shipment.last)
                 in_a_row = 0
             except EntriesRefused as error:
                 if size > 1:
@@ -69,6 +89,15 @@ class Relay:
             if shipment.last is None:
                 return
             singly = max(0, singly - 1)
+
+    def _ship(self, size: int, after: Key | None) -> Shipment:
+        try:
+            shipment = ship(self.database, Q(), size, after)
+        except (HistoryUnavailable, Error, ServiceUnavailable) as error:
+            count_failure("relay", error)
+            raise
+        count(names.SHIPPED, shipment.rows, "relay")
+        return shipment
 
     def follow(self, pause: Callable[[float], bool]) -> Iterator[int]:
         """Ship for ever, also what is yet to come; yield the number of rows after each transaction.

@@ -21,6 +21,8 @@ from django.db.utils import Error
 from xblock_user_state import conf
 from xblock_user_state.history.breaker import HISTORY_DATABASE
 from xblock_user_state.interface import ServiceUnavailable
+from xblock_user_state.metrics import names
+from xblock_user_state.metrics.current import count
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox
 from xblock_user_state.store.dialects import Failure, dialect_of
 from xblock_user_state.store.reader import pieces
@@ -80,16 +82,27 @@ def ship_at_once(database: str, student_id: Any, block_ids: Collection[int]) -> 
     Never raises for the history database: what can't be shipped waits for the relay.
     """
     if HISTORY_DATABASE.is_open():
+        count(names.SHIPPING_SKIPPED, 1)
         return
     try:
-        ship(database, Q(student_id=student_id, block_id__in=block_ids), size=len(block_ids) + 100)
+        shipment = ship(database, Q(student_id=student_id, block_id__in=block_ids), size=len(block_ids) + 100)
     except HistoryUnavailable as error:
         HISTORY_DATABASE.failed(error)
-    except (Error, ServiceUnavailable):
+        count_failure("call", error)
+    except (Error, ServiceUnavailable) as error:
+        count_failure("call", error)
         # The state is committed, and the entries with it. The caller's next call meets the state's database itself.
         _LOG.exception("history entries could not be shipped; they wait in the outbox")
     else:
         HISTORY_DATABASE.succeeded()
+        count(names.SHIPPED, shipment.rows, "call")
+
+
+def count_failure(by: str, error: Exception) -> None:
+    """Report that a shipment failed: one of a client's ``call``, or of the ``relay``."""
+    refused = "refused" if isinstance(error, EntriesRefused) else "unavailable"
+    outcome = refused if isinstance(error, HistoryUnavailable) else "state_database"
+    count(names.SHIPPING_FAILURES, 1, by, outcome)
 
 
 def ship(database: str, which: Q, size: int, after: Key | None = None) -> Shipment:

@@ -80,9 +80,18 @@ def canonical_key(row: RowKey) -> UsageKey | BlockTypeKey | str | None:
     return None if row is None else parse_block_type(row)
 
 
-def row_keys(keys: object, scope: Scope) -> dict[Any, RowKey]:
-    """Return the row key of each of `keys`, each key once, in their order."""
-    return {key: row_key(key, scope) for key in _checked_iterable(keys, "block_keys", "keys")}
+def row_keys(keys: object, scope: Scope) -> list[tuple[Any, RowKey]]:
+    """Return each of `keys` once, in their order, with its row key."""
+    pairs: list[tuple[Any, RowKey]] = []
+    # Hashing a usage key takes as long as parsing a small state; hashing its row key takes nothing.
+    seen: dict[RowKey, list[Any]] = {}
+    for key in _checked_iterable(keys, "block_keys", "keys"):
+        row = row_key(key, scope)
+        same = seen.setdefault(row, [])
+        if key not in same:
+            same.append(key)
+            pairs.append((key, row))
+    return pairs
 
 
 def checked_course(key: object) -> int:
@@ -143,8 +152,8 @@ def overlays(states: object, scope: Scope) -> dict[RowKey, Change]:
         raise TypeError(f"block_keys_to_state must map keys to states, not be {type(states).__name__}")
     changes: dict[RowKey, Change] = {}
     for key, fields in states.items():
-        row = row_key(key, scope)
-        changes[row] = changes.get(row, Change()).then(overlay(key, fields))
+        row, change = row_key(key, scope), overlay(key, fields)
+        changes[row] = changes[row].then(change) if row in changes else change
     return changes
 
 

@@ -7,19 +7,18 @@ edits that is applied to the row as read, once for each attempt to write it. Bot
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from xblock_user_state.interface import BlockScore
-from xblock_user_state.state.codec import decode, encode
+from xblock_user_state.state.codec import decode, encode_normalized
 
 DELETED = "{}"
 """The text of a state that was there and of which all was deleted; ``None`` is a state that never was."""
 
 
-@dataclass(frozen=True, slots=True)
-class Row:
+class Row(NamedTuple):
     """What is stored for one owner. Times are aware and in UTC."""
 
     revision: int
@@ -46,7 +45,7 @@ class Overlay(NamedTuple):
         """Return the text of the state after the edit. Setting no fields leaves also an absent state as it is."""
         if not self.fields:
             return text
-        return encode({**decode(text or DELETED), **self.fields})
+        return encode_normalized({**decode(text or DELETED), **self.fields})
 
 
 class Removal(NamedTuple):
@@ -60,7 +59,7 @@ class Removal(NamedTuple):
             return text and DELETED
         state = decode(text)
         kept = {name: value for name, value in state.items() if name not in self.fields}
-        return text if len(kept) == len(state) else encode(kept)
+        return text if len(kept) == len(state) else encode_normalized(kept)
 
 
 class Score(NamedTuple):
@@ -87,10 +86,10 @@ class Change:
             isinstance(edit, Overlay) and edit.fields for edit in self.edits
         )
 
-    def apply(self, row: Row | None) -> Row | None:
+    def apply(self, row: Row | None, now: datetime) -> Row | None:
         """Return the row after the change, or ``None`` if it changes nothing.
 
-        The revision counts changes: 1 at creation, plus one for each. ``modified`` is now, and always later
+        The revision counts changes: 1 at creation, plus one for each. ``modified`` is `now`, and always later
         than before, also when the clock stands still or goes back.
         """
         text = row.text if row else None
@@ -100,18 +99,15 @@ class Change:
         score = self.score or old_score
         if text == (row.text if row else None) and score == old_score:
             return None
-        now = datetime.now(UTC)
         if row is None:
             return Row(1, text, *score, created=now, modified=now)
         modified = max(now, row.modified + timedelta(microseconds=1))
-        return replace(
-            row,
-            revision=row.revision + 1,
-            text=text,
-            grade=score.grade,
-            max_grade=score.max_grade,
-            modified=modified,
-        )
+        return Row(row.revision + 1, text, *score, created=row.created, modified=modified, chain=row.chain)
+
+
+def clock() -> datetime:
+    """Return the time, which is the same for all changes of a call."""
+    return datetime.now(UTC)
 
 
 def existing_state(text: str | None, fields: Iterable[str] | None = None) -> dict[str, Any] | None:

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from decimal import Decimal
+from json import JSONDecoder, JSONEncoder
 from typing import Any
 
 import simplejson
@@ -21,6 +22,13 @@ MAX_DEPTH = 200
 # not.
 _MAX_INT_DIGITS = 4300
 _SCALARS = (str, int, float, Decimal, type(None))
+# Are what they are read back as, and can't be changed.
+_PLAIN = frozenset((str, int, float, bool, type(None)))
+
+# The standard library's C code, faster than simplejson's by a third. It reads the same, and of plain JSON values it
+# writes the same text: tests hold that. Where it fails, simplejson has the word.
+_read_fast = JSONDecoder().decode
+_write_fast = JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
 def encode(value: object) -> str:
@@ -33,9 +41,20 @@ def encode(value: object) -> str:
         return _dumps(_with_decimals(value))
 
 
+def encode_normalized(value: Mapping[str, Any]) -> str:
+    """Return the text that `encode` does, of values that `decode` or `normalize_fields` returned."""
+    try:
+        return _write_fast(value)
+    except ValueError:  # An integer that Python does not print.
+        return encode(value)
+
+
 def decode(text: str) -> Any:
     """Return the value of a text that `encode` wrote: a fresh object at every call."""
-    return simplejson.loads(text, allow_nan=True, parse_int=_parse_int)
+    try:
+        return _read_fast(text)
+    except ValueError:  # No JSON, or an integer that Python does not read.
+        return simplejson.loads(text, allow_nan=True, parse_int=_parse_int)
 
 
 def normalize_fields(fields: Mapping[str, Any], owner: object) -> dict[str, Any]:
@@ -58,6 +77,8 @@ def _parse_int(digits: str) -> int:
 
 
 def _normalize(name: str, value: object, owner: object) -> Any:
+    if type(value) in _PLAIN:
+        return value
     try:
         return _read_back(value)
     except (TypeError, ValueError, RecursionError) as error:

@@ -22,8 +22,8 @@ class ChangeWriter(XBlockUserStateClient):
     """A client that writes by committing changes of rows: a store has only to say how."""
 
     @abstractmethod
-    def _write(self, username: str | None, changes: Changes) -> None:
-        """Commit all changes, or none and raise."""
+    def _write(self, username: str | None, changes: Changes, operation: str) -> None:
+        """Commit all changes, or none and raise. `operation` is the method that asks, for those who measure."""
 
     def set_many(
         self,
@@ -33,7 +33,7 @@ class ChangeWriter(XBlockUserStateClient):
     ) -> None:
         """Overlay fields on the states of many blocks: all of it is committed, or nothing and an error raised."""
         scope = arguments.checked_scope(scope)
-        self._write(username, {scope: arguments.overlays(block_keys_to_state, scope)})
+        self._write(username, {scope: arguments.overlays(block_keys_to_state, scope)}, "set_many")
 
     def delete_many(
         self,
@@ -46,14 +46,14 @@ class ChangeWriter(XBlockUserStateClient):
         scope = arguments.checked_scope(scope)
         removal = arguments.removal(fields)
         keys = arguments.row_keys(block_keys, scope)
-        self._write(username, {scope: dict.fromkeys(keys.values(), removal)})
+        self._write(username, {scope: dict.fromkeys((row for _, row in keys), removal)}, "delete_many")
 
     def set_score(
         self, username: str | None, block_key: UsageKey, grade: float | None, max_grade: float | None
     ) -> None:
         """Set the learner's score in one block, and leave the state alone; ``None`` for both takes it away."""
         block = arguments.checked_block(block_key)
-        self._write(username, {Scope.user_state: {block: arguments.new_score(grade, max_grade)}})
+        self._write(username, {Scope.user_state: {block: arguments.new_score(grade, max_grade)}}, "set_score")
 
     @contextmanager
     def batch(self, username: str | None) -> Iterator[Batch]:
@@ -64,4 +64,4 @@ class ChangeWriter(XBlockUserStateClient):
             yield collected
         finally:
             collected.end()
-        self._write(username, collected.changes)
+        self._write(username, collected.changes, "batch")

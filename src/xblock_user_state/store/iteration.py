@@ -11,13 +11,15 @@ from collections.abc import Iterator, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-from django.db.models import QuerySet
+from django.db import connections
 
 from xblock_user_state.models import Block
 from xblock_user_state.state.change import DELETED
 from xblock_user_state.state.keys import is_storable
-from xblock_user_state.store.reader import pieces
-from xblock_user_state.store.tables import Table
+from xblock_user_state.store.dialects import dialect_of
+from xblock_user_state.store.dialects.base import Sql, Target
+from xblock_user_state.store.reader import fetch, pieces, selected
+from xblock_user_state.store.tables import Table, field_of
 
 # How many keys one statement asks for.
 _KEYS = 500
@@ -59,14 +61,15 @@ class _Scan:
 
     def __init__(self, database: str, table: Table, size: int) -> None:
         self.table, self.size = table, size
-        rows: QuerySet[Any, Any] = table.model._base_manager.using(database)
-        self.rows = rows.exclude(state=None).exclude(state=DELETED)
+        # The key, then the learner: what rows are ordered by.
+        self._order = (*table.key_columns, *(("student_id",) if table.owned else ()))
+        self._target = Target(connections[database], table.model, (*self._order, "state", "modified"), {})
 
     def of_keys(self, keys: Sequence[Any]) -> Iterator[list[Found]]:
         """Yield the pages of some keys, given in their order."""
         rest = keys
         while rest:
-            page = self._page(self.rows.filter(**{f"{self.table.key_column}__in": rest}))
+            page = self._page(dialect_of(self._target.connection).among(self._names[0], rest))
             if page:
                 yield page
             if len(page) < self.size:
@@ -78,17 +81,35 @@ class _Scan:
 
     def of_learners(self, key: Any, *, after: Any) -> Iterator[list[Found]]:
         """Yield the pages of one key, from the learner that follows `after`."""
-        rows = self.rows if key is None else self.rows.filter(**{str(self.table.key_column): key})
+        learner = self._names[len(self.table.key_columns)]
+        of_key = [] if key is None else [(f"{self._names[0]} = %s", [key])]
         while True:
-            page = self._page(rows if after is None else rows.filter(student_id__gt=after))
+            page = self._page(*of_key, *([] if after is None else [(f"{learner} > %s", [self._prepared(after)])]))
             if page:
                 yield page
             if len(page) < self.size:
                 return
             after = page[-1].student_id
 
-    def _page(self, rows: QuerySet[Any, Any]) -> list[Found]:
-        key = self.table.key_column
-        columns = [column for column in (key, self.table.owned and "student_id") if column]
-        found = rows.order_by(*columns).values(*columns, "state", "modified")[: self.size]
-        return [Found(row[key] if key else None, row.get("student_id"), row["state"], row["modified"]) for row in found]
+    @property
+    def _names(self) -> Sequence[str]:
+        return self._target.layout.names
+
+    def _prepared(self, student_id: Any) -> Any:
+        """Return a learner's id, which may be of any type, as the driver wants it."""
+        return field_of(self.table.model, "student_id").get_db_prep_value(student_id, self._target.connection)
+
+    def _page(self, *conditions: Sql) -> list[Found]:
+        target, text = self._target, self._names[-2]
+        wanted = [*(sql for sql, _ in conditions), f"{text} IS NOT NULL", f"{text} <> %s"]
+        sql = (
+            f"SELECT {selected(target)} FROM {target.table} WHERE {' AND '.join(wanted)} "
+            f"ORDER BY {', '.join(self._names[:-2])} LIMIT {self.size}"
+        )
+        parameters = [*(value for _, values in conditions for value in values), DELETED]
+        if self.table.key_columns and self.table.owned:
+            return [Found(*values) for values in fetch(target, sql, parameters)]
+        rows = fetch(target, sql, parameters)
+        if self.table.owned:
+            return [Found(None, *values) for values in rows]
+        return [Found(key, None, *values) for key, *values in rows]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 from django.db import models, router
@@ -22,6 +23,11 @@ class Table:
     model: type[UserStateRow]
     owned: bool
     key_column: str | None
+
+    @property
+    def key_columns(self) -> tuple[str, ...]:
+        """The columns that name a row among those of one owner: one, or none."""
+        return (self.key_column,) if self.key_column else ()
 
     @property
     def columns(self) -> tuple[str, ...]:
@@ -61,6 +67,7 @@ TABLES = {
 }
 
 
+@lru_cache(256)
 def field_of(model: type[models.Model], column: str) -> models.Field[Any, Any]:
     """Return the field of a model whose column is `column`."""
     return next(field for field in model._meta.concrete_fields if field.column == column)

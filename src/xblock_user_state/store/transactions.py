@@ -5,13 +5,15 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from typing import TypeVar
 
 from django.db import connections, transaction
 from django.db.utils import Error
 
 from xblock_user_state.interface import ServiceUnavailable
+from xblock_user_state.metrics import names, waiting
+from xblock_user_state.metrics.current import count
 from xblock_user_state.store.dialects import Failure, dialect_of
 
 Result = TypeVar("Result")
@@ -29,32 +31,42 @@ class LostRace(Exception):
     """Somebody else changed a row after it was read."""
 
 
-def repeat(database: str, attempt: Callable[[bool], Result]) -> Result:
+def repeat(database: str, attempt: Callable[[bool], Result], *, in_one: bool = True) -> Result:
     """Run `attempt` in a transaction and commit, and again while it loses a race or meets another transaction.
 
     Inside a caller's transaction an attempt runs in a savepoint: a lost race is repeated there too, but a
     deadlock or serialization failure has ended the caller's transaction and is raised. From the second
-    attempt on, `attempt` is called with ``True``: it should lock what it reads. Raises `ServiceUnavailable`
-    when it goes on failing.
+    attempt on, `attempt` is called with ``True``: it should lock what it reads. Where the caller has no transaction,
+    and not all need be `in_one`, the first attempt is without: each of its statements must leave things right. Raises
+    `ServiceUnavailable` when it goes on failing.
     """
     started = time.monotonic()
-    most = MAX_ATTEMPTS if connections[database].get_autocommit() else MAX_ATTEMPTS_OF_CALLERS
+    is_ours = connections[database].get_autocommit()
+    most = MAX_ATTEMPTS if is_ours else MAX_ATTEMPTS_OF_CALLERS
     number = 0
     while True:
         number += 1
+        around = nullcontext() if number == 1 and is_ours and not in_one else transaction.atomic(using=database)
         try:
-            return _attempt(database, attempt, again=number > 1)
+            return _attempt(database, attempt, around, again=number > 1)
         except LostRace as error:
+            count(names.LOST_RACES, 1, "revision" if error.__cause__ is None else "database")
             if number == most or time.monotonic() - started > MAX_SECONDS:
+                count(names.UNAVAILABLE, 1, "attempts")
                 raise ServiceUnavailable(f"learner state could not be written in {number} attempts") from error
+        count(names.RETRIES, 1)
         time.sleep(random.uniform(0, min(0.25, 0.002 * 2**number)))
 
 
-def _attempt(database: str, attempt: Callable[[bool], Result], *, again: bool) -> Result:
+def _attempt(
+    database: str, attempt: Callable[[bool], Result], around: AbstractContextManager[object], *, again: bool
+) -> Result:
     connection = connections[database]
     ours = connection.get_autocommit()
+    since = waiting.before_beginning(connection)
     try:
-        with transaction.atomic(using=database):
+        with around:
+            waiting.begun(since)
             return attempt(again)
     except Error as error:
         failure = dialect_of(connection).failure(error)
@@ -78,4 +90,5 @@ def errors_translated(database: str) -> Iterator[None]:
             raise
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
+        count(names.UNAVAILABLE, 1, "database")
         raise ServiceUnavailable(f"the database {database!r} can't serve learner state: {error}") from error

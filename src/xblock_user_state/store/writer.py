@@ -1,27 +1,34 @@
-"""Writes one learner's changes: read, apply, compare and set, append history, commit.
+"""Writes one learner's changes: read, apply, compare and set together with the history, or lose the race and repeat.
 
-All of it in one short transaction; a lost race repeats it. Whatever the number of rows, seven statements at most with
-transaction control, up to four more for each further scope of a batch, and five more if blocks are new to the store.
+The first attempt locks nothing: it reads the rows, unless the client knows them, and then commits, in one statement or
+packet of statements where the database takes that. An attempt after a lost race, or in a caller's transaction, locks
+what it reads. The number of round trips does not depend on that of the rows.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from typing import Any, Protocol
 
-from django.db import connections
+from django.db import connections, transaction
+from xblock.fields import Scope
 
+from xblock_user_state.metrics import names, waiting
+from xblock_user_state.metrics.current import count
 from xblock_user_state.state.arguments import RowKey
-from xblock_user_state.state.change import Row
+from xblock_user_state.state.change import Change, Row, clock
 from xblock_user_state.state.keys import BlockId
 from xblock_user_state.state.writing import Changes
-from xblock_user_state.store.blocks import register, registered
+from xblock_user_state.store.blocks import Look, look, register, registered
 from xblock_user_state.store.dialects import dialect_of
-from xblock_user_state.store.dialects.base import Target
+from xblock_user_state.store.dialects.base import Rows, Target, Write
+from xblock_user_state.store.known import KnownRows
 from xblock_user_state.store.reader import read_rows
 from xblock_user_state.store.tables import TABLES, Table
 from xblock_user_state.store.transactions import LostRace, repeat
 
+Edits = Mapping[RowKey, Change]
 Changed = Mapping[RowKey, tuple[Row | None, Row]]
 """Rows as they were, ``None`` if they were not there, and as they are now."""
 
@@ -32,57 +39,128 @@ class Recorder(Protocol):
     def chained(self, table: Table, key: RowKey, before: Row | None, after: Row) -> Row:
         """Return the row `after` with the place that its history entry will have."""
 
-    def append(self, table: Table, changed: Changed) -> None:
-        """Keep entries for the rows that were written."""
+    def entries(self, table: Table, changed: Changed) -> Rows | None:
+        """Return the entries to be written with these rows, if there are any."""
+
+    def written(self, entries: Rows) -> None:
+        """Take note that entries were written; they may be rolled back yet, with a caller's transaction."""
 
 
-def write(database: str, student_id: Any, changes: Changes, recorder: Recorder) -> None:
-    """Commit all changes, or none and raise. Blocks that may be created are registered before."""
-    if not any(changes.values()):
-        return
-    edits = [(key, change) for by_key in changes.values() for key, change in by_key.items() if isinstance(key, BlockId)]
-    known = registered(database, {key for key, _ in edits})
-    new = {key for key, change in edits if change.can_create()} - known
-    if new:
-        register(database, new)
-    # A caller's transaction may have read the rows before: only a lock shows what they are now.
-    is_callers = not connections[database].get_autocommit()
-    repeat(
-        database, lambda again: _attempt(database, student_id, changes, recorder, known | new, lock=again or is_callers)
-    )
+@dataclass(frozen=True)
+class Writer:
+    """Writes changes of one learner to the state's `database`."""
 
+    database: str
+    student_id: Any
+    recorder: Recorder
+    known: KnownRows
 
-def _attempt(
-    database: str, student_id: Any, changes: Changes, recorder: Recorder, known: Collection[BlockId], *, lock: bool
-) -> None:
-    for scope, table in TABLES.items():
-        if not changes.get(scope):
-            continue
-        stored = read_rows(database, table, student_id, changes[scope], lock=lock)
-        changed = {
-            key: (before, recorder.chained(table, key, before, after))
-            for key, change in changes[scope].items()
-            if (after := change.apply(before := stored.get(key))) is not None
+    def write(self, changes: Changes) -> Mapping[Scope, Changed]:
+        """Commit all changes, or none and raise; return the rows that have changed.
+
+        In a caller's transaction it is theirs to commit.
+        """
+        wanted = {table: changes[scope] for scope, table in TABLES.items() if changes.get(scope)}
+        if not wanted:
+            return {}
+        connection = connections[self.database]
+        is_callers = not connection.get_autocommit()
+        # SQLite has one lock for all: who begins a transaction with it loses no race.
+        in_one = not connection.features.has_select_for_update
+
+        def attempt(again: bool) -> Mapping[Table, Changed]:
+            if again or is_callers:
+                return self._attempt(wanted, lock=True)
+            return self._attempt_known(wanted) or self._attempt(wanted, lock=False)
+
+        changed = repeat(self.database, attempt, in_one=in_one)
+        if not is_callers:
+            for table, rows in changed.items():
+                self.known.remember(table, self._owner(table), {key: after for key, (_, after) in rows.items()})
+        return {table.scope: rows for table, rows in changed.items()}
+
+    def _attempt_known(self, wanted: Mapping[Table, Edits]) -> Mapping[Table, Changed] | None:
+        """Change rows as the client knows them; ``None``, and nothing was changed, if one of them is not so."""
+        changed = {}
+        for table, edits in wanted.items():
+            rows = self.known.recall(table, self._owner(table), edits)
+            changed[table] = {} if rows is None else self._apply(table, edits, rows)
+            # What seems to change nothing may be a change of what another has written since.
+            if len(changed[table]) < len(edits):
+                return None
+        try:
+            self._store(changed, also_matched=("created",))
+        except LostRace:
+            for table in wanted:
+                self.known.forget(table, self._owner(table))
+            if not connections[self.database].get_autocommit():
+                raise  # Some of it is written, in the transaction of this attempt.
+            count(names.LOST_RACES, 1, "known")
+            return None
+        return changed
+
+    def _attempt(self, wanted: Mapping[Table, Edits], *, lock: bool) -> Mapping[Table, Changed]:
+        changed = {}
+        for table, edits in wanted.items():
+            found = self._read(table, edits, lock=lock)
+            changed[table] = self._apply(table, edits, found.rows)
+            new = {key for key in changed[table] if isinstance(key, BlockId)} - {*found.registered}
+            if new:
+                register(self.database, new)
+        self._store(changed)
+        return changed
+
+    def _read(self, table: Table, edits: Edits, *, lock: bool) -> Look:
+        blocks = [key for key in edits if isinstance(key, BlockId)]
+        lock = lock and connections[self.database].features.has_select_for_update
+        if blocks and not lock:
+            return look(self.database, table, self.student_id, blocks)
+        known = registered(self.database, blocks) if blocks else ()
+        since = waiting.before_locking(connections[self.database], lock=lock)
+        rows = read_rows(self.database, table, self.student_id, edits, lock=lock)
+        waiting.locked(since)
+        return Look(rows, known)
+
+    def _apply(self, table: Table, edits: Edits, rows: Mapping[RowKey, Row]) -> Changed:
+        now = clock()
+        return {
+            key: (before, self.recorder.chained(table, key, before, after))
+            for key, change in edits.items()
+            if (after := change.apply(before := rows.get(key), now)) is not None
         }
-        # Only a registry that has lost blocks (restored from a backup, say) lacks one that has a row.
-        lost = {key for key in changed if isinstance(key, BlockId) and key not in known}
-        if lost:
-            register(database, lost)
-        _store(database, table, student_id, {key: after for key, (_, after) in changed.items()})
-        recorder.append(table, changed)
 
+    def _store(self, changed: Mapping[Table, Changed], also_matched: tuple[str, ...] = ()) -> None:
+        """Write rows and history, all or nothing. Raises `LostRace` if a row is not as it was when it was read."""
+        writes = [self._described(table, rows, also_matched) for table, rows in changed.items() if rows]
+        if not writes:
+            return
+        connection = connections[self.database]
+        dialect = dialect_of(connection)
+        is_stored = dialect.store_at_once(writes[0]) if len(writes) == 1 and connection.get_autocommit() else None
+        if is_stored is None:
+            with transaction.atomic(using=self.database, savepoint=False):
+                if not all(dialect.store(write) for write in writes):
+                    raise LostRace
+                self._tell_recorder(writes)
+        elif is_stored:
+            self._tell_recorder(writes)
+        else:
+            raise LostRace
 
-def _store(database: str, table: Table, student_id: Any, rows: Mapping[RowKey, Row]) -> None:
-    connection = connections[database]
-    dialect = dialect_of(connection)
-    keys = (table.key_column,) if table.key_column else ()
-    target = Target(connection, table.model, (*keys, *table.columns), table.owner(student_id))
-    # In primary-key order, so that two writers of the same rows meet at the first of them.
-    ordered = sorted(rows.items(), key=lambda item: table.key_value(item[0]) or 0)
-    values = [(row.revision, (*(table.key_value(key) for _ in keys), *table.values(row))) for key, row in ordered]
-    created = [value for revision, value in values if revision == 1]
-    updated = [value for revision, value in values if revision > 1]
-    if created:
-        dialect.insert(target, created)
-    if updated and dialect.update(target, keys, updated) != len(updated):
-        raise LostRace
+    def _tell_recorder(self, writes: Iterable[Write]) -> None:
+        for write in writes:
+            if write.history:
+                self.recorder.written(write.history)
+
+    def _described(self, table: Table, changed: Changed, also_matched: tuple[str, ...]) -> Write:
+        columns = (*table.key_columns, *table.columns)
+        target = Target(connections[self.database], table.model, columns, table.owner(self.student_id))
+        # In primary-key order, so that two writers of the same rows meet at the first of them.
+        ordered = sorted(changed.items(), key=lambda item: table.key_value(item[0]) or 0)
+        keys = [(table.key_value(key),) if table.key_columns else () for key, _ in ordered]
+        values = [(*key, *table.values(after)) for key, (_, (_, after)) in zip(keys, ordered, strict=True)]
+        history = self.recorder.entries(table, changed)
+        return Write(Rows(target, values), (*table.key_columns, *also_matched), history)
+
+    def _owner(self, table: Table) -> Any:
+        return self.student_id if table.owned else None

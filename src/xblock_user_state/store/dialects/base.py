@@ -1,21 +1,24 @@
-"""What a vendor's dialect does: two verbs that write many rows each, and one that reads an error."""
+"""What a vendor's dialect does: verbs that move many rows each in one statement, and one that reads an error."""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import Enum
+from functools import lru_cache
 from itertools import chain
 from typing import Any, ClassVar
 
-from django.db import models
+from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error
 
 from xblock_user_state.store.tables import field_of
 
 Values = tuple[Any, ...]
+Sql = tuple[str, list[Any]]
+"""A statement, or a part of one, and its parameters."""
 
 
 class Failure(Enum):
@@ -24,6 +27,46 @@ class Failure(Enum):
     DUPLICATE = "somebody else inserted the row first"
     CONFLICT = "the transaction met another one; repeat it"
     UNAVAILABLE = "the database can't be reached, or can't serve"
+
+
+@dataclass(frozen=True)
+class Layout:
+    """A table and some of its columns as one database names them. Made once, and kept."""
+
+    table: str
+    names: tuple[str, ...]
+    types: tuple[str, ...]
+    """As a cast names them: without a length, to which a cast would cut."""
+    prepare: tuple[Callable[[BaseDatabaseWrapper], Callable[[Any], Any]] | None, ...]
+    """For each column whose values the driver does not take as they are."""
+    long: tuple[int, ...]
+    """Which columns have values that may be long."""
+
+
+# A few lists of columns of some tables.
+@lru_cache(256)
+def _layout(alias: str, model: type[models.Model], columns: tuple[str, ...]) -> Layout:
+    connection = connections[alias]
+    fields = [field_of(model, column) for column in columns]
+    return Layout(
+        connection.ops.quote_name(model._meta.db_table),
+        tuple(connection.ops.quote_name(column) for column in columns),
+        tuple(str(field.db_type(connection)).partition("(")[0] for field in fields),
+        tuple(_PREPARE.get(type(field)) for field in fields),
+        tuple(
+            number for number, field in enumerate(fields) if isinstance(field, models.TextField | models.BinaryField)
+        ),
+    )
+
+
+def _prepare_binary(_: BaseDatabaseWrapper) -> Callable[[Any], Any]:
+    return lambda value: bytes(value) if isinstance(value, memoryview) else value
+
+
+_PREPARE: Mapping[type, Callable[[BaseDatabaseWrapper], Callable[[Any], Any]]] = {
+    models.DateTimeField: lambda connection: connection.ops.adapt_datetimefield_value,
+    models.BinaryField: _prepare_binary,
+}
 
 
 @dataclass(frozen=True)
@@ -36,60 +79,128 @@ class Target:
     pinned: Mapping[str, Any]
 
     @property
+    def layout(self) -> Layout:
+        """The columns that differ by row, as the database names them."""
+        return _layout(self.connection.alias, self.model, self.columns)
+
+    @property
     def table(self) -> str:
         """The quoted name of the table."""
-        return self.quote(self.model._meta.db_table)
+        return self.layout.table
 
-    def quote(self, name: str) -> str:
-        """Return the quoted name of a table or column."""
-        return self.connection.ops.quote_name(name)
+    @property
+    def pinned_names(self) -> tuple[str, ...]:
+        """The quoted names of the pinned columns."""
+        return _layout(self.connection.alias, self.model, tuple(self.pinned)).names
 
-    def quoted(self, columns: Iterable[str]) -> list[str]:
-        """Return the quoted names of columns."""
-        return [self.quote(column) for column in columns]
-
-    def field(self, column: str) -> models.Field[Any, Any]:
-        """Return the model field of a column."""
-        return field_of(self.model, column)
-
-    def db_type(self, column: str) -> str:
-        """Return the vendor's type of a column, as a cast names it: without a length, to which a cast would cut."""
-        return str(self.field(column).db_type(self.connection)).partition("(")[0]
-
-    def prepared_rows(self, rows: Iterable[Values]) -> list[Values]:
-        """Return rows of values as the driver wants them."""
-        fields = [self.field(column) for column in self.columns]
-        return [
-            tuple(field.get_db_prep_save(value, self.connection) for field, value in zip(fields, row, strict=True))
-            for row in rows
-        ]
+    @property
+    def every_name(self) -> str:
+        """The quoted names of all columns, pinned ones first, as a list in SQL."""
+        return ", ".join((*self.pinned_names, *self.layout.names))
 
     def pinned_values(self) -> list[Any]:
-        """Return the pinned values as the driver wants them."""
-        return [self.field(column).get_db_prep_save(value, self.connection) for column, value in self.pinned.items()]
+        """Return the pinned values as the driver wants them: ids of users, which may be of any type."""
+        return [
+            field_of(self.model, column).get_db_prep_save(value, self.connection)
+            for column, value in self.pinned.items()
+        ]
+
+
+@dataclass(frozen=True)
+class Rows:
+    """Rows of values for the columns of a target."""
+
+    target: Target
+    values: Sequence[Values]
+
+
+@dataclass(frozen=True)
+class Write:
+    """The rows of one table that a call changes, in the order of their keys, and the history entries that go with them.
+
+    A row of revision 1 is new; any other takes the place of the one that has the revision before, and the same values
+    in the pinned columns and in `keys`.
+    """
+
+    rows: Rows
+    keys: tuple[str, ...]
+    history: Rows | None
+
+
+def split(target: Target, rows: Sequence[Values]) -> tuple[list[Values], list[Values]]:
+    """Return the rows that are new, and those that take the place of others."""
+    revision = target.columns.index("revision")
+    return [row for row in rows if row[revision] == 1], [row for row in rows if row[revision] > 1]
+
+
+def text_sizes(rows: Rows) -> Iterator[int]:
+    """Yield how many characters and bytes the values of each row have that may be long."""
+    long = rows.target.layout.long
+    return (sum(len(row[column] or "") for column in long) for row in rows.values)
 
 
 class Dialect(ABC):
-    """Writes many rows in one statement, or in as few as the vendor's limits allow."""
+    """Moves many rows in one statement, or in as few as the vendor's limits allow."""
 
     vendor: ClassVar[str]
+    max_text: ClassVar[int]
+    """How many characters and bytes the values of a statement may have, if they are those of more than one row."""
+
+    def among(self, column: str, values: Sequence[Any]) -> Sql:
+        """Return the condition that a column has one of the values."""
+        return f"{column} IN ({', '.join(['%s'] * len(values))})", list(values)
+
+    def read_as(self, name: str, field: models.Field[Any, Any]) -> tuple[str, Callable[[Any], Any] | None]:
+        """Return what to select for a column, and what makes its value of the driver's: ``None`` for Django's way."""
+        return name, None
+
+    @abstractmethod
+    def relation(self, target: Target, rows: Sequence[Values]) -> Sql:
+        """Return what is selected from to have rows as a table of the name ``new``, with the target's columns."""
 
     def insert(self, target: Target, rows: Sequence[Values]) -> None:
-        """Insert rows. Raises the driver's ``IntegrityError`` if one is there already."""
-        columns = ", ".join(target.quoted([*target.pinned, *target.columns]))
-        pinned = target.pinned_values()
+        """Insert rows, in their order. Raises the driver's ``IntegrityError`` if one is there already."""
         for chunk in self.chunks(target, rows):
-            row = self._placeholders(len(pinned) + len(target.columns))
-            sql = f"INSERT INTO {target.table} ({columns}) VALUES {', '.join([row] * len(chunk))}"
-            self._execute(target, sql, chain.from_iterable((*pinned, *values) for values in chunk))
+            self.execute(target.connection, *self.insertion(target, chunk))
 
-    def update(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> int:
-        """Set the columns of rows whose revision is the one before the new one. Returns how many were.
+    def register(self, contexts: Rows, blocks: Rows) -> int:
+        """Insert those contexts that are not there yet, and those blocks; return how many blocks that were.
 
-        The rows are found by the pinned columns and by `keys`, which are among the target's columns, as is
-        ``revision``.
+        No block is inserted into a context whose id has another key.
         """
-        return sum(self._update(target, keys, chunk) for chunk in self.chunks(target, rows))
+        connection, names = contexts.target.connection, contexts.target.layout.names
+        self._insert_missing(contexts)
+        known: set[Values] = set()
+        for chunk in self.chunks(contexts.target, contexts.values):
+            condition, ids = self.among(names[0], [id_ for id_, _ in chunk])
+            with connection.cursor() as cursor:
+                cursor.execute(f"SELECT {', '.join(names)} FROM {contexts.target.table} WHERE {condition}", ids)
+                known.update(cursor.fetchall())
+        known_ids = {id_ for id_, key in contexts.values if (id_, key) in known}
+        context = blocks.target.columns.index("context_id")
+        return self._insert_missing(Rows(blocks.target, [row for row in blocks.values if row[context] in known_ids]))
+
+    def _insert_missing(self, rows: Rows) -> int:
+        return sum(
+            self.execute(rows.target.connection, *self._ignoring(self.insertion(rows.target, chunk)))
+            for chunk in self.chunks(rows.target, rows.values)
+        )
+
+    def store(self, write: Write) -> bool:
+        """Write rows and history inside a transaction; tell whether all rows were there as expected.
+
+        If not, the transaction must be rolled back. Raises the driver's ``IntegrityError`` if a new row is there.
+        """
+        target = write.rows.target
+        if not all(self._store(target, write.keys, chunk) for chunk in self.chunks(target, write.rows.values)):
+            return False
+        if write.history:
+            self.insert(write.history.target, write.history.values)
+        return True
+
+    def store_at_once(self, write: Write) -> bool | None:
+        """Do the same outside any transaction in one round trip, all of it or nothing; ``None`` if that can't be."""
+        return None
 
     def max_keys(self, connection: BaseDatabaseWrapper) -> int:
         """Return how many values a list in a statement may have; PostgreSQL's limit for bound parameters."""
@@ -100,7 +211,12 @@ class Dialect(ABC):
         """Tell what an error means; ``None`` for one of the program, which stays what it is."""
 
     @abstractmethod
-    def _update(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> int: ...
+    def _store(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> bool:
+        """Write rows that one statement takes; tell whether all were there as expected."""
+
+    @abstractmethod
+    def _ignoring(self, insertion: Sql) -> Sql:
+        """Return the statement that inserts what is not there yet."""
 
     @abstractmethod
     def max_rows(self, target: Target) -> int:
@@ -108,24 +224,53 @@ class Dialect(ABC):
 
     def chunks(self, target: Target, rows: Sequence[Values]) -> Iterator[Sequence[Values]]:
         """Cut rows into pieces that one statement takes, as the driver wants them."""
-        size = self.max_rows(target)
-        for start in range(0, len(rows), size):
-            yield target.prepared_rows(rows[start : start + size])
+        most = self.max_rows(target)
+        start = size = 0
+        for end, row_size in enumerate(text_sizes(Rows(target, rows))):
+            if end > start and (end - start == most or size + row_size > self.max_text):
+                yield self.prepared(target, rows[start:end])
+                start, size = end, 0
+            size += row_size
+        if rows:
+            yield self.prepared(target, rows[start:])
 
-    def _matches(self, target: Target, keys: Sequence[str], old: str, new: str) -> str:
-        """Return the condition that joins the table, under the name `old`, to the new values, under `new`."""
-        pinned = [f"{old}.{column} = %s" for column in target.quoted(target.pinned)]
-        joined = [f"{old}.{column} = {new}.{column}" for column in target.quoted(keys)]
-        return " AND ".join([*pinned, *joined, f"{old}.revision = {new}.revision - 1"])
+    def prepared(self, target: Target, rows: Sequence[Values]) -> Sequence[Values]:
+        """Return rows of values as the driver wants them."""
+        if not rows:
+            return rows
+        columns = list(zip(*rows, strict=True))
+        for number, prepare in enumerate(target.layout.prepare):
+            if prepare is not None:
+                columns[number] = tuple(map(prepare(target.connection), columns[number]))
+        return list(zip(*columns, strict=True))
 
-    def _assignments(self, target: Target, keys: Sequence[str], prefix: str = "") -> str:
-        names = target.quoted(column for column in target.columns if column not in keys)
-        return ", ".join(f"{prefix}{name} = new.{name}" for name in names)
-
-    def _placeholders(self, count: int) -> str:
-        return f"({', '.join(['%s'] * count)})"
-
-    def _execute(self, target: Target, sql: str, parameters: Iterable[Any]) -> int:
-        with target.connection.cursor() as cursor:
+    def execute(self, connection: BaseDatabaseWrapper, sql: str, parameters: Iterable[Any]) -> int:
+        """Execute a statement and return how many rows it changed."""
+        with connection.cursor() as cursor:
             cursor.execute(sql, list(parameters))
             return int(cursor.rowcount)
+
+    def insertion(self, target: Target, rows: Sequence[Values]) -> Sql:
+        """Return the statement that inserts rows."""
+        pinned = target.pinned_values()
+        row = f"({', '.join(['%s'] * (len(pinned) + len(target.columns)))})"
+        sql = f"INSERT INTO {target.table} ({target.every_name}) VALUES {', '.join([row] * len(rows))}"
+        return sql, list(chain.from_iterable((*pinned, *values) for values in rows))
+
+    def selection(self, target: Target, rows: Sequence[Values]) -> Sql:
+        """Return the statement that inserts those rows, as a table of the name ``new``, of which a condition holds."""
+        relation, parameters = self.relation(target, rows)
+        selected = ", ".join([*["%s"] * len(target.pinned), "new.*"])
+        sql = f"INSERT INTO {target.table} ({target.every_name}) SELECT {selected} FROM {relation}"
+        return sql, [*target.pinned_values(), *parameters]
+
+    def matches(self, target: Target, keys: Collection[str], new: str = "new") -> Sql:
+        """Return the condition that joins rows that are as expected, under the name ``old``, to the new ones."""
+        pinned = [f"old.{name} = %s" for name in target.pinned_names]
+        joined = [f"old.{name} = {new}.{name}" for name in map(target.connection.ops.quote_name, keys)]
+        return " AND ".join([*pinned, *joined, f"old.revision = {new}.revision - 1"]), target.pinned_values()
+
+    def assignments(self, target: Target, keys: Collection[str], old: str = "", new: str = "new") -> str:
+        """Return what sets the columns that are no keys; some vendors want the name of the table before each."""
+        pairs = zip(target.columns, target.layout.names, strict=True)
+        return ", ".join(f"{old}{name} = {new}.{name}" for column, name in pairs if column not in keys)

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from itertools import chain
 
 from django.db.utils import Error
 
-from xblock_user_state.store.dialects.base import Dialect, Failure, Target, Values
+from xblock_user_state.store.dialects.base import Dialect, Failure, Sql, Target, Values, Write, split, text_sizes
 
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _DUPLICATE = {1062}
@@ -36,32 +37,48 @@ _UNAVAILABLE = {
 }
 _CLIENT_ERRORS = range(2000, 3000)  # can't connect, server has gone away, lost connection …
 
-# MariaDB's max_allowed_packet is 16 MiB by default; escaping may double a text.
-_MAX_TEXT = 4 * 1024 * 1024
+_SUBQUERY_HAS_ROWS = 1242
 
 
 class MySQL(Dialect):
     """MariaDB 10.6 and later, MySQL 8.0 and later, through mysqlclient."""
 
     vendor = "mysql"
+    # MariaDB's max_allowed_packet is 16 MiB by default; escaping may double a text.
+    max_text = 4 * 1024 * 1024
+
+    def relation(self, target: Target, rows: Sequence[Values]) -> Sql:
+        """Return what is selected from to have rows as a table."""
+        first = ", ".join(f"%s AS {name}" for name in target.layout.names)
+        other = ", ".join(["%s"] * len(target.columns))
+        selects = " UNION ALL ".join([f"SELECT {first}", *[f"SELECT {other}"] * (len(rows) - 1)])
+        return f"({selects}) AS new", list(chain.from_iterable(rows))
+
+    def store_at_once(self, write: Write) -> bool | None:
+        """Write rows and history by one packet of statements, a transaction, where the host lets the driver send such.
+
+        The server ends at the first statement that fails; the one after the update fails if rows were not as expected.
+        """
+        connection = write.rows.target.connection
+        if not connection.settings_dict["OPTIONS"].get("multi_statements", True) or not self._fits(write):
+            return None
+        statements: list[Sql] = [("START TRANSACTION", []), *self._statements(write), ("COMMIT", [])]
+        try:
+            with connection.cursor() as cursor:
+                cursor.execute("; ".join(sql for sql, _ in statements), [one for _, some in statements for one in some])
+                while cursor.nextset():
+                    pass
+        except Error as error:
+            with suppress(Error):
+                self.execute(connection, "ROLLBACK", [])
+            if error.args and error.args[0] == _SUBQUERY_HAS_ROWS:
+                return False
+            raise
+        return True
 
     def max_rows(self, target: Target) -> int:
         """Return a number of rows that keeps a statement's text in the parser's limits."""
         return 1000
-
-    def chunks(self, target: Target, rows: Sequence[Values]) -> Iterator[Sequence[Values]]:
-        """Cut rows into pieces by number and by the size of their texts."""
-        for chunk in super().chunks(target, rows):
-            piece: list[Values] = []
-            size = 0
-            for row in chunk:
-                row_size = sum(len(value) for value in row if isinstance(value, str | bytes))
-                if piece and size + row_size > _MAX_TEXT:
-                    yield piece
-                    piece, size = [], 0
-                piece.append(row)
-                size += row_size
-            yield piece
 
     def failure(self, error: Error) -> Failure | None:
         """Tell what an error means, by its number."""
@@ -72,14 +89,37 @@ class MySQL(Dialect):
             return Failure.CONFLICT
         return Failure.UNAVAILABLE if number in _UNAVAILABLE or number in _CLIENT_ERRORS else None
 
-    def _update(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> int:
-        names = target.quoted(target.columns)
-        first = ", ".join(f"%s AS {name}" for name in names)
-        other = ", ".join(["%s"] * len(names))
-        selects = " UNION ALL ".join([f"SELECT {first}", *[f"SELECT {other}"] * (len(rows) - 1)])
-        sql = (
-            f"UPDATE {target.table} AS old JOIN ({selects}) AS new "
-            f"ON {self._matches(target, keys, 'old', 'new')} SET {self._assignments(target, keys, 'old.')}"
-        )
-        # In the joined table stand the values first, then the condition's.
-        return self._execute(target, sql, [*chain.from_iterable(rows), *target.pinned_values()])
+    def _statements(self, write: Write) -> Iterator[Sql]:
+        target = write.rows.target
+        created, updated = split(target, self.prepared(target, write.rows.values))
+        if updated:
+            yield self._update(target, write.keys, updated)
+            # Two rows where one is allowed are an error.
+            two = "SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two"
+            yield f"SELECT ({two} WHERE ROW_COUNT() <> %s)", [len(updated)]
+        if created:
+            yield self.insertion(target, created)
+        if write.history:
+            entries = self.prepared(write.history.target, write.history.values)
+            yield self.insertion(write.history.target, entries)
+
+    def _store(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> bool:
+        created, updated = split(target, rows)
+        if created:
+            self.execute(target.connection, *self.insertion(target, created))
+        return not updated or self.execute(target.connection, *self._update(target, keys, updated)) == len(updated)
+
+    def _update(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> Sql:
+        relation, parameters = self.relation(target, rows)
+        matches, pinned = self.matches(target, keys)
+        sql = f"UPDATE {target.table} AS old JOIN {relation} ON {matches} SET {self.assignments(target, keys, 'old.')}"
+        return sql, [*parameters, *pinned]
+
+    def _ignoring(self, insertion: Sql) -> Sql:
+        sql, parameters = insertion
+        return sql.replace("INSERT", "INSERT IGNORE", 1), parameters
+
+    def _fits(self, write: Write) -> bool:
+        tables = [write.rows, write.history] if write.history else [write.rows]
+        size = sum(size for table in tables for size in text_sizes(table))
+        return size <= self.max_text and all(len(table.values) <= self.max_rows(table.target) for table in tables)

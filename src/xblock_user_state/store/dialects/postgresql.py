@@ -1,13 +1,18 @@
-"""PostgreSQL: rows travel as one array a column."""
+"""PostgreSQL: rows travel as one parameter a column, and a call is written by one statement.
+
+A statement is a transaction by itself, so a write outside any other takes one round trip.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from django.db import models
 from django.db.utils import Error, InterfaceError, OperationalError
 
-from xblock_user_state.store.dialects.base import Dialect, Failure, Target, Values
+from xblock_user_state.store.dialects.base import Dialect, Failure, Rows, Sql, Target, Values, Write, split
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
 _DUPLICATE = {"23505"}
@@ -28,28 +33,78 @@ _UNAVAILABLE_CLASSES = {
     "58",  # system error
 }
 
-# Types whose items psycopg escapes in Python when they travel as one list, a microsecond for each quote of a JSON text:
-# they travel one by one.
-_ESCAPED = {"text", "varchar", "bytea"}
+_TEXTS = {"text", "varchar"}
+# Stand in no JSON text and in no key, where they would be escaped or refused.
+_SEPARATOR, _NULL = "\x1e", "\x1f"
+
+
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 class PostgreSQL(Dialect):
     """PostgreSQL 14 and later, through psycopg 3."""
 
     vendor = "postgresql"
+    # Keeps a statement's text, which is in memory several times, within some megabytes.
+    max_text = 64 * 1024 * 1024
 
-    def insert(self, target: Target, rows: Sequence[Values]) -> None:
-        """Insert rows, in their order. Raises the driver's ``IntegrityError`` if one is there already."""
-        pinned = ", ".join(["%s"] * len(target.pinned))
-        columns = ", ".join(target.quoted([*target.pinned, *target.columns]))
-        selected = ", ".join(filter(None, [pinned, "new.*"]))
-        for chunk in self.chunks(target, rows):
-            sql = f"INSERT INTO {target.table} ({columns}) SELECT {selected} FROM {self._arrays(target, len(chunk))}"
-            self._execute(target, sql, [*target.pinned_values(), *self._parameters(target, chunk)])
+    def among(self, column: str, values: Sequence[Any]) -> Sql:
+        """Return the condition that a column has one of the values, which travel as one parameter."""
+        array, parameters = _array("text" if isinstance(values[0], str) else "bigint", values)
+        return f"{column} = ANY({array})", parameters
+
+    def relation(self, target: Target, rows: Sequence[Values]) -> Sql:
+        """Return what is selected from to have rows as a table: a parameter for each column."""
+        columns = zip(target.layout.types, zip(*rows, strict=True), strict=True)
+        arrays = [_array(db_type, values) for db_type, values in columns]
+        sql = f"unnest({', '.join(sql for sql, _ in arrays)}) AS new ({', '.join(target.layout.names)})"
+        return sql, [value for _, values in arrays for value in values]
+
+    def read_as(self, name: str, field: models.Field[Any, Any]) -> tuple[str, Callable[[Any], Any] | None]:
+        """Read times as microseconds: the driver would parse each of them in Python, as text."""
+        if not isinstance(field, models.DateTimeField):
+            return name, None
+        return f"(extract(epoch FROM {name}) * 1000000)::bigint", _time
+
+    def register(self, contexts: Rows, blocks: Rows) -> int:
+        """Insert contexts and blocks in one statement, if it takes them."""
+        context, block = contexts.target, blocks.target
+        if len(blocks.values) > self.max_rows(block):
+            return super().register(contexts, blocks)
+        statement = _Statement()
+        sql, parameters = self._ignoring(self.insertion(context, contexts.values))
+        statement.add("made", f"{sql} RETURNING id", parameters)
+        relation, parameters = self.relation(context, contexts.values)
+        same = f"context.id = new.id AND context.{context.layout.names[1]} = new.{context.layout.names[1]}"
+        # What was inserted a moment ago is not in the table yet as this statement sees it.
+        statement.add(
+            "known",
+            f"SELECT id FROM made UNION ALL SELECT new.id FROM {context.table} AS context, {relation} WHERE {same}",
+            parameters,
+        )
+        sql, parameters = self.selection(block, blocks.values)
+        sql, parameters = self._ignoring((f"{sql} WHERE new.context_id IN (SELECT id FROM known)", parameters))
+        return self.execute(block.connection, f"{statement} {sql}", [*statement.parameters, *parameters])
+
+    def store(self, write: Write) -> bool:
+        """Write rows and history, in one statement if it takes them."""
+        return self._store_all(write) if self._fits(write) else super().store(write)
+
+    def store_at_once(self, write: Write) -> bool | None:
+        """Write rows and history by one statement, which is a transaction by itself."""
+        return self._store_all(write) if self._fits(write) else None
 
     def max_rows(self, target: Target) -> int:
-        """Return a number of rows that keeps a statement's text within some megabytes."""
+        """Return a number of rows for which the server's own memory does not matter."""
         return 10_000
+
+    def prepared(self, target: Target, rows: Sequence[Values]) -> Sequence[Values]:
+        """Return the rows as they are: `_array` writes what the server reads."""
+        return rows
+
+    def insertion(self, target: Target, rows: Sequence[Values]) -> Sql:
+        """Return the statement that inserts rows, a parameter for each column."""
+        return self.selection(target, rows)
 
     def failure(self, error: Error) -> Failure | None:
         """Tell what an error means, by its SQLSTATE; an operational error without one is a broken connection."""
@@ -62,33 +117,105 @@ class PostgreSQL(Dialect):
             return Failure.CONFLICT
         return Failure.UNAVAILABLE if state in _UNAVAILABLE or state[:2] in _UNAVAILABLE_CLASSES else None
 
-    def _update(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> int:
-        # The rows are locked in the order of their keys, as everybody does: an UPDATE by itself locks them in that of
-        # its plan, and two of them would wait for each other until the server notices the deadlock.
-        columns = ", ".join(f"new.{name}" for name in target.quoted(target.columns))
-        order = ", ".join(f"new.{name}" for name in target.quoted(keys)) or "1"
-        locked = (
-            f"SELECT {columns} FROM {target.table} AS old, {self._arrays(target, len(rows))} "
-            f"WHERE {self._matches(target, keys, 'old', 'new')} ORDER BY {order} FOR UPDATE OF old"
-        )
-        sql = (
-            f"UPDATE {target.table} AS old SET {self._assignments(target, keys)} FROM ({locked}) AS new "
-            f"WHERE {self._matches(target, keys, 'old', 'new')}"
-        )
-        pinned = target.pinned_values()
-        return self._execute(target, sql, [*self._parameters(target, rows), *pinned, *pinned])
+    def _store(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> bool:
+        return self._store_all(Write(Rows(target, rows), tuple(keys), None))
 
-    def _arrays(self, target: Target, count: int) -> str:
-        arrays = ", ".join(self._array(target.db_type(column), count) for column in target.columns)
-        return f"unnest({arrays}) AS new ({', '.join(target.quoted(target.columns))})"
+    def _store_all(self, write: Write) -> bool:
+        """Write all or nothing: what is written hangs on the number of rows that are there as expected."""
+        target = write.rows.target
+        created, updated = split(target, write.rows.values)
+        statement = _Statement()
+        relation, parameters = self.relation(target, write.rows.values)
+        statement.add("new", f"SELECT * FROM {relation}", parameters)
+        guard = self._add_update(statement, write, len(updated)) if updated else "true"
+        if created:
+            selected = ", ".join([*["%s"] * len(target.pinned), "new.*"])
+            sql = f"INSERT INTO {target.table} ({target.every_name}) SELECT {selected} FROM new WHERE new.revision = 1"
+            statement.add("created", f"{sql} AND {guard}", target.pinned_values())
+        if write.history:
+            sql, parameters = self.selection(write.history.target, write.history.values)
+            statement.add("recorded", f"{sql} WHERE {guard}", parameters)
+        with target.connection.cursor() as cursor:
+            cursor.execute(f"{statement} SELECT {guard}", statement.parameters)
+            [is_stored] = cursor.fetchone()
+        return bool(is_stored)
 
-    def _array(self, db_type: str, count: int) -> str:
-        items = f"ARRAY[{', '.join(['%s'] * count)}]" if db_type in _ESCAPED else "%s"
-        return f"{items}::{db_type}[]"
+    def _add_update(self, statement: _Statement, write: Write, count: int) -> str:
+        """Add the update, and return the condition that all `count` rows were there as expected."""
+        target = write.rows.target
+        matches, pinned = self.matches(target, write.keys)
+        update = f"UPDATE {target.table} AS old SET {self.assignments(target, write.keys)} FROM new WHERE {matches}"
+        if count == len(write.rows.values) == 1:
+            statement.add("updated", f"{update} RETURNING 1", pinned)
+            return "EXISTS (SELECT FROM updated)"
+        # All rows are locked before the first is written, in the order of their keys, as everybody does. An UPDATE by
+        # itself locks them in that of its plan, and two of them would wait for each other until one is ended.
+        order = ", ".join(f"new.{name}" for name in map(target.connection.ops.quote_name, write.keys)) or "1"
+        locked = f"SELECT 1 FROM {target.table} AS old, new WHERE {matches} ORDER BY {order} FOR UPDATE OF old"
+        statement.add("locked", f"SELECT count(*) AS number FROM ({locked}) AS old", pinned)
+        guard = f"(SELECT number FROM locked) = {count}"
+        statement.add("updated", f"{update} AND {guard}", pinned)
+        return guard
 
-    def _parameters(self, target: Target, rows: Sequence[Values]) -> Iterator[Any]:
-        for column, values in zip(target.columns, zip(*rows, strict=True), strict=True):
-            if target.db_type(column) in _ESCAPED:
-                yield from values
-            else:
-                yield list(values)
+    def _ignoring(self, insertion: Sql) -> Sql:
+        sql, parameters = insertion
+        return f"{sql} ON CONFLICT DO NOTHING", parameters
+
+    def _fits(self, write: Write) -> bool:
+        tables = [write.rows, write.history] if write.history else [write.rows]
+        return all(len(next(self.chunks(table.target, table.values))) == len(table.values) for table in tables)
+
+
+class _Statement:
+    """A statement that is put together from named parts, with their parameters."""
+
+    def __init__(self) -> None:
+        self._parts: list[str] = []
+        self.parameters: list[Any] = []
+
+    def add(self, name: str, sql: str, parameters: Sequence[Any]) -> None:
+        self._parts.append(f"{name} AS ({sql})")
+        self.parameters += parameters
+
+    def __str__(self) -> str:
+        return f"WITH {', '.join(self._parts)}"
+
+
+def _time(microseconds: int | None) -> datetime | None:
+    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+
+
+def _numbers(values: Sequence[Any]) -> Iterator[str]:
+    return ("NULL" if value is None else str(value) for value in values)
+
+
+def _times(values: Sequence[datetime]) -> Iterator[str]:
+    """Yield times as an array's text has them. Most rows of a call have the same one."""
+    last, text = None, ""
+    for value in values:
+        if value is not last:
+            last, text = value, f'"{value}"'
+        yield text
+
+
+def _bytes(values: Sequence[bytes | None]) -> Iterator[str]:
+    return ("NULL" if value is None else f'"\\\\x{value.hex()}"' for value in values)
+
+
+# How an array's text has the values of a type. No texts that callers chose: those would need escaping.
+_ITEMS: Mapping[str, Callable[[Sequence[Any]], Iterator[str]]] = {"bytea": _bytes, "timestamp with time zone": _times}
+
+
+def _array(db_type: str, values: Sequence[Any]) -> Sql:
+    """Return an array in SQL.
+
+    One parameter for all items, which the server cuts into pieces: psycopg would escape each of them in Python, a
+    microsecond for each quote of a JSON text, and the server would parse each of them.
+    """
+    if db_type not in _TEXTS:
+        items: Callable[[Sequence[Any]], Iterator[str]] = _ITEMS.get(db_type, _numbers)
+        return f"%s::{db_type}[]", [f"{{{','.join(items(values))}}}"]
+    if any(text is not None and (_SEPARATOR in text or _NULL in text) for text in values):
+        return f"ARRAY[{', '.join(['%s'] * len(values))}]::{db_type}[]", list(values)
+    joined = _SEPARATOR.join(_NULL if text is None else text for text in values)
+    return f"string_to_array(%s, E{_SEPARATOR!r}, E{_NULL!r})", [joined]

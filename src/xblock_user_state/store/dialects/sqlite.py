@@ -9,7 +9,7 @@ from itertools import chain
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error
 
-from xblock_user_state.store.dialects.base import Dialect, Failure, Target, Values
+from xblock_user_state.store.dialects.base import Dialect, Failure, Sql, Target, Values
 
 _DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
 _CONFLICT = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
@@ -24,9 +24,11 @@ _UNAVAILABLE = {
 
 
 class SQLite(Dialect):
-    """SQLite 3.33 and later (``UPDATE … FROM``)."""
+    """SQLite 3.31 and later."""
 
     vendor = "sqlite"
+    # The number of parameters is what bounds a statement, see `max_rows`.
+    max_text = 64 * 1024 * 1024
 
     def max_keys(self, connection: BaseDatabaseWrapper) -> int:
         """Return how many values the parameter limit leaves beside a statement's few other ones."""
@@ -34,8 +36,8 @@ class SQLite(Dialect):
 
     def max_rows(self, target: Target) -> int:
         """Return how many rows the parameter limit allows."""
-        a_row = len(target.columns) + len(target.pinned)
-        return (self._max_parameters(target.connection) - len(target.pinned)) // a_row
+        pinned = len(target.pinned)
+        return (self._max_parameters(target.connection) - 2 * pinned) // (len(target.columns) + pinned)
 
     def _max_parameters(self, connection: BaseDatabaseWrapper) -> int:
         """Return the library's own limit of parameters: Django's figure is an old default."""
@@ -54,12 +56,27 @@ class SQLite(Dialect):
             return Failure.CONFLICT
         return Failure.UNAVAILABLE if primary in _UNAVAILABLE else None
 
-    def _update(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> int:
-        names = target.quoted(target.columns)
-        selected = ", ".join(f"column{number} AS {name}" for number, name in enumerate(names, 1))
-        values = ", ".join([self._placeholders(len(names))] * len(rows))
+    def relation(self, target: Target, rows: Sequence[Values]) -> Sql:
+        """Return what is selected from to have rows as a table."""
+        columns = ", ".join(f"column{number} AS {name}" for number, name in enumerate(target.layout.names, 1))
+        values = ", ".join([f"({', '.join(['%s'] * len(target.columns))})"] * len(rows))
+        return f"(SELECT {columns} FROM (VALUES {values})) AS new", list(chain.from_iterable(rows))
+
+    def _store(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> bool:
+        # New rows and old ones in one statement. A new row that is there, and an old one that is not there as expected,
+        # changes nothing, and is missing in the count.
+        selection, parameters = self.selection(target, rows)
+        matches, pinned = self.matches(target, keys)
+        key = [str(field.column) for field in target.model._meta.pk_fields]
+        primary_key = ", ".join(map(target.connection.ops.quote_name, key))
         sql = (
-            f"UPDATE {target.table} AS old SET {self._assignments(target, keys)} "
-            f"FROM (SELECT {selected} FROM (VALUES {values})) AS new WHERE {self._matches(target, keys, 'old', 'new')}"
+            f"{selection.replace(target.table, f'{target.table} AS old', 1)} "
+            f"WHERE new.revision = 1 OR EXISTS (SELECT 1 FROM {target.table} AS old WHERE {matches}) "
+            f"ON CONFLICT ({primary_key}) DO UPDATE SET {self.assignments(target, keys, new='excluded')} "
+            "WHERE old.revision = excluded.revision - 1"
         )
-        return self._execute(target, sql, [*chain.from_iterable(rows), *target.pinned_values()])
+        return self.execute(target.connection, sql, [*parameters, *pinned]) == len(rows)
+
+    def _ignoring(self, insertion: Sql) -> Sql:
+        sql, parameters = insertion
+        return f"{sql} ON CONFLICT DO NOTHING", parameters

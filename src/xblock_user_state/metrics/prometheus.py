@@ -1,0 +1,64 @@
+"""Metrics for Prometheus, which the host's own page of metrics shows. Needs the extra ``prometheus``."""
+
+from __future__ import annotations
+
+from threading import Lock
+from weakref import WeakKeyDictionary
+
+from prometheus_client import REGISTRY, CollectorRegistry, Counter, Gauge, Histogram
+
+from xblock_user_state.metrics.buckets import BUCKETS
+from xblock_user_state.metrics.names import Metric, of_kind
+from xblock_user_state.metrics.sink import Tags
+
+# A registry takes a name once, and outlives sinks: changed settings make another one.
+_MADE: WeakKeyDictionary[CollectorRegistry, dict[str, _Collectors]] = WeakKeyDictionary()
+_LOCK = Lock()
+
+
+class PrometheusSink:
+    """Counters, histograms and gauges in a registry, all of them there from the beginning, with ``_`` for ``.``."""
+
+    def __init__(self, *, prefix: str = "", registry: CollectorRegistry = REGISTRY) -> None:
+        """`prefix` is put before each name, with ``_`` in between."""
+        with _LOCK:
+            by_prefix = _MADE.setdefault(registry, {})
+            if prefix not in by_prefix:
+                by_prefix[prefix] = _Collectors(prefix, registry)
+            self._collectors = by_prefix[prefix]
+
+    def count(self, name: str, value: int, tags: Tags) -> None:
+        """Add to a counter."""
+        counter = self._collectors.counters[name]
+        (counter.labels(**tags) if tags else counter).inc(value)
+
+    def record(self, name: str, value: float, tags: Tags) -> None:
+        """Add to a histogram, or set a gauge."""
+        if name in self._collectors.gauges:
+            gauge = self._collectors.gauges[name]
+            (gauge.labels(**tags) if tags else gauge).set(value)
+        else:
+            histogram = self._collectors.histograms[name]
+            (histogram.labels(**tags) if tags else histogram).observe(value)
+
+
+class _Collectors:
+    """What a registry has of us, by our names."""
+
+    def __init__(self, prefix: str, registry: CollectorRegistry) -> None:
+        self.counters = {
+            metric.name: Counter(*_naming(metric), prefix, registry=registry) for metric in of_kind("count")
+        }
+        # Of several processes the one that looked last knows: the outbox is the same for all of them.
+        self.gauges = {
+            metric.name: Gauge(*_naming(metric), prefix, registry=registry, multiprocess_mode="mostrecent")
+            for metric in of_kind("level")
+        }
+        self.histograms = {
+            metric.name: Histogram(*_naming(metric), prefix, registry=registry, buckets=BUCKETS[metric.unit])
+            for metric in of_kind("record")
+        }
+
+
+def _naming(metric: Metric) -> tuple[str, str, tuple[str, ...]]:
+    return metric.name.replace(".", "_"), f"{metric.name}, in {metric.unit}", metric.tags

@@ -1,0 +1,194 @@
+"""A client remembers the rows that it has read or written, and is never wrong for it."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+from django.db import connection, transaction
+from django.db.models import F
+from opaque_keys.edx.keys import UsageKey
+from xblock.fields import Scope
+
+from tests.factories import make_block, make_blocks, make_learners
+from tests.integration.interference import just_before
+from tests.integration.rows import assert_history_is_gapless
+from tests.integration.statements import captured, verbs
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.models import StudentModule
+from xblock_user_state.store import known
+
+pytestmark = pytest.mark.django_db(transaction=True)
+BLOCK = make_block()
+WRITE = {"postgresql": ["WITH"], "mysql": ["START"], "sqlite": ["BEGIN", "INSERT", "INSERT", "COMMIT"]}[
+    connection.vendor
+]
+
+
+@pytest.fixture
+def client() -> DjangoXBlockUserStateClient:
+    """Of which `ann` and her state in a block are known."""
+    [ann, _] = make_learners("ann", "bob")
+    client = DjangoXBlockUserStateClient(ann)
+    client.set("ann", BLOCK, {"a": 1, "b": 1})
+    return client
+
+
+def _other() -> DjangoXBlockUserStateClient:
+    return DjangoXBlockUserStateClient()
+
+
+def _writes_without_a_read(client: DjangoXBlockUserStateClient, value: int, key: UsageKey = BLOCK) -> bool:
+    with captured() as statements:
+        client.set("ann", key, {"a": value})
+    return verbs(statements) == WRITE
+
+
+def test_what_was_written_is_known(client: DjangoXBlockUserStateClient) -> None:
+    for value in (2, 3, 4):
+        assert _writes_without_a_read(client, value)
+    assert _other().get("ann", BLOCK).state == {"a": 4, "b": 1}
+    assert_history_is_gapless()
+
+
+def test_what_was_read_is_known(client: DjangoXBlockUserStateClient) -> None:
+    reader = DjangoXBlockUserStateClient()
+    reader.get("ann", BLOCK, fields=["b"])
+    assert _writes_without_a_read(reader, 2)
+    assert _other().get("ann", BLOCK).state == {"a": 2, "b": 1}
+    assert_history_is_gapless()
+
+
+def test_a_row_that_another_has_changed_is_read_again(client: DjangoXBlockUserStateClient) -> None:
+    _other().set("ann", BLOCK, {"b": 2, "c": 2})
+    _other().set_score("ann", BLOCK, 1, 2)
+    client.set("ann", BLOCK, {"a": 3})
+    assert _other().get("ann", BLOCK).state == {"a": 3, "b": 2, "c": 2}
+    assert _other().get_scores("ann", [BLOCK])[BLOCK].grade == 1
+    assert_history_is_gapless()
+
+
+def test_one_of_many_that_another_has_changed(client: DjangoXBlockUserStateClient) -> None:
+    keys = make_blocks(5)
+    client.set_many("ann", {key: {"a": 1} for key in keys})
+    _other().set("ann", keys[2], {"b": 2})
+    client.set_many("ann", {key: {"a": 2} for key in keys})
+    found = [state.state for state in _other().get_many("ann", keys)]
+    assert found == [{"a": 2}, {"a": 2}, {"a": 2, "b": 2}, {"a": 2}, {"a": 2}]
+    assert {*StudentModule.objects.exclude(block_id=_id_of_block()).values_list("revision", flat=True)} == {2, 3}
+    assert_history_is_gapless()
+
+
+def _id_of_block() -> int:
+    return StudentModule.objects.order_by("created").values_list("block_id", flat=True)[0]
+
+
+def test_the_last_commit_wins_also_if_the_client_thinks_that_nothing_changes(
+    client: DjangoXBlockUserStateClient,
+) -> None:
+    _other().set("ann", BLOCK, {"a": 2})
+    client.set("ann", BLOCK, {"a": 1})
+    assert _other().get("ann", BLOCK).state == {"a": 1, "b": 1}
+    assert StudentModule.objects.get().revision == 3
+
+
+def test_a_row_of_a_later_life_is_read_again(client: DjangoXBlockUserStateClient) -> None:
+    StudentModule.objects.all().delete()
+    _other().set("ann", BLOCK, {"new": 1})
+    client.set("ann", BLOCK, {"a": 2})
+    assert _other().get("ann", BLOCK).state == {"new": 1, "a": 2}
+    assert_history_is_gapless()
+
+
+def test_a_row_of_a_later_life_with_the_same_revision_and_another_beginning(
+    client: DjangoXBlockUserStateClient,
+) -> None:
+    """As above, and nothing else than the time tells the two lives apart."""
+    StudentModule.objects.update(created=F("created") + timedelta(microseconds=1), state='{"new":1}', history_chain=0)
+    client.set("ann", BLOCK, {"a": 2})
+    assert _other().get("ann", BLOCK).state == {"new": 1, "a": 2}
+
+
+def test_a_row_that_is_gone(client: DjangoXBlockUserStateClient) -> None:
+    StudentModule.objects.all().delete()
+    client.set("ann", BLOCK, {"a": 2})
+    assert _other().get("ann", BLOCK).state == {"a": 2}
+    assert StudentModule.objects.get().revision == 1
+    assert_history_is_gapless()
+
+
+def test_what_a_caller_rolls_back_is_not_known(client: DjangoXBlockUserStateClient) -> None:
+    with transaction.atomic():
+        client.set("ann", BLOCK, {"a": 2, "lost": 2})
+        client.get("ann", BLOCK)
+        transaction.set_rollback(True)
+    # The same revision as that which was rolled back.
+    _other().set("ann", BLOCK, {"c": 3})
+    client.set("ann", BLOCK, {"a": 4})
+    assert _other().get("ann", BLOCK).state == {"a": 4, "b": 1, "c": 3}
+    assert_history_is_gapless()
+
+
+def test_a_deletion_of_what_is_known(client: DjangoXBlockUserStateClient) -> None:
+    with captured() as statements:
+        client.delete("ann", BLOCK, fields=["b"])
+    assert verbs(statements) == WRITE
+    _other().set("ann", BLOCK, {"c": 1})
+    client.delete("ann", BLOCK, fields=["b"])
+    client.delete("ann", BLOCK, fields=["c"])
+    assert _other().get("ann", BLOCK).state == {"a": 1}
+
+
+def test_of_each_scope(client: DjangoXBlockUserStateClient) -> None:
+    places = {Scope.preferences: "problem", Scope.user_info: None, Scope.user_state_summary: BLOCK}
+    for scope, key in places.items():
+        client.set("ann", key, {"a": 1}, scope)
+        with captured() as statements:
+            client.set("ann", key, {"a": 2}, scope)
+        assert "SELECT" not in verbs(statements)
+        _other().set("ann", key, {"b": 3}, scope)
+        client.set("ann", key, {"a": 4}, scope)
+        assert _other().get("ann", key, scope).state == {"a": 4, "b": 3}
+
+
+def test_a_batch_over_scopes_in_which_one_row_has_changed(client: DjangoXBlockUserStateClient) -> None:
+    client.set("ann", None, {"a": 1}, Scope.user_info)
+    _other().set("ann", None, {"b": 2}, Scope.user_info)
+    with client.batch("ann") as batch:
+        batch.set(BLOCK, {"a": 3})
+        batch.set(None, {"a": 3}, Scope.user_info)
+    assert _other().get("ann", BLOCK).state == {"a": 3, "b": 1}
+    assert _other().get("ann", None, Scope.user_info).state == {"a": 3, "b": 2}
+    assert StudentModule.objects.get().revision == 2
+    assert_history_is_gapless()
+
+
+def test_another_learners_row_is_not_taken_for_it(client: DjangoXBlockUserStateClient) -> None:
+    client.set("bob", BLOCK, {"of": "bob"})
+    client.set("ann", BLOCK, {"a": 2})
+    assert _other().get("ann", BLOCK).state == {"a": 2, "b": 1}
+    assert _other().get("bob", BLOCK).state == {"of": "bob"}
+
+
+def test_long_texts_and_many_rows_are_not_kept(
+    client: DjangoXBlockUserStateClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(known, "MAX_TEXT", 20)
+    client.set("ann", BLOCK, {"a": 1, "b": "x" * 20})
+    assert not _writes_without_a_read(client, 2)
+    monkeypatch.setattr(known, "MAX_TEXT", 1000)
+    monkeypatch.setattr(known, "MAX_ROWS", 3)
+    keys = make_blocks(4)
+    client.set_many("ann", {key: {"a": 1} for key in keys})
+    assert not _writes_without_a_read(client, 2, keys[0])
+    client.set_many("ann", {key: {"a": 3} for key in keys[:2]})
+    assert _writes_without_a_read(client, 4, keys[1])
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite lets one writer begin at a time")
+def test_a_race_that_is_lost_twice(client: DjangoXBlockUserStateClient) -> None:
+    _other().set("ann", BLOCK, {"b": 2})
+    with just_before("SELECT", StudentModule, lambda: _other().set("ann", BLOCK, {"c": 3})):
+        client.set("ann", BLOCK, {"a": 4})
+    assert _other().get("ann", BLOCK).state == {"a": 4, "b": 2, "c": 3}
+    assert_history_is_gapless()

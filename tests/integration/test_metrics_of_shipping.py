@@ -1,0 +1,137 @@
+"""What is reported of the outbox and of shipping it to the extended history."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+from io import StringIO
+from itertools import count
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db.models import F
+from pytest_django import Settings
+
+from tests.factories import make_blocks, make_learners
+from tests.integration.measuring import measured as measured  # noqa: PLC0414 (a fixture)
+from tests.integration.outage import ALIAS, Outage, refusing
+from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
+from tests.integration.statements import captured
+from tests.sinks import Measurements
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history import levels
+from xblock_user_state.history.relay import Relay
+from xblock_user_state.interface import ServiceUnavailable
+from xblock_user_state.models import HistoryOutbox
+
+pytestmark = [
+    pytest.mark.extended_history,
+    pytest.mark.django_db(transaction=True, databases=["default", ALIAS]),
+]
+
+BLOCKS = make_blocks(5)
+# Each write is a change.
+NUMBERS = count()
+
+
+@pytest.fixture(autouse=True)
+def _learners(settings: Settings, outage: Outage, measured: Measurements) -> None:
+    make_learners("ann")
+    choose(settings, "by_relay")
+
+
+def choose(settings: Settings, ship: str) -> None:
+    settings.XBLOCK_USER_STATE = {**settings.XBLOCK_USER_STATE, "EXTENDED_HISTORY": True, "SHIP_HISTORY": ship}
+
+
+def answer() -> None:
+    DjangoXBlockUserStateClient().set_many("ann", {block: {"number": next(NUMBERS)} for block in BLOCKS})
+
+
+def relay(*arguments: str) -> None:
+    call_command("relay_history", *arguments, stdout=StringIO())
+
+
+def test_the_relay_reports_what_it_ships_and_what_is_left(measured: Measurements) -> None:
+    answer()
+    answer()
+    measured.clear()
+    relay("--batch", "4")
+    assert measured.total("shipping.shipped", by="relay") == 10
+    assert measured.values("outbox.depth") == [0]
+    assert measured.values("outbox.age") == [0]
+    assert measured.values("shipping.failures") == []
+
+
+def test_depth_and_age_tell_that_nothing_is_shipped(measured: Measurements, outage: Outage) -> None:
+    answer()
+    answer()
+    HistoryOutbox.objects.filter(revision=1).update(created=F("created") - timedelta(hours=1))
+    measured.clear()
+    with outage.lasts(), pytest.raises(CommandError):
+        relay()
+    assert measured.values("shipping.failures", by="relay", outcome="unavailable") == [1]
+    assert measured.values("outbox.depth") == [10]
+    [age] = measured.values("outbox.age")
+    assert 3600 <= age < 3700
+    assert measured.values("shipping.shipped") == []
+
+
+def test_a_relay_that_follows_reports_each_pass(measured: Measurements, outage: Outage) -> None:
+    answer()
+    measured.clear()
+    passes = iter([True, True, False])
+    with outage.lasts():
+        for _ in Relay("default", 500).follow(lambda _: next(passes)):
+            pass
+    assert measured.values("outbox.depth") == [5, 5]
+    assert measured.values("shipping.failures", outcome="unavailable") == [1, 1]
+
+
+def test_a_long_pass_is_reported_in_between(measured: Measurements, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer()
+    answer()
+    measured.clear()
+    monkeypatch.setattr(levels, "REPORT_SECONDS", 0)
+    relay("--batch", "5")
+    assert measured.values("outbox.depth") == [5, 0, 0, 0]
+
+
+def test_shipping_at_once_is_reported(settings: Settings, measured: Measurements, outage: Outage) -> None:
+    choose(settings, "at_once")
+    answer()
+    assert measured.total("shipping.shipped", by="call") == 5
+    assert {one.tags["store"] for one in measured if one.name == "write.history_bytes"} == {"outbox"}
+    with outage.lasts():
+        answer()
+        answer()
+    assert measured.values("shipping.failures", by="call", outcome="unavailable") == [1]
+    assert measured.values("shipping.skipped") == [1]
+    assert len(measured.values("set_many.response_time")) == 3
+
+
+def test_refused_entries_are_reported(measured: Measurements) -> None:
+    answer()
+    answer()
+    measured.clear()
+    with refusing(2), pytest.raises(CommandError, match="refuses 5 of them"):
+        relay()
+    # The batch, and then each of the five by itself.
+    assert measured.total("shipping.failures", by="relay", outcome="refused") == 6
+    assert measured.total("shipping.shipped", by="relay") == 5
+    assert measured.values("outbox.depth") == [5]
+
+
+def test_a_history_that_can_not_be_read_is_reported(measured: Measurements, outage: Outage) -> None:
+    answer()
+    relay()
+    with outage.lasts(), pytest.raises(ServiceUnavailable):
+        list(DjangoXBlockUserStateClient().get_history("ann", BLOCKS[0]))
+    assert measured.values("unavailable", cause="history") == [1]
+
+
+def test_without_a_sink_the_relay_does_not_look(settings: Settings) -> None:
+    answer()
+    settings.XBLOCK_USER_STATE = {**settings.XBLOCK_USER_STATE, "METRICS": None}
+    with captured() as statements:
+        assert sum(Relay("default", 500).once()) == 5
+    assert not any("COUNT" in statement for statement in statements)

@@ -1,0 +1,56 @@
+"""Sinks of metrics that tests name in the settings."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+PREFIX = "DjangoXBlockUserStateClient."
+
+
+class Measurement(NamedTuple):
+    verb: str
+    name: str
+    value: float
+    tags: Mapping[str, str]
+
+
+class Measurements(list[Measurement]):
+    """What was reported, in its order. Names are without the prefix that all have."""
+
+    def values(self, name: str, **tags: str) -> list[float]:
+        """The values of one metric, of those tags that are given."""
+        return [one.value for one in self if one.name == name and tags.items() <= one.tags.items()]
+
+    def total(self, name: str, **tags: str) -> float:
+        return sum(self.values(name, **tags))
+
+    def names(self) -> set[str]:
+        return {one.name for one in self}
+
+
+class KeepingSink:
+    """Keeps what is reported in a list of the test's."""
+
+    def __init__(self, into: Measurements) -> None:
+        self._into = into
+
+    def count(self, name: str, value: int, tags: Mapping[str, str]) -> None:
+        self._into.append(Measurement("count", name.removeprefix(PREFIX), value, dict(tags)))
+
+    def record(self, name: str, value: float, tags: Mapping[str, str]) -> None:
+        self._into.append(Measurement("record", name.removeprefix(PREFIX), value, dict(tags)))
+
+
+class RaisingSink:
+    """Is broken."""
+
+    def count(self, *_: Any) -> None:
+        raise ConnectionError("nobody takes metrics")
+
+    record = count
+
+
+def kept_in(into: Measurements) -> dict[str, Any]:
+    """Return the setting ``METRICS`` that fills a list."""
+    return {"SINK": "tests.sinks.KeepingSink", "OPTIONS": {"into": into}}
