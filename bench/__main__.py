@@ -18,8 +18,9 @@ import tempfile
 from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
+from time import monotonic
 
-from bench import report, scale
+from bench import report, scale, targets
 from bench.environment import DATABASES, SLOW_IN_VAIN, WORKLOADS, load, optional, set_up
 from scripts.database_servers import SERVERS, BinariesMissing
 
@@ -35,6 +36,8 @@ def main() -> int:
         set_up(Path(folder), f"sqlite:///{folder}/prepared.sqlite3", "demo.settings")
         for workload in arguments.workload:
             _run(workload, urls, Path(folder), publish=not arguments.database)
+        if not arguments.database:
+            report.show("targets", targets.section(report.known()))
     return 0
 
 
@@ -71,7 +74,7 @@ def _start(database: str, folder: Path, servers: ExitStack) -> str:
 
 
 def _run(name: str, urls: dict[str, str], folder: Path, *, publish: bool) -> None:
-    workload = load(name)
+    workload, started = load(name), monotonic()
     print(f"{name}: preparing", flush=True)
     optional(workload, "prepare")(folder)
     results = {}
@@ -84,9 +87,9 @@ def _run(name: str, urls: dict[str, str], folder: Path, *, publish: bool) -> Non
     if publish:
         report.write(name, text, results)
         optional(workload, "draw")(results)
-        print(f"{name}: written into {report.PAGE.relative_to(Path.cwd())}", flush=True)
     else:
         print(text, flush=True)
+    print(f"{name}: done after {monotonic() - started:.0f} s", flush=True)
 
 
 def _measure(arguments: Sequence[str], url: str) -> report.Results:

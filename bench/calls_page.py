@@ -6,7 +6,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from bench import charts
-from bench.contenders import ALL, OURS, RAW, REFERENCE
+from bench.contenders import ALL, OURS, OURS_WARM, RAW, RAW_WARM, REFERENCE
 from bench.figures import ratio, spread
 from bench.report import Results, table
 
@@ -69,9 +69,11 @@ def _names(by_size: Mapping[str, Any]) -> list[str]:
 
 def _ratios(times: Mapping[str, Any]) -> Iterator[Sequence[str]]:
     for operation, by_size in times.items():
-        for one, other in ((OURS, RAW), (REFERENCE, OURS)):
-            medians = [(of[one]["median"], of[other]["median"]) for of in by_size.values()]
-            yield f"{one} ÷ {other}", operation, *(ratio(*pair) for pair in medians)
+        names = _names(by_size)
+        for one, other in ((OURS, RAW), (OURS_WARM, RAW_WARM), (REFERENCE, OURS), (REFERENCE, OURS_WARM)):
+            if one in names and other in names:
+                medians = [(of[one]["median"], of[other]["median"]) for of in by_size.values()]
+                yield f"{one} ÷ {other}", operation, *(ratio(*pair) for pair in medians)
 
 
 def _rows(times: Mapping[str, Any]) -> Iterator[Sequence[str]]:

@@ -33,9 +33,10 @@ WORKLOADS = {
     "iteration": Place("bench.iteration"),
     "growth": Place("bench.growth"),
     "storage": Place("bench.storage"),
+    "metrics": Place("bench.metrics"),
     "history-size": Place("bench.history_size", "demo.settings", DATABASES),
 }
-"""The workloads by their names. What metrics cost where they are disabled belongs here too, once there are metrics."""
+"""The workloads by their names."""
 
 SLOW_IN_VAIN = ("history-size",)
 """What a quick run leaves out: it measures no time, so that it has no smaller scale."""

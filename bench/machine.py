@@ -12,13 +12,19 @@ from time import perf_counter
 
 from bench import scale
 
+_QUICK = "A quick run"
 _DISTRIBUTIONS = ("Django", "psycopg", "mysqlclient", "django-simple-history", "django-pghistory", "orjson")
 
 
 def line() -> str:
     """Return a sentence about the machine, the versions and the kind of run."""
-    what = "A quick run, with few repetitions and small tables" if scale.is_quick() else "A full run"
+    what = f"{_QUICK}, with few repetitions and small tables" if scale.is_quick() else "A full run"
     return f"{what}, on {_processor()}, {platform.system()} {platform.release()}; {_versions()}. {_disk()}"
+
+
+def is_of_quick_run(line: str) -> bool:
+    """Tell whether such a sentence is of a quick run."""
+    return line.startswith(_QUICK)
 
 
 def _processor() -> str:

@@ -49,7 +49,7 @@ FULL = Scale(
     round_trips=20,
 )
 QUICK = Scale(
-    repetitions={1: 40, 10: 20, 100: 3, 1000: 3},
+    repetitions={1: 40, 10: 20, 100: 3, 1000: 1},
     background=4_000,
     courses=(10_000,),
     iterations=1,
