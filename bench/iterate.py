@@ -14,7 +14,7 @@ from typing import Any
 
 import django
 
-MOST_SECONDS = 60
+MOST_SECONDS = 30
 """When an iteration is stopped; paging by OFFSET takes many minutes where others take seconds."""
 
 

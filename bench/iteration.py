@@ -41,7 +41,7 @@ def _measure(rows: int) -> dict[str, Any]:
     for turn in range(iterations if rows < LARGE else iterations // 2):
         for what, by_name in runs.items():
             for name, _ in rotated(found, turn):
-                # Paging by OFFSET takes a minute there, whatever the machine does in between.
+                # Paging by OFFSET takes all the time that there is, whatever the machine does in between.
                 if not (turn and name == REFERENCE and rows >= LARGE):
                     by_name[name].append(_iterated(name, what))
     return {what: {name: _median(of) for name, of in by_name.items()} for what, by_name in runs.items()}
