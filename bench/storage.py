@@ -21,7 +21,8 @@ from bench.stage import set_stage
 
 BLOCKS = 10
 LEARNERS = 10
-"""How many of the learners go on: most rows of a site are at rest."""
+ONE_IN = 5
+"""How many of the learners go on, and what part of them at most: most rows of a site are at rest."""
 
 ROUNDS = 4
 
@@ -85,12 +86,17 @@ def _updates(contender: Contender, rows: Rows) -> dict[str, float]:
 
 
 def _update_all(contender: Contender, rows: Rows, number: int) -> int:
-    random = Random(number)
-    for at in range(min(LEARNERS, rows.learners)):
+    random, learners = Random(number), going_on(rows)
+    for at in learners:
         for start in range(0, BLOCKS_OF_COURSE, BLOCKS):
             blocks = blocks_of(at * 7 % COURSES)[start : start + BLOCKS]
             contender.set_many(learner(at), {block: attempt(random, number) for block in blocks})()
-    return min(LEARNERS, rows.learners) * BLOCKS_OF_COURSE
+    return len(learners) * BLOCKS_OF_COURSE
+
+
+def going_on(rows: Rows) -> list[int]:
+    """Return learners by chance, the same in every round: neighbours would have the same pages to themselves."""
+    return Random(0).sample(range(rows.learners), min(LEARNERS, rows.learners // ONE_IN))
 
 
 def _counted(contender: Contender) -> tuple[int, int, int]:

@@ -72,6 +72,13 @@ def test_a_row_is_weighed_without_its_text() -> None:
     assert "| One | ours | 90.0% | 1,200 |" in text
 
 
+def test_learners_who_go_on_are_few_and_the_same_in_every_round() -> None:
+    few, many = filling.of_site(5_000), filling.of_site(20_000)
+    assert len({*storage.going_on(few)}) == few.learners // storage.ONE_IN
+    assert len({*storage.going_on(many)}) == storage.LEARNERS
+    assert storage.going_on(many) == storage.going_on(many)
+
+
 def test_the_proxy_counts_round_trips_and_delays_them() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         Thread(target=_echo, args=(server,), daemon=True).start()
