@@ -5,6 +5,8 @@
 #   VENV         folder of the environment                                   make test VENV=.venv-newest
 #   DATABASES    which of sqlite, postgresql, mariadb                        make test DATABASES="sqlite mariadb"
 #   PYTEST_ARGS  arguments of pytest                                         make test PYTEST_ARGS="-x -k history"
+#   QUICK        1 for few repetitions and small tables                      make bench QUICK=1
+#   BENCH_ARGS   arguments of the benchmark: a workload, --database, ...     make bench BENCH_ARGS="calls"
 #
 # From the environment: DATABASE_URL (the tests, or the demo, use that database only), HISTORY_DATABASE_URL (and that
 # one for the extended history), REQUIRE_DATABASES=1 and REQUIRE_BROWSER=1 (what is not installed is a failure instead
@@ -16,6 +18,8 @@ VENV ?= .venv
 DATABASES ?=
 PYTEST_ARGS ?=
 TOX_ARGS ?=
+QUICK ?=
+BENCH_ARGS ?=
 
 IN_VENV := $(VENV)/bin/python
 SET_UP = $(PYTHON) -m scripts.environment --venv $(VENV) --django "$(DJANGO)"
@@ -41,9 +45,9 @@ demo:  ## serve a course of real XBlocks; prints the address and the accounts
 demo-extended: export DEMO_EXTENDED_HISTORY = 1
 demo-extended: demo  ## the same, with the history in a second SQLite file
 
-bench:  ## measure, and write the figures into docs/performance.md; some minutes
-	@$(SET_UP) --optional mysql demo postgresql
-	@$(IN_VENV) -m bench
+bench:  ## measure, and write the figures into docs/performance.md; 25 minutes, with QUICK=1 some two
+	@$(SET_UP) --optional mysql bench demo postgresql
+	@$(IN_VENV) -m bench $(if $(QUICK),--quick) $(BENCH_ARGS)
 
 check: lint types contracts migrations docs  ## all of the following checks; -k goes on after one that fails
 

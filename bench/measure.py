@@ -10,13 +10,13 @@ import os
 import sys
 from pathlib import Path
 
-from bench.environment import load, set_up
+from bench.environment import WORKLOADS, load, set_up
 from bench.sizes import database_version
 
 
 def main() -> None:
     name, folder = sys.argv[1], Path(sys.argv[2])
-    set_up(folder, os.environ["DATABASE_URL"])
+    set_up(folder, os.environ["DATABASE_URL"], WORKLOADS[name].settings)
     print(json.dumps({"database": database_version(), "results": load(name).measure(folder)}))
 
 

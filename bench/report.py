@@ -35,8 +35,19 @@ def table(heads: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
     return "\n".join(f"| {' | '.join(line)} |" for line in lines)
 
 
+def known() -> dict[str, dict[str, Results]]:
+    """Return all results that are kept, by the names of the workloads and of the databases."""
+    found: dict[str, dict[str, Results]] = json.loads(DATA.read_text()) if DATA.exists() else {}
+    return found
+
+
+def show(name: str, text: str) -> None:
+    """Put a section's text into the page."""
+    PAGE.write_text(replace_section(PAGE.read_text(), name, text))
+
+
 def write(name: str, text: str, results: Mapping[str, Any]) -> None:
     """Put a section's text into the page, and its results into the JSON beside it."""
-    PAGE.write_text(replace_section(PAGE.read_text(), name, text))
-    known = json.loads(DATA.read_text()) if DATA.exists() else {}
-    DATA.write_text(json.dumps({**known, name: results}, indent=2, sort_keys=True) + "\n")
+    show(name, text)
+    # Not sorted: sizes go up, and tables come before their indexes.
+    DATA.write_text(json.dumps({**known(), name: results}, indent=2) + "\n")

@@ -1,7 +1,8 @@
 """Database servers for one run, started from the installed binaries in a temporary directory on a free port.
 
-Nothing that already runs on the machine is touched, and nothing is left behind. The servers give up
-durability for speed: a crash of the machine may lose their data, ``kill -9`` of a client or of a server never does.
+Nothing that already runs on the machine is touched, and nothing is left behind. Unless they are asked to be durable,
+the servers give that up for speed: a crash of the machine may lose their data, ``kill -9`` of a client or of a server
+never does.
 """
 
 from __future__ import annotations
@@ -175,8 +176,11 @@ def _serving(server: Server) -> Iterator[Server]:
 
 
 @contextmanager
-def postgresql() -> Iterator[Server]:
-    """A PostgreSQL server; its URL is of an empty database, as its superuser."""
+def postgresql(*, durable: bool = False) -> Iterator[Server]:
+    """A PostgreSQL server; its URL is of an empty database, as its superuser.
+
+    If `durable`, as durable as it is by default, and with the memory of a small site.
+    """
     initdb = find_binary("initdb", "postgresql")
     postgres = find_binary("postgres", "postgresql")
     pg_isready = find_binary("pg_isready", "postgresql-client")
@@ -189,8 +193,7 @@ def postgresql() -> Iterator[Server]:
             f"port={port}",
             "unix_socket_directories=",
             "max_connections=200",
-            "fsync=off",
-            "full_page_writes=off",
+            *(["shared_buffers=1GB", "max_wal_size=4GB"] if durable else ["fsync=off", "full_page_writes=off"]),
         ]
         command = [postgres, "-D", data, *(word for setting in settings for word in ("-c", setting))]
         is_ready = [pg_isready, "-h", "127.0.0.1", "-p", port]
@@ -230,9 +233,17 @@ def pgbouncer(host: str, port: str, database: str) -> Iterator[str]:
             yield pooled
 
 
+_MARIADB_OF_A_SITE = ("--innodb-buffer-pool-size=2G", "--innodb-log-file-size=1G")
+# A commit gets as far as the machine's memory.
+_MARIADB_WITHOUT_DISK = ("--innodb-flush-log-at-trx-commit=2", "--skip-innodb-doublewrite")
+
+
 @contextmanager
-def mariadb() -> Iterator[Server]:
-    """A MariaDB server; its URL is of an empty database, as root."""
+def mariadb(*, durable: bool = False) -> Iterator[Server]:
+    """A MariaDB server; its URL is of an empty database, as root.
+
+    If `durable`, as durable as it is by default, and with the memory of a small site.
+    """
     install = find_binary("mariadb-install-db", "mariadb-server")
     mariadbd = find_binary("mariadbd", "mariadb-server")
     admin = find_binary("mariadb-admin", "mariadb-client")
@@ -251,9 +262,7 @@ def mariadb() -> Iterator[Server]:
             "--pid-file=pid",
             "--bind-address=127.0.0.1",
             "--max-connections=200",
-            # A commit gets as far as the machine's memory.
-            "--innodb-flush-log-at-trx-commit=2",
-            "--skip-innodb-doublewrite",
+            *(_MARIADB_OF_A_SITE if durable else _MARIADB_WITHOUT_DISK),
         ]
         address = ["--protocol=tcp", "--host=127.0.0.1", f"--port={port}", "--user=root"]
         is_ready = [admin, "--no-defaults", *address, "ping"]
@@ -262,4 +271,4 @@ def mariadb() -> Iterator[Server]:
             yield server
 
 
-SERVERS: dict[str, Callable[[], AbstractContextManager[Server]]] = {"postgresql": postgresql, "mariadb": mariadb}
+SERVERS: dict[str, Callable[..., AbstractContextManager[Server]]] = {"postgresql": postgresql, "mariadb": mariadb}

@@ -1,0 +1,63 @@
+"""The tables of the shape that we replace: its columns and its indexes, eleven of them on PostgreSQL for a state."""
+
+from __future__ import annotations
+
+from typing import Any, ClassVar
+
+from django.conf import settings
+from django.db import models
+from opaque_keys.edx.django.models import LearningContextKeyField, UsageKeyField
+
+# An app that is not installed: no migration and no flush knows of the tables.
+APP = "bench"
+
+
+class StudentModule(models.Model):
+    """What one learner has in one block, the keys as texts, and the score."""
+
+    id = models.BigAutoField(primary_key=True)
+    module_type = models.CharField(max_length=32, db_index=True, default="problem")
+    module_state_key: Any = UsageKeyField(max_length=255, db_column="module_id")
+    student = models.ForeignKey(
+        settings.AUTH_USER_MODEL, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+    course_id: Any = LearningContextKeyField(max_length=255, db_index=True)
+    state = models.TextField(null=True)
+    grade = models.FloatField(null=True, db_index=True)
+    max_grade = models.FloatField(null=True)
+    done = models.CharField(max_length=8, default="na")
+    created = models.DateTimeField(auto_now_add=True, db_index=True)
+    modified = models.DateTimeField(auto_now=True, db_index=True)
+
+    class Meta:
+        app_label = APP
+        db_table = "bench_reference_state"
+        unique_together: ClassVar = [("student", "module_state_key", "course_id")]
+        indexes: ClassVar = [
+            models.Index(fields=["module_state_key", "grade", "student"], name="bench_reference_stats")
+        ]
+
+    def __str__(self) -> str:
+        return f"module {self.pk}"
+
+
+class StudentModuleHistory(models.Model):
+    """A full copy for each save of a problem."""
+
+    id = models.BigAutoField(primary_key=True)
+    student_module = models.ForeignKey(
+        StudentModule, on_delete=models.DO_NOTHING, db_constraint=False, related_name="+"
+    )
+    student_module_id: int
+    version = models.CharField(max_length=255, null=True, db_index=True)
+    created = models.DateTimeField(db_index=True)
+    state = models.TextField(null=True)
+    grade = models.FloatField(null=True)
+    max_grade = models.FloatField(null=True)
+
+    class Meta:
+        app_label = APP
+        db_table = "bench_reference_history"
+
+    def __str__(self) -> str:
+        return f"entry {self.pk}"
