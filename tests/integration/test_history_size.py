@@ -57,13 +57,34 @@ def test_a_problem_keeps_lists_over_all_attempts(problem: Problem) -> None:
 
 
 @pytest.mark.parametrize(
-    ("problem", "times"), [(TEN_INPUTS, 8), (FIVE_INPUTS, 20)], ids=[TEN_INPUTS.name, FIVE_INPUTS.name]
+    ("problem", "times"), [(TEN_INPUTS, 60), (FIVE_INPUTS, 150)], ids=[TEN_INPUTS.name, FIVE_INPUTS.name]
 )
 def test_deltas_of_real_states_are_many_times_smaller(problem: Problem, times: int) -> None:
     recorded = _recorded(problem)
     full = sum(len(codec.encode(revision.state)) for revision in recorded)
     stored = StudentModuleHistory.objects.aggregate(bytes=Sum(Length("body")))["bytes"]
     assert stored * times <= full
+
+
+@pytest.mark.django_db(transaction=True)
+@pytest.mark.parametrize(
+    ("problem", "crowd", "times", "times_compressed"),
+    [(TEN_INPUTS, Crowd(learners=8, problems=5), 8, 3), (FIVE_INPUTS, Crowd(learners=4, problems=2), 20, 5)],
+    ids=[TEN_INPUTS.name, FIVE_INPUTS.name],
+)
+def test_the_table_and_its_indexes_are_many_times_smaller(
+    problem: Problem, crowd: Crowd, times: int, times_compressed: int
+) -> None:
+    recorded = _recorded(problem)
+    measured = history_size._measure(Scenario(problem, recorded=1, crowd=crowd), [recorded])
+    sizes = {stored_as: one["table"] + one["indexes"] for stored_as, one in measured.items()}
+    # PostgreSQL compresses full copies by itself, unless it is told not to.
+    if "uncompressed" in sizes:
+        assert sizes["delta"] * times <= sizes["uncompressed"]
+        assert sizes["delta"] * times_compressed <= sizes["plain"]
+    else:
+        assert sizes["delta"] * times <= sizes["plain"]
+    assert sizes["delta"] * times_compressed <= sizes["old"]
 
 
 def test_a_replay_leaves_what_was_recorded() -> None:

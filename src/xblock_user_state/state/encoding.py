@@ -30,7 +30,8 @@ DELTA = 2
 MAX_CHAIN = 32
 """At least one in so many entries of a block is full."""
 
-_LEVEL = 3
+# On entries of real problems a third fewer bytes than the usual 3, for one or two microseconds; from 7 on no fewer.
+_LEVEL = 6
 # A dictionary is used only as far as the window reaches, and beyond it zstd's tables need help to find matches.
 _USUAL_WINDOW_LOG, _MAX_WINDOW_LOG = 21, 27
 
