@@ -8,6 +8,7 @@ receives through the descriptor becomes the line to one more worker: a process w
 
 from __future__ import annotations
 
+import gc
 import os
 import signal
 import socket
@@ -24,6 +25,8 @@ from tests.acceptance.messages import Done, Failed, Pause, Paused, Ready, Said
 
 def main() -> None:
     django.setup()
+    # What is there stays as it is in all workers: they share its memory, and do not look through it for garbage.
+    gc.freeze()
     # Dead workers are nobody's business here: the test sees the end of the line.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(fileno=int(sys.argv[1])) as control:

@@ -13,7 +13,7 @@ import socket
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from multiprocessing.connection import Connection, wait
 from pathlib import Path
@@ -92,6 +92,19 @@ class Worker:
             self.said.append(message.value)
         self.is_finished = isinstance(message, Done)
         return message
+
+
+def listen(workers: Iterable[Worker], until: float | None) -> list[Worker]:
+    """Take in what any of the workers says next, `until` a moment of the monotonic clock; return who said something."""
+    by_line = {worker.line: worker for worker in workers}
+    seconds = PATIENCE_SECONDS if until is None else max(0.0, until - time.monotonic())
+    lines = wait(list(by_line), seconds)
+    if until is None and not lines:
+        raise WorkerFailed(f"{len(by_line)} workers hang")
+    heard = [by_line[line] for line in lines if isinstance(line, Connection)]
+    for worker in heard:
+        worker.receive()
+    return heard
 
 
 def finish(*workers: Worker) -> list[list[Any]]:

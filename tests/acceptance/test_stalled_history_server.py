@@ -36,20 +36,26 @@ BLOCK = make_block()
 PATIENCE_SECONDS = 20.0
 
 
-@pytest.fixture
-def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server of the test's own, in place of the history's; its timeout to connect is what our documentation says."""
-    alias = connections[ALIAS]
+@pytest.fixture(scope="module")
+def own_server() -> Iterator[Server]:
     with SERVERS[{"mysql": "mariadb"}.get(connection.vendor, connection.vendor)]() as server:
+        yield server
+
+
+@pytest.fixture
+def server(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    """A server of our own, in place of the history's; its timeout to connect is what our documentation says."""
+    alias = connections[ALIAS]
+    alias.close()
+    with monkeypatch.context() as patch:
+        place = dj_database_url.parse(own_server.url)
+        for part in ("HOST", "PORT", "NAME"):
+            patch.setitem(alias.settings_dict, part, str(place[part]))
+        patch.setitem(alias.settings_dict["OPTIONS"], "connect_timeout", 2)
+        call_command("migrate", "xblock_user_state_extended_history", database=ALIAS, verbosity=0)
+        yield own_server
+        extended_model()._base_manager.using(ALIAS).all()._raw_delete(ALIAS)
         alias.close()
-        with monkeypatch.context() as patch:
-            place = dj_database_url.parse(server.url)
-            for part in ("HOST", "PORT", "NAME"):
-                patch.setitem(alias.settings_dict, part, str(place[part]))
-            patch.setitem(alias.settings_dict["OPTIONS"], "connect_timeout", 2)
-            call_command("migrate", "xblock_user_state_extended_history", database=ALIAS, verbosity=0)
-            yield server
-            alias.close()
 
 
 @pytest.fixture(autouse=True)

@@ -11,7 +11,7 @@ import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import suppress
 from itertools import count
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
@@ -100,32 +100,46 @@ def count_up_in_transactions(username: str, blocks: Sequence[UsageKey], field: s
             yield number
 
 
-def count_up_and_delete(username: str, blocks: Sequence[UsageKey], field: str, start: int) -> Iterator[int]:
-    """As `count_up`, and delete for good: a row, all of the learner's, and learners that come and go."""
+def count_up_and_delete(username: str, blocks: Sequence[UsageKey], field: str, start: int) -> Iterator[Deleted | None]:
+    """As `count_up`, and delete for good: a row, all of the learner's, and learners that come and go.
+
+    Say after each call what was deleted for good with it.
+    """
     client = DjangoXBlockUserStateClient()
     for number in count(start):
         client.set_many(username, {block: {field: number} for block in blocks})
+        deleted = None
         # A deadlock with another writer has undone the deletion.
         with suppress(OperationalError):
             if number % 3 == 2:
-                _come_and_go(f"{field}-{number}", blocks)
+                deleted = _come_and_go(f"{field}-{number}", blocks)
             else:
-                _delete_rows(username, most=1 if number % 3 == 0 else None)
-        yield number
+                deleted = _delete_rows(username, most=1 if number % 3 == 0 else None)
+        yield deleted
 
 
-def _delete_rows(username: str, most: int | None) -> None:
+class Deleted(NamedTuple):
+    """What was deleted for good: rows of a learner's, or the learner of that name with all there was."""
+
+    what: str
+    learner: str
+
+
+def _delete_rows(username: str, most: int | None) -> Deleted:
     rows = StudentModule.objects.filter(student__username=username)
     if most is None:
         rows.delete()
-    for row in rows.order_by("block_id")[: most or 0]:
+        return Deleted("all rows", username)
+    for row in rows.order_by("block_id")[:most]:
         row.delete()
+    return Deleted("a row", username)
 
 
-def _come_and_go(username: str, blocks: Sequence[UsageKey]) -> None:
+def _come_and_go(username: str, blocks: Sequence[UsageKey]) -> Deleted:
     learner = get_user_model().objects.create_user(username)
     DjangoXBlockUserStateClient(learner).set_many(username, {block: {"passing": 1} for block in blocks})
     learner.delete()
+    return Deleted("a learner", username)
 
 
 def batches(username: str, block: UsageKey, marks: Sequence[str]) -> Iterator[str]:

@@ -34,6 +34,7 @@ from xblock_user_state.history.shipping import (
     TOMBSTONE,
     HistoryUnavailable,
     Key,
+    await_file,
     extended_model,
     following,
     reach_history,
@@ -117,6 +118,7 @@ class Backfill:
         pending, give_up = set(keys), time.monotonic() + _MAX_WAIT_SECONDS
         while pending:
             reach_history(BATCH_SECONDS)
+            await_file(BATCH_SECONDS)
             done.append(repeat(self.database, partial(self._attempt, sorted(pending))))
             pending -= set(done[-1].locked)
             # Rows that could not be locked are being deleted, and are awaited: a rollback would leave them here.

@@ -58,8 +58,8 @@ _KEYS = 250
 BATCH_SECONDS = 60.0
 """How long a relay waits for the history database to take a batch. Deletions of its rows wait with it."""
 
-FILE_SECONDS = 1.0
-"""How long a SQLite file that was free a moment ago is waited for while the state's file is locked."""
+FILE_SECONDS = 0.1
+"""How long the history's file, on SQLite, is waited for while the state's is locked: others wait for that."""
 
 
 class HistoryUnavailable(Exception):
@@ -72,6 +72,10 @@ class EntriesRefused(HistoryUnavailable):
     def __init__(self, message: str, last: Key) -> None:
         super().__init__(message)
         self.last = last
+
+
+class _FileLocked(HistoryUnavailable):
+    """Somebody has locked the history's file, on SQLite, for longer than to write some rows."""
 
 
 class _HistoryBusy(LostRace):
@@ -142,6 +146,38 @@ def ship(database: str, which: Q, size: int, after: Key | None = None, *, second
     """
     # Before any row is locked: where no server answers, this takes as long as its timeout.
     reach_history(seconds)
+    try:
+        return _ship(database, which, size, after, seconds)
+    except _FileLocked:
+        # Nothing of the state's database is locked meanwhile, which may be a file too.
+        await_file(seconds)
+        return _ship(database, which, size, after, seconds)
+
+
+def reach_history(seconds: float) -> None:
+    """See that the history database is there. Raises `HistoryUnavailable`."""
+    alias = conf.history_database()
+    try:
+        with answer_expected(alias, seconds):
+            return
+    except Error as error:
+        # Whatever the reason, a wrong password among them.
+        raise HistoryUnavailable(_described(error)) from error
+
+
+def await_file(seconds: float) -> None:
+    """Wait until the history's file, on SQLite, is locked by nobody. Raises `HistoryUnavailable`."""
+    alias = conf.history_database()
+    if connections[alias].features.has_select_for_update:
+        return
+    try:
+        with answer_expected(alias, seconds), transaction.atomic(using=alias):
+            take_write_lock(alias, extended_model())
+    except Error as error:
+        raise HistoryUnavailable(_described(error)) from error
+
+
+def _ship(database: str, which: Q, size: int, after: Key | None, seconds: float) -> Shipment:
     patience = _Patience(seconds, time.monotonic() + seconds)
     try:
         return repeat(database, lambda _: _attempt(database, which, size, after, patience))
@@ -149,24 +185,6 @@ def ship(database: str, which: Q, size: int, after: Key | None = None, *, second
         if isinstance(error.__cause__, _HistoryBusy):
             raise HistoryUnavailable(str(error.__cause__)) from error
         raise
-
-
-def reach_history(seconds: float) -> None:
-    """See that the history database can be written to. Raises `HistoryUnavailable`."""
-    alias = conf.history_database()
-    try:
-        with answer_expected(alias, seconds):
-            _await_file(alias)
-    except Error as error:
-        # Whatever the reason, a wrong password among them.
-        raise HistoryUnavailable(_described(error)) from error
-
-
-def _await_file(alias: str) -> None:
-    """Wait for the file's lock where it is one: here, as long as it takes, and not while the state's is locked too."""
-    if not connections[alias].features.has_select_for_update:
-        with transaction.atomic(using=alias):
-            take_write_lock(alias, extended_model())
 
 
 def _attempt(database: str, which: Q, size: int, after: Key | None, patience: _Patience) -> Shipment:
@@ -227,6 +245,8 @@ def _send(rows: Sequence[HistoryOutbox], patience: _Patience) -> None:
     except Error as error:
         failure = dialect_of(connection).failure(error)
         connection.close_if_unusable_or_obsolete()
+        if failure is Failure.CONFLICT and not connection.features.has_select_for_update:
+            raise _FileLocked(_described(error)) from error
         if failure in (Failure.DUPLICATE, Failure.CONFLICT) and time.monotonic() < patience.until:
             raise _HistoryBusy(_described(error)) from error
         if failure is None and _is_readable(alias, patience.seconds):
