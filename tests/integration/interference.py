@@ -58,6 +58,25 @@ def just_before(
     assert any(does(one, verb, table) for one in seen), f"there was no {verb} on {table}"
 
 
+@contextmanager
+def just_after(verb: str, model: type[models.Model], action: Callable[[], object]) -> Iterator[None]:
+    """Do `action` once, right after the first statement of this kind on the table of `model`."""
+    table = connection.ops.quote_name(model._meta.db_table)
+    seen: list[str] = []
+
+    def wrapper(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        result = execute(sql, params, many, context)
+        if does(sql, verb, table):
+            seen.append(sql)
+            if len(seen) == 1:
+                action()
+        return result
+
+    with connection.execute_wrapper(wrapper):
+        yield
+    assert seen, f"there was no {verb} on {table}"
+
+
 def does(sql: str, verb: str, table: str) -> bool:
     """Tell whether a statement, or a part of it, does this to a table, whose name is quoted."""
     if verb == "SELECT":

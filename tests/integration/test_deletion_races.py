@@ -12,16 +12,20 @@ from pytest_django import Settings
 
 from tests.factories import make_blocks, make_learners
 from tests.integration.histories import revisions
-from tests.integration.interference import elsewhere, just_before
-from tests.integration.outage import ALIAS
+from tests.integration.interference import elsewhere, just_after, just_before
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule
 
 pytestmark = [
-    pytest.mark.django_db(transaction=True),
+    pytest.mark.django_db(transaction=True, databases="__all__"),
     pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time"),
 ]
 
+SITES = {
+    "default": {},
+    "at once": {"EXTENDED_HISTORY": True},
+    "by relay": {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"},
+}
 KNOWN, NEW, NEWEST = make_blocks(3)
 
 
@@ -37,18 +41,37 @@ def delete_while_others_begin_blocks() -> None:
         get_user_model().objects.get(username="ann").delete()
 
 
-def test_a_block_that_is_begun_meanwhile_goes_with_its_history() -> None:
+@pytest.fixture(
+    params=[pytest.param(name, marks=pytest.mark.extended_history if SITES[name] else ()) for name in SITES]
+)
+def site(request: pytest.FixtureRequest, settings: Settings) -> str:
+    """The name of a site that keeps its history in one of the stores."""
+    settings.XBLOCK_USER_STATE = SITES[request.param]
+    return str(request.param)
+
+
+def test_a_block_that_is_begun_meanwhile_goes_with_its_history(site: str) -> None:
     delete_while_others_begin_blocks()
     assert not StudentModule.objects.exists()
+    ship(site)
     assert revisions() == {}
 
 
-@pytest.mark.extended_history
-@pytest.mark.django_db(transaction=True, databases=["default", ALIAS])
-@pytest.mark.parametrize("ship", ["at_once", "by_relay"])
-def test_what_it_has_shipped_meanwhile_goes_too(settings: Settings, ship: str) -> None:
-    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": ship}
-    delete_while_others_begin_blocks()
-    assert not StudentModule.objects.exists()
-    call_command("relay_history", stdout=StringIO())
-    assert revisions() == {}
+def test_a_row_that_somebody_else_deleted_does_not_take_the_next_ones_history(site: str) -> None:
+    """Two delete the same rows, and a learner begins anew before the second of them is done."""
+    writer = DjangoXBlockUserStateClient(make_learners("ann")[0])
+    writer.set("ann", KNOWN, {"life": 1})
+    with (
+        just_after("SELECT", StudentModule, lambda: elsewhere(lambda: StudentModule.objects.all().delete())),
+        just_after("DELETE", StudentModule, lambda: elsewhere(lambda: writer.set("ann", KNOWN, {"life": 2}))),
+    ):
+        StudentModule.objects.all().delete()
+    ship(site)
+    assert StudentModule.objects.get().revision == 1
+    assert [entry.state for entry in writer.get_history("ann", KNOWN)] == [{"life": 2}]
+    assert [*revisions().values()] == [[1]]
+
+
+def ship(site: str) -> None:
+    if SITES[site]:
+        call_command("relay_history", stdout=StringIO())

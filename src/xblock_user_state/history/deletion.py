@@ -16,7 +16,7 @@ from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import transaction
 from django.db.models import Model
-from django.db.models.signals import post_delete
+from django.db.models.signals import post_delete, pre_delete
 
 from xblock_user_state import conf
 from xblock_user_state.history import shipping
@@ -31,14 +31,22 @@ def connect() -> None:
     for model in apps.get_models():
         # Proxy models too: Django sends the signal for the class that the host deleted by.
         if issubclass(model, StudentModule):
-            post_delete.connect(_delete_history, sender=model, dispatch_uid="xblock_user_state.history")
+            pre_delete.connect(_delete_history, sender=model, dispatch_uid="xblock_user_state.history")
         elif issubclass(model, get_user_model()):
             post_delete.connect(_delete_learner, sender=model, dispatch_uid="xblock_user_state.learner")
 
 
 def _delete_history(instance: StudentModule, using: str, **_: Any) -> None:
-    _delete_entries(using, instance.student_id, [instance.block_id])
-    _bury(using, instance.student_id, [instance.block_id])
+    """Delete the history of a row that is about to be deleted in this transaction.
+
+    If the row is gone, its history went with it, and what there is belongs to a row that was made since, or will be. If
+    it is there, it is locked, so that it is the one that is deleted: after the deletion nobody could tell.
+    """
+    shipping.take_write_lock(using)
+    rows = StudentModule._base_manager.using(using).select_for_update()
+    if rows.filter(student_id=instance.student_id, block_id=instance.block_id).values_list("revision"):
+        _delete_entries(using, instance.student_id, [instance.block_id])
+        _bury(using, instance.student_id, [instance.block_id])
 
 
 def _delete_learner(instance: Model, using: str, **_: Any) -> None:
@@ -58,19 +66,25 @@ def delete_learner(student_id: Any) -> None:
     """
     database = state_database()
     with transaction.atomic(using=database):
-        deleted: set[int] = set()
+        done: set[int] = set()
         # Until there are no others: a writer may begin one more block meanwhile.
-        while block_ids := sorted(_blocks_of(database, student_id) - deleted):
+        while block_ids := sorted(_states_of(database, student_id) | (_entries_of(database, student_id) - done)):
             _delete_blocks(database, student_id, block_ids)
-            deleted.update(block_ids)
+            # A caller's old snapshot goes on to show entries that are gone.
+            done.update(block_ids)
         for model in (Preferences, UserInfo):
             model._base_manager.using(database).filter(student_id=student_id)._raw_delete(database)
 
 
-def _blocks_of(database: str, student_id: Any) -> set[int]:
-    """Return the blocks in which the learner has a state, which is locked, or history that waits or is left over."""
+def _states_of(database: str, student_id: Any) -> set[int]:
+    """Return the blocks in which the learner has a state, which is locked."""
     modules = StudentModule.objects.using(database).filter(student_id=student_id).select_for_update()
-    block_ids = set(modules.order_by("block_id").values_list("block_id", flat=True))
+    return set(modules.order_by("block_id").values_list("block_id", flat=True))
+
+
+def _entries_of(database: str, student_id: Any) -> set[int]:
+    """Return the blocks of which the learner has history that waits or is left over."""
+    block_ids: set[int] = set()
     for model in (StudentModuleHistory, HistoryOutbox):
         entries = model._base_manager.using(database).filter(student_id=student_id)
         block_ids.update(entries.values_list("block_id", flat=True).distinct())
