@@ -16,6 +16,7 @@ from tests.integration.interference import elsewhere, just_before, kill_connecti
 from tests.integration.outage import ALIAS, STRANGER, Outage
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history import shipping
 from xblock_user_state.history.breaker import RETRY_SECONDS, WARN_SECONDS
 from xblock_user_state.history.shipping import TOMBSTONE, extended_model
 from xblock_user_state.interface import DoesNotExist, ServiceUnavailable
@@ -333,3 +334,20 @@ def test_history_that_waits_without_a_row_goes_with_its_learner(
         _a_user()
     relay()
     assert (shipped(), HistoryOutbox.objects.count()) == (0, 0)
+
+
+def test_an_error_that_nobody_thought_of_is_logged_and_not_the_callers(
+    client: DjangoXBlockUserStateClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def fail(*_: object, **__: object) -> None:
+        raise RuntimeError("nobody thought of this")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(shipping, "ship", fail)
+        answer(client, 1)
+        StudentModule.objects.all().delete()
+    assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [RuntimeError] * 2
+    assert HistoryOutbox.objects.exists()
+    relay()
+    assert not HistoryOutbox.objects.exists()
+    assert shipped() == 0

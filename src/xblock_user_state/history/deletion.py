@@ -15,7 +15,7 @@ from typing import Any
 from django.apps import apps
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import Model
+from django.db.models import Model, Q
 from django.db.models.signals import post_delete, pre_delete
 
 from xblock_user_state import conf
@@ -42,7 +42,7 @@ def _delete_history(instance: StudentModule, using: str, **_: Any) -> None:
     If the row is gone, its history went with it, and what there is belongs to a row that was made since, or will be. If
     it is there, it is locked, so that it is the one that is deleted: after the deletion nobody could tell.
     """
-    shipping.take_write_lock(using)
+    shipping.take_write_lock(using, which=Q(student_id=instance.student_id))
     rows = StudentModule._base_manager.using(using).select_for_update()
     if rows.filter(student_id=instance.student_id, block_id=instance.block_id).values_list("revision"):
         _delete_entries(using, instance.student_id, [instance.block_id])
@@ -128,5 +128,4 @@ def _bury(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
     # One that is there already may be on its way: to update it is to wait for that.
     shipping.insert_or_replace(HistoryOutbox, database, tombstones, ["created"])
     if conf.ships_at_once():
-        ship = partial(shipping.ship_at_once, database, student_id, block_ids)
-        transaction.on_commit(ship, using=database, robust=True)
+        shipping.ship_after_commit(database, student_id, block_ids)

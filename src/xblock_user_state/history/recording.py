@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator
 from dataclasses import dataclass, field
-from functools import partial
 from typing import Any
 
-from django.db import connections, transaction
+from django.db import connections
 
 from xblock_user_state import conf
 from xblock_user_state.history import shipping
@@ -62,8 +61,7 @@ class HistoryRecorder:
             report_history(self.database, "outbox" if is_extended else "default", [body for *_, body in entries.values])
         if is_extended and conf.ships_at_once():
             block_ids = [block_id for block_id, *_ in entries.values]
-            ship = partial(shipping.ship_at_once, self.database, self.student_id, block_ids)
-            transaction.on_commit(ship, using=self.database, robust=True)
+            shipping.ship_after_commit(self.database, self.student_id, block_ids)
 
     def _entries(self, table: Table, changed: Changed) -> Iterator[Values]:
         for key, (before, after) in changed.items():

@@ -102,6 +102,16 @@ def extended_model() -> type[BaseStudentModuleHistory]:
     return cast("type[BaseStudentModuleHistory]", app.get_model("StudentModuleHistoryExtended"))
 
 
+def ship_after_commit(database: str, student_id: Any, block_ids: Collection[int]) -> None:
+    """Ship what the outbox holds of these blocks of one learner, once it is committed; what that raises is logged."""
+
+    # Django logs the name of what has raised: a partial has none, so that its error would reach the caller.
+    def ship_entries() -> None:
+        ship_at_once(database, student_id, block_ids)
+
+    transaction.on_commit(ship_entries, using=database, robust=True)
+
+
 def ship_at_once(database: str, student_id: Any, block_ids: Collection[int]) -> None:
     """Ship what the outbox holds of these blocks of one learner, after the commit that put it there.
 

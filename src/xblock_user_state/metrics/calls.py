@@ -56,10 +56,14 @@ def _report_history(written: int, store: str) -> None:
 
 
 def _after_commit(database: str, report: Callable[[], Any]) -> None:
+    # Django logs the name of what has raised, and a partial has none.
+    def report_committed() -> None:
+        report()
+
     connection = connections[database]
     # Of a caller who commits by hand, outside of atomic(), Django does not tell when.
     if connection.in_atomic_block or connection.get_autocommit():
-        transaction.on_commit(report, using=database, robust=True)
+        transaction.on_commit(report_committed, using=database, robust=True)
 
 
 class _Call(NamedTuple):
