@@ -9,8 +9,8 @@
 #   BENCH_ARGS   arguments of the benchmark: a workload, --database, ...     make bench BENCH_ARGS="calls"
 #
 # From the environment: DATABASE_URL (the tests, or the demo, use that database only), HISTORY_DATABASE_URL (and that
-# one for the extended history), REQUIRE_DATABASES=1 and REQUIRE_BROWSER=1 (what is not installed is a failure instead
-# of a skipped test).
+# one for the extended history), ONE_DATABASE=1 (no tests with two databases), REQUIRE_DATABASES=1 and
+# REQUIRE_BROWSER=1 (what is not installed is a failure instead of a skipped test).
 
 PYTHON ?= python3
 DJANGO ?=

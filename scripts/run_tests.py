@@ -5,7 +5,8 @@
 Those marked ``extended_history`` then run with two databases, on two servers. Servers of our own are started for
 PostgreSQL and MariaDB. With ``DATABASE_URL`` in the environment the tests run on that database only, and with
 two databases if ``HISTORY_DATABASE_URL`` names the second. A database that this machine cannot serve is skipped,
-and named in the closing lines; with ``REQUIRE_DATABASES=1`` that is a failure.
+and named in the closing lines; with ``REQUIRE_DATABASES=1`` that is a failure. With ``ONE_DATABASE=1`` the runs with
+two databases are left out.
 """
 
 from __future__ import annotations
@@ -113,16 +114,17 @@ def _start(databases: Sequence[str], servers: ExitStack) -> tuple[dict[str, Urls
 
 
 def _start_one(name: str, servers: ExitStack) -> Urls:
+    number = 1 if os.environ.get("ONE_DATABASE") == "1" else 2
     if name not in SERVERS:
-        return Urls("", "sqlite://:memory:")
+        return Urls("", "sqlite://:memory:" if number > 1 else "")
     module, reason = DRIVERS[name]
     if importlib.util.find_spec(module) is None:
         raise Unavailable(reason)
     try:
-        first, second = (servers.enter_context(SERVERS[name]()) for _ in range(2))
+        started = [servers.enter_context(SERVERS[name]()).url for _ in range(number)]
     except BinariesMissing as missing:
         raise Unavailable(str(missing)) from missing
-    return Urls(first.url, second.url)
+    return Urls(started[0], started[1] if number > 1 else "")
 
 
 def _run_all(urls: Mapping[str, Urls], arguments: Sequence[str]) -> list[Outcome]:
@@ -142,8 +144,9 @@ def _two(name: str) -> str:
 
 
 def _without_second(urls: Mapping[str, Urls]) -> dict[str, str]:
-    """What the caller's choice of a database leaves out, and why."""
-    return {_two(name): "HISTORY_DATABASE_URL names no database" for name, one in urls.items() if not one.history}
+    """What the caller's choice of databases leaves out, and why."""
+    reason = "HISTORY_DATABASE_URL names no database" if os.environ.get("DATABASE_URL") else "ONE_DATABASE=1"
+    return {_two(name): reason for name, one in urls.items() if not one.history}
 
 
 def _tiers(paths: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
