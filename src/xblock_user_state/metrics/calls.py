@@ -15,7 +15,7 @@ from xblock_user_state.metrics.current import elapsed, reporter
 from xblock_user_state.metrics.reporter import Reporter
 from xblock_user_state.state.arguments import RowKey
 from xblock_user_state.state.change import DELETED, Change, Overlay, Removal, Row
-from xblock_user_state.state.codec import decode, encode
+from xblock_user_state.state.codec import split
 
 Written = Mapping[Scope, Mapping[RowKey, tuple[Row | None, Row]]]
 """The rows that a call has changed: as they were, ``None`` if they were not there, and as they are now."""
@@ -102,12 +102,12 @@ def _report_set_many(to: Reporter, call: _Call) -> None:
 
 
 def _report_fields(to: Reporter, scope: Scope, change: Change, row: tuple[Row | None, Row] | None) -> None:
-    fields = {name: value for edit in change.edits if isinstance(edit, Overlay) for name, value in edit.fields.items()}
+    fields = {name: text for edit in change.edits if isinstance(edit, Overlay) for name, text in edit.fields.items()}
     to.record(names.SET_MANY_FIELDS_IN, len(fields), scope.name)
     if row is None:
         return
-    before = decode(row[0].text or DELETED) if row[0] else {}
-    updated = sum(encode(value) != encode(before[name]) for name, value in fields.items() if name in before)
+    before = split(row[0].text or DELETED) if row[0] else {}
+    updated = sum(bytes(text) != bytes(before[name]) for name, text in fields.items() if name in before)
     to.record(names.SET_MANY_FIELDS_SET, len(fields.keys() - before.keys()), scope.name)
     to.record(names.SET_MANY_FIELDS_UPDATED, updated, scope.name)
 

@@ -11,7 +11,7 @@ from opaque_keys.edx.keys import BlockTypeKey, LearningContextKey, UsageKey
 from xblock.fields import Scope
 
 from xblock_user_state.state.change import Change, Overlay, Removal, Score
-from xblock_user_state.state.codec import normalize_fields
+from xblock_user_state.state.codec import encode_fields
 from xblock_user_state.state.keys import (
     BlockId,
     identify_block,
@@ -161,9 +161,10 @@ def overlay(key: object, fields: object) -> Change:
     """Return the change that sets `fields`. Its values are a copy, so the caller may go on using its own."""
     if not isinstance(fields, Mapping):
         raise TypeError(f"the state of {key} must be a dict of fields, not {type(fields).__name__}")
-    for name in fields:
-        _check_field_name(name, f"the state of {key}")
-    return Change((Overlay(normalize_fields(fields, key)),))
+    if not all(isinstance(name, str) for name in fields):
+        for name in fields:
+            _check_field_name(name, f"the state of {key}")
+    return Change((Overlay(encode_fields(fields, key)),))
 
 
 def removal(fields: object) -> Change:

@@ -6,13 +6,13 @@ edits that is applied to the row as read, once for each attempt to write it. Bot
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple
 
 from xblock_user_state.interface import BlockScore
-from xblock_user_state.state.codec import decode, encode_normalized
+from xblock_user_state.state.codec import FieldTexts, decode, decode_field, join, split
 
 DELETED = "{}"
 """The text of a state that was there and of which all was deleted; ``None`` is a state that never was."""
@@ -37,15 +37,15 @@ class Row(NamedTuple):
 
 
 class Overlay(NamedTuple):
-    """Set these fields (normalized JSON values), keep the others."""
+    """Set these fields, keep the others."""
 
-    fields: Mapping[str, Any]
+    fields: FieldTexts
 
     def apply(self, text: str | None) -> str | None:
         """Return the text of the state after the edit. Setting no fields leaves also an absent state as it is."""
         if not self.fields:
             return text
-        return encode_normalized({**decode(text or DELETED), **self.fields})
+        return join({**split(text), **self.fields} if text else self.fields)
 
 
 class Removal(NamedTuple):
@@ -57,9 +57,9 @@ class Removal(NamedTuple):
         """Return the text of the state after the edit. A state that never was stays so."""
         if text is None or self.fields is None:
             return text and DELETED
-        state = decode(text)
+        state = split(text)
         kept = {name: value for name, value in state.items() if name not in self.fields}
-        return text if len(kept) == len(state) else encode_normalized(kept)
+        return text if len(kept) == len(state) else join(kept)
 
 
 class Score(NamedTuple):
@@ -114,10 +114,11 @@ def existing_state(text: str | None, fields: Iterable[str] | None = None) -> dic
     """Return the state, or those of its `fields` that are set; ``None`` where it never was or all was deleted."""
     if text is None or text == DELETED:
         return None
-    state: dict[str, Any] = decode(text)
     if fields is None:
+        state: dict[str, Any] = decode(text)
         return state
-    return {name: state[name] for name in fields if name in state}
+    texts = split(text)
+    return {name: decode_field(texts[name]) for name in fields if name in texts}
 
 
 def is_among(block_type: str, recorded: Collection[str]) -> bool:

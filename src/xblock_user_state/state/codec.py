@@ -3,16 +3,20 @@ r"""The JSON text of a state: what goes in comes out.
 The meaning is that of the store that we replace (simplejson): namedtuples become objects at any depth,
 ``Decimal`` a number, NaN and infinities are kept, keys that are not strings become strings. The text is
 ASCII, so ``\u0000`` and lone surrogates survive in every database, and compact. Two states are the same if
-their texts are.
+their texts are. A change needs no values: it replaces the texts of some fields.
+
+What is fast is checked: msgspec and the standard library's C code read and write plain JSON values as simplejson does,
+which tests hold, and all others are left to simplejson.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from decimal import Decimal
-from json import JSONDecoder, JSONEncoder
+from json import JSONEncoder
 from typing import Any
 
+import msgspec
 import simplejson
 
 MAX_DEPTH = 200
@@ -24,10 +28,15 @@ _MAX_INT_DIGITS = 4300
 _SCALARS = (str, int, float, Decimal, type(None))
 # Are what they are read back as, and can't be changed.
 _PLAIN = frozenset((str, int, float, bool, type(None)))
+_NAMES = frozenset((str,))
 
-# The standard library's C code, faster than simplejson's by a third. It reads the same, and of plain JSON values it
-# writes the same text: tests hold that. Where it fails, simplejson has the word.
-_read_fast = JSONDecoder().decode
+FieldTexts = dict[str, msgspec.Raw]
+"""The state as the JSON texts of its fields."""
+
+_read_fast = msgspec.json.Decoder().decode
+_split_fast = msgspec.json.Decoder(FieldTexts).decode
+_join_fast = msgspec.json.Encoder().encode
+# The standard library's: msgspec writes NaN as null, and what is not ASCII as it is.
 _write_fast = JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -41,31 +50,69 @@ def encode(value: object) -> str:
         return _dumps(_with_decimals(value))
 
 
-def encode_normalized(value: Mapping[str, Any]) -> str:
-    """Return the text that `encode` does, of values that `decode` or `normalize_fields` returned."""
-    try:
-        return _write_fast(value)
-    except ValueError:  # An integer that Python does not print.
-        return encode(value)
-
-
 def decode(text: str) -> Any:
     """Return the value of a text that `encode` wrote: a fresh object at every call."""
     try:
         return _read_fast(text)
-    except ValueError:  # No JSON, or an integer that Python does not read.
+    except msgspec.DecodeError:  # NaN, half a surrogate pair, a number beyond all floats; or no JSON.
         return simplejson.loads(text, allow_nan=True, parse_int=_parse_int)
 
 
-def normalize_fields(fields: Mapping[str, Any], owner: object) -> dict[str, Any]:
-    """Return the fields as they will be read back: a copy of plain JSON values that shares nothing with `fields`.
+def decode_field(text: msgspec.Raw) -> Any:
+    """Return the value of one field of `split`: a fresh object at every call."""
+    return decode(_as_text(text))
 
-    Encoding what `normalize_fields` returned gives the same text every time, so that a value written twice is
-    no change. Raises ``TypeError`` or ``ValueError`` that names `owner`, the field and the path inside it,
-    where a value can't be written as JSON.
+
+def split(text: str) -> FieldTexts:
+    """Return the texts of the fields of a state."""
+    try:
+        return _split_fast(text)
+    except msgspec.DecodeError:
+        return {name: msgspec.Raw(encode(value)) for name, value in decode(text).items()}
+
+
+def join(fields: FieldTexts) -> str:
+    """Return the text of the state that has these fields."""
+    names = "".join(fields)
+    if names.isascii() and names.isprintable():
+        return _join_fast(fields).decode()
+    return f"{{{','.join(f'{encode(name)}:{_as_text(text)}' for name, text in fields.items())}}}"
+
+
+def encode_fields(fields: Mapping[str, Any], owner: object) -> FieldTexts:
+    """Return the texts of these fields, whatever becomes of their values.
+
+    They are those of what is read back, so that a value that is read and written again is no change. Raises
+    ``TypeError`` or ``ValueError`` that names `owner`, the field and the path inside it, where a value can't be written
+    as JSON.
     """
     # A string of an enumeration has its own idea of str(); what is stored is its value.
-    return {str.__str__(name): _normalize(name, value, owner) for name, value in fields.items()}
+    named = {str.__str__(name): value for name, value in fields.items()}
+    if _are_plain(named.values()):
+        try:
+            return split(_write_fast(named))
+        except ValueError:  # An integer that Python does not print.
+            pass
+    return {name: msgspec.Raw(_normal_text(name, value, owner)) for name, value in named.items()}
+
+
+def _are_plain(values: Iterable[Any], levels: int = MAX_DEPTH) -> bool:
+    """Tell whether values are what they are read back as, and nested in no more than so many levels."""
+    return all(
+        type(value) in _PLAIN
+        or (
+            levels > 0
+            and (
+                (type(value) is dict and _NAMES.issuperset(map(type, value)) and _are_plain(value.values(), levels - 1))
+                or (type(value) is list and _are_plain(value, levels - 1))
+            )
+        )
+        for value in values
+    )
+
+
+def _as_text(text: msgspec.Raw) -> str:
+    return str(text, "utf-8")
 
 
 def _dumps(value: object) -> str:
@@ -76,24 +123,23 @@ def _parse_int(digits: str) -> int:
     return int(digits) if len(digits) < _MAX_INT_DIGITS else int(Decimal(digits))
 
 
-def _normalize(name: str, value: object, owner: object) -> Any:
-    if type(value) in _PLAIN:
-        return value
+def _normal_text(name: str, value: object, owner: object) -> str:
     try:
-        return _read_back(value)
+        return _written_back(value)
     except (TypeError, ValueError, RecursionError) as error:
         where = next(_problems(value, name, ()), f"{name}: {error}")
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"the state of {owner} can't be written as JSON, field {name!r}: {where}") from error
 
 
-def _read_back(value: object) -> Any:
+def _written_back(value: object) -> str:
+    """Return the text of what `value` is read back as."""
     text = encode(value)
     normal = decode(text)
     # Counting brackets is cheap; few values have enough of them to be looked at.
     if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper(normal, MAX_DEPTH):
         raise ValueError(f"nested too deeply, in more than {MAX_DEPTH} levels")
-    return normal
+    return encode(normal)
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
