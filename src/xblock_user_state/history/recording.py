@@ -39,7 +39,8 @@ class HistoryRecorder:
         """Return the row `after` with the place of its history entry in the chain, which the state keeps."""
         if not self._is_recorded(table, key) or after.text is None:
             return after._replace(chain=0)
-        return after._replace(chain=next_chain(before.chain) if before and self.is_compact else 1)
+        chain = next_chain(before.chain) if before and self.is_compact else 1
+        return after if after.chain == chain else Row(*after[:-1], chain)
 
     def entries(self, table: Table, changed: Changed) -> Rows | None:
         """Return entries for the changed rows that are recorded, in the order of their keys.

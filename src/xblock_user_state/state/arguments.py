@@ -31,10 +31,12 @@ LEARNER_SCOPES = (Scope.user_state, Scope.preferences, Scope.user_info, Scope.us
 
 def checked_scope(scope: object) -> Scope:
     """Return `scope`, if it is one of those that hold learner state."""
-    if scope in LEARNER_SCOPES:
-        return scope
-    supported = ", ".join(supported.name for supported in LEARNER_SCOPES)
-    raise ValueError(f"the scope {getattr(scope, 'name', scope)!r} is not supported; supported are {supported}")
+    for supported in LEARNER_SCOPES:
+        # A scope may be a copy; ours are the same objects throughout, which need no comparing in Python.
+        if scope is supported or scope == supported:
+            return supported
+    names = ", ".join(supported.name for supported in LEARNER_SCOPES)
+    raise ValueError(f"the scope {getattr(scope, 'name', scope)!r} is not supported; supported are {names}")
 
 
 def checked_username(username: object) -> str:
@@ -48,9 +50,9 @@ def checked_username(username: object) -> str:
 
 def row_key(key: object, scope: Scope) -> RowKey:
     """Return where in its scope's table the state named by `key` is kept."""
-    if scope == Scope.preferences:
+    if scope is Scope.preferences:
         return _block_type(key)
-    if scope == Scope.user_info:
+    if scope is Scope.user_info:
         if key is not None:
             raise TypeError(f"user_info belongs to the learner alone: block_key must be None, not {key!r}")
         return None
@@ -87,10 +89,14 @@ def row_keys(keys: object, scope: Scope) -> list[tuple[Any, RowKey]]:
     seen: dict[RowKey, list[Any]] = {}
     for key in _checked_iterable(keys, "block_keys", "keys"):
         row = row_key(key, scope)
-        same = seen.setdefault(row, [])
-        if key not in same:
+        same = seen.get(row)
+        if same is None:
+            seen[row] = [key]
+        elif key in same:
+            continue
+        else:
             same.append(key)
-            pairs.append((key, row))
+        pairs.append((key, row))
     return pairs
 
 

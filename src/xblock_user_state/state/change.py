@@ -69,6 +69,11 @@ class Score(NamedTuple):
     max_grade: float | None
 
 
+_NO_SCORE = Score(None, None)
+# The databases keep microseconds.
+_TICK = timedelta(microseconds=1)
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What one call does to one row: edits of the state in their order, and the new score, if any."""
@@ -95,14 +100,15 @@ class Change:
         text = row.text if row else None
         for edit in self.edits:
             text = edit.apply(text)
-        old_score = Score(row.grade, row.max_grade) if row else Score(None, None)
-        score = self.score or old_score
-        if text == (row.text if row else None) and score == old_score:
-            return None
         if row is None:
-            return Row(1, text, *score, created=now, modified=now)
-        modified = max(now, row.modified + timedelta(microseconds=1))
-        return Row(row.revision + 1, text, *score, created=row.created, modified=modified, chain=row.chain)
+            score = self.score or _NO_SCORE
+            return None if text is None and score == _NO_SCORE else Row(1, text, *score, now, now)
+        old_score = (row.grade, row.max_grade)
+        grade, max_grade = self.score or old_score
+        if text == row.text and (grade, max_grade) == old_score:
+            return None
+        modified = now if now > row.modified else row.modified + _TICK
+        return Row(row.revision + 1, text, grade, max_grade, row.created, modified, row.chain)
 
 
 def clock() -> datetime:

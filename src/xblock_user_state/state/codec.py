@@ -11,7 +11,7 @@ which tests hold, and all others are left to simplejson.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from decimal import Decimal
 from json import JSONEncoder
 from typing import Any
@@ -28,6 +28,7 @@ _MAX_INT_DIGITS = 4300
 _SCALARS = (str, int, float, Decimal, type(None))
 # Are what they are read back as, and can't be changed.
 _PLAIN = frozenset((str, int, float, bool, type(None)))
+_PLAIN_OR_CONTAINERS = _PLAIN | {dict, list}
 _NAMES = frozenset((str,))
 
 FieldTexts = dict[str, msgspec.Raw]
@@ -96,19 +97,18 @@ def encode_fields(fields: Mapping[str, Any], owner: object) -> FieldTexts:
     return {name: msgspec.Raw(_normal_text(name, value, owner)) for name, value in named.items()}
 
 
-def _are_plain(values: Iterable[Any], levels: int = MAX_DEPTH) -> bool:
+def _are_plain(values: Collection[Any], levels: int = MAX_DEPTH) -> bool:
     """Tell whether values are what they are read back as, and nested in no more than so many levels."""
-    return all(
-        type(value) in _PLAIN
-        or (
-            levels > 0
-            and (
-                (type(value) is dict and _NAMES.issuperset(map(type, value)) and _are_plain(value.values(), levels - 1))
-                or (type(value) is list and _are_plain(value, levels - 1))
-            )
-        )
-        for value in values
-    )
+    kinds = set(map(type, values))
+    if kinds <= _PLAIN:
+        return True
+    return kinds <= _PLAIN_OR_CONTAINERS and levels > 0 and all(_has_plain(value, levels - 1) for value in values)
+
+
+def _has_plain(value: Any, levels: int) -> bool:
+    if type(value) is dict:
+        return _NAMES.issuperset(map(type, value)) and _are_plain(value.values(), levels)
+    return type(value) is not list or _are_plain(value, levels)
 
 
 def _as_text(text: msgspec.Raw) -> str:

@@ -8,7 +8,8 @@ an entry is full, so that reading one entry takes a bounded number of others.
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from xblock_user_state.interface import DamagedHistory
@@ -110,7 +111,14 @@ def _base(entry: Stored, before: Decoded) -> str:
 
 def _compress(text: str, before: str | None) -> bytes:
     data = text.encode()
-    window_log = (len(data) + len(before or "")).bit_length()
+    options = _options((len(data) + len(before or "")).bit_length())
+    compressor = zstd.ZstdCompressor(options=options, zstd_dict=_dictionary(before))
+    return compressor.compress(data, zstd.ZstdCompressor.FLUSH_FRAME)
+
+
+@lru_cache(64)
+def _options(window_log: int) -> Mapping[int, int]:
+    """Return the parameters of a frame whose text and dictionary fit a window of so many bits."""
     options: dict[int, int] = {
         zstd.CompressionParameter.compression_level: _LEVEL,
         zstd.CompressionParameter.checksum_flag: 1,
@@ -118,7 +126,7 @@ def _compress(text: str, before: str | None) -> bytes:
     if window_log > _USUAL_WINDOW_LOG:
         options[zstd.CompressionParameter.window_log] = min(window_log, _MAX_WINDOW_LOG)
         options[zstd.CompressionParameter.enable_long_distance_matching] = 1
-    return zstd.compress(data, options=options, zstd_dict=_dictionary(before))
+    return options
 
 
 def _decompress(body: bytes | None, before: str | None) -> str:

@@ -39,12 +39,27 @@ def hash_key(text: str) -> int:
     return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
 
 
-@lru_cache(_CACHED_KEYS)
 def identify_block(key: UsageKey) -> BlockId:
     """Return the canonical form of a usage key: without branch and version, in its context.
 
     Raises ``ValueError`` for a key without a context (an old-style key without its run) or too long to store.
     """
+    same, block = _SEEN.get(id(key), (None, None))
+    if block is None or same is not key:
+        block = _identify_block(key)
+        if len(_SEEN) >= _CACHED_KEYS:
+            _SEEN.clear()
+        _SEEN[id(key)] = key, block
+    return block
+
+
+# Blocks of key objects, which can't change, and are held so that their addresses can't become another's. A key's hash
+# is made in Python of all of its parts, and takes longer than what is done with its block.
+_SEEN: dict[int, tuple[UsageKey, BlockId]] = {}
+
+
+@lru_cache(_CACHED_KEYS)
+def _identify_block(key: UsageKey) -> BlockId:
     canonical = _canonical_usage_key(key)
     context = _key_text(_context_of(canonical))
     usage = _key_text(canonical)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar
 
@@ -16,11 +16,10 @@ from xblock_user_state.state.arguments import RowKey
 from xblock_user_state.state.change import Row
 from xblock_user_state.state.keys import BlockId
 from xblock_user_state.store.dialects import dialect_of
-from xblock_user_state.store.dialects.base import Target
+from xblock_user_state.store.dialects.base import Convert, Target
 from xblock_user_state.store.tables import TABLES, Table, field_of
 
 Item = TypeVar("Item")
-Convert = Callable[[Any, BaseDatabaseWrapper], Any]
 
 
 def pieces(database: str, items: Sequence[Item], most: int = 10_000) -> Iterator[Sequence[Item]]:
@@ -123,14 +122,10 @@ def _reading(alias: str, model: type[models.Model], columns: tuple[str, ...], pr
             f"{prefix}{connection.ops.quote_name(column)}", field, connection
         )
         names.append(name)
-        chain = _converter(field, connection) if convert is None else _ignoring_connection(convert)
+        chain = convert or _converter(field, connection)
         if chain is not None:
             converters.append((number, chain))
     return _Reading(", ".join(names), tuple(converters))
-
-
-def _ignoring_connection(convert: Callable[[Any], Any]) -> Convert:
-    return lambda value, _: convert(value)
 
 
 def _converter(field: models.Field[Any, Any], connection: BaseDatabaseWrapper) -> Convert | None:

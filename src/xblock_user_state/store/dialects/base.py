@@ -20,6 +20,9 @@ from xblock_user_state.store.tables import field_of
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 Values = tuple[Any, ...]
+Convert = Callable[[Any, BaseDatabaseWrapper], Any]
+"""Makes the value of a column of the driver's."""
+
 Sql = tuple[str, list[Any]]
 """A statement, or a part of one, and its parameters."""
 
@@ -138,7 +141,12 @@ def split(target: Target, rows: Sequence[Values]) -> tuple[list[Values], list[Va
     return [row for row in rows if row[revision] == 1], [row for row in rows if row[revision] > 1]
 
 
-def text_sizes(rows: Rows) -> Iterator[int]:
+def _text_size(rows: Rows) -> int:
+    """Return how many characters and bytes all values have that may be long."""
+    return sum(len(row[column]) for column in rows.target.layout.long for row in rows.values if row[column])
+
+
+def _text_sizes(rows: Rows) -> Iterator[int]:
     """Yield how many characters and bytes the values of each row have that may be long."""
     long = rows.target.layout.long
     return (sum(len(row[column] or "") for column in long) for row in rows.values)
@@ -153,7 +161,7 @@ def _each_once(prepare: Callable[[Any], Any], values: Iterable[Any]) -> Iterator
         yield prepared
 
 
-def microseconds_to_time(microseconds: int | None) -> datetime | None:
+def microseconds_to_time(microseconds: int | None, _: BaseDatabaseWrapper | None = None) -> datetime | None:
     """Return the time so many microseconds after 1970, in UTC."""
     return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
 
@@ -171,7 +179,7 @@ class Dialect(ABC):
 
     def read_as(
         self, name: str, field: models.Field[Any, Any], connection: BaseDatabaseWrapper
-    ) -> tuple[str, Callable[[Any], Any] | None]:
+    ) -> tuple[str, Convert | None]:
         """Return what to select for a column, and what makes its value of the driver's: ``None`` for Django's way."""
         return name, None
 
@@ -227,6 +235,13 @@ class Dialect(ABC):
         """Return how many values a list in a statement may have; PostgreSQL's limit for bound parameters."""
         return 65_000
 
+    def fits(self, write: Write) -> bool:
+        """Tell whether one statement or packet takes all rows and their history."""
+        tables = [write.rows, write.history] if write.history else [write.rows]
+        return sum(map(_text_size, tables)) <= self.max_text and all(
+            len(table.values) <= self.max_rows(table.target) for table in tables
+        )
+
     @abstractmethod
     def failure(self, error: Error) -> Failure | None:
         """Tell what an error means; ``None`` for one of the program, which stays what it is."""
@@ -247,7 +262,7 @@ class Dialect(ABC):
         """Cut rows into pieces that one statement takes, as the driver wants them."""
         most = self.max_rows(target)
         start = size = 0
-        for end, row_size in enumerate(text_sizes(Rows(target, rows))):
+        for end, row_size in enumerate(_text_sizes(Rows(target, rows))):
             if end > start and (end - start == most or size + row_size > self.max_text):
                 yield self.prepared(target, rows[start:end])
                 start, size = end, 0

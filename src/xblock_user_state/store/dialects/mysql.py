@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from datetime import UTC
 from typing import Any
@@ -12,6 +12,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error
 
 from xblock_user_state.store.dialects.base import (
+    Convert,
     Dialect,
     Failure,
     Sql,
@@ -20,7 +21,6 @@ from xblock_user_state.store.dialects.base import (
     Write,
     microseconds_to_time,
     split,
-    text_sizes,
 )
 
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
@@ -66,7 +66,7 @@ class MySQL(Dialect):
 
     def read_as(
         self, name: str, field: models.Field[Any, Any], connection: BaseDatabaseWrapper
-    ) -> tuple[str, Callable[[Any], Any] | None]:
+    ) -> tuple[str, Convert | None]:
         """Read times as microseconds: the driver and Django parse each of them in Python, as text."""
         if not isinstance(field, models.DateTimeField) or connection.timezone is not UTC:
             return name, None
@@ -78,7 +78,7 @@ class MySQL(Dialect):
         The server ends at the first statement that fails; the one after the update fails if rows were not as expected.
         """
         connection = write.rows.target.connection
-        if not connection.settings_dict["OPTIONS"].get("multi_statements", True) or not self._fits(write):
+        if not connection.settings_dict["OPTIONS"].get("multi_statements", True) or not self.fits(write):
             return None
         statements: list[Sql] = [("START TRANSACTION", []), *self._statements(write), ("COMMIT", [])]
         try:
@@ -163,8 +163,3 @@ class MySQL(Dialect):
     def _ignoring(self, insertion: Sql) -> Sql:
         sql, parameters = insertion
         return sql.replace("INSERT", "INSERT IGNORE", 1), parameters
-
-    def _fits(self, write: Write) -> bool:
-        tables = [write.rows, write.history] if write.history else [write.rows]
-        size = sum(size for table in tables for size in text_sizes(table))
-        return size <= self.max_text and all(len(table.values) <= self.max_rows(table.target) for table in tables)

@@ -5,7 +5,7 @@ A statement is a transaction by itself, so a write outside any other takes one r
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
@@ -14,6 +14,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error, InterfaceError, OperationalError
 
 from xblock_user_state.store.dialects.base import (
+    Convert,
     Dialect,
     Failure,
     Rows,
@@ -68,7 +69,7 @@ class PostgreSQL(Dialect):
 
     def read_as(
         self, name: str, field: models.Field[Any, Any], connection: BaseDatabaseWrapper
-    ) -> tuple[str, Callable[[Any], Any] | None]:
+    ) -> tuple[str, Convert | None]:
         """Read times as microseconds: Django parses each of them in Python, as text."""
         if not isinstance(field, models.DateTimeField):
             return name, None
@@ -96,11 +97,11 @@ class PostgreSQL(Dialect):
 
     def store(self, write: Write) -> bool:
         """Write rows and history, in one statement if it takes them."""
-        return self._store_all(write) if self._fits(write) else super().store(write)
+        return self._store_all(write) if self.fits(write) else super().store(write)
 
     def store_at_once(self, write: Write) -> bool | None:
         """Write rows and history by one statement, which is a transaction by itself."""
-        return self._store_all(write) if self._fits(write) else None
+        return self._store_all(write) if self.fits(write) else None
 
     def max_rows(self, target: Target) -> int:
         """Return a number of rows for which the server's own memory does not matter."""
@@ -172,10 +173,6 @@ class PostgreSQL(Dialect):
         sql, parameters = insertion
         return f"{sql} ON CONFLICT DO NOTHING", parameters
 
-    def _fits(self, write: Write) -> bool:
-        tables = [write.rows, write.history] if write.history else [write.rows]
-        return all(len(next(self.chunks(table.target, table.values))) == len(table.values) for table in tables)
-
 
 class _Statement:
     """A statement that is put together from named parts, with their parameters."""
@@ -205,25 +202,20 @@ def _relation(target: Target, rows: Sequence[Values]) -> Sql:
     return sql, [value for _, values in arrays for value in values]
 
 
-def _numbers(values: Sequence[Any]) -> Iterator[str]:
-    return ("NULL" if value is None else str(value) for value in values)
+def _numbers(values: Iterable[float | None]) -> str:
+    return ",".join(map(str, values)).replace("None", "NULL")
 
 
-def _times(values: Sequence[datetime]) -> Iterator[str]:
-    """Yield times as an array's text has them. Most rows of a call have the same one."""
-    last, text = None, ""
-    for value in values:
-        if value is not last:
-            last, text = value, f'"{value}"'
-        yield text
+def _times(values: Iterable[datetime]) -> str:
+    return ",".join([f'"{value}"' for value in values])
 
 
-def _bytes(values: Sequence[bytes | None]) -> Iterator[str]:
-    return ("NULL" if value is None else f'"\\\\x{value.hex()}"' for value in values)
+def _bytes(values: Iterable[bytes | None]) -> str:
+    return ",".join(["NULL" if value is None else f'"\\\\x{value.hex()}"' for value in values])
 
 
 # How an array's text has the values of a type. No texts that callers chose: those would need escaping.
-_ITEMS: Mapping[str, Callable[[Sequence[Any]], Iterator[str]]] = {"bytea": _bytes, "timestamp with time zone": _times}
+_ITEMS: Mapping[str, Callable[[Iterable[Any]], str]] = {"bytea": _bytes, "timestamp with time zone": _times}
 
 
 def _array(db_type: str, values: Sequence[Any]) -> Sql:
@@ -233,8 +225,8 @@ def _array(db_type: str, values: Sequence[Any]) -> Sql:
     microsecond for each quote of a JSON text, and the server would parse each of them.
     """
     if db_type not in _TEXTS:
-        items: Callable[[Sequence[Any]], Iterator[str]] = _ITEMS.get(db_type, _numbers)
-        return f"%s::{db_type}[]", [f"{{{','.join(items(values))}}}"]
+        items = _ITEMS.get(db_type, _numbers)
+        return f"%s::{db_type}[]", [f"{{{items(values)}}}"]
     if any(text is not None and (_SEPARATOR in text or _NULL in text) for text in values):
         return f"ARRAY[{', '.join(['%s'] * len(values))}]::{db_type}[]", list(values)
     joined = _SEPARATOR.join(_NULL if text is None else text for text in values)
