@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 import pytest
-from django.db import connection, connections
+from django.db import connection, connections, transaction
 from opaque_keys.edx.keys import UsageKey
 from opaque_keys.edx.locator import CourseLocator
 from xblock.fields import Scope
@@ -139,6 +139,21 @@ def test_a_write_of_rows_that_the_client_has_read_is_a_transaction_without_a_loo
 
     for statements in _statements(_own, read_and_set, "K"):
         assert verbs(statements) == ["SELECT", "SELECT", *write[connection.vendor]]
+
+
+def test_a_write_in_a_callers_transaction_is_a_locked_look_and_a_write_in_a_savepoint() -> None:
+    look_and_write = {
+        "postgresql": ["WITH", "WITH"],
+        "mysql": ["WITH", "INSERT", "INSERT"],
+        "sqlite": ["SELECT", "INSERT", "INSERT"],
+    }
+
+    @transaction.atomic
+    def set_in_a_transaction(client: DjangoXBlockUserStateClient, keys: list[UsageKey]) -> None:
+        _set(client, keys)
+
+    for statements in _statements(_own, set_in_a_transaction, "T", knows_its_user=True):
+        assert verbs(statements) == ["BEGIN", "SAVEPOINT", *look_and_write[connection.vendor], "RELEASE", "COMMIT"]
 
 
 def test_reading_states_is_one_statement() -> None:

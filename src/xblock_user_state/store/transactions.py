@@ -55,7 +55,9 @@ def repeat(database: str, attempt: Callable[[bool], Result], *, in_one: bool = T
                 count(names.UNAVAILABLE, 1, "attempts")
                 raise ServiceUnavailable(f"learner state could not be written in {number} attempts") from error
         count(names.RETRIES, 1)
-        time.sleep(random.uniform(0, min(0.25, 0.002 * 2**number)))
+        # The second attempt after one without a transaction waits in line for the rows' locks.
+        if number > 1 or in_one or not is_ours:
+            time.sleep(random.uniform(0, min(0.25, 0.002 * 2**number)))
 
 
 def _attempt(

@@ -20,7 +20,8 @@ from xblock_user_state.state.arguments import RowKey
 from xblock_user_state.state.change import Change, Row, clock
 from xblock_user_state.state.keys import BlockId
 from xblock_user_state.state.writing import Changes
-from xblock_user_state.store.blocks import Look, look, register, registered
+from xblock_user_state.store import contended
+from xblock_user_state.store.blocks import Look, look, register
 from xblock_user_state.store.dialects import dialect_of
 from xblock_user_state.store.dialects.base import Rows, Target, Write
 from xblock_user_state.store.known import KnownRows
@@ -65,14 +66,18 @@ class Writer:
             return {}
         connection = connections[self.database]
         is_callers = not connection.get_autocommit()
-        # SQLite has one lock for all: who begins a transaction with it loses no race.
-        in_one = not connection.features.has_select_for_update
+        places = [(self.database, table, self._owner(table), key) for table, edits in wanted.items() for key in edits]
+        lock = is_callers or contended.is_among(places)
 
         def attempt(again: bool) -> Mapping[Table, Changed]:
-            if again or is_callers:
+            if again:
+                contended.remember(places)
+            if again or lock:
                 return self._attempt(wanted, lock=True)
             return self._attempt_known(wanted) or self._attempt(wanted, lock=False)
 
+        # SQLite has one lock for all: who begins a transaction with it loses no race.
+        in_one = lock or not connection.features.has_select_for_update
         changed = repeat(self.database, attempt, in_one=in_one)
         if not is_callers:
             for table, rows in changed.items():
@@ -113,13 +118,13 @@ class Writer:
     def _read(self, table: Table, edits: Edits, *, lock: bool) -> Look:
         blocks = [key for key in edits if isinstance(key, BlockId)]
         lock = lock and connections[self.database].features.has_select_for_update
-        if blocks and not lock:
-            return look(self.database, table, self.student_id, blocks)
-        known = registered(self.database, blocks) if blocks else ()
         since = waiting.before_locking(connections[self.database], lock=lock)
-        rows = read_rows(self.database, table, self.student_id, edits, lock=lock)
+        if blocks:
+            found = look(self.database, table, self.student_id, blocks, lock=lock)
+        else:
+            found = Look(read_rows(self.database, table, self.student_id, edits, lock=lock), ())
         waiting.locked(since)
-        return Look(rows, known)
+        return found
 
     def _apply(self, table: Table, edits: Edits, rows: Mapping[RowKey, Row]) -> Changed:
         now = clock()
