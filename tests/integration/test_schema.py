@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from django.db import connection, models
 
-from tests.factories import make_block, make_learners
+from tests.factories import make_block, make_blocks, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import (
     BaseStudentModuleHistory,
@@ -19,6 +19,7 @@ from xblock_user_state.models import (
     UserInfo,
     UserStateSummary,
 )
+from xblock_user_state.state.keys import identify_block
 
 pytestmark = pytest.mark.django_db
 WRITTEN = {"revision", "state", "grade", "max_grade", "created", "modified", "done"}
@@ -161,3 +162,28 @@ def test_updates_are_heap_only() -> None:
     updated, heap_only = (now - then for now, then in zip(_updates(), before, strict=True))
     assert updated == 40
     assert heap_only >= 38  # all but those that find their page full
+
+
+@pytest.mark.skipif(connection.vendor != "postgresql", reason="elsewhere updates never move a row to another page")
+@pytest.mark.django_db(transaction=True)
+def test_updates_stay_on_their_page() -> None:
+    make_learners("ann")
+    client, text = DjangoXBlockUserStateClient(), "a state of seven hundred bytes " * 22
+    # In the order in which a call writes them: ten of them fill a page.
+    keys = sorted(make_blocks(100), key=lambda key: identify_block(key).id)
+    client.set_many("ann", {key: {"text": text, "attempts": 0} for key in keys})
+    before = _updates_of(StudentModule)
+    for key in keys[::10]:
+        client.set("ann", key, {"attempts": 1})
+    assert [new - old for new, old in zip(_updates_of(StudentModule), before, strict=True)] == [10, 10]
+
+
+def _updates_of(model: type[models.Model]) -> tuple[int, int]:
+    """Return how many rows of a table were updated, and how many of them without an entry in an index."""
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT pg_stat_force_next_flush()")
+        cursor.execute(
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s", [model._meta.db_table]
+        )
+        [found] = cursor.fetchall()
+    return found
