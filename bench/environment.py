@@ -34,6 +34,7 @@ WORKLOADS = {
     "growth": Place("bench.growth"),
     "storage": Place("bench.storage"),
     "metrics": Place("bench.metrics"),
+    "profile": Place("bench.profiling"),
     "history-size": Place("bench.history_size", "demo.settings", DATABASES),
 }
 """The workloads by their names."""
