@@ -26,6 +26,8 @@ DEFAULT_BATCH_SIZE = 1000
 RowKey = BlockId | str | None
 """The key of a row beside its learner: a block, the text of a block type, or nothing."""
 
+_NAMES = frozenset((str,))
+
 LEARNER_SCOPES = (Scope.user_state, Scope.preferences, Scope.user_info, Scope.user_state_summary)
 
 
@@ -167,7 +169,7 @@ def overlay(key: object, fields: object) -> Change:
     """Return the change that sets `fields`. Its values are a copy, so the caller may go on using its own."""
     if not isinstance(fields, Mapping):
         raise TypeError(f"the state of {key} must be a dict of fields, not {type(fields).__name__}")
-    if not all(isinstance(name, str) for name in fields):
+    if not _NAMES.issuperset(map(type, fields)):
         for name in fields:
             _check_field_name(name, f"the state of {key}")
     return Change((Overlay(encode_fields(fields, key)),))

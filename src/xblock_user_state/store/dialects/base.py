@@ -152,7 +152,7 @@ def _text_sizes(rows: Rows) -> Iterator[int]:
     return (sum(len(row[column] or "") for column in long) for row in rows.values)
 
 
-def _each_once(prepare: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[Any]:
+def each_once(prepare: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[Any]:
     """Prepare values of which many in a row are the same object, as the times of a call's rows are."""
     last = prepared = None
     for value in values:
@@ -277,7 +277,7 @@ class Dialect(ABC):
         columns = list(zip(*rows, strict=True))
         for number, prepare in enumerate(target.layout.prepare):
             if prepare is not None:
-                columns[number] = tuple(_each_once(prepare(target.connection), columns[number]))
+                columns[number] = tuple(each_once(prepare(target.connection), columns[number]))
         return list(zip(*columns, strict=True))
 
     def execute(self, connection: BaseDatabaseWrapper, sql: str, parameters: Iterable[Any]) -> int:

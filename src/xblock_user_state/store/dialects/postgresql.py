@@ -22,6 +22,7 @@ from xblock_user_state.store.dialects.base import (
     Target,
     Values,
     Write,
+    each_once,
     microseconds_to_time,
     split,
 )
@@ -207,7 +208,7 @@ def _numbers(values: Iterable[float | None]) -> str:
 
 
 def _times(values: Iterable[datetime]) -> str:
-    return ",".join([f'"{value}"' for value in values])
+    return ",".join([f'"{text}"' for text in each_once(str, values)])
 
 
 def _bytes(values: Iterable[bytes | None]) -> str:
