@@ -281,10 +281,13 @@ class XBlockUserStateClient(ABC):
         """Return the scores of those blocks that have one."""
 
     @abstractmethod
-    def batch(self, username: str | None) -> AbstractContextManager[Batch]:
+    def batch(self, username: str | None, *, only_new: bool = False) -> AbstractContextManager[Batch]:
         """Collect changes of one learner and commit them together when the ``with`` block ends.
 
         Each block changes once: one revision and one history entry, however many calls named it. Nothing is
         committed if the body raises. Reads do not see a change before; calls on the client itself do not
         join.
+
+        With `only_new`, a block where there was ever anything, be it a score or a state that was deleted, is left as it
+        is, also if that comes into being in the same moment; the others are committed.
         """

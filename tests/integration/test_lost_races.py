@@ -297,3 +297,23 @@ def test_writers_in_opposite_orders_both_succeed_in_transactions_of_their_own(
     assert [found.state for found in client.get_many("ann", keys)] == [{"a": 0, "x": 4, "y": 4}] * 40
     assert {row.revision for row in StudentModule.objects.all()} == {11}
     assert_history_is_gapless()
+
+
+@several_writers
+def test_a_block_that_appears_meanwhile_is_not_new(
+    client: DjangoXBlockUserStateClient, around: AbstractContextManager[Any]
+) -> None:
+    other = make_block("other")
+    client.set("bob", BLOCK, {"registers": "the block"})
+
+    def interfere() -> None:
+        elsewhere(lambda: _other().set("ann", BLOCK, {"a": "the account's"}))
+
+    with around, just_before("INSERT", StudentModule, interfere), _other().batch("ann", only_new=True) as batch:
+        batch.set(BLOCK, {"b": "the visitor's"})
+        batch.set_score(BLOCK, 1, 1)
+        batch.set(other, {"b": "the visitor's"})
+    found = {found.block_key: found.state for found in _other().get_many("ann", [BLOCK, other])}
+    assert found == {BLOCK: {"a": "the account's"}, other: {"b": "the visitor's"}}
+    assert _other().get_scores("ann", [BLOCK]) == {}
+    assert_history_is_gapless()

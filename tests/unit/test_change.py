@@ -70,6 +70,20 @@ def test_a_row_follows_the_model(operations: list[tuple[str, Any]]) -> None:
 
 
 @given(OPERATIONS, OPERATIONS)
+def test_a_change_for_what_is_new_is_any_change_of_nothing_and_none_of_a_row(
+    operations: list[tuple[str, Any]], existing: list[tuple[str, Any]]
+) -> None:
+    change, row = Change(), None
+    for operation in operations:
+        change = change.then(change_of(*operation))
+    for operation in existing:
+        row = change_of(*operation).apply(row, NOW) or row
+    only_new = Change(only_new=True).then(change)
+    assert only_new.apply(None, NOW) == change.apply(None, NOW)
+    assert row is None or only_new.apply(row, NOW) is None
+
+
+@given(OPERATIONS, OPERATIONS)
 def test_joined_changes_are_one_revision_with_the_same_outcome(
     first: list[tuple[str, Any]], second: list[tuple[str, Any]]
 ) -> None:

@@ -16,8 +16,9 @@ from xblock_user_state.state.change import Change
 class ChangeSet:
     """Changes by scope and row, each row's joined into one. Arguments are checked at the call that gives them."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, only_new: bool = False) -> None:
         self.changes: dict[Scope, dict[arguments.RowKey, Change]] = {}
+        self._only_new = only_new
         self._ended = False
 
     def end(self) -> None:
@@ -41,4 +42,4 @@ class ChangeSet:
             raise RuntimeError("this batch has ended; make its changes inside the with block")
         row = arguments.row_key(block_key, scope)
         changes = self.changes.setdefault(scope, {})
-        changes[row] = changes.get(row, Change()).then(change)
+        changes[row] = changes.get(row, Change(only_new=self._only_new)).then(change)

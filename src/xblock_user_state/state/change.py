@@ -80,10 +80,12 @@ class Change:
 
     edits: tuple[Overlay | Removal, ...] = ()
     score: Score | None = None
+    only_new: bool = False
+    """Whether a row that is there already, whatever is in it, is to stay as it is."""
 
     def then(self, later: Change) -> Change:
-        """Return this change followed by `later`, as one."""
-        return Change(self.edits + later.edits, later.score or self.score)
+        """Return this change followed by `later`, as one, for the rows that this one is for."""
+        return Change(self.edits + later.edits, later.score or self.score, self.only_new)
 
     def can_create(self) -> bool:
         """Tell whether this change may create a row that is not there yet."""
@@ -97,6 +99,8 @@ class Change:
         The revision counts changes: 1 at creation, plus one for each. ``modified`` is `now`, and always later
         than before, also when the clock stands still or goes back.
         """
+        if row and self.only_new:
+            return None
         text = row.text if row else None
         for edit in self.edits:
             text = edit.apply(text)

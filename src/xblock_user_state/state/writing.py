@@ -56,10 +56,10 @@ class ChangeWriter(XBlockUserStateClient):
         self._write(username, {Scope.user_state: {block: arguments.new_score(grade, max_grade)}}, "set_score")
 
     @contextmanager
-    def batch(self, username: str | None) -> Iterator[Batch]:
+    def batch(self, username: str | None, *, only_new: bool = False) -> Iterator[Batch]:
         """Collect changes of one learner and commit them together when the ``with`` block ends."""
         arguments.checked_username(username)
-        collected = ChangeSet()
+        collected = ChangeSet(only_new=only_new)
         try:
             yield collected
         finally:

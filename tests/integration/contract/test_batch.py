@@ -210,3 +210,39 @@ def test_a_batch_that_has_ended_takes_no_more_changes(client: XBlockUserStateCli
         batch.set(BLOCK, {"a": 1})
     with pytest.raises((RuntimeError, ValueError, TypeError)):
         batch.set(BLOCK, {"a": 2})
+
+
+def test_a_batch_for_what_is_new_leaves_alone_what_is_there(client: XBlockUserStateClient) -> None:
+    new, with_state, with_score, deleted = make_blocks(4)
+    client.set("ann", with_state, {"a": 1})
+    client.set_score("ann", with_score, 1, 2)
+    client.set("ann", deleted, {"a": 1})
+    client.delete("ann", deleted)
+    client.set("ann", "problem", {"a": 1}, Scope.preferences)
+    client.set("bob", new, {"whose": "bob's"})
+    with client.batch("ann", only_new=True) as batch:
+        for key in (new, with_state, with_score, deleted):
+            batch.set(key, {"a": 2})
+            batch.set(key, {"b": 2})
+            batch.set_score(key, 2, 2)
+        batch.set("problem", {"b": 2}, Scope.preferences)
+        batch.set("video", {"b": 2}, Scope.preferences)
+    blocks = [new, with_state, with_score, deleted]
+    assert {found.block_key: found.state for found in client.get_many("ann", blocks)} == {
+        new: {"a": 2, "b": 2},
+        with_state: {"a": 1},
+    }
+    scores = client.get_scores("ann", blocks)
+    assert {key: score[:2] for key, score in scores.items()} == {new: (2, 2), with_score: (1, 2)}
+    assert client.get("bob", new).state == {"whose": "bob's"}
+    types = client.get_many("ann", ["problem", "video"], Scope.preferences)
+    assert {found.block_key: found.state for found in types} == {"problem": {"a": 1}, "video": {"b": 2}}
+    assert [len(list(client.get_history("ann", key))) for key in blocks] == [1, 1, 1, 2]
+
+
+def test_a_batch_for_what_is_new_changes_nothing_the_second_time(client: XBlockUserStateClient) -> None:
+    for number in range(2):
+        with client.batch("ann", only_new=True) as batch:
+            batch.set(BLOCK, {"a": number})
+    assert client.get("ann", BLOCK).state == {"a": 0}
+    assert _revisions(client) == 1
