@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from webob import Request
 
 from demo.host.content import Course, load_course
+from demo.host.learners import with_account
 from demo.host.runtime import LearnerRuntime
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import State
@@ -77,7 +78,7 @@ def record(problem: Problem, user: User, random: Random) -> list[Revision]:
 
 def _handle(course: Course, user: User, key: BlockUsageLocator, action: str, form: dict[str, str]) -> None:
     # As at a request: a runtime and a block that know nothing of the one before.
-    runtime = LearnerRuntime(course, user)
+    runtime = LearnerRuntime(course, with_account(user))
     runtime.handle(runtime.get_block(key), "xmodule_handler", Request.blank("/", POST=form), action)
 
 

@@ -14,17 +14,16 @@ from xblock.fields import Scope, ScopeIds
 from xblock.runtime import KvsFieldData, Runtime
 
 from demo.host.blocks import ASIDE_TYPES, DECORATED_TYPES, EXTRACTED, HostMixin, VerticalBlock
-from demo.host.services import anonymous_id, services_for
-from xblock_user_state.client import DjangoXBlockUserStateClient
+from demo.host.services import services_for
 from xblock_user_state.runtime import UserStateKeyValueStore
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
     from lxml.etree import _Element
     from webob import Request, Response
 
     from demo.host.content import Course
     from demo.host.ids import CourseIds
+    from demo.host.learners import Learner
 
 AUTHORED_SCOPES = (Scope.content, Scope.settings, Scope.children, Scope.parent)
 LEARNER_SCOPES = (Scope.user_state, Scope.user_state_summary, Scope.preferences, Scope.user_info)
@@ -78,7 +77,7 @@ class CourseRuntime(Runtime):
         self, block: XBlock, handler_name: str, suffix: str = "", query: str = "", thirdparty: bool = False
     ) -> str:
         if thirdparty:
-            raise NotImplementedError("handlers of this host are for those who are logged in")
+            raise NotImplementedError("handlers of this host are for its own pages")
         parts = [block.scope_ids.usage_id, handler_name, suffix]
         url = reverse("handler", args=parts if suffix else parts[:2])
         return f"{url}?{query}" if query else url
@@ -106,12 +105,12 @@ class LearnerRuntime(CourseRuntime):
     `UserStateKeyValueStore` to the client. That is the whole integration.
     """
 
-    def __init__(self, course: Course, user: User) -> None:
-        self.learner_state = UserStateKeyValueStore(DjangoXBlockUserStateClient(user), user)
+    def __init__(self, course: Course, learner: Learner) -> None:
+        self.learner_state = UserStateKeyValueStore(learner.client, learner.user)
         fields = split_fields(ReadOnlyFieldData(course.authored), KvsFieldData(self.learner_state))
-        super().__init__(course.ids, course.files, fields, services_for(user))
-        self.user_id = user.id
-        self.anonymous_student_id = anonymous_id(user)
+        super().__init__(course.ids, course.files, fields, services_for(learner))
+        self.user_id = learner.user.id
+        self.anonymous_student_id = learner.anonymous_id
 
     def publish(self, block: XBlock, event_type: str, event_data: dict[str, Any]) -> None:
         """Keep grades; a host with analytics would pass the other events on to it."""

@@ -2,38 +2,33 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import TYPE_CHECKING, Any
 
-from django.conf import settings
 from django.core.cache import cache
 from xblock.reference.user_service import UserService, XBlockUser
 
 if TYPE_CHECKING:
-    from django.contrib.auth.models import User
+    from demo.host.learners import Learner
 
 
 class CurrentUser(UserService):
     """Who is looking at the block, under the attribute names that Open edX made customary."""
 
-    def __init__(self, user: User) -> None:
+    def __init__(self, learner: Learner) -> None:
         super().__init__()
-        self._user = XBlockUser(is_current_user=True, emails=[user.email], full_name=user.get_full_name())
+        user = learner.user
+        self._user = XBlockUser(is_current_user=True)
+        if user.is_authenticated:
+            self._user = XBlockUser(is_current_user=True, emails=[user.email], full_name=user.get_full_name())
         self._user.opt_attrs = {
             "edx-platform.user_id": user.id,
             "edx-platform.username": user.username,
             "edx-platform.user_is_staff": user.is_staff,
-            "edx-platform.deprecated_anonymous_user_id": anonymous_id(user),
+            "edx-platform.deprecated_anonymous_user_id": learner.anonymous_id,
         }
 
     def get_current_user(self) -> XBlockUser:
         return self._user
-
-
-def anonymous_id(user: User) -> str:
-    """Return a stable id that tells a block nothing about the learner."""
-    secret = f"{settings.SECRET_KEY}/{user.id}"
-    return hashlib.blake2b(secret.encode(), digest_size=16).hexdigest()
 
 
 class Sandbox:
@@ -59,9 +54,9 @@ class PlainUrls:
         return text + ""
 
 
-def services_for(user: User) -> dict[str, object]:
+def services_for(learner: Learner) -> dict[str, object]:
     return {
-        "user": CurrentUser(user),
+        "user": CurrentUser(learner),
         "cache": cache,
         "sandbox": Sandbox(),
         "xqueue": NoQueue(),

@@ -2,21 +2,18 @@
 
 from __future__ import annotations
 
-from django.contrib.auth.views import LoginView, LogoutView
+from django.contrib.auth.views import LogoutView
 from django.urls import path, register_converter
 
 from demo.host.accounts import ACCOUNTS, PASSWORD
 from demo.host.converters import UsageKeyConverter, UsernameConverter
+from demo.host.learners import Login
 from demo.host.views import handlers, learner, staff
 
 register_converter(UsageKeyConverter, "usage")
 register_converter(UsernameConverter, "username")
 
-login = LoginView.as_view(
-    template_name="host/login.html",
-    redirect_authenticated_user=True,
-    extra_context={"accounts": ACCOUNTS, "password": PASSWORD},
-)
+login = Login.as_view(extra_context={"accounts": ACCOUNTS, "password": PASSWORD})
 
 urlpatterns = [
     path("", learner.outline, name="outline"),

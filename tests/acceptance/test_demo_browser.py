@@ -61,17 +61,21 @@ def browser(chromium_path: str, server: DemoServer) -> Iterator[Browser]:
 
 
 class Visitor:
-    """Someone who has logged in."""
+    """Someone with a browser of their own, who logs in at once if they have a name."""
 
-    def __init__(self, browser: Browser, server: DemoServer, username: str) -> None:
+    def __init__(self, browser: Browser, server: DemoServer, username: str | None = None) -> None:
         self._url = server.url
         self.page: Page = browser.new_context().new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        self.open("/login/")
+        if username:
+            self.open("/login/")
+            self.log_in(username)
+
+    def log_in(self, username: str) -> None:
         self.page.fill("#id_username", username)
         self.page.fill("#id_password", PASSWORD)
-        self.page.click("text=Log in")
+        self.page.get_by_role("button", name="Log in").click()
 
     def open(self, path: str) -> int:
         """Go to a page; return the status of the answer."""
@@ -179,13 +183,50 @@ def test_learners_do_not_see_what_is_for_staff(browser: Browser, server: DemoSer
     expect(chen.page.get_by_role("heading")).to_have_text("This page is for staff")
 
 
-def test_strangers_are_asked_to_log_in(browser: Browser, server: DemoServer) -> None:
+def test_strangers_are_asked_to_log_in_before_they_see_what_is_for_staff(browser: Browser, server: DemoServer) -> None:
     page = browser.new_context().new_page()
-    for path in ("/", "/units/eyes/", "/staff/", f"/staff/learners/ada/{TORCH}/"):
+    for path in ("/staff/", f"/staff/learners/ada/{TORCH}/"):
         page.goto(server.url + path)
         assert urlsplit(page.url).path == "/login/"
-    answer = page.request.post(f"{server.url}/xblock/{TORCH}/handler/xmodule_handler/problem_get")
-    assert answer.status == 403
+
+
+def write_log(visitor: Visitor, night: str) -> None:
+    visitor.open("/units/log/")
+    visitor.block("first-night").locator("textarea").fill(night)
+    visitor.block("first-night").get_by_role("button", name="Submit").click()
+    expect(visitor.block("first-night")).to_contain_text("(1/1 point)")
+
+
+def see_answered(visitor: Visitor) -> None:
+    expect(visitor.block("polaris").locator("input[type=text]")).to_have_value("Polaris")
+    expect(visitor.block("polaris").locator(".problem-progress")).to_contain_text("1/1 point")
+
+
+def test_who_logs_in_finds_what_they_did_before(browser: Browser, server: DemoServer) -> None:
+    # The account of which no other test opens these units: a problem has state once it was looked at.
+    write_log(Visitor(browser, server, "staff"), "From the account: clouds all over the sky.")
+
+    visitor, other = Visitor(browser, server), Visitor(browser, server)
+    write_log(visitor, "From the balcony: the Moon and Jupiter.")
+    visitor.open("/units/north/")
+    expect(visitor.page.locator(".visitor")).to_contain_text("You are not logged in")
+    visitor.fill("polaris", "Polaris", "Correct (1/1 point)")
+    visitor.open("/units/north/")
+    see_answered(visitor)
+    other.open("/")
+    expect(other.page.locator(".progress")).to_contain_text("0 of")
+
+    visitor.open("/units/north/")
+    visitor.page.locator(".visitor").get_by_role("link", name="log in").click()
+    visitor.log_in("staff")
+    see_answered(visitor)
+    expect(visitor.page.locator(".visitor")).to_have_count(0)
+    visitor.open("/units/log/")
+    expect(visitor.block("first-night").locator("textarea")).to_have_value("From the account: clouds all over the sky.")
+    visitor.open(f"/staff/learners/staff/{KEY.format('problem', 'polaris')}/")
+    expect(visitor.page.locator(".timeline > li")).to_have_count(1)
+    expect(visitor.page.locator(".timeline > li")).to_contain_text("by staff")
+    assert visitor.errors == other.errors == []
 
 
 def test_what_does_not_exist_is_not_found(browser: Browser, server: DemoServer) -> None:

@@ -14,6 +14,7 @@ from django.http import Http404, HttpResponse
 from django.shortcuts import get_object_or_404, render
 
 from demo.host.content import get_course
+from demo.host.learners import with_account
 from demo.host.progress import activities
 from demo.host.reports import responses, write_csv
 from demo.host.runtime import LearnerRuntime
@@ -116,7 +117,7 @@ def report_csv(request: KnownRequest, key: UsageKey) -> HttpResponse:
 def _responses(request: KnownRequest, key: UsageKey) -> tuple[list[str], list[list[str]]]:
     if not _item(key).has_report:
         raise Http404(f"blocks of type {key.block_type} have no report")
-    block = LearnerRuntime(get_course(), request.user).get_block(key)
+    block = LearnerRuntime(get_course(), with_account(request.user)).get_block(key)
     return responses(block, DjangoXBlockUserStateClient(request.user).iter_all_for_block(key))
 
 

@@ -1,0 +1,63 @@
+"""Who looks at blocks: somebody with an account, or a visitor who has not logged in (yet)."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from django.conf import settings
+from django.contrib.auth.views import LoginView
+
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.ephemeral import EphemeralXBlockUserStateClient, adopt_visitor, visitor_id
+
+if TYPE_CHECKING:
+    from django.contrib.auth.forms import AuthenticationForm
+    from django.contrib.auth.models import AnonymousUser, User
+    from django.contrib.sessions.backends.base import SessionBase
+    from django.http import HttpRequest, HttpResponse
+
+    from xblock_user_state.interface import XBlockUserStateClient
+
+
+@dataclass(frozen=True)
+class Learner:
+    """Somebody and the client that keeps what they do; `anonymous_id` is stable and tells a block nothing else."""
+
+    user: User | AnonymousUser
+    client: XBlockUserStateClient
+    anonymous_id: str
+
+
+def with_account(user: User) -> Learner:
+    return Learner(user, DjangoXBlockUserStateClient(user), _anonymous_id(f"user {user.id}"))
+
+
+def without_account(user: AnonymousUser, session: SessionBase) -> Learner:
+    visitor = visitor_id(session)
+    client = EphemeralXBlockUserStateClient(visitor, DjangoXBlockUserStateClient())
+    return Learner(user, client, _anonymous_id(f"visitor {visitor}"))
+
+
+def learner_of(request: HttpRequest) -> Learner:
+    """Return who sends this request."""
+    user = request.user
+    return with_account(user) if user.is_authenticated else without_account(user, request.session)
+
+
+def _anonymous_id(who: str) -> str:
+    return hashlib.blake2b(f"{settings.SECRET_KEY}/{who}".encode(), digest_size=16).hexdigest()
+
+
+class Login(LoginView):
+    """Whoever logs in brings along what they did as a visitor."""
+
+    template_name = "host/login.html"
+    redirect_authenticated_user = True
+
+    def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        response = super().form_valid(form)
+        user = form.get_user()
+        adopt_visitor(self.request.session, DjangoXBlockUserStateClient(user), user.username)
+        return response
