@@ -7,7 +7,11 @@ from typing import TYPE_CHECKING, Any
 from django.core.cache import cache
 from xblock.reference.user_service import UserService, XBlockUser
 
+from xblock_user_state.runtime import UserStateService, only_own
+
 if TYPE_CHECKING:
+    from opaque_keys.edx.keys import UsageKey
+
     from demo.host.learners import Learner
 
 
@@ -29,6 +33,15 @@ class CurrentUser(UserService):
 
     def get_current_user(self) -> XBlockUser:
         return self._user
+
+
+def user_state_for(learner: Learner) -> UserStateService:
+    """Return what reads other blocks' state: staff may see everybody's, all others their own."""
+
+    def may_read(reader: str, username: str, block_key: UsageKey) -> bool:
+        return learner.user.is_staff or only_own(reader, username, block_key)
+
+    return UserStateService(learner.client, learner.user.username, may_read)
 
 
 class Sandbox:
@@ -61,4 +74,5 @@ def services_for(learner: Learner) -> dict[str, object]:
         "sandbox": Sandbox(),
         "xqueue": NoQueue(),
         "replace_urls": PlainUrls(),
+        "user_state": user_state_for(learner),
     }

@@ -10,10 +10,10 @@ from opaque_keys.edx.asides import AsideUsageKeyV2
 from xblock.fields import Scope
 from xblock.runtime import KeyValueStore
 
-from tests.factories import make_block, make_learners
+from tests.factories import make_block, make_blocks, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule, StudentModuleHistory
-from xblock_user_state.runtime import UserStateKeyValueStore
+from xblock_user_state.runtime import UserStateKeyValueStore, UserStateService
 
 pytestmark = pytest.mark.django_db
 
@@ -58,4 +58,12 @@ def test_an_answer_and_its_score_are_one_revision(ada: User, kvs: UserStateKeyVa
 def test_a_read_is_one_statement(ada: User, kvs: UserStateKeyValueStore) -> None:
     with CaptureQueriesContext(connection) as statements:
         assert not kvs.has(KeyValueStore.Key(Scope.user_state, ada.id, BLOCK, "seed"))
+    assert len(statements) == 1
+
+
+def test_the_states_of_several_blocks_are_one_statement(ada: User) -> None:
+    client, blocks = DjangoXBlockUserStateClient(ada), make_blocks(5)
+    client.set_many("ada", {key: {"a": 1} for key in blocks})
+    with CaptureQueriesContext(connection) as statements:
+        assert UserStateService(client, "ada").get_states("ada", blocks) == {key: {"a": 1} for key in blocks}
     assert len(statements) == 1

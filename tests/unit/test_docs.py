@@ -20,7 +20,7 @@ from xblock_user_state.metrics import names
 from xblock_user_state.metrics.dogstatsd import DogStatsDSink
 from xblock_user_state.metrics.opentelemetry import OpenTelemetrySink
 from xblock_user_state.metrics.prometheus import PrometheusSink
-from xblock_user_state.runtime import UserStateKeyValueStore
+from xblock_user_state.runtime import UserStateKeyValueStore, UserStateService
 
 CLIENT = (DOCS / "reference/client.md").read_text()
 SETTINGS = (DOCS / "reference/settings.md").read_text()
@@ -29,6 +29,7 @@ TABLES = (DOCS / "reference/tables.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 MODELS = [model for model in apps.get_models() if model._meta.app_label == "xblock_user_state"]
+OF_RUNTIMES = (UserStateKeyValueStore, UserStateService)
 LINK = re.compile(r"\]\((?!https?://)([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 LABEL = re.compile(r"^\((.+)\)=$", re.MULTILINE)
@@ -95,9 +96,9 @@ def test_every_system_check_is_documented() -> None:
     assert set(identifier.findall(SETTINGS)) == set(identifier.findall(inspect.getsource(checks)))
 
 
-@pytest.mark.parametrize("owner", [interface.XBlockUserStateClient, interface.Batch, UserStateKeyValueStore])
+@pytest.mark.parametrize("owner", [interface.XBlockUserStateClient, interface.Batch, *OF_RUNTIMES])
 def test_every_method_is_in_the_reference(owner: type) -> None:
-    page = (DOCS / "reference/runtime.md").read_text() if owner is UserStateKeyValueStore else CLIENT
+    page = (DOCS / "reference/runtime.md").read_text() if owner in OF_RUNTIMES else CLIENT
     section = page[page.index(f"autoclass:: {owner.__name__}") :]
     documented = re.findall(r"automethod:: (\w+)", section.partition("```")[0])
     assert set(documented) >= set(public_functions(owner))

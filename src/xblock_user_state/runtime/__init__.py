@@ -1,5 +1,6 @@
 """For hosts: what binds an XBlock runtime to the user state client."""
 
 from xblock_user_state.runtime.kvs import UserStateKeyValueStore
+from xblock_user_state.runtime.service import UserStateService, only_own
 
-__all__ = ["UserStateKeyValueStore"]
+__all__ = ["UserStateKeyValueStore", "UserStateService", "only_own"]
