@@ -24,7 +24,7 @@ BENCH_ARGS ?=
 IN_VENV := $(VENV)/bin/python
 SET_UP = $(PYTHON) -m scripts.environment --venv $(VENV) --django "$(DJANGO)"
 
-.PHONY: help test matrix demo demo-extended bench check lint types contracts migrations docs check-environment clean
+.PHONY: help test compatibility matrix demo demo-extended bench check lint types contracts migrations docs check-environment clean
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
@@ -33,6 +33,10 @@ help:  ## list the targets
 test:  ## run all tests, on SQLite and on own PostgreSQL and MariaDB servers, with one database and with two
 	@$(SET_UP) --optional mysql demo postgresql test
 	@$(IN_VENV) -m scripts.run_tests $(DATABASES:%=--database %) -- $(PYTEST_ARGS)
+
+compatibility:  ## the stock workbench of xblock-sdk on our store, in an environment of its own, .venv-workbench
+	@$(PYTHON) -m scripts.environment --venv .venv-workbench --django "$(DJANGO)" test workbench
+	@.venv-workbench/bin/python -m pytest tests/compatibility $(PYTEST_ARGS)
 
 matrix:  ## the tests on every Python, Django and database that tox.ini names; TOX_ARGS="-f py313" for a part
 	@$(SET_UP) matrix
@@ -72,6 +76,6 @@ check-environment:
 	@$(SET_UP) check demo docs postgresql test
 
 clean:  ## remove everything that the other targets made
-	rm -rf .venv .venv-newest .tox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-newest .venv-workbench .tox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
 	rm -rf build dist demo/var docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
