@@ -25,6 +25,9 @@ from tests.acceptance.messages import Done, Failed, Pause, Paused, Ready, Said
 
 def main() -> None:
     django.setup()
+    # What workers do is in modules that need the models. Each worker would import them when it receives its work.
+    from tests.acceptance import relays, workers  # noqa: F401, PLC0415
+
     # What is there stays as it is in all workers: they share its memory, and do not look through it for garbage.
     gc.freeze()
     # Dead workers are nobody's business here: the test sees the end of the line.
