@@ -4,6 +4,7 @@
 #   DJANGO       series of Django, the newest that the Python takes without  make test DJANGO=5.2
 #   VENV         folder of the environment                                   make test VENV=.venv-newest
 #   DATABASES    which of sqlite, postgresql, mariadb                        make test DATABASES="sqlite mariadb"
+#   JOBS         how many runs of the tests go on at a time, 2 without it    make test JOBS=1
 #   PYTEST_ARGS  arguments of pytest                                         make test PYTEST_ARGS="-x -k history"
 #   QUICK        1 for few repetitions and small tables                      make bench QUICK=1
 #   BENCH_ARGS   arguments of the benchmark: a workload, --database, ...     make bench BENCH_ARGS="calls"
@@ -16,6 +17,7 @@ PYTHON ?= python3
 DJANGO ?=
 VENV ?= .venv
 DATABASES ?=
+JOBS ?=
 PYTEST_ARGS ?=
 TOX_ARGS ?=
 QUICK ?=
@@ -32,7 +34,7 @@ help:  ## list the targets
 
 test:  ## run all tests, on SQLite and on own PostgreSQL and MariaDB servers, with one database and with two
 	@$(SET_UP) --optional mysql demo postgresql test
-	@$(IN_VENV) -m scripts.run_tests $(DATABASES:%=--database %) -- $(PYTEST_ARGS)
+	@$(IN_VENV) -m scripts.run_tests $(DATABASES:%=--database %) $(JOBS:%=--jobs %) -- $(PYTEST_ARGS)
 
 compatibility:  ## the stock workbench of xblock-sdk on our store, in an environment of its own, .venv-workbench
 	@$(PYTHON) -m scripts.environment --venv .venv-workbench --django "$(DJANGO)" test workbench

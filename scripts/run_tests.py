@@ -1,12 +1,14 @@
 """Runs the tests: the unit tests once, the integration and acceptance tests on each database.
 
-    python -m scripts.run_tests [--database NAME]... [-- ARGUMENTS OF PYTEST]
+    python -m scripts.run_tests [--database NAME]... [--jobs NUMBER] [-- ARGUMENTS OF PYTEST]
 
 Those marked ``extended_history`` then run with two databases, on two servers. Servers of our own are started for
 PostgreSQL and MariaDB. With ``DATABASE_URL`` in the environment the tests run on that database only, and with
 two databases if ``HISTORY_DATABASE_URL`` names the second. A database that this machine cannot serve is skipped,
 and named in the closing lines; with ``REQUIRE_DATABASES=1`` that is a failure. With ``ONE_DATABASE=1`` the runs with
 two databases are left out.
+
+The runs go on side by side, two at a time: each has test databases of its own.
 """
 
 from __future__ import annotations
@@ -17,16 +19,16 @@ import os
 import platform
 import re
 import signal
-import subprocess
 import sys
 from collections.abc import Mapping, Sequence
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 from dataclasses import dataclass
 from importlib.metadata import version
 from types import FrameType
 from typing import NoReturn
 
 from scripts.database_servers import SERVERS, BinariesMissing
+from scripts.side_by_side import Ended, Program, run_side_by_side
 
 DATABASES = ("sqlite", *SERVERS)
 DRIVERS = {
@@ -37,7 +39,8 @@ UNIT = ("tests/unit",)
 ON_EACH_DATABASE = ("tests/integration", "tests/acceptance")
 # Before the arguments of the caller, whose own -m is the one that counts.
 WITH_TWO_DATABASES = ("-m", "extended_history")
-INTERRUPT_SECONDS = 30
+# Whatever the number of processors: in a container it is often that of the whole machine.
+JOBS = 2
 NO_TESTS_COLLECTED = 5
 
 _SUMMARY = re.compile(r"^.* in [\d.]+s\b.*$", re.MULTILINE)
@@ -60,6 +63,15 @@ class Urls:
 
 
 @dataclass(frozen=True)
+class Run:
+    """One run of pytest, on one database or on two."""
+
+    name: str
+    arguments: Sequence[str]
+    urls: Urls
+
+
+@dataclass(frozen=True)
 class Outcome:
     """How one run of pytest ended."""
 
@@ -78,7 +90,9 @@ def main() -> int:
             _report([], skipped)
             print("REQUIRE_DATABASES=1: a database that is not available is a failure.", flush=True)
             return 1
-        outcomes = _run_all(urls, arguments.pytest)
+        runs = _plan(urls, arguments.pytest)
+        ended = run_side_by_side([_program(run) for run in runs], arguments.jobs)
+    outcomes = [_outcome(*one) for one in zip(runs, ended, strict=True)]
     _report(outcomes, {**skipped, **_without_second(urls)})
     return 0 if _passed(outcomes, chosen=bool(arguments.pytest)) else 1
 
@@ -86,8 +100,15 @@ def main() -> int:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m scripts.run_tests")
     parser.add_argument("--database", action="append", choices=DATABASES, help="all of them without it")
+    parser.add_argument("--jobs", type=_number_of_jobs, default=JOBS, help="runs at a time (default: %(default)s)")
     parser.add_argument("pytest", nargs="*", help="arguments of pytest, after --")
     return parser.parse_args()
+
+
+def _number_of_jobs(number: str) -> int:
+    if int(number) < 1:
+        raise ValueError
+    return int(number)
 
 
 def _stop_everything(number: int, _frame: FrameType | None) -> NoReturn:
@@ -127,16 +148,16 @@ def _start_one(name: str, servers: ExitStack) -> Urls:
     return Urls(started[0], started[1] if number > 1 else "")
 
 
-def _run_all(urls: Mapping[str, Urls], arguments: Sequence[str]) -> list[Outcome]:
+def _plan(urls: Mapping[str, Urls], arguments: Sequence[str]) -> list[Run]:
     paths = [one for one in arguments if one.startswith("tests/")]
     others = [one for one in arguments if one not in paths]
     unit, on_each_database = _tiers(paths)
-    outcomes = [_run("unit", [*others, *unit], Urls("", ""))] if unit else []
+    runs = [Run("unit", [*others, *unit], Urls("", ""))] if unit else []
     for name, one in urls.items() if on_each_database else ():
-        outcomes.append(_run(name, [*others, *on_each_database], Urls(one.default, "")))
+        runs.append(Run(name, [*others, *on_each_database], Urls(one.default, "")))
         if one.history:
-            outcomes.append(_run(_two(name), [*WITH_TWO_DATABASES, *others, *on_each_database], one))
-    return outcomes
+            runs.append(Run(_two(name), [*WITH_TWO_DATABASES, *others, *on_each_database], one))
+    return runs
 
 
 def _two(name: str) -> str:
@@ -157,53 +178,16 @@ def _tiers(paths: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     return unit, [path for path in paths if path not in unit]
 
 
-def _run(name: str, arguments: Sequence[str], urls: Urls) -> Outcome:
-    print(f"\nTests: {name}", flush=True)
+def _program(run: Run) -> Program:
     colour = ["--color=yes"] if sys.stdout.isatty() else []
-    command = [sys.executable, "-X", "dev", "-m", "pytest", *colour, *arguments]
-    environment = {**os.environ, "DATABASE_URL": urls.default, "HISTORY_DATABASE_URL": urls.history}
-    status, output = _watch(command, environment)
-    summaries = _SUMMARY.findall(_COLOURS.sub("", output))
-    return Outcome(name, status, summaries[-1] if summaries else f"pytest ended with status {status}")
+    command = [sys.executable, "-X", "dev", "-m", "pytest", *colour, *run.arguments]
+    environment = {**os.environ, "DATABASE_URL": run.urls.default, "HISTORY_DATABASE_URL": run.urls.history}
+    return Program(f"Tests: {run.name}", command, environment)
 
 
-def _watch(command: Sequence[str], environment: Mapping[str, str]) -> tuple[int, str]:
-    """Run pytest, show what it prints as it comes, and return its exit status and what it printed.
-
-    It has a session of its own: when we are interrupted, pytest alone gets the signal and its fixtures clean
-    up, and what its tests then leave behind is killed with the session.
-    """
-    pytest = subprocess.Popen(
-        command,
-        env=environment,
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        start_new_session=True,
-    )
-    assert pytest.stdout is not None
-    output = bytearray()
-    try:
-        while chunk := os.read(pytest.stdout.fileno(), 65536):
-            output += chunk
-            sys.stdout.buffer.write(chunk)
-            sys.stdout.buffer.flush()
-        return pytest.wait(), output.decode(errors="replace")
-    finally:
-        _end(pytest)
-
-
-def _end(pytest: subprocess.Popen[bytes]) -> None:
-    if pytest.poll() is None:
-        pytest.send_signal(signal.SIGINT)
-        try:
-            pytest.wait(timeout=INTERRUPT_SECONDS)
-        except subprocess.TimeoutExpired:
-            pytest.kill()
-            pytest.wait()
-    # Mostly there is nothing left in the session.
-    with suppress(ProcessLookupError):
-        os.killpg(pytest.pid, signal.SIGKILL)
+def _outcome(run: Run, ended: Ended) -> Outcome:
+    summaries = _SUMMARY.findall(_COLOURS.sub("", ended.output))
+    return Outcome(run.name, ended.status, summaries[-1] if summaries else f"pytest ended with status {ended.status}")
 
 
 def _passed(outcomes: Sequence[Outcome], *, chosen: bool) -> bool:
