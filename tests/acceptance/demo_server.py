@@ -16,12 +16,11 @@ class DemoServer(ServerProcess):
     """``python -m demo``."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        # The settings of the tests are not those of the demo.
-        inherited = {name: value for name, value in os.environ.items() if name != "DJANGO_SETTINGS_MODULE"}
+        settings = {"DJANGO_SETTINGS_MODULE": "tests.acceptance.demo_settings", "DEMO_VAR": str(folder)}
         super().__init__(
             ["-m", "demo", "--port", "{port}"],
             ROOT,
-            {**inherited, "DEMO_VAR": str(folder), **environment},
+            {**os.environ, **settings, **environment},
             folder / "demo.log",
             "/login/",
         )
