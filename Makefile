@@ -26,18 +26,17 @@ BENCH_ARGS ?=
 IN_VENV := $(VENV)/bin/python
 SET_UP = $(PYTHON) -m scripts.environment --venv $(VENV) --django "$(DJANGO)"
 
-.PHONY: help test compatibility matrix demo demo-extended bench check lint types contracts migrations docs check-environment clean
+.PHONY: help test compatibility matrix demo demo-extended bench check lint types contracts migrations docs clean
+.PHONY: test-environment compatibility-environment check-environment
 .DEFAULT_GOAL := help
 
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
-test:  ## run all tests, on SQLite and on own PostgreSQL and MariaDB servers, with one database and with two
-	@$(SET_UP) --optional mysql demo postgresql test
+test: test-environment  ## run all tests, on SQLite and on own PostgreSQL and MariaDB servers, with one database and with two
 	@$(IN_VENV) -m scripts.run_tests $(DATABASES:%=--database %) $(JOBS:%=--jobs %) -- $(PYTEST_ARGS)
 
-compatibility:  ## the stock workbench of xblock-sdk on our store, in an environment of its own, .venv-workbench
-	@$(PYTHON) -m scripts.environment --venv .venv-workbench --django "$(DJANGO)" test workbench
+compatibility: compatibility-environment  ## the stock workbench of xblock-sdk on our store, in an environment of its own
 	@.venv-workbench/bin/python -m pytest tests/compatibility $(PYTEST_ARGS)
 
 matrix:  ## the tests on every Python, Django and database that tox.ini names; TOX_ARGS="-f py313" for a part
@@ -73,6 +72,12 @@ migrations: check-environment  ## that the migrations say what the models say
 docs:  ## build the documentation into docs/_build/html; a warning is an error
 	@$(SET_UP) docs
 	$(IN_VENV) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+test-environment:
+	@$(SET_UP) --optional mysql demo postgresql test
+
+compatibility-environment:
+	@$(PYTHON) -m scripts.environment --venv .venv-workbench --django "$(DJANGO)" test workbench
 
 check-environment:
 	@$(SET_UP) check demo docs postgresql test
