@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cache
 from itertools import pairwise
 from random import Random
 
@@ -39,9 +40,15 @@ def _problems_can_run() -> Iterator[None]:
         yield
 
 
-def _recorded(problem: Problem) -> list[Revision]:
+def _record(problem: Problem) -> list[Revision]:
     [ada] = make_learners("ada")
     return record(problem, ada, Random(1))
+
+
+@cache
+def _recorded(problem: Problem) -> list[Revision]:
+    """For who needs what was recorded, and not that it is in the database: the block takes seconds for it."""
+    return _record(problem)
 
 
 @pytest.mark.parametrize("problem", PROBLEMS, ids=lambda problem: problem.name)
@@ -60,7 +67,7 @@ def test_a_problem_keeps_lists_over_all_attempts(problem: Problem) -> None:
     ("problem", "times"), [(TEN_INPUTS, 60), (FIVE_INPUTS, 150)], ids=[TEN_INPUTS.name, FIVE_INPUTS.name]
 )
 def test_deltas_of_real_states_are_many_times_smaller(problem: Problem, times: int) -> None:
-    recorded = _recorded(problem)
+    recorded = _record(problem)
     full = sum(len(codec.encode(revision.state)) for revision in recorded)
     stored = StudentModuleHistory.objects.aggregate(bytes=Sum(Length("body")))["bytes"]
     assert stored * times <= full
