@@ -28,6 +28,7 @@ pytestmark = [
 # Learner and whether new entries of theirs go to the extended history.
 WRITERS = {"ann": "extended", "ben": ""}
 REVISIONS = 60
+PATIENCE_SECONDS = 120
 
 
 @pytest.fixture
@@ -90,7 +91,7 @@ def check_what_is_left(start: Start, command: list[str]) -> None:
 
 
 def wait_for(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not reached():
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
@@ -104,6 +105,6 @@ def kill(process: subprocess.Popen[str]) -> None:
 
 
 def finished(process: subprocess.Popen[str]) -> str:
-    output, errors = process.communicate(timeout=120)
+    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert process.returncode == 0, output + errors
     return output
