@@ -21,7 +21,6 @@ from xblock_user_state.runtime import UserStateKeyValueStore
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
     from lxml.etree import _Element
-    from webob import Request, Response
 
     from demo.host.content import Course
     from demo.host.ids import CourseIds
@@ -115,15 +114,4 @@ class LearnerRuntime(CourseRuntime):
 
     def publish(self, block: XBlock, event_type: str, event_data: dict[str, Any]) -> None:
         """Keep grades; a host with analytics would pass the other events on to it."""
-        if event_type == "grade":
-            self.learner_state.set_score(block.scope_ids.usage_id, event_data["value"], event_data["max_value"])
-
-    def handle(self, block: XBlock, handler_name: str, request: Request, suffix: str = "") -> Response:
-        response = super().handle(block, handler_name, request, suffix)
-        self.learner_state.flush()
-        return response
-
-    def render(self, block: XBlock, view_name: str, context: dict[str, Any] | None = None) -> Any:
-        fragment = super().render(block, view_name, context)
-        self.learner_state.flush()
-        return fragment
+        self.learner_state.publish(block, event_type, event_data)

@@ -5,11 +5,12 @@ from __future__ import annotations
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from opaque_keys.edx.asides import AsideUsageKeyV2
 from xblock.fields import Scope
 from xblock.runtime import KeyValueStore
 
+from tests.blocks import PageRuntime, make_page
 from tests.factories import make_block, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule, StudentModuleHistory
@@ -47,10 +48,11 @@ def test_fields_of_blocks_and_asides_in_all_scopes(ada: User, kvs: UserStateKeyV
 
 
 def test_an_answer_and_its_score_are_one_revision(ada: User, kvs: UserStateKeyValueStore) -> None:
-    kvs.set_score(BLOCK, 1, 1)
-    kvs.set_many({KeyValueStore.Key(Scope.user_state, ada.id, BLOCK, name): 1 for name in ("attempts", "seed")})
+    ids, [quiz] = make_page("quiz")
+    with override_settings(XBLOCK_USER_STATE={"RECORDED_BLOCK_TYPES": "*"}), kvs.unit_of_work():
+        PageRuntime(kvs, ada, ids).submit(quiz, "red")
     module = StudentModule.objects.get(student=ada)
-    assert (module.revision, module.grade, module.max_grade) == (1, 1, 1)
+    assert (module.revision, module.grade, module.max_grade) == (1, 1, 2)
     [entry] = StudentModuleHistory.get_history([module])
     assert (entry.state, entry.grade, entry.actor_id) == (module.state, 1, ada.id)
 

@@ -42,7 +42,8 @@ def handler(request: HttpRequest, key: UsageKey, name: str, suffix: str = "") ->
         raise PermissionDenied
     runtime = LearnerRuntime(get_course(), request.user)
     try:
-        response = runtime.handle(_block(runtime, key), name, django_to_webob_request(request), suffix)
+        with runtime.learner_state.unit_of_work():
+            response = runtime.handle(_block(runtime, key), name, django_to_webob_request(request), suffix)
     except (NoSuchUsage, NoSuchHandlerError, NotFoundError) as error:
         raise Http404(str(error)) from error
     except ProcessingError as error:

@@ -46,7 +46,9 @@ def unit(request: KnownRequest, slug: str) -> HttpResponse:
     index = next((index for index, unit in enumerate(units) if unit.slug == slug), None)
     if index is None:
         raise Http404(f"the course has no unit {slug!r}")
-    fragment = LearnerRuntime(course, request.user).get_block(units[index].key).render("student_view", {})
+    runtime = LearnerRuntime(course, request.user)
+    with runtime.learner_state.unit_of_work():
+        fragment = runtime.get_block(units[index].key).render("student_view", {})
     context = {
         "course": course,
         "unit": units[index],
