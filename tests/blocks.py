@@ -52,8 +52,10 @@ class PollBlock(XBlock):
 
     @XBlock.handler
     def submit(self, request: Request, _suffix: str = "") -> Response:
-        self.choice = request.body.decode()
-        self.votes[self.choice] = self.votes.get(self.choice, 0) + 1
+        choice = request.body.decode()
+        if choice != self.choice:
+            self.choice = choice
+            self.votes[choice] = self.votes.get(choice, 0) + 1
         return Response()
 
 
@@ -91,8 +93,8 @@ class NotesAside(XBlockAside):
 
     @XBlock.handler
     def submit(self, request: Request, _suffix: str = "") -> Response:
-        self.note = request.body.decode()
-        self.is_folded = 1
+        self.note += request.body.decode()
+        self.is_folded += 1
         return Response()
 
 

@@ -19,6 +19,8 @@ from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.runtime import UserStateKeyValueStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
     from django.contrib.auth.models import User
     from lxml.etree import _Element
 
@@ -112,6 +114,18 @@ class LearnerRuntime(CourseRuntime):
         self.user_id = user.id
         self.anonymous_student_id = anonymous_id(user)
 
+    def get_page(self, key: UsageKey) -> XBlock:
+        """Return a block of which all that is shown with it was read at once: the blocks inside of it, and asides."""
+        block = self.get_block(key)
+        self.learner_state.prefetch(_with_those_inside(block))
+        return block
+
     def publish(self, block: XBlock, event_type: str, event_data: dict[str, Any]) -> None:
         """Keep grades; a host with analytics would pass the other events on to it."""
         self.learner_state.publish(block, event_type, event_data)
+
+
+def _with_those_inside(block: XBlock) -> Iterator[XBlock]:
+    yield block
+    for child in block.get_children():
+        yield from _with_those_inside(child)

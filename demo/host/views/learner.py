@@ -48,7 +48,7 @@ def unit(request: KnownRequest, slug: str) -> HttpResponse:
         raise Http404(f"the course has no unit {slug!r}")
     runtime = LearnerRuntime(course, request.user)
     with runtime.learner_state.unit_of_work():
-        fragment = runtime.get_block(units[index].key).render("student_view", {})
+        fragment = runtime.get_page(units[index].key).render("student_view", {})
     context = {
         "course": course,
         "unit": units[index],

@@ -9,6 +9,7 @@ from typing import Any
 
 from django.db import DatabaseError
 from msgspec import Raw
+from opaque_keys.edx.keys import UsageKey
 from xblock.core import XBlock
 from xblock.exceptions import KeyValueMultiSaveError
 from xblock.fields import Scope, UserScope
@@ -19,7 +20,7 @@ from xblock_user_state.runtime.changes import Changes
 from xblock_user_state.runtime.destinations import ToClient
 from xblock_user_state.runtime.grades import is_at_least, score_of
 from xblock_user_state.runtime.known import KnownRow
-from xblock_user_state.runtime.places import Place, place_of
+from xblock_user_state.runtime.places import Place, place_of, places_of_block, places_of_class
 from xblock_user_state.state.arguments import checked_block
 from xblock_user_state.state.change import Score
 from xblock_user_state.state.codec import decode_field, encode_fields
@@ -32,7 +33,7 @@ class UserStateKeyValueStore(KeyValueStore):
     key of such a scope is an ``InvalidScopeError``, and a key of another learner `PermissionDenied`.
 
     A row is read once, with all of its fields, and kept, also if it is not there: one statement for each block and
-    scope. Writes keep what was read true, and a write that fails changes nothing of it. What
+    scope that nobody has prefetched. Writes keep what was read true, and a write that fails changes nothing of it. What
     others commit meanwhile is not seen, nor is it undone; nor is it seen if a transaction around this store is rolled
     back, so make a new store then. Values are fresh objects, which blocks may change as they like.
     """
@@ -45,6 +46,23 @@ class UserStateKeyValueStore(KeyValueStore):
         self._destination = ToClient(client, self._username)
         self._rows: dict[Place, KnownRow] = {}
         self._collected: Changes | None = None
+
+    def prefetch(self, blocks: Iterable[XBlock]) -> None:
+        """Read what these blocks and their asides may ask for: one statement for each scope that they declare.
+
+        Nothing that a block or an aside asks for later takes a statement, be it there or not. Asides are those that the
+        runtime of a block gives (`get_asides`). Children are read if they are among `blocks`.
+        """
+        asked = [each for block in blocks for each in (block, *block.runtime.get_asides(block))]
+        self._read(place for each in asked for place in places_of_block(each))
+
+    def prefetch_keys(self, blocks: Iterable[tuple[UsageKey, type[XBlock]]]) -> None:
+        """Do the same without instances: for usage keys and the classes that declare their blocks' fields.
+
+        An aside is named by its own usage key and class. Give classes as the runtime makes blocks of them, mixed with
+        its mixins, if those have learners' fields.
+        """
+        self._read(place for usage_key, block_class in blocks for place in places_of_class(usage_key, block_class))
 
     @contextmanager
     def unit_of_work(self) -> Iterator[None]:
