@@ -107,8 +107,8 @@ class LearnerRuntime(CourseRuntime):
     `UserStateKeyValueStore` to the client. That is the whole integration.
     """
 
-    def __init__(self, course: Course, user: User) -> None:
-        self.learner_state = UserStateKeyValueStore(DjangoXBlockUserStateClient(user), user)
+    def __init__(self, course: Course, user: User, *, read_only: bool = False) -> None:
+        self.learner_state = UserStateKeyValueStore(DjangoXBlockUserStateClient(user), user, read_only=read_only)
         fields = split_fields(ReadOnlyFieldData(course.authored), KvsFieldData(self.learner_state))
         super().__init__(course.ids, course.files, fields, services_for(user))
         self.user_id = user.id

@@ -63,9 +63,9 @@ def browser(chromium_path: str, server: DemoServer) -> Iterator[Browser]:
 class Visitor:
     """Someone who has logged in."""
 
-    def __init__(self, browser: Browser, server: DemoServer, username: str) -> None:
+    def __init__(self, browser: Browser, server: DemoServer, username: str, user_agent: str | None = None) -> None:
         self._url = server.url
-        self.page: Page = browser.new_context().new_page()
+        self.page: Page = browser.new_context(user_agent=user_agent).new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         self.open("/login/")
@@ -168,6 +168,14 @@ def see_responses(staff: Visitor) -> None:
         ("ada", "A dim red torch", "A dim red torch"),
         ("ben", "A dim blue torch", "A dim red torch"),
     ]
+
+
+def test_crawlers_leave_no_trace(browser: Browser, server: DemoServer) -> None:
+    crawler = Visitor(browser, server, "staff", user_agent="Mozilla/5.0 (compatible; Examplebot/1.0)")
+    crawler.open("/units/eyes/")
+    crawler.choose("torch", "A dim red torch", "Correct (1/1 point)")
+    crawler.open("/staff/learners/staff/")
+    expect(crawler.page.get_by_text("has not been in the course yet")).to_be_visible()
 
 
 def test_learners_do_not_see_what_is_for_staff(browser: Browser, server: DemoServer) -> None:

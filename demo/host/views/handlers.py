@@ -23,7 +23,8 @@ from xblock.plugin import PluginMissingError
 
 from demo.host.blocks import ASIDE_TYPES
 from demo.host.content import get_course
-from demo.host.runtime import CourseRuntime, LearnerRuntime
+from demo.host.runtime import CourseRuntime
+from demo.host.visits import runtime_of
 from xblock_user_state.interface import ServiceUnavailable
 
 if TYPE_CHECKING:
@@ -40,7 +41,7 @@ def handler(request: HttpRequest, key: UsageKey, name: str, suffix: str = "") ->
     """Let one block answer one request, as the learner who is logged in and nobody else."""
     if not request.user.is_authenticated:
         raise PermissionDenied
-    runtime = LearnerRuntime(get_course(), request.user)
+    runtime = runtime_of(request, request.user)
     try:
         with runtime.learner_state.unit_of_work():
             response = runtime.handle(_block(runtime, key), name, django_to_webob_request(request), suffix)

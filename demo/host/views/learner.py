@@ -11,7 +11,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 
 from demo.host.content import get_course
 from demo.host.progress import activities
-from demo.host.runtime import LearnerRuntime
+from demo.host.visits import runtime_of
 from xblock_user_state.client import DjangoXBlockUserStateClient
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def unit(request: KnownRequest, slug: str) -> HttpResponse:
     index = next((index for index, unit in enumerate(units) if unit.slug == slug), None)
     if index is None:
         raise Http404(f"the course has no unit {slug!r}")
-    runtime = LearnerRuntime(course, request.user)
+    runtime = runtime_of(request, request.user)
     with runtime.learner_state.unit_of_work():
         fragment = runtime.get_page(units[index].key).render("student_view", {})
     context = {

@@ -17,7 +17,7 @@ from xblock.runtime import KeyValueStore
 
 from xblock_user_state.interface import PermissionDenied, UserStateError, XBlockUserStateClient
 from xblock_user_state.runtime.changes import Changes
-from xblock_user_state.runtime.destinations import ToClient
+from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient
 from xblock_user_state.runtime.grades import is_at_least, score_of
 from xblock_user_state.runtime.known import KnownRow
 from xblock_user_state.runtime.places import Place, place_of, places_of_block, places_of_class
@@ -38,14 +38,23 @@ class UserStateKeyValueStore(KeyValueStore):
     back, so make a new store then. Values are fresh objects, which blocks may change as they like.
     """
 
-    def __init__(self, client: XBlockUserStateClient, user: Any) -> None:
-        """`user` is one of Django's, or what a host's tests put in its place: an id and a username."""
+    def __init__(self, client: XBlockUserStateClient, user: Any, *, read_only: bool = False) -> None:
+        """`user` is one of Django's, or what a host's tests put in its place: an id and a username.
+
+        Where `read_only`, writes are dropped and counted, for crawlers and previews; the blocks of this request see
+        what they wrote.
+        """
         self._client = client
         self._user_id = user.id
         self._username: str = user.get_username() if hasattr(user, "get_username") else user.username
-        self._destination = ToClient(client, self._username)
+        self._destination: Destination = Nowhere() if read_only else ToClient(client, self._username)
         self._rows: dict[Place, KnownRow] = {}
         self._collected: Changes | None = None
+
+    @property
+    def dropped_writes(self) -> int:
+        """The number of changes of a row that `read_only` has dropped."""
+        return self._destination.dropped
 
     def prefetch(self, blocks: Iterable[XBlock]) -> None:
         """Read what these blocks and their asides may ask for: one statement for each scope that they declare.
