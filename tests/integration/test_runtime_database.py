@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
@@ -10,8 +12,9 @@ from opaque_keys.edx.asides import AsideUsageKeyV2
 from xblock.fields import Scope
 from xblock.runtime import KeyValueStore
 
-from tests.blocks import PageRuntime, make_page
+from tests.blocks import ASIDE_TYPE, PageRuntime, make_page
 from tests.factories import make_block, make_learners
+from tests.integration.statements import captured, verbs
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule, StudentModuleHistory
 from xblock_user_state.runtime import UserStateKeyValueStore
@@ -55,6 +58,26 @@ def test_an_answer_and_its_score_are_one_revision(ada: User, kvs: UserStateKeyVa
     assert (module.revision, module.grade, module.max_grade) == (1, 1, 2)
     [entry] = StudentModuleHistory.get_history([module])
     assert (entry.state, entry.grade, entry.actor_id) == (module.state, 1, ada.id)
+
+
+def test_a_masquerade_writes_nothing(ada: User) -> None:
+    ids, [quiz, poll] = make_page("quiz", "poll")
+    PageRuntime(UserStateKeyValueStore(DjangoXBlockUserStateClient(ada), ada), ada, ids).submit(quiz, "blue")
+    session: dict[str, Any] = {}
+    kvs = UserStateKeyValueStore(DjangoXBlockUserStateClient(ada), ada, session=session)
+    runtime = PageRuntime(kvs, ada, ids)
+    with captured() as statements:
+        kvs.prefetch(map(runtime.get_block, (quiz, poll)))
+        with kvs.unit_of_work():
+            runtime.get_block(quiz).render("student_view")
+            runtime.submit(quiz, "red")
+            runtime.submit(quiz, "a note", ASIDE_TYPE)
+        runtime.submit(poll, "red")
+        del runtime.get_block(quiz).attempts
+    assert verbs(statements) == ["SELECT"] * 4
+    assert session
+    assert runtime.get_block(quiz).answers == {"1": "red"}
+    assert DjangoXBlockUserStateClient(ada).get("ada", quiz).state == {"attempts": 1, "answers": {"1": "blue"}}
 
 
 def test_a_read_is_one_statement(ada: User, kvs: UserStateKeyValueStore) -> None:

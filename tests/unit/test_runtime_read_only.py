@@ -67,3 +67,8 @@ def test_a_crawler_needs_no_account(client: CountingClient) -> None:
     runtime = PageRuntime(UserStateKeyValueStore(client, nobody, read_only=True), nobody, IDS)
     runtime.get_block(QUIZ).render("student_view")
     assert runtime.get_block(QUIZ).seed == 7
+
+
+def test_writes_go_to_one_place_or_to_none(client: CountingClient) -> None:
+    with pytest.raises(ValueError, match="one of the two"):
+        UserStateKeyValueStore(client, ADA, read_only=True, session={})

@@ -11,11 +11,12 @@ from xblock_user_state.state.codec import FieldTexts, split
 class KnownRow:
     """One row as this request sees it. Its text is split when a field is first asked for, and no value is decoded."""
 
-    def __init__(self) -> None:
+    def __init__(self, written: FieldChanges) -> None:
+        """`written` are fields that count whatever is stored, as of an earlier request of a masquerade."""
         self.was_read = False
         self._text: str | None = None
         self._fields: FieldTexts | None = None
-        self._written: dict[str, Raw | None] = {}
+        self._written = {**written}
 
     def knows(self, name: str) -> bool:
         """Tell whether it is known what the field is, or that it is absent."""

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
 from typing import Any
 
@@ -17,7 +17,7 @@ from xblock.runtime import KeyValueStore
 
 from xblock_user_state.interface import PermissionDenied, UserStateError, XBlockUserStateClient
 from xblock_user_state.runtime.changes import Changes
-from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient
+from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient, ToSession
 from xblock_user_state.runtime.grades import is_at_least, score_of
 from xblock_user_state.runtime.known import KnownRow
 from xblock_user_state.runtime.places import Place, place_of, places_of_block, places_of_class
@@ -38,18 +38,33 @@ class UserStateKeyValueStore(KeyValueStore):
     back, so make a new store then. Values are fresh objects, which blocks may change as they like.
     """
 
-    def __init__(self, client: XBlockUserStateClient, user: Any, *, read_only: bool = False) -> None:
+    def __init__(
+        self,
+        client: XBlockUserStateClient,
+        user: Any,
+        *,
+        read_only: bool = False,
+        session: MutableMapping[str, Any] | None = None,
+    ) -> None:
         """`user` is one of Django's, or what a host's tests put in its place: an id and a username.
 
-        Where `read_only`, writes are dropped and counted, for crawlers and previews; the blocks of this request see
-        what they wrote.
+        Where `read_only`, writes are dropped and counted, for crawlers and previews. With a `session`, the Django
+        session of staff who act as `user`, writes stay in that session; the learner's own state shows through, and is
+        never touched. Either way the blocks of this request see what they wrote.
         """
+        if read_only and session is not None:
+            raise ValueError("read_only drops what a session would keep: give one of the two")
         self._client = client
         self._user_id = user.id
         self._username: str = user.get_username() if hasattr(user, "get_username") else user.username
-        self._destination: Destination = Nowhere() if read_only else ToClient(client, self._username)
+        self._destination = self._destined(read_only=read_only, session=session)
         self._rows: dict[Place, KnownRow] = {}
         self._collected: Changes | None = None
+
+    def _destined(self, *, read_only: bool, session: MutableMapping[str, Any] | None) -> Destination:
+        if session is not None:
+            return ToSession(session, self._user_id)
+        return Nowhere() if read_only else ToClient(self._client, self._username)
 
     @property
     def dropped_writes(self) -> int:
@@ -173,7 +188,7 @@ class UserStateKeyValueStore(KeyValueStore):
     def _row(self, place: Place) -> KnownRow:
         row = self._rows.get(place)
         if row is None:
-            row = self._rows[place] = KnownRow()
+            row = self._rows[place] = KnownRow(self._destination.earlier(place))
         return row
 
     def _write(self, changes: Changes) -> None:
