@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterator
 
     from django.contrib.auth.models import User
+    from django.contrib.sessions.backends.base import SessionBase
     from lxml.etree import _Element
 
     from demo.host.content import Course
@@ -107,8 +108,12 @@ class LearnerRuntime(CourseRuntime):
     `UserStateKeyValueStore` to the client. That is the whole integration.
     """
 
-    def __init__(self, course: Course, user: User, *, read_only: bool = False) -> None:
-        self.learner_state = UserStateKeyValueStore(DjangoXBlockUserStateClient(user), user, read_only=read_only)
+    def __init__(
+        self, course: Course, user: User, *, read_only: bool = False, session: SessionBase | None = None
+    ) -> None:
+        self.learner_state = UserStateKeyValueStore(
+            DjangoXBlockUserStateClient(user), user, read_only=read_only, session=session
+        )
         fields = split_fields(ReadOnlyFieldData(course.authored), KvsFieldData(self.learner_state))
         super().__init__(course.ids, course.files, fields, services_for(user))
         self.user_id = user.id

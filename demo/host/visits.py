@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import re
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
+
+from django.contrib.auth import get_user_model
 
 from demo.host.content import get_course
 from demo.host.runtime import LearnerRuntime
+from xblock_user_state.runtime import clear_masquerade
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -16,9 +19,42 @@ if TYPE_CHECKING:
 CRAWLERS = re.compile(r"bot\b|crawl|spider|preview", re.IGNORECASE)
 
 
+VIEWED_AS = "viewed_as"
+
+
 def runtime_of(request: HttpRequest, user: User) -> LearnerRuntime:
     """Return the runtime of a request of `user`."""
-    return LearnerRuntime(get_course(), user, read_only=is_no_visit(request))
+    learner = learner_of(request, user)
+    if is_no_visit(request):
+        return LearnerRuntime(get_course(), learner, read_only=True)
+    # What staff do as a learner stays in their session.
+    return LearnerRuntime(get_course(), learner, session=request.session if learner != user else None)
+
+
+def learner_of(request: HttpRequest, user: User) -> User:
+    """Return whose course `user` sees: their own, or that of the learner whom staff view it as."""
+    if user.is_staff and VIEWED_AS in request.session:
+        return get_user_model().objects.filter(pk=request.session[VIEWED_AS]).first() or user
+    return user
+
+
+def view_as(request: HttpRequest, learner: User) -> None:
+    """Show the course as this learner sees it from now on."""
+    request.session[VIEWED_AS] = learner.pk
+
+
+def stop_viewing(request: HttpRequest) -> None:
+    """Show one's own course again, and forget what was done as others."""
+    request.session.pop(VIEWED_AS, None)
+    clear_masquerade(request.session)
+
+
+def for_templates(request: HttpRequest) -> dict[str, Any]:
+    """Tell templates as whom the course is viewed, if that is somebody else."""
+    if not request.user.is_authenticated:
+        return {}
+    learner = learner_of(request, request.user)
+    return {"viewed_as": learner if learner != request.user else None}
 
 
 def is_no_visit(request: HttpRequest) -> bool:

@@ -178,6 +178,47 @@ def test_crawlers_leave_no_trace(browser: Browser, server: DemoServer) -> None:
     expect(crawler.page.get_by_text("has not been in the course yet")).to_be_visible()
 
 
+def test_staff_view_the_course_as_a_learner_and_change_nothing(browser: Browser, server: DemoServer) -> None:
+    ben = Visitor(browser, server, "ben")
+    ben.open("/units/phases/")
+    ben.fill("month", "20", "Incorrect (0/1 point)")
+    staff = Visitor(browser, server, "staff")
+    staff.open("/staff/learners/ben/")
+    history = staff.page.get_by_role("row").count()
+    staff.page.get_by_role("button", name="View the course as Ben").click()
+    banner = staff.page.get_by_role("region", name="Viewing as a learner")
+    expect(banner).to_contain_text("as Ben Okafor does")
+    for days in ("20", "29.5"):
+        staff.open("/units/phases/")
+        expect(staff.block("month").locator("input[type=text]")).to_have_value(days)
+        staff.fill("month", "29.5", "Correct (1/1 point)")
+
+    ben.open("/units/phases/")
+    expect(ben.block("month").locator("input[type=text]")).to_have_value("20")
+    banner.get_by_role("button", name="Stop").click()
+    expect(staff.page.get_by_role("heading", name="Ben Okafor")).to_be_visible()
+    expect(banner).to_have_count(0)
+    assert staff.page.get_by_role("row").count() == history
+    # What was done is gone with the session of the view.
+    staff.page.get_by_role("button", name="View the course as Ben").click()
+    staff.open("/units/phases/")
+    expect(staff.block("month").locator("input[type=text]")).to_have_value("20")
+    banner.get_by_role("button", name="Stop").click()
+    assert staff.errors == ben.errors == []
+
+
+def test_only_learners_are_viewed_as_and_by_staff_only(browser: Browser, server: DemoServer) -> None:
+    post = """async path => (await fetch(path, {method: "POST"})).status"""
+    for name, paths in (
+        ("staff", {"/staff/learners/staff/view-as/": 404, "/staff/learners/nobody/view-as/": 404}),
+        ("chen", {"/staff/learners/ada/view-as/": 403, "/staff/stop-viewing/": 403}),
+    ):
+        visitor = Visitor(browser, server, name)
+        visitor.open("/units/eyes/")
+        assert {path: visitor.page.evaluate(post, path) for path in paths} == paths
+        assert visitor.statuses([*paths]) == [405] * len(paths)
+
+
 def test_learners_do_not_see_what_is_for_staff(browser: Browser, server: DemoServer) -> None:
     chen = Visitor(browser, server, "chen")
     paths = ["/staff/", "/staff/learners/ada/", "/staff/learners/chen/", f"/staff/learners/ada/{TORCH}/"]

@@ -11,7 +11,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 
 from demo.host.content import get_course
 from demo.host.progress import activities
-from demo.host.visits import runtime_of
+from demo.host.visits import learner_of, runtime_of
 from xblock_user_state.client import DjangoXBlockUserStateClient
 
 if TYPE_CHECKING:
@@ -23,7 +23,8 @@ if TYPE_CHECKING:
 @login_required
 def outline(request: KnownRequest) -> HttpResponse:
     course = get_course()
-    found = activities(DjangoXBlockUserStateClient(request.user), request.user.username, course.items)
+    learner = learner_of(request, request.user)
+    found = activities(DjangoXBlockUserStateClient(learner), learner.username, course.items)
     by_key = {activity.item.key: activity for activity in found}
     sections = [
         (section.title, [(unit, [by_key[item.key] for item in unit.items]) for unit in section.units])
