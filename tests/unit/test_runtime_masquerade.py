@@ -8,6 +8,7 @@ import pytest
 from django.contrib.auth.models import User
 from django.contrib.sessions.backends.signed_cookies import SessionStore
 from xblock.fields import Scope
+from xblock.runtime import KeyValueStore
 
 from tests.blocks import ASIDE_TYPE, PageRuntime, make_page
 from tests.counting import CountingClient
@@ -90,6 +91,23 @@ def test_a_field_that_staff_have_deleted_stays_so_for_them(client: CountingClien
     del staff.act_as(ADA, client).get_block(QUIZ).attempts
     assert staff.act_as(ADA, client).get_block(QUIZ).attempts == 0
     assert client.get("ada", QUIZ).state == ANSWERED
+
+
+def test_what_staff_do_in_several_requests_adds_up(client: CountingClient, staff: Staff) -> None:
+    del staff.act_as(ADA, client).get_block(QUIZ).attempts
+    block = staff.act_as(ADA, client).get_block(QUIZ)
+    block.seed = 9
+    block.save()
+    block = staff.act_as(ADA, client).get_block(QUIZ)
+    assert (block.attempts, block.seed, block.answers) == (0, 9, {"1": "blue"})
+
+
+def test_fields_of_one_name_in_two_scopes_are_two(client: CountingClient, staff: Staff) -> None:
+    own = KeyValueStore.Key(Scope.user_state, ADA.id, QUIZ, "color", "xblock.v1")
+    shared = KeyValueStore.Key(Scope.user_state_summary, None, QUIZ, "color", "xblock.v1")
+    staff.act_as(ADA, client).learner_state.set_many({own: "red", shared: "blue"})
+    kvs = staff.act_as(ADA, client).learner_state
+    assert (kvs.get(own), kvs.get(shared)) == ("red", "blue")
 
 
 def test_what_the_learner_does_meanwhile_shows_through(client: CountingClient, staff: Staff) -> None:
