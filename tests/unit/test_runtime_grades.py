@@ -122,7 +122,8 @@ def test_only_if_higher_counts_what_the_unit_of_work_has_collected(
 
 
 def test_a_grade_of_another_learner_is_refused(client: CountingClient, block: XBlock) -> None:
-    grade(block, 1, 2, user_id=7)
+    grade(block, 0, 2, user_id=7)
+    grade(block, 1, 2, user_id=None)
     with pytest.raises(PermissionDenied, match=r"'ada' \(id 7\).*quiz0.*user id 8"):
         grade(block, 2, 2, user_id=8)
     assert score(client) == (1, 2)

@@ -150,7 +150,8 @@ class UserStateKeyValueStore(KeyValueStore):
         if event_type != "grade":
             return
         block_key = block.scope_ids.usage_id
-        self._check_learner(event_data.get("user_id", self._user_id), f"a grade in {block_key}")
+        if event_data.get("user_id") is not None:
+            self._check_learner(event_data["user_id"], f"a grade in {block_key}")
         place, score = Place(Scope.user_state, checked_block(block_key)), score_of(event_data, block_key)
         if not event_data.get("only_if_higher") or is_at_least(score, self._score(place)):
             self._write(Changes(scores={place: score}))
