@@ -70,6 +70,18 @@ class VideoBlock(XBlock):
         return Fragment(f"{self.position} {self.speed} {self.language}")
 
 
+class NotebookBlock(XBlock):
+    """Has pages that are written one by one."""
+
+    pages = tuple(f"page{number}" for number in range(5))
+    page0, page1, page2, page3, page4 = (String(default="", scope=Scope.user_state) for _ in pages)
+
+    @XBlock.handler
+    def write(self, request: Request, suffix: str = "") -> Response:
+        setattr(self, suffix, getattr(self, suffix) + request.body.decode())
+        return Response()
+
+
 class TextBlock(XBlock):
     """Nothing of it is a learner's."""
 
@@ -98,7 +110,13 @@ class NotesAside(XBlockAside):
         return Response()
 
 
-TYPES: Mapping[str, type[XBlock]] = {"quiz": QuizBlock, "poll": PollBlock, "video": VideoBlock, "text": TextBlock}
+TYPES: Mapping[str, type[XBlock]] = {
+    "notebook": NotebookBlock,
+    "poll": PollBlock,
+    "quiz": QuizBlock,
+    "text": TextBlock,
+    "video": VideoBlock,
+}
 ASIDE_TYPE = "notes_aside"
 HAVE_NOTES = ("quiz", "text")
 
