@@ -35,8 +35,8 @@ class VerticalBlock(XBlock):
 
     def student_view(self, context: dict[str, Any] | None = None) -> Fragment:
         page = Fragment()
-        for key in self.children:
-            child = self.runtime.get_block(key)
+        for child in self.get_children():
+            key = child.scope_ids.usage_id
             fragment = self.runtime.render_child(child, "student_view", context)
             title = child.display_name if key.block_type in UNTITLED_TYPES else ""
             page.add_fragment_resources(fragment)

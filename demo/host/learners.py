@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from django.contrib.auth.forms import AuthenticationForm
     from django.contrib.auth.models import AnonymousUser, User
     from django.contrib.sessions.backends.base import SessionBase
-    from django.http import HttpRequest, HttpResponse
+    from django.http import HttpResponse
 
     from xblock_user_state.interface import XBlockUserStateClient
 
@@ -34,16 +34,15 @@ def with_account(user: User) -> Learner:
     return Learner(user, DjangoXBlockUserStateClient(user), _anonymous_id(f"user {user.id}"))
 
 
-def without_account(user: AnonymousUser, session: SessionBase) -> Learner:
-    visitor = visitor_id(session)
-    client = EphemeralXBlockUserStateClient(visitor, DjangoXBlockUserStateClient())
-    return Learner(user, client, _anonymous_id(f"visitor {visitor}"))
+def visitor(user: AnonymousUser, session: SessionBase) -> Learner:
+    found = visitor_id(session)
+    client = EphemeralXBlockUserStateClient(found, DjangoXBlockUserStateClient())
+    return Learner(user, client, _anonymous_id(f"visitor {found}"))
 
 
-def learner_of(request: HttpRequest) -> Learner:
-    """Return who sends this request."""
-    user = request.user
-    return with_account(user) if user.is_authenticated else without_account(user, request.session)
+def nobody(user: AnonymousUser) -> Learner:
+    """Return who stands for a crawler: there is no session to find it again by."""
+    return Learner(user, DjangoXBlockUserStateClient(), _anonymous_id("nobody"))
 
 
 def _anonymous_id(who: str) -> str:

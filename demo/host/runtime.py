@@ -18,8 +18,10 @@ from demo.host.services import services_for
 from xblock_user_state.runtime import UserStateKeyValueStore
 
 if TYPE_CHECKING:
+    from collections.abc import Iterator
+
+    from django.contrib.sessions.backends.base import SessionBase
     from lxml.etree import _Element
-    from webob import Request, Response
 
     from demo.host.content import Course
     from demo.host.ids import CourseIds
@@ -105,24 +107,27 @@ class LearnerRuntime(CourseRuntime):
     `UserStateKeyValueStore` to the client. That is the whole integration.
     """
 
-    def __init__(self, course: Course, learner: Learner) -> None:
-        self.learner_state = UserStateKeyValueStore(learner.client, learner.user)
+    def __init__(
+        self, course: Course, learner: Learner, *, read_only: bool = False, session: SessionBase | None = None
+    ) -> None:
+        self.learner_state = UserStateKeyValueStore(learner.client, learner.user, read_only=read_only, session=session)
         fields = split_fields(ReadOnlyFieldData(course.authored), KvsFieldData(self.learner_state))
         super().__init__(course.ids, course.files, fields, services_for(learner))
         self.user_id = learner.user.id
         self.anonymous_student_id = learner.anonymous_id
 
+    def get_page(self, key: UsageKey) -> XBlock:
+        """Return a block of which all that is shown with it was read at once: the blocks inside of it, and asides."""
+        block = self.get_block(key)
+        self.learner_state.prefetch(_with_those_inside(block))
+        return block
+
     def publish(self, block: XBlock, event_type: str, event_data: dict[str, Any]) -> None:
         """Keep grades; a host with analytics would pass the other events on to it."""
-        if event_type == "grade":
-            self.learner_state.set_score(block.scope_ids.usage_id, event_data["value"], event_data["max_value"])
+        self.learner_state.publish(block, event_type, event_data)
 
-    def handle(self, block: XBlock, handler_name: str, request: Request, suffix: str = "") -> Response:
-        response = super().handle(block, handler_name, request, suffix)
-        self.learner_state.flush()
-        return response
 
-    def render(self, block: XBlock, view_name: str, context: dict[str, Any] | None = None) -> Any:
-        fragment = super().render(block, view_name, context)
-        self.learner_state.flush()
-        return fragment
+def _with_those_inside(block: XBlock) -> Iterator[XBlock]:
+    yield block
+    for child in block.get_children():
+        yield from _with_those_inside(child)

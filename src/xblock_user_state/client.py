@@ -27,7 +27,7 @@ from xblock_user_state.metrics.calls import report_read, report_write
 from xblock_user_state.metrics.current import started
 from xblock_user_state.models import BaseStudentModuleHistory
 from xblock_user_state.state import arguments
-from xblock_user_state.state.change import existing_state
+from xblock_user_state.state.change import DELETED, Row, existing_state
 from xblock_user_state.state.keys import BlockId, is_storable, parse_block
 from xblock_user_state.state.writing import Changes, ChangeWriter
 from xblock_user_state.store import iteration, reader, users
@@ -42,9 +42,9 @@ class DjangoXBlockUserStateClient(ChangeWriter):
 
     A client lives for a request or a task: it remembers the ids of the users that it was asked for, and so
     must not outlive a renaming, and the rows that it has seen, so that changing them needs no read. Times are aware and
-    in UTC. Round trips, beside one for a username not seen before: ``get_many``, ``get_scores``, ``get_history`` 1;
-    ``set_many``, ``delete_many``, ``set_score`` 2 on a server, 1 for rows that were seen, and up to 3 more if blocks
-    are new to the store.
+    in UTC. Round trips, beside one for a username not seen before: ``get_many``, ``get_encoded``, ``get_scores``,
+    ``get_history`` 1; ``set_many``, ``delete_many``, ``set_score`` 2 on a server, 1 for rows that were seen, and up to
+    3 more if blocks are new to the store.
     """
 
     def __init__(self, user: Any = None) -> None:
@@ -77,22 +77,38 @@ class DjangoXBlockUserStateClient(ChangeWriter):
         scope: Scope,
         fields: tuple[str, ...] | None,
     ) -> Iterator[XBlockUserState]:
-        database, table = state_database(), TABLES[scope]
-        since = started()
-        with errors_translated(database):
-            student_id = self._user_id(name) if table.owned else None
-            if not keys or (table.owned and student_id is None):
-                return
-            found = reader.read_rows(database, table, student_id, {row for _, row in keys})
-            if connections[database].get_autocommit():
-                self._known.remember(table, student_id, found)
-        if since is not None:
-            report_read(since, scope, [row for _, row in keys], {row: each.text for row, each in found.items()})
+        found = self._read_rows(name, [row for _, row in keys], scope)
         for key, row_key in keys:
             row = found.get(row_key)
             state = existing_state(row.text, fields) if row else None
             if row and state is not None:
                 yield XBlockUserState(username, key, state, row.modified, scope)
+
+    def get_encoded(
+        self, username: str | None, block_keys: Iterable[BlockKey], scope: Scope = Scope.user_state
+    ) -> dict[Any, str]:
+        """Return the JSON texts of the states of those blocks that have one, as they are stored. One statement."""
+        scope = arguments.checked_scope(scope)
+        name = arguments.checked_username(username)
+        keys = arguments.row_keys(block_keys, scope)
+        found = self._read_rows(name, [row for _, row in keys], scope)
+        rows = ((key, found.get(row_key)) for key, row_key in keys)
+        return {key: row.text for key, row in rows if row and row.text and row.text != DELETED}
+
+    def _read_rows(self, name: str, keys: Sequence[arguments.RowKey], scope: Scope) -> Mapping[arguments.RowKey, Row]:
+        """Return the rows that are there, and remember them for a write that may follow."""
+        database, table = state_database(), TABLES[scope]
+        since = started()
+        with errors_translated(database):
+            student_id = self._user_id(name) if table.owned else None
+            if not keys or (table.owned and student_id is None):
+                return {}
+            found = reader.read_rows(database, table, student_id, {*keys})
+            if connections[database].get_autocommit():
+                self._known.remember(table, student_id, found)
+        if since is not None:
+            report_read(since, scope, keys, {row: each.text for row, each in found.items()})
+        return found
 
     def get_history(
         self,

@@ -65,9 +65,11 @@ def browser(chromium_path: str, server: DemoServer) -> Iterator[Browser]:
 class Visitor:
     """Someone with a browser of their own, who logs in at once if they have a name."""
 
-    def __init__(self, browser: Browser, server: DemoServer, username: str | None = None) -> None:
+    def __init__(
+        self, browser: Browser, server: DemoServer, username: str | None = None, user_agent: str | None = None
+    ) -> None:
         self._url = server.url
-        self.page: Page = browser.new_context().new_page()
+        self.page: Page = browser.new_context(user_agent=user_agent).new_page()
         self.errors: list[str] = []
         self.page.on("pageerror", lambda error: self.errors.append(str(error)))
         if username:
@@ -174,6 +176,61 @@ def see_responses(staff: Visitor) -> None:
         ("ada", "A dim red torch", "A dim red torch"),
         ("ben", "A dim blue torch", "A dim red torch"),
     ]
+
+
+def test_crawlers_leave_no_trace(browser: Browser, server: DemoServer) -> None:
+    crawler = Visitor(browser, server, "staff", user_agent="Mozilla/5.0 (compatible; Examplebot/1.0)")
+    crawler.open("/units/eyes/")
+    crawler.choose("torch", "A dim red torch", "Correct (1/1 point)")
+    crawler.open("/staff/learners/staff/")
+    expect(crawler.page.get_by_role("heading", name="Sam Ferreira")).to_be_visible()
+    expect(crawler.page.get_by_role("link", name="A light to read the map by")).to_have_count(0)
+    stranger = browser.new_context(user_agent="Examplebot/1.0")
+    stranger.new_page().goto(f"{server.url}/units/eyes/")
+    # Nor a session, which is what a visitor's state hangs on.
+    assert [cookie.get("name") for cookie in stranger.cookies()] == ["csrftoken"]
+
+
+def test_staff_view_the_course_as_a_learner_and_change_nothing(browser: Browser, server: DemoServer) -> None:
+    ben = Visitor(browser, server, "ben")
+    ben.open("/units/phases/")
+    ben.fill("month", "20", "Incorrect (0/1 point)")
+    staff = Visitor(browser, server, "staff")
+    staff.open("/staff/learners/ben/")
+    history = staff.page.get_by_role("row").count()
+    staff.page.get_by_role("button", name="View the course as Ben").click()
+    banner = staff.page.get_by_role("region", name="Viewing as a learner")
+    expect(banner).to_contain_text("as Ben Okafor does")
+    for days in ("20", "29.5"):
+        staff.open("/units/phases/")
+        expect(staff.block("month").locator("input[type=text]")).to_have_value(days)
+        staff.fill("month", "29.5", "Correct (1/1 point)")
+
+    ben.open("/units/phases/")
+    expect(ben.block("month").locator("input[type=text]")).to_have_value("20")
+    banner.get_by_role("button", name="Stop").click()
+    expect(staff.page.get_by_role("heading", name="Ben Okafor")).to_be_visible()
+    expect(banner).to_have_count(0)
+    assert staff.page.get_by_role("row").count() == history
+    # What was done is gone with the session of the view.
+    staff.page.get_by_role("button", name="View the course as Ben").click()
+    staff.open("/units/phases/")
+    expect(staff.block("month").locator("input[type=text]")).to_have_value("20")
+    banner.get_by_role("button", name="Stop").click()
+    assert staff.errors == ben.errors == []
+
+
+def test_only_learners_are_viewed_as_and_by_staff_only(browser: Browser, server: DemoServer) -> None:
+    post = """async path => (await fetch(path, {method: "POST"})).status"""
+    for name, paths in (
+        ("staff", {"/staff/learners/staff/view-as/": 404, "/staff/learners/nobody/view-as/": 404}),
+        ("chen", {"/staff/learners/ada/view-as/": 403, "/staff/stop-viewing/": 403}),
+    ):
+        visitor = Visitor(browser, server, name)
+        # Other tests hold that staff have not been where the torch is.
+        visitor.open("/units/words/")
+        assert {path: visitor.page.evaluate(post, path) for path in paths} == paths
+        assert visitor.statuses([*paths]) == [405] * len(paths)
 
 
 def test_learners_do_not_see_what_is_for_staff(browser: Browser, server: DemoServer) -> None:

@@ -59,6 +59,14 @@ def test_what_was_read_is_known(client: DjangoXBlockUserStateClient) -> None:
     assert_history_is_gapless()
 
 
+def test_what_was_read_encoded_is_known(client: DjangoXBlockUserStateClient) -> None:
+    reader = DjangoXBlockUserStateClient()
+    reader.get_encoded("ann", [BLOCK])
+    assert _writes_without_a_read(reader, 2)
+    assert _other().get("ann", BLOCK).state == {"a": 2, "b": 1}
+    assert_history_is_gapless()
+
+
 def test_a_row_that_another_has_changed_is_read_again(client: DjangoXBlockUserStateClient) -> None:
     _other().set("ann", BLOCK, {"b": 2, "c": 2})
     _other().set_score("ann", BLOCK, 1, 2)

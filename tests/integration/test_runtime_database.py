@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 from django.db import connection
-from django.test.utils import CaptureQueriesContext
+from django.test.utils import CaptureQueriesContext, override_settings
 from opaque_keys.edx.asides import AsideUsageKeyV2
 from xblock.fields import Scope
 from xblock.runtime import KeyValueStore
 
+from tests.blocks import ASIDE_TYPE, PageRuntime, make_page
 from tests.factories import make_block, make_blocks, make_learners
+from tests.integration.statements import captured, verbs
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule, StudentModuleHistory
 from xblock_user_state.runtime import UserStateKeyValueStore, UserStateService
@@ -47,12 +51,33 @@ def test_fields_of_blocks_and_asides_in_all_scopes(ada: User, kvs: UserStateKeyV
 
 
 def test_an_answer_and_its_score_are_one_revision(ada: User, kvs: UserStateKeyValueStore) -> None:
-    kvs.set_score(BLOCK, 1, 1)
-    kvs.set_many({KeyValueStore.Key(Scope.user_state, ada.id, BLOCK, name): 1 for name in ("attempts", "seed")})
+    ids, [quiz] = make_page("quiz")
+    with override_settings(XBLOCK_USER_STATE={"RECORDED_BLOCK_TYPES": "*"}), kvs.unit_of_work():
+        PageRuntime(kvs, ada, ids).submit(quiz, "red")
     module = StudentModule.objects.get(student=ada)
-    assert (module.revision, module.grade, module.max_grade) == (1, 1, 1)
+    assert (module.revision, module.grade, module.max_grade) == (1, 1, 2)
     [entry] = StudentModuleHistory.get_history([module])
     assert (entry.state, entry.grade, entry.actor_id) == (module.state, 1, ada.id)
+
+
+def test_a_masquerade_writes_nothing(ada: User) -> None:
+    ids, [quiz, poll] = make_page("quiz", "poll")
+    PageRuntime(UserStateKeyValueStore(DjangoXBlockUserStateClient(ada), ada), ada, ids).submit(quiz, "blue")
+    session: dict[str, Any] = {}
+    kvs = UserStateKeyValueStore(DjangoXBlockUserStateClient(ada), ada, session=session)
+    runtime = PageRuntime(kvs, ada, ids)
+    with captured() as statements:
+        kvs.prefetch(map(runtime.get_block, (quiz, poll)))
+        with kvs.unit_of_work():
+            runtime.get_block(quiz).render("student_view")
+            runtime.submit(quiz, "red")
+            runtime.submit(quiz, "a note", ASIDE_TYPE)
+        runtime.submit(poll, "red")
+        del runtime.get_block(quiz).attempts
+    assert verbs(statements) == ["SELECT"] * 4
+    assert session
+    assert runtime.get_block(quiz).answers == {"1": "red"}
+    assert DjangoXBlockUserStateClient(ada).get("ada", quiz).state == {"attempts": 1, "answers": {"1": "blue"}}
 
 
 def test_a_read_is_one_statement(ada: User, kvs: UserStateKeyValueStore) -> None:

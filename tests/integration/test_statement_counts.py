@@ -165,6 +165,11 @@ def test_reading_states_is_one_statement() -> None:
         assert len(statements) == 2
 
 
+def test_reading_encoded_states_is_one_statement() -> None:
+    for statements in _statements(_own, lambda client, keys: client.get_encoded("ann", keys), "E", knows_its_user=True):
+        assert len(statements) == 1
+
+
 def test_reading_scores_is_one_statement() -> None:
     for statements in _statements(_own, lambda client, keys: client.get_scores("ann", keys), "S", knows_its_user=True):
         assert len(statements) == 1

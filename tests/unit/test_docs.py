@@ -15,7 +15,7 @@ from django.test import override_settings
 
 from tests import documentation
 from tests.documentation import DOCS, PAGES, ROOT, name_of
-from xblock_user_state import checks, conf, ephemeral, interface, migrate_settings
+from xblock_user_state import checks, conf, ephemeral, interface, migrate_settings, runtime
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.dogstatsd import DogStatsDSink
 from xblock_user_state.metrics.opentelemetry import OpenTelemetrySink
@@ -102,6 +102,11 @@ def test_every_method_is_in_the_reference(owner: type) -> None:
     section = page[page.index(f"autoclass:: {owner.__name__}") :]
     documented = re.findall(r"automethod:: (\w+)", section.partition("```")[0])
     assert set(documented) >= set(public_functions(owner))
+
+
+def test_every_name_of_the_runtime_is_in_the_reference() -> None:
+    page = (DOCS / "reference/runtime.md").read_text()
+    assert set(re.findall(r"auto(?:class|function|exception):: (\w+)", page)) == set(runtime.__all__)
 
 
 def test_everything_about_visitors_is_in_the_reference() -> None:

@@ -12,6 +12,7 @@ import pytest
 from edx_user_state_client import interface as reference
 from xblock.fields import Scope
 
+from tests.factories import make_blocks
 from xblock_user_state import interface
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import (
@@ -65,7 +66,7 @@ def test_arguments_are_the_references_in_name_order_and_default(client: type, me
 
 
 @pytest.mark.parametrize("client", CLIENTS[1:], ids=lambda client: client.__name__)
-@pytest.mark.parametrize("method", [*METHODS, "set_score", "get_scores", "batch"])
+@pytest.mark.parametrize("method", [*METHODS, "get_encoded", "set_score", "get_scores", "batch"])
 def test_clients_take_the_arguments_of_the_contract(client: type, method: str) -> None:
     ours = inspect.signature(getattr(client, method)).parameters.values()
     contract = inspect.signature(getattr(XBlockUserStateClient, method)).parameters.values()
@@ -139,3 +140,16 @@ assert client.get("ann", key).state == {"a": 1}
 assert not [name for name in sys.modules if name == "django" or name.startswith("django.")]
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+class DecodingClient(InMemoryXBlockUserStateClient):
+    """A client of another make, which stores no texts."""
+
+    get_encoded = XBlockUserStateClient.get_encoded
+
+
+def test_a_client_that_stores_no_texts_encodes_states() -> None:
+    client = DecodingClient()
+    states = {block: {"a": [float("nan"), "ü\ud800"], "b": {}} for block in make_blocks(2)}
+    client.set_many("ann", states)
+    assert client.get_encoded("ann", states) == InMemoryXBlockUserStateClient.get_encoded(client, "ann", states)

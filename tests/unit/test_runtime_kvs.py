@@ -13,7 +13,7 @@ from xblock.exceptions import InvalidScopeError, KeyValueMultiSaveError
 from xblock.fields import BlockScope, Scope, UserScope
 from xblock.runtime import KeyValueStore
 
-from tests.factories import make_block
+from tests.factories import COURSE, make_block
 from xblock_user_state.interface import PermissionDenied
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 from xblock_user_state.runtime import UserStateKeyValueStore
@@ -196,21 +196,8 @@ def test_an_anonymous_visitor_reads_nothing(client: InMemoryXBlockUserStateClien
     assert not kvs.has(KeyValueStore.Key(Scope.user_state, None, BLOCK, "color", "xblock.v1"))
 
 
-def test_a_score_is_written_with_the_next_save(
-    client: InMemoryXBlockUserStateClient, kvs: UserStateKeyValueStore
-) -> None:
-    kvs.set_score(BLOCK, 1, 2)
-    assert client.get_scores("ada", [BLOCK]) == {}
-    kvs.set_many({key(Scope.user_state, "attempts"): 1})
-    assert client.get_scores("ada", [BLOCK])[BLOCK][:2] == (1, 2)
-    assert len(list(client.get_history("ada", BLOCK))) == 1
-
-
-def test_flush_writes_a_score_that_no_save_took_along(
-    client: InMemoryXBlockUserStateClient, kvs: UserStateKeyValueStore
-) -> None:
-    kvs.set_score(BLOCK, 1, 2)
-    kvs.flush()
-    kvs.flush()
-    assert client.get_scores("ada", [BLOCK])[BLOCK][:2] == (1, 2)
-    assert len(list(client.get_history("ada", BLOCK))) == 1
+def test_two_keys_of_one_block_name_one_place(kvs: UserStateKeyValueStore) -> None:
+    draft = make_block(course=COURSE.for_branch("draft"))
+    assert not kvs.has(key(Scope.user_state, block=draft))
+    kvs.set(key(Scope.user_state), "red")
+    assert kvs.get(key(Scope.user_state, block=draft)) == "red"

@@ -22,8 +22,8 @@ from xblock.plugin import PluginMissingError
 
 from demo.host.blocks import ASIDE_TYPES
 from demo.host.content import get_course
-from demo.host.learners import learner_of
-from demo.host.runtime import CourseRuntime, LearnerRuntime
+from demo.host.runtime import CourseRuntime
+from demo.host.visits import runtime_of
 from xblock_user_state.interface import ServiceUnavailable
 
 if TYPE_CHECKING:
@@ -38,9 +38,10 @@ log = logging.getLogger(__name__)
 @require_POST
 def handler(request: HttpRequest, key: UsageKey, name: str, suffix: str = "") -> HttpResponse:
     """Let one block answer one request, as whoever sends it and nobody else."""
-    runtime = LearnerRuntime(get_course(), learner_of(request))
+    runtime = runtime_of(request)
     try:
-        response = runtime.handle(_block(runtime, key), name, django_to_webob_request(request), suffix)
+        with runtime.learner_state.unit_of_work():
+            response = runtime.handle(_block(runtime, key), name, django_to_webob_request(request), suffix)
     except (NoSuchUsage, NoSuchHandlerError, NotFoundError) as error:
         raise Http404(str(error)) from error
     except ProcessingError as error:

@@ -9,9 +9,8 @@ from django.shortcuts import render
 from django.views.decorators.csrf import ensure_csrf_cookie
 
 from demo.host.content import get_course
-from demo.host.learners import learner_of
 from demo.host.progress import activities
-from demo.host.runtime import LearnerRuntime
+from demo.host.visits import learner_of, runtime_of
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -42,7 +41,9 @@ def unit(request: HttpRequest, slug: str) -> HttpResponse:
     index = next((index for index, unit in enumerate(units) if unit.slug == slug), None)
     if index is None:
         raise Http404(f"the course has no unit {slug!r}")
-    fragment = LearnerRuntime(course, learner_of(request)).get_block(units[index].key).render("student_view", {})
+    runtime = runtime_of(request)
+    with runtime.learner_state.unit_of_work():
+        fragment = runtime.get_page(units[index].key).render("student_view", {})
     context = {
         "course": course,
         "unit": units[index],

@@ -11,8 +11,10 @@ from django.contrib.auth.decorators import login_required
 from django.core.exceptions import PermissionDenied
 from django.db.models import Q
 from django.http import Http404, HttpResponse
-from django.shortcuts import get_object_or_404, render
+from django.shortcuts import get_object_or_404, redirect, render
+from django.views.decorators.http import require_POST
 
+from demo.host import visits
 from demo.host.content import get_course
 from demo.host.learners import with_account
 from demo.host.progress import activities
@@ -69,6 +71,21 @@ def learner(request: KnownRequest, username: str) -> HttpResponse:
     found = activities(DjangoXBlockUserStateClient(request.user), person.username, get_course().items)
     seen = sorted((one for one in found if one.updated), key=attrgetter("updated"), reverse=True)
     return render(request, "host/learner.html", {"person": person, "activities": seen})
+
+
+@require_POST
+@for_staff
+def view_as(request: KnownRequest, username: str) -> HttpResponse:
+    visits.view_as(request, get_object_or_404(get_user_model(), username=username, is_staff=False))
+    return redirect("outline")
+
+
+@require_POST
+@for_staff
+def stop_viewing(request: KnownRequest) -> HttpResponse:
+    learner = visits.learner_of(request).user
+    visits.stop_viewing(request)
+    return redirect("learner", learner.username)
 
 
 @for_staff

@@ -62,6 +62,8 @@ BATCH_RESPONSE_TIME = _metric("record", "batch.response_time", "ms")
 STATE_BYTES = _metric("count", "write.state_bytes", "bytes", "operation", "scope")
 HISTORY_BYTES = _metric("count", "write.history_bytes", "bytes", "store")
 
+DROPPED_WRITES = _metric("count", "runtime.dropped_writes", "blocks", "scope")
+
 LOST_RACES = _metric("count", "transaction.lost_races", "attempts", "cause")
 RETRIES = _metric("count", "transaction.retries", "attempts")
 LOCK_WAIT = _metric("record", "transaction.lock_wait", "ms", "lock")

@@ -40,6 +40,7 @@ NOT_FOR_VISITORS = {
     "test_iteration_gives_the_canonical_key_in_its_context",
     "test_learners_have_their_own_state",
     "test_nothing_is_committed_if_the_body_raises",
+    "test_nothing_of_others_is_found",
     "test_points_are_kept_exactly",
     "test_reads_do_not_see_a_batch_before_it_ends",
     "test_reads_give_back_the_key_asked_with",

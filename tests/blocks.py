@@ -1,0 +1,166 @@
+"""Blocks and asides of several types, and a runtime for a page of them: what hosts build on the key-value store."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from opaque_keys.edx.keys import UsageKey
+from web_fragments.fragment import Fragment
+from webob import Request, Response
+from xblock.core import XBlock, XBlockAside
+from xblock.field_data import SplitFieldData
+from xblock.fields import Dict, Integer, Scope, ScopeIds, String
+from xblock.runtime import DictKeyValueStore, KvsFieldData, Runtime
+
+from demo.host.ids import CourseIds
+from tests.factories import COURSE
+from xblock_user_state.runtime import UserStateKeyValueStore
+
+AUTHORED_SCOPES = (Scope.content, Scope.settings, Scope.children, Scope.parent)
+LEARNER_SCOPES = (Scope.user_state, Scope.user_state_summary, Scope.preferences, Scope.user_info)
+
+
+class QuizBlock(XBlock):
+    """As a problem does, it chooses a seed at the first view."""
+
+    seed = Integer(scope=Scope.user_state)
+    attempts = Integer(default=0, scope=Scope.user_state)
+    answers = Dict(scope=Scope.user_state)
+
+    def student_view(self, _context: Any) -> Fragment:
+        if self.seed is None:
+            self.seed = 7
+        return Fragment(f"{self.attempts} {self.answers}")
+
+    @XBlock.handler
+    def submit(self, request: Request, _suffix: str = "") -> Response:
+        self.attempts += 1
+        self.answers["1"] = request.body.decode()
+        self.runtime.publish(self, "grade", {"value": 1, "max_value": 2})
+        return Response()
+
+
+class PollBlock(XBlock):
+    """As a poll does, it counts the choices of all learners."""
+
+    choice = String(scope=Scope.user_state)
+    votes = Dict(scope=Scope.user_state_summary)
+
+    def student_view(self, _context: Any) -> Fragment:
+        return Fragment(f"{self.choice} {self.votes}")
+
+    @XBlock.handler
+    def submit(self, request: Request, _suffix: str = "") -> Response:
+        choice = request.body.decode()
+        if choice != self.choice:
+            self.choice = choice
+            self.votes[choice] = self.votes.get(choice, 0) + 1
+        return Response()
+
+
+class VideoBlock(XBlock):
+    """As a video does, it has fields that belong to the learner more than to the block."""
+
+    position = Integer(default=0, scope=Scope.user_state)
+    speed = Integer(default=1, scope=Scope.preferences)
+    language = String(default="en", scope=Scope.user_info)
+
+    def student_view(self, _context: Any) -> Fragment:
+        return Fragment(f"{self.position} {self.speed} {self.language}")
+
+
+class NotebookBlock(XBlock):
+    """Has pages that are written one by one."""
+
+    pages = tuple(f"page{number}" for number in range(5))
+    page0, page1, page2, page3, page4 = (String(default="", scope=Scope.user_state) for _ in pages)
+
+    @XBlock.handler
+    def write(self, request: Request, suffix: str = "") -> Response:
+        setattr(self, suffix, getattr(self, suffix) + request.body.decode())
+        return Response()
+
+
+class TextBlock(XBlock):
+    """Nothing of it is a learner's."""
+
+    text = String(default="", scope=Scope.content)
+
+    def student_view(self, _context: Any) -> Fragment:
+        return Fragment(self.text)
+
+
+class NotesAside(XBlockAside):
+    """A margin beside quizzes and texts, with a field of each scope."""
+
+    note = String(default="", scope=Scope.user_state)
+    readers = Integer(default=0, scope=Scope.user_state_summary)
+    is_folded = Integer(default=0, scope=Scope.preferences)
+    pen = String(default="blue", scope=Scope.user_info)
+
+    @XBlockAside.aside_for("student_view")
+    def beside(self, _block: XBlock, _context: Any) -> Fragment:
+        return Fragment(f"{self.note} {self.readers} {self.is_folded} {self.pen}")
+
+    @XBlock.handler
+    def submit(self, request: Request, _suffix: str = "") -> Response:
+        self.note += request.body.decode()
+        self.is_folded += 1
+        return Response()
+
+
+TYPES: Mapping[str, type[XBlock]] = {
+    "notebook": NotebookBlock,
+    "poll": PollBlock,
+    "quiz": QuizBlock,
+    "text": TextBlock,
+    "video": VideoBlock,
+}
+ASIDE_TYPE = "notes_aside"
+HAVE_NOTES = ("quiz", "text")
+
+
+class PageRuntime(Runtime):
+    """One learner's blocks of one request, over a store of their state."""
+
+    user_id: int | None = None
+
+    def __init__(self, learner_state: UserStateKeyValueStore, user: Any, ids: CourseIds) -> None:
+        authored, learner = KvsFieldData(DictKeyValueStore()), KvsFieldData(learner_state)
+        fields = SplitFieldData(dict.fromkeys(AUTHORED_SCOPES, authored) | dict.fromkeys(LEARNER_SCOPES, learner))
+        super().__init__(ids, ids, services={"field-data": fields})
+        self.user_id = user.id
+        self.learner_state = learner_state
+
+    def load_block_type(self, block_type: str) -> type[XBlock]:
+        return TYPES[block_type]
+
+    def load_aside_type(self, _aside_type: str) -> type[XBlockAside]:
+        return NotesAside
+
+    def create_aside(self, _block_type: str, keys: ScopeIds) -> XBlockAside:
+        return NotesAside(runtime=self, scope_ids=keys)
+
+    def applicable_aside_types(self, block: XBlock) -> list[str]:
+        return [ASIDE_TYPE] if block.scope_ids.block_type in HAVE_NOTES else []
+
+    def publish(self, block: XBlock, event_type: str, event_data: dict[str, Any]) -> None:
+        self.learner_state.publish(block, event_type, event_data)
+
+    def submit(self, key: UsageKey, answer: str, aside_type: str | None = None) -> None:
+        """Let a block, or its aside, handle an answer."""
+        block = self.get_block(key)
+        asked = self.get_aside_of_type(block, aside_type) if aside_type else block
+        self.handle(asked, "submit", Request.blank("/", method="POST", body=answer.encode()))
+
+    def handler_url(self, *_arguments: Any, **_options: Any) -> str:
+        raise NotImplementedError
+
+    resource_url = local_resource_url = handler_url
+
+
+def make_page(*block_types: str) -> tuple[CourseIds, list[UsageKey]]:
+    """Return the ids of a page that has a block of each of these types, and the blocks' keys in their order."""
+    ids = CourseIds(COURSE)
+    return ids, [ids.usage(block_type, f"{block_type}{number}") for number, block_type in enumerate(block_types)]

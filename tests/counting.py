@@ -1,0 +1,40 @@
+"""A client that tells what it was asked."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
+from typing import Any
+
+from xblock.fields import Scope
+
+from xblock_user_state.interface import Batch, BlockKey, ServiceUnavailable
+from xblock_user_state.memory import InMemoryXBlockUserStateClient
+
+
+class CountingClient(InMemoryXBlockUserStateClient):
+    """Has the scope of each read and the number of commits, and can be down."""
+
+    def __init__(self) -> None:
+        super().__init__(recorded_block_types="*")
+        self.reads: list[str] = []
+        self.commits = 0
+        self.is_down = False
+
+    def get_encoded(
+        self, username: str | None, block_keys: Iterable[BlockKey], scope: Scope = Scope.user_state
+    ) -> dict[Any, str]:
+        self._check()
+        self.reads.append(scope.name)
+        return super().get_encoded(username, block_keys, scope)
+
+    @contextmanager
+    def batch(self, username: str | None, *, only_new: bool = False) -> Iterator[Batch]:
+        with super().batch(username, only_new=only_new) as batch:
+            yield batch
+            self._check()
+        self.commits += 1
+
+    def _check(self) -> None:
+        if self.is_down:
+            raise ServiceUnavailable

@@ -1,0 +1,74 @@
+"""Reading states as they are encoded: the same blocks as `get_many` finds, and texts that decode to their states."""
+
+from __future__ import annotations
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+from opaque_keys.edx.asides import AsideUsageKeyV2
+from opaque_keys.edx.block_types import BlockTypeKeyV1
+from xblock.fields import Scope
+
+from tests.factories import COURSE, make_block, make_blocks
+from xblock_user_state.interface import BlockKey, XBlockUserStateClient
+from xblock_user_state.state.codec import decode
+
+BLOCK = make_block()
+ASIDES_OF_PROBLEMS = BlockTypeKeyV1("xblock_asides.v1", "problem")
+
+
+@pytest.mark.parametrize(
+    ("scope", "key"),
+    [
+        (Scope.user_state, BLOCK),
+        (Scope.user_state, AsideUsageKeyV2(BLOCK, "notes_aside")),
+        (Scope.user_state_summary, BLOCK),
+        (Scope.preferences, "problem"),
+        (Scope.preferences, ASIDES_OF_PROBLEMS),
+        (Scope.user_info, None),
+    ],
+)
+def test_of_each_scope(client: XBlockUserStateClient, scope: Scope, key: BlockKey) -> None:
+    client.set("ann", key, {"a": [1, None], "b": "ü"}, scope)
+    assert client.get_encoded("ann", [key], scope) == {key: r'{"a":[1,null],"b":"\u00fc"}'}
+
+
+@pytest.mark.parametrize("value", [float("nan"), 10**400, Decimal("1.5"), "\0\ud800", {"deep": [{}]}, True])
+def test_texts_decode_to_what_get_gives(client: XBlockUserStateClient, value: Any) -> None:
+    client.set("ann", BLOCK, {"a": value})
+    [text] = client.get_encoded("ann", [BLOCK]).values()
+    assert repr(decode(text)) == repr(client.get("ann", BLOCK).state)
+
+
+def test_blocks_without_state_are_left_out(client: XBlockUserStateClient) -> None:
+    keys = make_blocks(4)
+    client.set_many("ann", {keys[0]: {"a": 0}, keys[1]: {"a": 1}})
+    client.delete("ann", keys[1])
+    client.set_score("ann", keys[2], 1, 2)
+    assert client.get_encoded("ann", keys) == {keys[0]: '{"a":0}'}
+
+
+def test_texts_come_in_the_order_asked_for_under_the_keys_asked_with(client: XBlockUserStateClient) -> None:
+    keys = [*make_blocks(5)[::-1], make_block("block1", course=COURSE.for_branch("draft"))]
+    client.set_many("ann", {key: {"key": str(key)} for key in keys})
+    found = client.get_encoded("ann", keys)
+    assert [*found] == keys
+    assert found[keys[-1]] == found[make_block("block1")]
+
+
+@pytest.mark.parametrize("username", ["", None, "bob"])
+def test_nothing_of_others_is_found(client: XBlockUserStateClient, username: str | None) -> None:
+    client.set("ann", BLOCK, {"a": 1})
+    client.set("ann", BLOCK, {"votes": 1}, Scope.user_state_summary)
+    assert client.get_encoded(username, [BLOCK]) == {}
+    assert client.get_encoded(username, [BLOCK], Scope.user_state_summary) == {BLOCK: '{"votes":1}'}
+
+
+def test_bad_arguments_get_a_clear_error(client: XBlockUserStateClient) -> None:
+    with pytest.raises(ValueError, match="settings"):
+        client.get_encoded("ann", [BLOCK], Scope.settings)
+    with pytest.raises(TypeError, match="username"):
+        client.get_encoded(7, [BLOCK])  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="block_keys must be a list"):
+        client.get_encoded("ann", BLOCK)  # type: ignore[arg-type]
