@@ -79,7 +79,8 @@ def record(problem: Problem, user: User, random: Random) -> list[Revision]:
 def _handle(course: Course, user: User, key: BlockUsageLocator, action: str, form: dict[str, str]) -> None:
     # As at a request: a runtime and a block that know nothing of the one before.
     runtime = LearnerRuntime(course, with_account(user))
-    runtime.handle(runtime.get_block(key), "xmodule_handler", Request.blank("/", POST=form), action)
+    with runtime.learner_state.unit_of_work():
+        runtime.handle(runtime.get_block(key), "xmodule_handler", Request.blank("/", POST=form), action)
 
 
 def _answers(problem: Problem, key: BlockUsageLocator, random: Random) -> Iterator[tuple[str, str]]:
