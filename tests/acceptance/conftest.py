@@ -1,18 +1,30 @@
-"""What the tests with real processes share: workers and learners."""
+"""What the tests with real processes share: workers and learners, the demo and a browser."""
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING
+from urllib.parse import urlsplit
+from uuid import uuid4
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.db import connection
+from playwright.sync_api import Browser, sync_playwright
 
+from tests.acceptance.demo_server import DemoServer
 from tests.acceptance.processes import Crew, ForkServer
+
+if TYPE_CHECKING:
+    from pytest_django import DjangoDbBlocker
 
 Manage = Callable[..., str]
 Start = Callable[..., subprocess.Popen[str]]
+
+CHROMIUM_FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
 
 
 @pytest.fixture(scope="session")
@@ -72,3 +84,34 @@ def manage(child_environment: dict[str, str]) -> Manage:
         return done.stdout
 
     return manage
+
+
+@pytest.fixture(scope="module")
+def database_url(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
+    """An empty database on this run's server, for the demo of this module alone."""
+    if connection.vendor == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('database')}/demo.sqlite3"
+        return
+    name = f"demo_{uuid4().hex[:12]}"
+    charset = " CHARACTER SET utf8mb4" if connection.vendor == "mysql" else ""
+    with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
+        cursor.execute(f"CREATE DATABASE {name}{charset}")
+    yield urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
+    force = " WITH (FORCE)" if connection.vendor == "postgresql" else ""
+    with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
+        cursor.execute(f"DROP DATABASE {name}{force}")
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[DemoServer]:
+    with DemoServer(tmp_path_factory.mktemp("demo"), {"DATABASE_URL": database_url}) as server:
+        yield server
+
+
+@pytest.fixture(scope="module")
+def browser(chromium_path: str, database_url: str) -> Iterator[Browser]:
+    """A browser for this module. While it lives, Django uses no database in this process: the demo's is made before."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=chromium_path, args=CHROMIUM_FLAGS)
+        yield chromium
+        chromium.close()

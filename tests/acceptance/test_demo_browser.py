@@ -4,109 +4,17 @@ from __future__ import annotations
 
 import csv
 import io
-import os
 import re
-from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
-from uuid import uuid4
 
 import pytest
-from django.db import connection
-from playwright.sync_api import Browser, Page, expect, sync_playwright
+from playwright.sync_api import Browser, expect
 
-from tests.acceptance.demo_server import PASSWORD, DemoServer
-
-if TYPE_CHECKING:
-    from pytest_django import DjangoDbBlocker
+from tests.acceptance.browsing import KEY, TORCH, Visitor
+from tests.acceptance.demo_server import DemoServer
 
 pytestmark = pytest.mark.browser
-
-KEY = "block-v1:Starfield+SKY101+2026+type@{}+block@{}"
-TORCH = KEY.format("problem", "torch")
-ACID = Path(__file__).parent / "courses" / "acid.xml"
-# Passing takes no longer for it; Playwright's own 5 s are few where other tests keep all processors busy.
-expect.set_options(timeout=30_000)
-FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--disable-component-update"]
-
-
-@pytest.fixture(scope="module")
-def database_url(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
-    """An empty database on this run's server, for this module alone."""
-    if connection.vendor == "sqlite":
-        yield f"sqlite:///{tmp_path_factory.mktemp('database')}/demo.sqlite3"
-        return
-    name = f"demo_{uuid4().hex[:12]}"
-    charset = " CHARACTER SET utf8mb4" if connection.vendor == "mysql" else ""
-    with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
-        cursor.execute(f"CREATE DATABASE {name}{charset}")
-    yield urlsplit(os.environ["DATABASE_URL"])._replace(path=f"/{name}").geturl()
-    force = " WITH (FORCE)" if connection.vendor == "postgresql" else ""
-    with django_db_blocker.unblock(), connection._nodb_cursor() as cursor:
-        cursor.execute(f"DROP DATABASE {name}{force}")
-
-
-@pytest.fixture(scope="module")
-def server(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[DemoServer]:
-    with DemoServer(tmp_path_factory.mktemp("demo"), {"DATABASE_URL": database_url}) as server:
-        yield server
-
-
-@pytest.fixture(scope="module")
-def browser(chromium_path: str, server: DemoServer) -> Iterator[Browser]:
-    """A browser for this module. While it lives Django refuses to use the database in this process."""
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=chromium_path, args=FLAGS)
-        yield chromium
-        chromium.close()
-
-
-class Visitor:
-    """Someone with a browser of their own, who logs in at once if they have a name."""
-
-    def __init__(
-        self, browser: Browser, server: DemoServer, username: str | None = None, user_agent: str | None = None
-    ) -> None:
-        self._url = server.url
-        self.page: Page = browser.new_context(user_agent=user_agent).new_page()
-        self.errors: list[str] = []
-        self.page.on("pageerror", lambda error: self.errors.append(str(error)))
-        if username:
-            self.open("/login/")
-            self.log_in(username)
-
-    def log_in(self, username: str) -> None:
-        self.page.fill("#id_username", username)
-        self.page.fill("#id_password", PASSWORD)
-        self.page.get_by_role("button", name="Log in").click()
-
-    def open(self, path: str) -> int:
-        """Go to a page; return the status of the answer."""
-        answer = self.page.goto(self._url + path)
-        assert answer is not None
-        return answer.status
-
-    def block(self, name: str) -> Any:
-        return self.page.locator(f"#block-{name}")
-
-    def submit(self, name: str, result: str) -> None:
-        self.block(name).get_by_role("button", name="Submit").click()
-        expect(self.block(name).locator(".notification-submit")).to_contain_text(result)
-
-    def choose(self, name: str, choice: str, result: str) -> None:
-        self.block(name).get_by_text(choice).click()
-        self.submit(name, result)
-
-    def fill(self, name: str, text: str, result: str) -> None:
-        self.block(name).locator("input[type=text]").fill(text)
-        self.submit(name, result)
-
-    def statuses(self, paths: list[str]) -> list[int]:
-        """Ask for all of these at once."""
-        ask = "paths => Promise.all(paths.map(path => fetch(path).then(answer => answer.status)))"
-        found: list[int] = self.page.evaluate(ask, paths)
-        return found
 
 
 def vote(visitor: Visitor, choice: str) -> None:
@@ -391,17 +299,3 @@ def test_texts_surveys_and_feedback_keep_what_was_done_in_them(browser: Browser,
     expect(chen.block("tour")).to_contain_text("1 respondent")
     expect(chen.block("rating").get_by_role("radio", checked=True)).to_have_count(1)
     assert chen.errors == []
-
-
-def test_acid_is_content_with_all_scopes_of_blocks_and_asides(browser: Browser, tmp_path: Path) -> None:
-    environment = {"DEMO_COURSE": str(ACID), "DATABASE_URL": f"sqlite:///{tmp_path}/acid.sqlite3"}
-    with DemoServer(tmp_path, environment) as server:
-        ada = Visitor(browser, server, "ada")
-        ada.open("/units/acid/")
-        expect(ada.page.locator("i.unknown")).to_have_count(0)
-        assert ada.page.locator("i.pass").count() > 100
-        # acid counts its parent block as one of its own, and then misses it in its own script.
-        failed = "nodes => nodes.map(node => node.closest('[data-usage]').dataset.usage)"
-        assert ada.page.locator("i.fail").evaluate_all(failed) == [
-            "aside-usage-v2:block-v1$:Starfield+ACID+2026+type@acid_parent+block@parent::acid_aside"
-        ]

@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 from django.db import connection
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser
 
+from tests.acceptance.browsing import TORCH, Visitor
 from tests.acceptance.demo_server import DemoServer
-from tests.acceptance.test_demo_browser import FLAGS, TORCH, Visitor
 from tests.documentation import ROOT
 
 pytestmark = [
@@ -22,14 +21,6 @@ pytestmark = [
 EXTENDED_TABLE = "xblock_user_state_extended_history_studentmodulehistoryextended"
 # In place of what the tests themselves were started with.
 ON_SQLITE = {"DATABASE_URL": "", "HISTORY_DATABASE_URL": ""}
-
-
-@pytest.fixture
-def browser(chromium_path: str) -> Iterator[Browser]:
-    with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=chromium_path, args=FLAGS)
-        yield chromium
-        chromium.close()
 
 
 def answer(browser: Browser, server: DemoServer, choice: str, result: str) -> None:
