@@ -11,16 +11,26 @@ from playwright.sync_api import Browser, expect
 
 from tests.acceptance.browsing import Visitor
 from tests.acceptance.demo_server import DemoServer
+from tests.acceptance.forgetful import DROPPED
 
 pytestmark = pytest.mark.browser
 
 COURSE = {"DEMO_COURSE": str(Path(__file__).parent / "courses" / "acid.xml")}
+MUTANT = {"DJANGO_SETTINGS_MODULE": "tests.acceptance.forgetful_settings"}
 
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[DemoServer]:
     with DemoServer(tmp_path_factory.mktemp("acid"), {**COURSE, "DATABASE_URL": database_url}) as server:
         yield server
+
+
+@pytest.fixture(scope="module")
+def forgetful_server(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[DemoServer]:
+    """The mutant, on the same database: acid makes up new values each time that it is shown."""
+    environment = {**COURSE, **MUTANT, "DATABASE_URL": database_url}
+    with DemoServer(tmp_path_factory.mktemp("mutant"), environment) as mutant:
+        yield mutant
 
 
 def test_all_of_acid_passes(browser: Browser, server: DemoServer) -> None:
@@ -37,3 +47,18 @@ def test_all_of_acid_passes(browser: Browser, server: DemoServer) -> None:
         "aside-usage-v2:block-v1$:Starfield+ACID+2026+type@acid_parent+block@parent::acid_aside"
     )
     assert ada.errors == []
+
+
+@pytest.mark.parametrize(("username", "scope"), [(name, scope.name) for name, scope in DROPPED.items()])
+def test_acid_fails_in_the_scope_that_a_store_drops_and_in_no_other(
+    browser: Browser, forgetful_server: DemoServer, username: str, scope: str
+) -> None:
+    visitor = Visitor(browser, forgetful_server, username)
+    visitor.open("/units/one/")
+    # The block and its aside have a row of each scope; what follows a failure in a row is not asked for.
+    rows = visitor.page.locator(".scope-storage-test")
+    passed = rows.filter(has=visitor.page.locator(".client-storage-test-succeeded i.pass"))
+    failed = rows.filter(has=visitor.page.locator(".server-storage-test-succeeded i.fail"))
+    expect(passed).to_have_count(6)
+    expect(failed).to_have_count(2)
+    assert failed.evaluate_all("rows => rows.map(row => row.dataset.scope)") == [scope, scope]

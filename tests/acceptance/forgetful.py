@@ -1,0 +1,40 @@
+"""A mutant of the demo: its store drops what is written in one scope, another one for each learner."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from typing import Any
+from unittest.mock import patch
+
+from django.http import HttpRequest, HttpResponse
+from xblock.fields import Scope
+from xblock.runtime import KeyValueStore
+
+from demo.host import runtime
+from xblock_user_state.runtime import UserStateKeyValueStore
+
+View = Callable[[HttpRequest], HttpResponse]
+
+DROPPED = {
+    "ada": Scope.user_state,
+    "ben": Scope.preferences,
+    "chen": Scope.user_info,
+    "staff": Scope.user_state_summary,
+}
+
+
+class ForgetfulStore(UserStateKeyValueStore):
+    """Saves all fields of a learner but those of one scope, and reports no failure."""
+
+    def __init__(self, client: Any, user: Any, **options: Any) -> None:
+        super().__init__(client, user, **options)
+        self._dropped = DROPPED[user.username]
+
+    def set_many(self, update_dict: Mapping[KeyValueStore.Key, Any]) -> None:
+        super().set_many({key: value for key, value in update_dict.items() if key.scope != self._dropped})
+
+
+def in_place_of_the_store(view: View) -> View:
+    """Be a middleware: what is named by settings and loaded when all of the demo can be imported."""
+    patch.object(runtime, "UserStateKeyValueStore", ForgetfulStore).start()
+    return view
