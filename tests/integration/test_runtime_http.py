@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import ThreadPoolExecutor
+from threading import Barrier
 from urllib.request import urlopen
 
 import pytest
@@ -23,12 +24,16 @@ from xblock_user_state.runtime import UserStateKeyValueStore
 pytestmark = pytest.mark.django_db(transaction=True)
 
 IDS, [NOTEBOOK] = make_page("notebook")
+ALL_HAVE_READ = Barrier(len(NotebookBlock.pages))
 
 
 @csrf_exempt
 def write(request: HttpRequest, page: str) -> HttpResponse:
     ada = get_user_model().objects.get(username="ada")
     runtime = PageRuntime(UserStateKeyValueStore(DjangoXBlockUserStateClient(ada), ada), ada, IDS)
+    runtime.learner_state.prefetch([runtime.get_block(NOTEBOOK)])
+    # None saves before all others have read what it will then have changed.
+    ALL_HAVE_READ.wait(30)
     with runtime.learner_state.unit_of_work():
         answer = runtime.handle(runtime.get_block(NOTEBOOK), "write", django_to_webob_request(request), page)
     return webob_to_django_response(answer)
