@@ -1,0 +1,80 @@
+"""Every block of the demo's course, answered by two learners, over a restart, and looked back at by staff."""
+
+from __future__ import annotations
+
+from itertools import groupby
+
+import pytest
+from lxml import etree
+from playwright.sync_api import Browser, expect
+
+from tests.acceptance.blocks_at_work import COURSE, Work
+from tests.acceptance.browsing import KEY, Visitor
+from tests.acceptance.demo_server import ROOT, DemoServer
+
+pytestmark = pytest.mark.browser
+
+UNITS = [(unit, list(works)) for unit, works in groupby(COURSE, key=lambda work: work.unit)]
+# Of each entry the fields, and what is shown for them.
+CHANGES = """entries => entries.map(entry => Object.fromEntries(
+    [...entry.querySelectorAll(".changes > dt")].map(name => [name.textContent, name.nextElementSibling.textContent])
+))"""
+
+
+def test_every_block_of_the_course_is_here() -> None:
+    course = etree.parse(ROOT / "demo" / "course" / "night-sky.xml")
+    blocks = [
+        (unit.get("url_name"), block.tag, block.get("url_name")) for unit in course.iter("vertical") for block in unit
+    ]
+    assert [block for block in blocks if block[1] != "html"] == [work[:3] for work in COURSE]
+
+
+def test_each_learner_has_answers_of_their_own_and_a_history(browser: Browser, server: DemoServer) -> None:
+    learners = {name: Visitor(browser, server, name) for name in ("ada", "ben")}
+    for name, learner in learners.items():
+        answer_all(learner, name)
+    for name, learner in learners.items():
+        answer_all_again(learner, name)
+
+    server.kill()
+    server.start()
+
+    staff = Visitor(browser, server, "staff")
+    for name, learner in learners.items():
+        for unit, works in UNITS:
+            learner.open(f"/units/{unit}/")
+            for work in works:
+                work.see(learner, work.answers[name][-1])
+        for work in COURSE:
+            see_history(staff, name, work)
+        assert learner.errors == []
+
+
+def answer_all(learner: Visitor, name: str) -> None:
+    for unit, works in UNITS:
+        learner.open(f"/units/{unit}/")
+        for work in works:
+            work.answer(learner, work.answers[name][0])
+
+
+def answer_all_again(learner: Visitor, name: str) -> None:
+    """See the first answers, which others have answered after, and give the second ones."""
+    for unit, works in UNITS:
+        learner.open(f"/units/{unit}/")
+        for work in works:
+            first, *second = work.answers[name]
+            work.see(learner, first)
+            for answer in second:
+                work.answer(learner, answer)
+
+
+def see_history(staff: Visitor, name: str, work: Work) -> None:
+    staff.open(f"/staff/learners/{name}/{KEY.format(work.block_type, work.name)}/")
+    entries = staff.page.locator(".timeline > li")
+    answers = work.answers[name]
+    expect(entries.filter(has_text=f"by {name}"), work.name).to_have_count(work.kind.earlier + len(answers))
+    # The newest is the first on the page.
+    changes = entries.evaluate_all(CHANGES)[::-1][work.kind.earlier :]
+    for number, (answer, change) in enumerate(zip(answers, changes, strict=True)):
+        assert answer.kept in change[work.kind.field], (work.name, change)
+        assert number == 0 or answers[number - 1].kept in change[work.kind.field], (work.name, change)
