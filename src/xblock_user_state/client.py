@@ -150,7 +150,7 @@ class DjangoXBlockUserStateClient(ChangeWriter):
     def iter_all_for_block(
         self, block_key: BlockKey, scope: Scope = Scope.user_state, batch_size: int | None = None
     ) -> Iterator[XBlockUserState]:
-        """Yield the states that all learners have in one block. Two statements for each batch."""
+        """Yield the states that all learners have in one block. At most two statements for each batch."""
         scope = arguments.checked_scope(scope)
         row = arguments.row_key(block_key, scope)
         size = arguments.checked_batch_size(batch_size)
@@ -179,10 +179,10 @@ class DjangoXBlockUserStateClient(ChangeWriter):
         yield from self._iterate(table, {id_: parse_block(*texts) for id_, texts in blocks.items()}, size)
 
     def _iterate(self, table: Table, keys: Mapping[Any, BlockKey], size: int) -> Iterator[XBlockUserState]:
-        database = state_database()
+        database, usernames = state_database(), users.Usernames()
         with errors_translated(database):
             for page in iteration.pages(database, table, list(keys), size):
-                names = users.usernames({row.student_id for row in page}) if table.owned else {None: None}
+                names = usernames.of({row.student_id for row in page}) if table.owned else {None: None}
                 for row in page:
                     if row.student_id in names:
                         state = existing_state(row.text)

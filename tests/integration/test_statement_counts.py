@@ -14,6 +14,8 @@ from xblock.fields import Scope
 from tests.factories import make_blocks, make_learners
 from tests.integration.statements import captured, verbs
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.state.keys import identify_block
+from xblock_user_state.store import users
 
 SIZES = [1, 10, 400]
 # With transaction control, for a client that knows neither its user's id nor any row. The packet that MariaDB and MySQL
@@ -237,3 +239,24 @@ def test_an_iteration_has_two_statements_a_batch() -> None:
         assert len(statements) <= 2 * pages
         assert sum(f"LIMIT {size}" in statement for statement in statements) == pages
         assert not {"BEGIN", "COMMIT", "DECLARE"} & {*verbs(statements)}
+
+
+@pytest.mark.parametrize(("remembered", "asked"), [(users.MAX_USERNAMES, 2), (5, 3), (2, 4)])
+def test_an_iteration_asks_again_only_for_names_that_it_has_forgotten(
+    monkeypatch: pytest.MonkeyPatch, remembered: int, asked: int
+) -> None:
+    """Each block's rows are a page, with the same three learners but for the second block's."""
+    monkeypatch.setattr(users, "MAX_USERNAMES", remembered)
+    names = [f"learner{number}" for number in range(6)]
+    make_learners(*names)
+    course = _course(1, "N")
+    keys = sorted(make_blocks(4, course=course), key=lambda key: identify_block(key).id)
+    for number, key in enumerate(keys):
+        for name in names[3:] if number == 1 else names[:3]:
+            DjangoXBlockUserStateClient().set(name, key, {"a": number})
+    with captured() as statements:
+        found = list(DjangoXBlockUserStateClient().iter_all_for_course(course, batch_size=3))
+    assert [(one.username, one.state) for one in found] == [
+        (name, {"a": number}) for number in range(4) for name in (names[3:] if number == 1 else names[:3])
+    ]
+    assert sum("auth_user" in statement for statement in statements) == asked

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.contrib.auth import get_user_model
@@ -10,6 +10,9 @@ from django.db import router
 
 from xblock_user_state.store.reader import pieces
 from xblock_user_state.store.transactions import errors_translated
+
+MAX_USERNAMES = 20_000
+"""An iteration remembers so many users at most, which take some megabytes."""
 
 
 def user_database() -> str:
@@ -28,6 +31,22 @@ def user_id(username: str) -> Any:
     with errors_translated(database):
         found = list(users.values_list("pk", model.USERNAME_FIELD))
     return next((id_ for id_, name in found if name == username), None)
+
+
+class Usernames:
+    """The names of the users whom an iteration meets: learners come again with every block of a course."""
+
+    def __init__(self) -> None:
+        self._names: dict[Any, str] = {}
+
+    def of(self, user_ids: Collection[Any]) -> Mapping[Any, str]:
+        """Return the names of those of the users that exist, of others too. At most one statement for up to 10,000."""
+        unknown = [id_ for id_ in user_ids if id_ not in self._names]
+        if len(self._names) + len(unknown) > MAX_USERNAMES:
+            self._names, unknown = {}, list(user_ids)
+        if unknown:
+            self._names |= usernames(unknown)
+        return self._names
 
 
 def usernames(user_ids: Collection[Any]) -> dict[Any, str]:
