@@ -25,7 +25,10 @@ DECORATED_TYPES = ("acid", "acid_parent")
 
 
 # These do not show their name, so the page does.
-UNTITLED_TYPES = ("done", "feedback", "poll_question")
+UNTITLED_TYPES = ("done", "feedback", "poll_question", "recap")
+
+# Learners do nothing in these.
+SHOWN_TYPES = ("html", "recap")
 
 
 class VerticalBlock(XBlock):

@@ -16,6 +16,7 @@ from opaque_keys.edx.locator import CourseLocator
 from xblock.field_data import FieldData
 from xblock.runtime import DictKeyValueStore, KeyValueStore, KvsFieldData
 
+from demo.host.blocks import SHOWN_TYPES
 from demo.host.ids import CourseIds
 from demo.host.runtime import CourseRuntime, split_fields
 
@@ -110,6 +111,6 @@ def _units(runtime: CourseRuntime, section: etree._Element) -> Iterator[Unit]:
         items = tuple(
             Item(child.scope_ids.usage_id, child.display_name, hasattr(child, "generate_report_data"))
             for child in children
-            if child.scope_ids.block_type != "html"
+            if child.scope_ids.block_type not in SHOWN_TYPES
         )
         yield Unit(key, runtime.get_block(key).display_name, items)

@@ -14,6 +14,7 @@ from xblock.fields import Scope, ScopeIds
 from xblock.runtime import KvsFieldData, Runtime
 
 from demo.host.blocks import ASIDE_TYPES, DECORATED_TYPES, EXTRACTED, HostMixin, VerticalBlock
+from demo.host.recap import RecapBlock
 from demo.host.services import services_for
 from xblock_user_state.runtime import UserStateKeyValueStore
 
@@ -26,6 +27,9 @@ if TYPE_CHECKING:
     from demo.host.content import Course
     from demo.host.ids import CourseIds
     from demo.host.learners import Learner
+
+OWN = {"recap": RecapBlock, "vertical": VerticalBlock}
+"""The block types that are this host's, and not installed."""
 
 AUTHORED_SCOPES = (Scope.content, Scope.settings, Scope.children, Scope.parent)
 LEARNER_SCOPES = (Scope.user_state, Scope.user_state_summary, Scope.preferences, Scope.user_info)
@@ -52,8 +56,8 @@ class CourseRuntime(Runtime):
         self.resources_fs = files
 
     def load_block_type(self, block_type: str) -> type[XBlock]:
-        if block_type == "vertical":
-            return VerticalBlock
+        if block_type in OWN:
+            return OWN[block_type]
         return super().load_block_type(EXTRACTED.get(block_type, block_type))
 
     def applicable_aside_types(self, block: XBlock) -> list[str]:

@@ -8,6 +8,7 @@ import pytest
 from lxml import etree
 from playwright.sync_api import Browser, expect
 
+from demo.host.blocks import SHOWN_TYPES
 from tests.acceptance.blocks_at_work import COURSE, Work
 from tests.acceptance.browsing import KEY, Visitor
 from tests.acceptance.demo_server import ROOT, DemoServer
@@ -26,7 +27,7 @@ def test_every_block_of_the_course_is_here() -> None:
     blocks = [
         (unit.get("url_name"), block.tag, block.get("url_name")) for unit in course.iter("vertical") for block in unit
     ]
-    assert [block for block in blocks if block[1] != "html"] == [work[:3] for work in COURSE]
+    assert [block for block in blocks if block[1] not in SHOWN_TYPES] == [work[:3] for work in COURSE]
 
 
 def test_each_learner_has_answers_of_their_own_and_a_history(browser: Browser, server: DemoServer) -> None:
@@ -45,6 +46,7 @@ def test_each_learner_has_answers_of_their_own_and_a_history(browser: Browser, s
             learner.open(f"/units/{unit}/")
             for work in works:
                 work.see(learner, work.answers[name][-1])
+        see_recap(learner, name)
         for work in COURSE:
             see_history(staff, name, work)
         assert learner.errors == []
@@ -66,6 +68,14 @@ def answer_all_again(learner: Visitor, name: str) -> None:
             work.see(learner, first)
             for answer in second:
                 work.answer(learner, answer)
+
+
+def see_recap(learner: Visitor, name: str) -> None:
+    """See in the block that reads the state of others how often each problem was answered."""
+    learner.open("/units/log/")
+    numbers = [len(work.answers[name]) for work in COURSE if work.block_type == "problem"]
+    shown = learner.block("recap").locator("dd").all_text_contents()
+    assert shown == [f"{number} attempt{'s' if number > 1 else ''}" for number in numbers]
 
 
 def see_history(staff: Visitor, name: str, work: Work) -> None:
