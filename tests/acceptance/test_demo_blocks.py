@@ -5,6 +5,7 @@ from __future__ import annotations
 from itertools import groupby
 
 import pytest
+from django.db import connection
 from lxml import etree
 from playwright.sync_api import Browser, expect
 
@@ -13,7 +14,12 @@ from tests.acceptance.blocks_at_work import COURSE, Work
 from tests.acceptance.browsing import KEY, Visitor
 from tests.acceptance.demo_server import ROOT, DemoServer
 
-pytestmark = pytest.mark.browser
+pytestmark = [
+    pytest.mark.browser,
+    pytest.mark.skipif(
+        connection.vendor != "sqlite", reason="a minute of processor time; acid is in the browser on each database"
+    ),
+]
 
 UNITS = [(unit, list(works)) for unit, works in groupby(COURSE, key=lambda work: work.unit)]
 # Of each entry the fields, and what is shown for them.
