@@ -49,14 +49,14 @@ FULL = Scale(
     round_trips=20,
 )
 QUICK = Scale(
-    repetitions={1: 40, 10: 20, 100: 3, 1000: 1},
-    background=4_000,
+    repetitions={1: 20, 10: 8, 100: 2, 1000: 1},
+    background=2_000,
     courses=(10_000,),
     iterations=1,
     tables=(10_000, 30_000),
-    seconds=0.7,
+    seconds=0.4,
     storage=5_000,
-    round_trips=5,
+    round_trips=3,
 )
 
 
