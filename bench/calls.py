@@ -21,7 +21,6 @@ from bench.stage import Contenders, new_learners, rotated, set_stage, timed
 section = calls_page.section
 draw = calls_page.draw
 
-SIZES = (1, 10, 100, 1000)
 SIZES_OF_HISTORY = (1, 100)
 COUNTED = (1, 10, 100)
 OPERATIONS = ("set_many, new", "set_many, update", "get_many", "delete_many")
@@ -33,14 +32,14 @@ Turn = tuple[str, Contender, Learner]
 
 def measure(_folder: Path) -> Results:
     """Measure all calls of all contenders on this database."""
-    rows = of_site(scale.chosen().background)
+    rows, sizes = of_site(scale.chosen().background), list(scale.chosen().repetitions)
     found = set_stage(ALL, rows, rows.learners + _new_learners())
     learners = new_learners(rows.learners)
-    times = {size: _times(found, learners, size) for size in SIZES}
+    times = {size: _times(found, learners, size) for size in sizes}
     history = {size: _history_times(found, learners, size) for size in SIZES_OF_HISTORY}
     return {
         "machine": machine.line(),
-        "times": {operation: {size: times[size][operation] for size in SIZES} for operation in OPERATIONS},
+        "times": {operation: {size: times[size][operation] for size in sizes} for operation in OPERATIONS},
         "history": history,
         "round_trips": _round_trips(found, learners),
     }
@@ -48,7 +47,7 @@ def measure(_folder: Path) -> Results:
 
 def _new_learners() -> int:
     """Return how many learners the repetitions take, those without the clock and the counted ones among them."""
-    turns = sum(scale.chosen().repetitions[size] + 1 for size in SIZES) + len(SIZES_OF_HISTORY) + 2 * len(COUNTED)
+    turns = sum(number + 1 for number in scale.chosen().repetitions.values()) + len(SIZES_OF_HISTORY) + 2 * len(COUNTED)
     return turns * len(ALL)
 
 

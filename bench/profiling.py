@@ -22,7 +22,6 @@ from bench.report import Results, table
 from bench.stage import set_stage, timed
 
 OPERATIONS = ("set_many, update", "get_many")
-SIZES = (1, 1000)
 
 DRIVER = "driver and server"
 PARTS = {
@@ -42,10 +41,11 @@ Function = tuple[str, int, str]
 
 def measure(_folder: Path) -> Results:
     """Time the calls, and profile as many more."""
-    rows = of_site(scale.chosen().background)
+    rows, repetitions = of_site(scale.chosen().background), scale.chosen().repetitions
+    sizes = (min(repetitions), max(repetitions))
     ours = set_stage([OURS], rows, rows.learners + 1)[OURS]
     calls = {
-        operation: {size: _of_call(operation, ours, learner(rows.learners), size) for size in SIZES}
+        operation: {size: _of_call(operation, ours, learner(rows.learners), size) for size in sizes}
         for operation in OPERATIONS
     }
     return {"machine": machine.line(), "calls": calls}
@@ -59,7 +59,7 @@ def section(results: Mapping[str, Results]) -> str:
 
 
 def _of_call(operation: str, contender: Contender, owner: Learner, size: int) -> dict[str, Any]:
-    blocks = blocks_of(0, max(SIZES))[:size]
+    blocks = blocks_of(0, max(scale.chosen().repetitions))[:size]
     contender.set_many(owner, {block: state(Random(0)) for block in blocks})()
     turns = 2 * scale.chosen().repetitions[size]
     calls = [call_of(operation, contender, owner, blocks, Random(turn)) for turn in range(turns)]
