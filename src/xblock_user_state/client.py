@@ -27,7 +27,7 @@ from xblock_user_state.metrics.calls import report_read, report_write
 from xblock_user_state.metrics.current import started
 from xblock_user_state.models import BaseStudentModuleHistory
 from xblock_user_state.state import arguments
-from xblock_user_state.state.change import DELETED, Row, existing_state
+from xblock_user_state.state.change import Row, existing_state, is_state
 from xblock_user_state.state.keys import BlockId, is_storable, parse_block
 from xblock_user_state.state.writing import Changes, ChangeWriter
 from xblock_user_state.store import iteration, reader, users
@@ -93,7 +93,7 @@ class DjangoXBlockUserStateClient(ChangeWriter):
         keys = arguments.row_keys(block_keys, scope)
         found = self._read_rows(name, [row for _, row in keys], scope)
         rows = ((key, found.get(row_key)) for key, row_key in keys)
-        return {key: row.text for key, row in rows if row and row.text and row.text != DELETED}
+        return {key: row.text for key, row in rows if row and is_state(row.text)}
 
     def _read_rows(self, name: str, keys: Sequence[arguments.RowKey], scope: Scope) -> Mapping[arguments.RowKey, Row]:
         """Return the rows that are there, and remember them for a write that may follow."""

@@ -23,7 +23,7 @@ from xblock_user_state.interface import (
     XBlockUserState,
 )
 from xblock_user_state.state import arguments
-from xblock_user_state.state.change import DELETED, Row, clock, existing_state, is_among
+from xblock_user_state.state.change import Row, clock, existing_state, is_among, is_state
 from xblock_user_state.state.keys import BlockId
 from xblock_user_state.state.writing import Changes, ChangeWriter
 
@@ -66,7 +66,7 @@ class InMemoryXBlockUserStateClient(ChangeWriter):
         scope = arguments.checked_scope(scope)
         owner = _owner(username, scope)
         found = ((key, self._rows.get((scope, owner, row))) for key, row in arguments.row_keys(block_keys, scope))
-        return {key: row.text for key, row in found if row and row.text and row.text != DELETED}
+        return {key: row.text for key, row in found if row and is_state(row.text)}
 
     def get_history(
         self,

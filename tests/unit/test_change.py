@@ -102,16 +102,6 @@ def test_joined_changes_are_one_revision_with_the_same_outcome(
         assert snapshot_of(row) == model.snapshot()
 
 
-@given(OPERATIONS)
-def test_only_what_can_create_creates(operations: list[tuple[str, Any]]) -> None:
-    """The store registers the blocks of changes that can create; the others must be harmless to a new row."""
-    joined = Change()
-    for kind, argument in operations:
-        joined = joined.then(change_of(kind, argument))
-    if joined.apply(None, NOW):
-        assert joined.can_create()
-
-
 @given(OPERATIONS, st.timedeltas(timedelta(hours=-2), timedelta(hours=2)))
 def test_times_grow_with_revisions_and_creation_stays(operations: list[tuple[str, Any]], ahead: timedelta) -> None:
     created = datetime.now(UTC) + ahead

@@ -14,7 +14,7 @@ from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import elapsed, reporter
 from xblock_user_state.metrics.reporter import Reporter
 from xblock_user_state.state.arguments import RowKey
-from xblock_user_state.state.change import DELETED, Change, Overlay, Removal, Row
+from xblock_user_state.state.change import DELETED, Change, Overlay, Removal, Row, is_state
 from xblock_user_state.state.codec import split
 
 Written = Mapping[Scope, Mapping[RowKey, tuple[Row | None, Row]]]
@@ -31,7 +31,7 @@ def report_read(since: float, scope: Scope, rows: Iterable[RowKey], texts: Mappi
     to.record(names.GET_MANY_RESPONSE_TIME, elapsed(since), scope.name)
     asked = [texts.get(row) for row in rows]
     to.record(names.GET_MANY_BLKS_REQUESTED, len(asked), scope.name)
-    to.record(names.GET_MANY_BLKS_OUT, sum(text not in {None, DELETED} for text in asked), scope.name)
+    to.record(names.GET_MANY_BLKS_OUT, sum(map(is_state, asked)), scope.name)
     to.count(names.GET_MANY_EMPTY_STATE, sum(text is None for text in texts.values()), scope.name)
     for text in texts.values():
         if text is not None:

@@ -8,9 +8,9 @@ from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import elapsed, record, started
 
 
-def before_locking(connection: BaseDatabaseWrapper, *, lock: bool) -> float | None:
-    """Call it before rows are read; give what it returns to `locked`."""
-    return started() if lock and connection.features.has_select_for_update else None
+def before_locking(*, lock: bool) -> float | None:
+    """Call it before rows are read, with a lock or without; give what it returns to `locked`."""
+    return started() if lock else None
 
 
 def before_beginning(connection: BaseDatabaseWrapper) -> float | None:

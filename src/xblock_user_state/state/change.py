@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from xblock_user_state.interface import BlockScore
 from xblock_user_state.state.codec import FieldTexts, decode, decode_field, join, split
@@ -87,12 +87,6 @@ class Change:
         """Return this change followed by `later`, as one, for the rows that this one is for."""
         return Change(self.edits + later.edits, later.score or self.score, self.only_new)
 
-    def can_create(self) -> bool:
-        """Tell whether this change may create a row that is not there yet."""
-        return bool(self.score and self.score.grade is not None) or any(
-            isinstance(edit, Overlay) and edit.fields for edit in self.edits
-        )
-
     def apply(self, row: Row | None, now: datetime) -> Row | None:
         """Return the row after the change, or ``None`` if it changes nothing.
 
@@ -120,9 +114,14 @@ def clock() -> datetime:
     return datetime.now(UTC)
 
 
+def is_state(text: str | None) -> TypeGuard[str]:
+    """Tell whether a text is a state: not one that never was, or of which all was deleted."""
+    return text is not None and text != DELETED
+
+
 def existing_state(text: str | None, fields: Iterable[str] | None = None) -> dict[str, Any] | None:
     """Return the state, or those of its `fields` that are set; ``None`` where it never was or all was deleted."""
-    if text is None or text == DELETED:
+    if not is_state(text):
         return None
     if fields is None:
         state: dict[str, Any] = decode(text)

@@ -58,16 +58,12 @@ def _read(
     connection = connections[database]
     target = Target(connection, table.model, (*table.key_columns, *columns), table.owner(student_id))
     by_value: Mapping[Any, RowKey] = {table.key_value(key): key for key in keys}
-    locked = f" ORDER BY {target.layout.names[0]} FOR UPDATE" if lock and _can_lock(connection) else ""
+    locked = f" ORDER BY {target.layout.names[0]} FOR UPDATE" if lock else ""
     for conditions, parameters in _conditions(target, table, sorted(by_value) if table.key_columns else None):
         sql = f"SELECT {selected(target)} FROM {target.table} WHERE {' AND '.join(conditions)}{locked}"
         for values in fetch(target, sql, parameters):
             value = values[0] if table.key_columns else None
             yield by_value[value], values[len(table.key_columns) :]
-
-
-def _can_lock(connection: BaseDatabaseWrapper) -> bool:
-    return bool(connection.features.has_select_for_update)
 
 
 def _conditions(

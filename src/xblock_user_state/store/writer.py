@@ -7,7 +7,7 @@ what it reads. The number of round trips does not depend on that of the rows.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
@@ -66,12 +66,11 @@ class Writer:
             return {}
         connection = connections[self.database]
         is_callers = not connection.get_autocommit()
-        places = [(self.database, table, self._owner(table), key) for table, edits in wanted.items() for key in edits]
-        lock = is_callers or contended.is_among(places)
+        lock = is_callers or contended.is_among(self._places(wanted))
 
         def attempt(again: bool) -> Mapping[Table, Changed]:
             if again:
-                contended.remember(places)
+                contended.remember(self._places(wanted))
             if again or lock:
                 return self._attempt(wanted, lock=True)
             return self._attempt_known(wanted) or self._attempt(wanted, lock=False)
@@ -118,7 +117,7 @@ class Writer:
     def _read(self, table: Table, edits: Edits, *, lock: bool) -> Look:
         blocks = [key for key in edits if isinstance(key, BlockId)]
         lock = lock and connections[self.database].features.has_select_for_update
-        since = waiting.before_locking(connections[self.database], lock=lock)
+        since = waiting.before_locking(lock=lock)
         if blocks:
             found = look(self.database, table, self.student_id, blocks, lock=lock)
         else:
@@ -166,6 +165,9 @@ class Writer:
         values = [(*key, *table.values(after)) for key, (_, (_, after)) in zip(keys, ordered, strict=True)]
         history = self.recorder.entries(table, changed)
         return Write(Rows(target, values), (*table.key_columns, *also_matched), history)
+
+    def _places(self, wanted: Mapping[Table, Edits]) -> Iterator[tuple[str, Table, Any, RowKey]]:
+        return ((self.database, table, self._owner(table), key) for table, edits in wanted.items() for key in edits)
 
     def _owner(self, table: Table) -> Any:
         return self.student_id if table.owned else None
