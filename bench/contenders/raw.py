@@ -9,14 +9,14 @@ which takes less time than making deltas.
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from django.db import connection
 
 from bench.contenders import codec
 from bench.contenders.base import Call, Contender
-from bench.data import Block, Learner, State
+from bench.data import Block, Learner, State, blocks_of
 from bench.filling import Rows
 from xblock_user_state.models import StudentModule, StudentModuleHistory
 
@@ -58,6 +58,10 @@ class RawContender(Contender):
         """Return block, text and time of the rows. One round trip."""
 
     @abstractmethod
+    def iterate(self, blocks: dict[int, str]) -> Iterator[Any]:
+        """Yield the states of all learners in these blocks, which are ids with their usage keys."""
+
+    @abstractmethod
     def delete(self, learner_id: int, ids: Collection[int]) -> None:
         """Delete all states that are there, with their entries. One round trip."""
 
@@ -88,6 +92,14 @@ class RawContender(Contender):
         """Return the call."""
         ids = [block.id for block in blocks]
         return lambda: self.delete(learner.id, ids)
+
+    def iterate_block(self, block: Block) -> Iterator[Any]:
+        """Iterate over one block."""
+        return self.iterate({block.id: block.usage_key})
+
+    def iterate_course(self, course: int) -> Iterator[Any]:
+        """Iterate over all blocks of a course."""
+        return self.iterate({block.id: block.usage_key for block in blocks_of(course)})
 
     def states(self, learner: Learner, blocks: Sequence[Block]) -> dict[str, State]:
         """Return the states by usage key."""

@@ -17,7 +17,7 @@ from opaque_keys.edx.keys import UsageKey
 
 from bench.contenders import codec
 from bench.contenders.raw import DELETED, HISTORY, STATE, LostRace, RawContender, Stored, Warm, Written
-from bench.data import Block, Learner, State, blocks_of
+from bench.data import Block, Learner, State
 
 _READ = f"SELECT block_id, revision, state FROM {STATE} WHERE student_id = %s AND block_id IN (%s)"
 _FETCH = f"SELECT block_id, state, modified FROM {STATE} WHERE student_id = %s AND block_id IN (%s)"
@@ -105,14 +105,6 @@ class Raw(RawContender):
         """Return the recorded states, newest first."""
         return [codec.decode(body.decode())[0] or None for _, _, body in self._query(_ENTRIES % (learner.id, block.id))]
 
-    def iterate_block(self, block: Block) -> Iterator[Any]:
-        """Yield what a server-side cursor gives."""
-        return self._iterate({block.id: block.usage_key})
-
-    def iterate_course(self, course: int) -> Iterator[Any]:
-        """Yield what a server-side cursor gives."""
-        return self._iterate({block.id: block.usage_key for block in blocks_of(course)})
-
     def disconnect(self) -> None:
         """Close the connection."""
         if "_connection" in self.__dict__:
@@ -128,7 +120,8 @@ class Raw(RawContender):
             self._connection.store_result()
         return list(rows)
 
-    def _iterate(self, blocks: dict[int, str]) -> Iterator[Any]:
+    def iterate(self, blocks: dict[int, str]) -> Iterator[Any]:
+        """Yield what a server-side cursor gives."""
         keys = {id_: UsageKey.from_string(usage_key) for id_, usage_key in blocks.items()}
         with self._connection.cursor(SSCursor) as cursor:
             cursor.execute(_COURSE % _list(keys))

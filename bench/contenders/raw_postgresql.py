@@ -17,7 +17,7 @@ from opaque_keys.edx.keys import UsageKey
 
 from bench.contenders import codec
 from bench.contenders.raw import DELETED, HISTORY, STATE, LostRace, RawContender, Stored, Warm, Written
-from bench.data import Block, Learner, State, blocks_of
+from bench.data import Block, Learner, State
 
 _READ = f"SELECT block_id, revision, state FROM {STATE} WHERE student_id = $1 AND block_id = ANY($2::bigint[])"
 _FETCH = f"SELECT block_id, state, modified FROM {STATE} WHERE student_id = $1 AND block_id = ANY($2::bigint[])"
@@ -112,14 +112,6 @@ class Raw(RawContender):
         found = self._execute(_ENTRIES, learner.id, block.id)
         return [codec.decode(bytes(body).decode())[0] or None for _, _, body in found]
 
-    def iterate_block(self, block: Block) -> Iterator[Any]:
-        """Yield what a server-side cursor gives."""
-        return self._iterate({block.id: block.usage_key})
-
-    def iterate_course(self, course: int) -> Iterator[Any]:
-        """Yield what a server-side cursor gives."""
-        return self._iterate({block.id: block.usage_key for block in blocks_of(course)})
-
     def disconnect(self) -> None:
         """Close the connection."""
         if "_connection" in self.__dict__:
@@ -127,7 +119,8 @@ class Raw(RawContender):
             del self.__dict__["_connection"]
         self.__dict__.pop("_execute", None)
 
-    def _iterate(self, blocks: dict[int, str]) -> Iterator[Any]:
+    def iterate(self, blocks: dict[int, str]) -> Iterator[Any]:
+        """Yield what a server-side cursor gives."""
         keys = {id_: UsageKey.from_string(usage_key) for id_, usage_key in blocks.items()}
         with self._connection.transaction(), self._connection.cursor("iteration") as cursor:
             cursor.itersize = ROWS_OF_FETCH
