@@ -18,15 +18,16 @@ from django.db.models import Q
 from django.db.utils import Error
 
 from xblock_user_state import conf
-from xblock_user_state.history.breaker import READING, SHIPPING
-from xblock_user_state.history.deadline import answer_expected
-from xblock_user_state.history.shipping import TOMBSTONE, extended_model
+from xblock_user_state.history.encoding import DELTA, MAX_CHAIN, Stored, decode_all
+from xblock_user_state.history.entries import TOMBSTONE, extended_model, shown_models
+from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
+from xblock_user_state.history.outbox.breaker import READING, SHIPPING
+from xblock_user_state.history.outbox.deadline import answer_expected
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.metrics import current, names
-from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule, StudentModuleHistory
-from xblock_user_state.state.encoding import DELTA, MAX_CHAIN, Stored, decode_all
-from xblock_user_state.store.reader import pieces
-from xblock_user_state.store.tables import state_database
+from xblock_user_state.store.databases import state_database
+from xblock_user_state.store.models import StudentModule
+from xblock_user_state.store.statements import pieces
 
 PAGE = 128
 """How many entries are read and decoded at a time; the memory that a reader needs does not depend on their number."""
@@ -39,18 +40,6 @@ Entries = dict[Key, BaseStudentModuleHistory]
 
 class HistoryUnreadable(ServiceUnavailable):
     """A part of the history is in the history database only, which can't be reached."""
-
-
-def shown_models() -> tuple[type[BaseStudentModuleHistory], ...]:
-    """Return the models of the stores that the flags show to readers, in the order in which they are asked."""
-    both = conf.reads_both_histories()
-    has_extended = conf.has_extended_history()
-    models: list[type[BaseStudentModuleHistory]] = [HistoryOutbox] if has_extended else []
-    if both or not conf.value("EXTENDED_HISTORY"):
-        models.append(StudentModuleHistory)
-    if has_extended and (both or conf.value("EXTENDED_HISTORY")):
-        models.append(extended_model())
-    return tuple(models)
 
 
 @dataclass(frozen=True)

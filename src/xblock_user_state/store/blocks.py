@@ -8,13 +8,12 @@ from typing import Any, NamedTuple
 from django.db import connections
 
 from xblock_user_state.interface import BlockKeyCollision
-from xblock_user_state.models import Block, LearningContext
-from xblock_user_state.state.arguments import RowKey
 from xblock_user_state.state.change import Row
-from xblock_user_state.state.keys import BlockId
+from xblock_user_state.state.keys import BlockId, RowKey
 from xblock_user_state.store.dialects import dialect_of
-from xblock_user_state.store.dialects.base import Rows, Target
-from xblock_user_state.store.reader import fetch, pieces, selected
+from xblock_user_state.store.dialects.rows import Rows, Target
+from xblock_user_state.store.models import Block, LearningContext
+from xblock_user_state.store.statements import fetch, pieces, selected
 from xblock_user_state.store.tables import Table
 from xblock_user_state.store.transactions import LostRace, repeat
 

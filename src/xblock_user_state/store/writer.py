@@ -14,18 +14,17 @@ from typing import Any, Protocol
 from django.db import connections, transaction
 from xblock.fields import Scope
 
+from xblock_user_state.clients.base import Changes
 from xblock_user_state.metrics import names, waiting
 from xblock_user_state.metrics.current import count
-from xblock_user_state.state.arguments import RowKey
 from xblock_user_state.state.change import Change, Row, clock
-from xblock_user_state.state.keys import BlockId
-from xblock_user_state.state.writing import Changes
-from xblock_user_state.store import contended
+from xblock_user_state.state.keys import BlockId, RowKey
+from xblock_user_state.store import hot_rows
 from xblock_user_state.store.blocks import Look, look, register
 from xblock_user_state.store.dialects import dialect_of
-from xblock_user_state.store.dialects.base import Rows, Target, Write
-from xblock_user_state.store.known import KnownRows
+from xblock_user_state.store.dialects.rows import Rows, Target, Write
 from xblock_user_state.store.reader import read_rows
+from xblock_user_state.store.row_cache import RowCache
 from xblock_user_state.store.tables import TABLES, Table
 from xblock_user_state.store.transactions import LostRace, repeat
 
@@ -54,7 +53,7 @@ class Writer:
     database: str
     student_id: Any
     recorder: Recorder
-    known: KnownRows
+    known: RowCache
 
     def write(self, changes: Changes) -> Mapping[Scope, Changed]:
         """Commit all changes, or none and raise; return the rows that have changed.
@@ -66,11 +65,11 @@ class Writer:
             return {}
         connection = connections[self.database]
         is_callers = not connection.get_autocommit()
-        lock = is_callers or contended.is_among(self._places(wanted))
+        lock = is_callers or hot_rows.any_hot(self._places(wanted))
 
         def attempt(again: bool) -> Mapping[Table, Changed]:
             if again:
-                contended.remember(self._places(wanted))
+                hot_rows.mark(self._places(wanted))
             if again or lock:
                 return self._attempt(wanted, lock=True)
             return self._attempt_known(wanted) or self._attempt(wanted, lock=False)

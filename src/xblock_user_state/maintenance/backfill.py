@@ -25,24 +25,18 @@ from django.db.models import QuerySet
 from django.db.utils import Error
 
 from xblock_user_state import conf
-from xblock_user_state.history.deadline import answer_expected
-from xblock_user_state.history.shipping import (
+from xblock_user_state.history.entries import COLUMNS, KEY, TOMBSTONE, Key, extended_model, following, take_write_lock
+from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
+from xblock_user_state.history.outbox.deadline import answer_expected
+from xblock_user_state.history.outbox.shipping import (
     BATCH_SECONDS,
-    COLUMNS,
     FILE_SECONDS,
-    KEY,
-    TOMBSTONE,
     HistoryUnavailable,
-    Key,
     await_file,
-    extended_model,
-    following,
     reach_history,
-    take_write_lock,
 )
-from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
 from xblock_user_state.store.dialects import Failure, dialect_of
-from xblock_user_state.store.dialects.base import Target
+from xblock_user_state.store.dialects.rows import Target
 from xblock_user_state.store.transactions import LostRace, errors_translated, repeat
 
 Rows = dict[Key, tuple[Any, ...]]

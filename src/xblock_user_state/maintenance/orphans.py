@@ -20,10 +20,11 @@ from typing import Any, NamedTuple
 
 from django.db.models import Q
 
-from xblock_user_state.history.owners import PAGE, Owner, rows_of, store_name, stores
-from xblock_user_state.history.shipping import KEY, TOMBSTONE, Key, following
-from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule
-from xblock_user_state.store.reader import pieces
+from xblock_user_state.history.entries import KEY, TOMBSTONE, Key, following, store_name, stores
+from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
+from xblock_user_state.maintenance.paging import PAGE, Owner, rows_of
+from xblock_user_state.store.models import StudentModule
+from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.transactions import errors_translated, repeat
 
 NO_STATE = "there is no state"

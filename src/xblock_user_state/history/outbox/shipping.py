@@ -12,41 +12,34 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
-from django.apps import apps
 from django.db import connections, transaction
 from django.db.models import Q, QuerySet
 from django.db.utils import Error
 
 from xblock_user_state import conf
-from xblock_user_state.history.breaker import REFUSALS, SHIPPING
-from xblock_user_state.history.deadline import answer_expected
+from xblock_user_state.history.entries import (
+    _REST,
+    COLUMNS,
+    TOMBSTONE,
+    Key,
+    extended_model,
+    following,
+    insert_or_replace,
+    take_write_lock,
+)
+from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
+from xblock_user_state.history.outbox.breaker import REFUSALS, SHIPPING
+from xblock_user_state.history.outbox.deadline import answer_expected
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import count
-from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox
 from xblock_user_state.store.dialects import Failure, dialect_of
-from xblock_user_state.store.reader import pieces
+from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.transactions import LostRace, repeat
 
 _LOG = logging.getLogger("xblock_user_state.history")
-
-_EVERY_ROW = Q()
-
-TOMBSTONE = 0
-"""The revision of an outbox row that says: what the extended history has of this learner and block is gone."""
-
-Key = tuple[Any, int, int]
-"""Learner, block and revision: the primary key of a history entry."""
-
-KEY = ("student_id", "block_id", "revision")
-
-Entry = TypeVar("Entry", bound=BaseStudentModuleHistory)
-
-_REST = tuple(field.attname for field in HistoryOutbox._meta.concrete_fields if field.attname not in KEY)
-COLUMNS = (*KEY, *_REST)
-"""All columns, those of the key first."""
 
 # Much less than MariaDB's usual max_allowed_packet; the rest of a statement is small beside its bodies.
 _STATEMENT_BYTES = 2_000_000
@@ -94,12 +87,6 @@ class Shipment(NamedTuple):
 
     rows: int
     last: Key | None
-
-
-def extended_model() -> type[BaseStudentModuleHistory]:
-    """Return the model of the extended history, whose app a host need not install."""
-    app = apps.get_app_config("xblock_user_state_extended_history")
-    return cast("type[BaseStudentModuleHistory]", app.get_model("StudentModuleHistoryExtended"))
 
 
 def ship_after_commit(database: str, student_id: Any, block_ids: Collection[int]) -> None:
@@ -211,23 +198,6 @@ def _attempt(database: str, which: Q, size: int, after: Key | None, patience: _P
     return Shipment(len(batch), page[-1].pk if len(page) == size else None)
 
 
-def take_write_lock(
-    database: str, model: type[BaseStudentModuleHistory] = HistoryOutbox, which: Q = _EVERY_ROW
-) -> None:
-    """Lock out writers where rows can't be locked: SQLite, whose transactions may begin without a lock.
-
-    To lock it deletes rows that never are, of those to which the caller keeps.
-    """
-    if not connections[database].features.has_select_for_update:
-        model._base_manager.using(database).filter(which, revision__lt=TOMBSTONE)._raw_delete(database)
-
-
-def following(rows: QuerySet[Entry], after: Key | None) -> QuerySet[Entry]:
-    """Return the rows in the order of their keys, from the one that follows `after`."""
-    # The first condition is implied by the second one, of which MariaDB by itself makes no range.
-    return (rows if after is None else rows.filter(student_id__gte=after[0], pk__gt=after)).order_by(*KEY)
-
-
 def _locked(rows: QuerySet[HistoryOutbox], database: str) -> QuerySet[HistoryOutbox]:
     features = connections[database].features
     return rows.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
@@ -274,15 +244,6 @@ def _write(rows: Sequence[HistoryOutbox], alias: str) -> None:
     ]
     for some in _loads(entries):
         insert_or_replace(model, alias, some, _REST)
-
-
-def insert_or_replace(model: type[Entry], alias: str, entries: Sequence[Entry], replaced: Sequence[str]) -> None:
-    """Insert entries; of those whose key is there already, set the columns that are to be `replaced`."""
-    # MySQL has one primary key to conflict with, and no way to name it.
-    unique = KEY if connections[alias].features.supports_update_conflicts_with_target else None
-    model._base_manager.using(alias).bulk_create(
-        entries, update_conflicts=True, unique_fields=unique, update_fields=replaced
-    )
 
 
 def _buried_by(rows: Sequence[HistoryOutbox]) -> Iterator[tuple[Any, list[int]]]:

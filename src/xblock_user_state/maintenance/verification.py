@@ -18,14 +18,23 @@ from typing import NamedTuple
 from django.db.models import Q
 
 from xblock_user_state import conf
-from xblock_user_state.history.orphans import Life, why_orphan
-from xblock_user_state.history.owners import Owner, block_names, pages, rows_of, store_name, stores
-from xblock_user_state.history.reading import shown_models
-from xblock_user_state.history.shipping import TOMBSTONE, Key, following, take_write_lock
+from xblock_user_state.history.encoding import DELTA, MAX_CHAIN, PLAIN, Decoded, Stored, decode
+from xblock_user_state.history.entries import (
+    TOMBSTONE,
+    Key,
+    following,
+    shown_models,
+    store_name,
+    stores,
+    take_write_lock,
+)
+from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
 from xblock_user_state.interface import DamagedHistory
-from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule
+from xblock_user_state.maintenance.naming import block_names
+from xblock_user_state.maintenance.orphans import Life, why_orphan
+from xblock_user_state.maintenance.paging import Owner, pages, rows_of
 from xblock_user_state.state import codec
-from xblock_user_state.state.encoding import DELTA, MAX_CHAIN, PLAIN, Decoded, Stored, decode
+from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.transactions import errors_translated, repeat
 
 # Of one row; a history of many thousand entries may be all wrong.
@@ -47,7 +56,7 @@ class Findings:
 
 
 @dataclass(frozen=True)
-class Audit:
+class Verification:
     """One pass over the rows of the state's `database`, or those of some blocks (sorted).
 
     With up to `size` entries of each store in memory. With `late_start` the history of a row may begin later than the
