@@ -131,7 +131,7 @@ class Backfill:
             checksum=_checksum(digests[key] for key in keys if key in digests),
         )
 
-    def _attempt(self, keys: Sequence[Key], _again: bool) -> _Done:
+    def _attempt(self, keys: Sequence[Key]) -> _Done:
         take_write_lock(self.database)
         skip_locked = connections[self.database].features.has_select_for_update_skip_locked
         rows: Rows = {}

@@ -157,7 +157,7 @@ class Sweep:
             with errors_translated(self.alias):
                 repeat(self.alias, partial(self._attempt, some))
 
-    def _attempt(self, orphans: Sequence[Orphan], _again: bool) -> None:
+    def _attempt(self, orphans: Sequence[Orphan]) -> None:
         self.model._base_manager.using(self.alias).filter(_any_of(orphans))._raw_delete(self.alias)
 
 

@@ -101,7 +101,7 @@ class Verification:
     def _look_again(self, owner: Owner) -> _History | None:
         """Look at a row to which nobody writes meanwhile; ``None`` if it is not there any more."""
 
-        def attempt(_again: bool) -> _History | None:
+        def attempt() -> _History | None:
             take_write_lock(self.database)
             return self._look(Q(**owner._asdict()), lock=True).get(owner)
 

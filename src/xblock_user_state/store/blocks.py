@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.db import connections
@@ -67,7 +68,12 @@ def register(database: str, blocks: Collection[BlockId]) -> None:
     In no transaction, if the caller has none: a new block's row, which all its learners may be waiting for, must not be
     held while one learner's state is written.
     """
-    repeat(database, lambda again: _register(database, blocks, again=again), in_one=False)
+    repeat(
+        database,
+        partial(_register, database, blocks, again=True),
+        first=partial(_register, database, blocks, again=False),
+        first_in_autocommit=True,
+    )
 
 
 def _register(database: str, blocks: Collection[BlockId], *, again: bool) -> None:

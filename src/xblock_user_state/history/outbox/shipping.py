@@ -177,7 +177,7 @@ def await_file(seconds: float) -> None:
 def _ship(database: str, which: Q, size: int, after: Key | None, seconds: float) -> Shipment:
     patience = _Patience(seconds, time.monotonic() + seconds)
     try:
-        return repeat(database, lambda _: _attempt(database, which, size, after, patience))
+        return repeat(database, lambda: _attempt(database, which, size, after, patience))
     except ServiceUnavailable as error:
         if isinstance(error.__cause__, _HistoryBusy):
             raise HistoryUnavailable(str(error.__cause__)) from error
