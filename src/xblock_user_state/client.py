@@ -143,8 +143,7 @@ class DjangoXBlockUserStateClient(ChangeWriter):
                 for entry in BlockHistory(database, student_id, row.id).newest_first(*window):
                     is_empty = False
                     state = _state_of(entry, f"{username!r} in {block_key}")
-                    result = (username, block_key, state, entry.created, scope)
-                    yield HistoryEntry(result, entry.revision, entry.score)
+                    yield HistoryEntry(username, block_key, state, entry.created, scope, entry.revision, entry.score)
         if is_empty:
             raise DoesNotExist(f"no history of {username!r} in {block_key} ({scope.name}) was recorded")
 

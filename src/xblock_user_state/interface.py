@@ -94,38 +94,70 @@ class BlockScore(NamedTuple):
 
 
 class HistoryEntry(XBlockUserState):
-    """What one state was after one change, with the ``revision`` of that change and the ``score`` of that moment.
+    """A state as one change left it, with the ``revision`` of that change and the ``score`` at that time.
 
-    Of a damaged entry everything but the state can be read: reading ``state`` raises `DamagedHistory`, which stands in
-    the state's place in the tuple too.
+    The tuple has the five fields of `XBlockUserState`. Equality, copies and ``_replace`` count the revision and the
+    score too. In a damaged entry a `DamagedHistory` stands in the place of the state: reading ``state`` raises it, and
+    all else can be read.
     """
 
     revision: int
     score: BlockScore | None
 
-    def __new__(cls, result: tuple[Any, ...], revision: int, score: BlockScore | None) -> Self:
-        """Make an `XBlockUserState` of the five values of `result`; a `DamagedHistory` may stand for the state."""
-        entry = tuple.__new__(cls, result)
+    # One argument a value, in the tuple's order, so that _make and _replace need no packing.
+    def __new__(  # noqa: PLR0913, PLR0917
+        cls,
+        username: str | None,
+        block_key: Any,
+        state: State | DamagedHistory | None,
+        updated: datetime,
+        scope: Scope,
+        revision: int,
+        score: BlockScore | None,
+    ) -> Self:
+        # A named tuple's own __new__ takes its fields only.
+        entry = tuple.__new__(cls, (username, block_key, state, updated, scope))
         entry.revision = revision
         entry.score = score
         return entry
 
     @property
     def state(self) -> State | None:
-        """The state, ``None`` where there was none."""
+        """The state, ``None`` where there was none. Raises `DamagedHistory` if the entry is damaged."""
         state = self[2]
         if isinstance(state, DamagedHistory):
             raise state
         return state
 
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> Self:  # type: ignore[override]  # mypy's own has a TypeVar
+        """Make an entry of all seven values."""
+        return cls(*iterable)
+
+    def _replace(self, **changes: Any) -> Self:
+        """Return a copy with other values of some fields, the revision and the score among them."""
+        return type(self)(**{**self._asdict(), **changes})
+
+    def _asdict(self) -> dict[str, Any]:
+        """Return all seven values by name."""
+        return {**dict(zip(self._fields, self, strict=True)), "revision": self.revision, "score": self.score}
+
     def __getnewargs__(self) -> tuple[Any, ...]:
-        """Return what copies are made of."""
-        return tuple(self), self.revision, self.score
+        """Return the arguments from which ``copy`` and ``pickle`` make the entry again."""
+        return tuple(self._asdict().values())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HistoryEntry) and self.__getnewargs__() == other.__getnewargs__()
+
+    # A tuple's own __ne__ would compare five fields.
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self.__getnewargs__())
 
     def __repr__(self) -> str:
-        fields = zip(self._fields, self, strict=True)
-        shown = [*fields, ("revision", self.revision), ("score", self.score)]
-        return f"HistoryEntry({', '.join(f'{name}={value!r}' for name, value in shown)})"
+        return f"HistoryEntry({', '.join(f'{name}={value!r}' for name, value in self._asdict().items())})"
 
 
 class Batch(Protocol):

@@ -90,8 +90,8 @@ class InMemoryXBlockUserStateClient(ChangeWriter):
             raise DoesNotExist(f"no history of {username!r} in {block_key} ({scope.name}) was recorded")
         older = (row for row in rows if before_revision is None or row.revision < before_revision)
         for row in islice(older, limit):
-            result = (username, block_key, existing_state(row.text), row.modified, scope)
-            yield HistoryEntry(result, row.revision, row.score)
+            state = existing_state(row.text)
+            yield HistoryEntry(username, block_key, state, row.modified, scope, row.revision, row.score)
 
     def iter_all_for_block(
         self, block_key: BlockKey, scope: Scope = Scope.user_state, batch_size: int | None = None
