@@ -64,13 +64,6 @@ class BlockKeyCollision(UserStateError):
     """Another block or learning context is registered under the same 64-bit id."""
 
 
-ANONYMOUS = (
-    "an anonymous user's state can't be kept here; keep it in the ephemeral store (xblock_user_state.ephemeral) until"
-    " there is an account"
-)
-"""The message of `PermissionDenied` at a write for an anonymous user."""
-
-
 class XBlockUserState(NamedTuple):
     """The state of one block (or block type, or learner) at one time.
 

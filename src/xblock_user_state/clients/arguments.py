@@ -61,11 +61,12 @@ def row_keys(keys: object, scope: Scope) -> list[tuple[Any, RowKey]]:
     return pairs
 
 
-def checked_course(key: object) -> int:
-    """Return the id of a course or other learning context."""
+def checked_course(key: object) -> LearningContextKey:
+    """Return the key of a course or other learning context, if state can be stored under it."""
     if not isinstance(key, LearningContextKey):
         raise TypeError(f"course_key must be a CourseKey or LearningContextKey, not {key!r} ({type(key).__name__})")
-    return identify_context(key)
+    identify_context(key)
+    return key
 
 
 def checked_course_scope(scope: object) -> Scope:
@@ -106,11 +107,6 @@ def checked_count(count: object, name: str) -> int | None:
     if count < 1:
         raise ValueError(f"{name} must be at least 1, not {count}")
     return count
-
-
-def checked_window(limit: object, before_revision: object) -> tuple[int | None, int | None]:
-    """Return which part of a history is wanted: how many entries, and of revisions lower than which."""
-    return checked_count(limit, "limit"), checked_count(before_revision, "before_revision")
 
 
 def overlays(states: object, scope: Scope) -> dict[RowKey, Change]:

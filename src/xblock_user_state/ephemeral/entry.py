@@ -40,10 +40,10 @@ WAIT_SECONDS = 15
 BYTES_FOR_A_ROW = 400
 """What a row takes beside its text: keys, numbers and times."""
 
-Place = tuple[str, RowKey]
+RowAddress = tuple[str, RowKey]
 """The name of a scope, and the key of the row in it."""
 
-Rows = Mapping[Place, Row]
+Rows = Mapping[RowAddress, Row]
 
 Stored = Rows | Literal["adopted"]
 
