@@ -6,6 +6,8 @@ from collections.abc import Callable
 
 from opaque_keys.edx.keys import UsageKey
 
+__all__ = ["MayRead", "only_own"]
+
 MayRead = Callable[[str, str, UsageKey], bool]
 """Answers whether the reader may see what the learner did in the block; both are usernames."""
 

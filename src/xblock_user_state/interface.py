@@ -27,6 +27,23 @@ from typing import Any, NamedTuple, Protocol, Self
 from opaque_keys.edx.keys import BlockTypeKey, LearningContextKey, UsageKey
 from xblock.fields import Scope
 
+__all__ = [
+    "Batch",
+    "BlockKey",
+    "BlockKeyCollision",
+    "BlockScore",
+    "DamagedHistory",
+    "DoesNotExist",
+    "HistoryEntry",
+    "PermissionDenied",
+    "ServiceUnavailable",
+    "State",
+    "UserDoesNotExist",
+    "UserStateError",
+    "XBlockUserState",
+    "XBlockUserStateClient",
+]
+
 BlockKey = UsageKey | BlockTypeKey | str | None
 """What names the owner of a state beside the learner: depends on the scope, see `XBlockUserStateClient`."""
 
