@@ -1,4 +1,4 @@
-"""The base of all clients: it checks arguments and makes results, and a client moves rows."""
+"""The base class of all clients: it checks arguments and makes results, so that a client only moves rows."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ class LearnerRow(NamedTuple):
 
 
 class RecordedState(NamedTuple):
-    """A state of the history; a `DamagedHistory` in its place if the entry can't be read."""
+    """A revision of the history. If the entry can't be read, a `DamagedHistory` stands in the place of the state."""
 
     revision: int
     state: State | DamagedHistory | None
@@ -51,15 +51,15 @@ class RecordedState(NamedTuple):
 
 
 class CheckedClient(XBlockUserStateClient):
-    """A client whose arguments are checked and whose results are made here, alike for all.
+    """Implements the contract over a few verbs, which a subclass implements.
 
-    A subclass implements the six abstract verbs. They are given checked arguments: usernames are strings, empty for an
-    anonymous user; keys are row keys; scopes are the package's own objects.
+    The verbs get checked arguments: a username is a string, empty for an anonymous user; keys are row keys; scopes are
+    the package's own objects. `_history` and the iterations may read lazily.
     """
 
     @abstractmethod
     def _rows(self, username: str, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
-        """Return the stored rows among `keys`. A key is repeated if the caller gave two keys of one block."""
+        """Return the rows that exist. A key is repeated where the caller gave two keys of one block."""
 
     @abstractmethod
     def _history(
@@ -82,12 +82,12 @@ class CheckedClient(XBlockUserStateClient):
         """Commit all changes, or none and raise. Metrics are named after `operation`, the method that was called."""
 
     def _scores(self, username: str, keys: Sequence[RowKey]) -> Mapping[RowKey, BlockScore]:
-        """Return the stored scores among `keys`. A client overrides it to leave the states unread."""
+        """Return the scores that exist. A client may override it to read no states."""
         rows = self._rows(username, keys, Scope.user_state)
         return {key: row.score for key, row in rows.items() if row.score is not None}
 
     def _checked_name(self, username: object) -> str:
-        """Return the username as the verbs get it. A client overrides it to refuse learners that it does not serve."""
+        """Return the username for the verbs. A client may override it to refuse learners that it does not serve."""
         return arguments.checked_username(username)
 
     def get_many(
@@ -151,12 +151,12 @@ class CheckedClient(XBlockUserStateClient):
 
         def entries() -> Iterator[HistoryEntry]:
             is_empty = True
-            # The other scopes are never recorded.
+            # No client records another scope.
             if scope == Scope.user_state and isinstance(row, BlockId):
                 for revision, state, updated, score in self._history(name, row, limit, before_revision):
                     is_empty = False
                     yield HistoryEntry(username, block_key, state, updated, scope, revision, score)
-            # An empty page after others is the end of the history.
+            # Pages after the first may be empty: that is the end of the history.
             if is_empty and before_revision is None:
                 raise DoesNotExist(f"no history of {username!r} in {block_key} ({scope.name}) was recorded")
 
@@ -177,7 +177,7 @@ class CheckedClient(XBlockUserStateClient):
         scope: Scope = Scope.user_state,
         batch_size: int | None = None,
     ) -> Iterator[XBlockUserState]:
-        """Yield the states of all learners in all blocks of a course."""
+        """Yield the states of all learners in all blocks of a course, or in its blocks of one type."""
         scope = arguments.checked_course_scope(scope)
         course = arguments.checked_course(course_key)
         name = arguments.checked_block_type(block_type)
@@ -223,6 +223,7 @@ class CheckedClient(XBlockUserStateClient):
         collected = ChangeSet(only_new=only_new)
         try:
             yield collected
+        # Also after an exception, because the caller may have kept the batch.
         finally:
             collected.end()
         self._write(name, collected.changes, "batch")

@@ -1,4 +1,4 @@
-"""The changes that a batch collects."""
+"""The collected changes of a batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xblock_user_state.state.keys import RowKey, row_key
 
 
 class ChangeSet:
-    """Changes by scope and row, each row's joined into one. Arguments are checked at the call that gives them."""
+    """Changes by scope and row, one for each row. Arguments are checked at the call that gives them."""
 
     def __init__(self, *, only_new: bool = False) -> None:
         self.changes: dict[Scope, dict[RowKey, Change]] = {}
@@ -23,7 +23,7 @@ class ChangeSet:
         self._ended = False
 
     def end(self) -> None:
-        """Take no more changes: nobody would commit them."""
+        """Refuse later changes, because they would not be committed."""
         self._ended = True
 
     def set(self, block_key: BlockKey, fields: Mapping[str, Any], scope: Scope = Scope.user_state) -> None:

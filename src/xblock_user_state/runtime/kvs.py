@@ -94,9 +94,10 @@ class UserStateKeyValueStore(KeyValueStore):
     def unit_of_work(self) -> Iterator[None]:
         """Collect the changes of blocks, and commit them together when the ``with`` block ends.
 
-        Put it around a view or a handler. It takes one transaction, with one revision and one history entry a block, scores included. Reads see the collected
-        changes. An exception discards and forgets them; so does a failed commit, whose error is raised as the client
-        raises it. A unit inside another joins it; if the inner one fails, it takes back its own changes only.
+        Put it around a view or a handler. It takes one transaction, with one revision and one history entry a block,
+        scores included. Reads see the collected changes. An exception discards and forgets them; so does a failed
+        commit, whose error is raised as the client raises it. A unit inside another joins it; if the inner one fails,
+        it takes back its own changes only.
 
         XBlock marks fields as saved when they are collected, so discard the blocks of a failed unit.
         """
