@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import ast
-import importlib
 import re
 from collections.abc import Iterator
 from pathlib import Path
@@ -27,9 +26,16 @@ def module_name(file: Path) -> str:
     return ".".join(parts[:-1] if parts[-1] == "__init__" else parts)
 
 
-def modules_with_all() -> set[str]:
-    files = [file for file in SOURCE.rglob("*.py") if re.search(r"^__all__\b", file.read_text(), re.MULTILINE)]
-    return {module_name(file) for file in files}
+def names_in_all(file: Path) -> list[str] | None:
+    """Return the module's ``__all__`` unimported: models of an app that is not installed would get another's label."""
+    for node in ast.parse(file.read_text()).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
+            names: list[str] = ast.literal_eval(node.value)
+            return names
+    return None
+
+
+DECLARED = {module_name(file): names for file in SOURCE.rglob("*.py") if (names := names_in_all(file)) is not None}
 
 
 def imported_names(program: str) -> Iterator[tuple[str, str | None]]:
@@ -50,15 +56,12 @@ def private_names(program: str) -> list[str]:
 
 
 def test_every_module_with_public_names_is_on_the_page() -> None:
-    assert modules_with_all() - INTERNAL == set(PUBLIC)
-    assert modules_with_all() >= INTERNAL
+    assert {*DECLARED} == {*PUBLIC, *INTERNAL}
 
 
 @pytest.mark.parametrize("module", PUBLIC)
 def test_the_page_lists_the_names_of_each_module(module: str) -> None:
-    names = importlib.import_module(module).__all__
-    assert sorted(PUBLIC[module]) == sorted(names)
-    assert all(hasattr(importlib.import_module(module), name) for name in names)
+    assert sorted(PUBLIC[module]) == sorted(DECLARED[module])
 
 
 @pytest.mark.parametrize("file", sorted((ROOT / "demo").rglob("*.py")), ids=lambda file: str(file.relative_to(ROOT)))
