@@ -165,7 +165,7 @@ class CheckedClient(XBlockUserStateClient):
     def iter_all_for_block(
         self, block_key: BlockKey, scope: Scope = Scope.user_state, batch_size: int | None = None
     ) -> Iterator[XBlockUserState]:
-        """Yield the states that all learners have in one block."""
+        """Yield the states of all learners in one block."""
         scope = arguments.checked_scope(scope)
         row = row_key(block_key, scope)
         return _states_of(self._all_of_block(row, scope, arguments.checked_batch_size(batch_size)), scope)
@@ -189,7 +189,7 @@ class CheckedClient(XBlockUserStateClient):
         block_keys_to_state: Mapping[Any, Mapping[str, Any]],
         scope: Scope = Scope.user_state,
     ) -> None:
-        """Overlay fields on the states of many blocks: all of it is committed, or nothing and an error raised."""
+        """Overlay fields on the states of many blocks, in one commit: all changes or none."""
         scope = arguments.checked_scope(scope)
         overlays = arguments.overlays(block_keys_to_state, scope)
         self._write(self._checked_name(username), {scope: overlays}, "set_many")
@@ -201,7 +201,7 @@ class CheckedClient(XBlockUserStateClient):
         scope: Scope = Scope.user_state,
         fields: Iterable[str] | None = None,
     ) -> None:
-        """Remove `fields`, or all of them, from the states of many blocks: from all or, on an error, from none."""
+        """Remove `fields`, or all fields, from the states of many blocks, in one commit: all changes or none."""
         scope = arguments.checked_scope(scope)
         removal = arguments.removal(fields)
         keys = arguments.row_keys(block_keys, scope)
@@ -211,7 +211,7 @@ class CheckedClient(XBlockUserStateClient):
     def set_score(
         self, username: str | None, block_key: UsageKey, grade: float | None, max_grade: float | None
     ) -> None:
-        """Set the learner's score in one block and leave the state alone; ``None`` for both removes the score."""
+        """Set the learner's score in one block and leave the state alone. ``None`` for both removes the score."""
         block = checked_block(block_key)
         score = arguments.new_score(grade, max_grade)
         self._write(self._checked_name(username), {Scope.user_state: {block: score}}, "set_score")

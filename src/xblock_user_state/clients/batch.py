@@ -31,7 +31,7 @@ class ChangeSet:
         self._add(block_key, arguments.overlay(block_key, fields), arguments.checked_scope(scope))
 
     def delete(self, block_key: BlockKey, fields: Iterable[str] | None = None, scope: Scope = Scope.user_state) -> None:
-        """Remove `fields` from the state of one block, or all of them."""
+        """Remove `fields`, or all fields, from the state of one block."""
         self._add(block_key, arguments.removal(fields), arguments.checked_scope(scope))
 
     def set_score(self, block_key: UsageKey, grade: float | None, max_grade: float | None) -> None:
