@@ -42,6 +42,7 @@ class DjangoXBlockUserStateClient(CheckedClient):
 
     def __init__(self, user: Any = None) -> None:
         """`user` is the client's user, if there is one: their id needs no lookup, and history names them as actor."""
+        # In the client, not in the process: after a renaming, a freed name must not show another learner's state.
         self._user_ids: dict[str, Any] = {}
         self._row_cache = RowCache()
         self._actor_id = None
@@ -54,8 +55,10 @@ class DjangoXBlockUserStateClient(CheckedClient):
         since = started()
         with errors_translated(database):
             student_id = self._user_id(username) if table.owned else None
+            # Unknown and anonymous users have no rows.
             if not keys or (table.owned and student_id is None):
                 return {}
+            # A set, because two of the caller's keys may name one row.
             found = reader.read_rows(database, table, student_id, {*keys})
             # A transaction may be rolled back, and with it the rows that it has read.
             if connections[database].get_autocommit():
@@ -113,6 +116,7 @@ class DjangoXBlockUserStateClient(CheckedClient):
         database = state_database()
         since = started()
         with errors_translated(database):
+            # Shared rows have no learner, so their writers need none.
             owned = any(TABLES[scope].owned for scope in changes)
             student_id = self._known_user_id(username) if owned else None
             recorder = HistoryRecorder(database, student_id, self._actor_id)
@@ -127,6 +131,7 @@ class DjangoXBlockUserStateClient(CheckedClient):
         return student_id
 
     def _user_id(self, username: str) -> Any:
+        # PostgreSQL's driver raises for a name that it can't store.
         if not username or not is_storable(username):
             return None
         if username not in self._user_ids:

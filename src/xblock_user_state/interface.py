@@ -55,6 +55,7 @@ class UserStateError(Exception):
     """The learner's state could not be read or written."""
 
     def __init__(self, *args: object) -> None:
+        # The docstring is the default message.
         super().__init__(*(args or (type(self).__doc__,)))
 
 
@@ -219,6 +220,7 @@ class XBlockUserStateClient(ABC):
 
         Raises `DoesNotExist` where there never was a state, or where it was deleted.
         """
+        # One key yields at most one state.
         for found in self.get_many(username, [block_key], scope, fields):
             return found
         raise DoesNotExist(f"{username!r} has no state in {block_key} ({scope.name})")

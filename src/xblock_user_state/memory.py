@@ -61,6 +61,7 @@ class InMemoryXBlockUserStateClient(CheckedClient):
 
     def _all_of(self, scope: Scope, is_wanted: Callable[[RowKey], bool]) -> Iterator[LearnerRow]:
         with self._lock:
+            # A copy, so that writers need not wait for the end of an iteration.
             found = [each for each in self._stored.items() if each[0][0] == scope and is_wanted(each[0][2])]
         for (_, username, key), row in found:
             yield LearnerRow(username, canonical_key(key), row.text, row.modified)
@@ -68,6 +69,7 @@ class InMemoryXBlockUserStateClient(CheckedClient):
     def _write(self, username: str, changes: Changes, operation: str) -> None:
         refuse_anonymous(username, changes)
         with self._lock:
+            # Under the lock, so that times rise in the order of the writes.
             now = clock()
             written: dict[_Address, Row] = {}
             for scope, by_key in changes.items():
@@ -76,6 +78,7 @@ class InMemoryXBlockUserStateClient(CheckedClient):
                     row = change.apply(self._stored.get(address), now)
                     if row is not None:
                         written[address] = row
+            # Only now, so that a change that raises leaves nothing behind.
             self._stored.update(written)
             for address, row in written.items():
                 if self._is_recorded(*address):

@@ -85,6 +85,7 @@ def checked_fields(fields: object) -> tuple[str, ...] | None:
     """Return the names of fields, or ``None`` for all fields."""
     if fields is None:
         return None
+    # A list, because an iterator can be read once only.
     names = _checked_iterable(fields, "fields", "field names")
     for name in names:
         _check_field_name(name, "fields")
@@ -100,6 +101,7 @@ def checked_count(count: object, name: str) -> int | None:
     """Return the count, which is at least 1, or ``None`` if none was given. `name` is the argument's."""
     if count is None:
         return None
+    # A bool is an int, and True would count as 1.
     if not isinstance(count, int) or isinstance(count, bool):
         raise TypeError(f"{name} must be an integer, not {count!r} ({type(count).__name__})")
     if count < 1:
@@ -122,6 +124,7 @@ def overlay(key: object, fields: object) -> Change:
     """Return the change that sets `fields`. It holds their JSON texts, so the caller may change the values later."""
     if not isinstance(fields, Mapping):
         raise TypeError(f"the state of {key} must be a dict of fields, not {type(fields).__name__}")
+    # Runs in C in the usual case. A subclass of str is no plain name, so names are then looked at one by one.
     if not _NAMES.issuperset(map(type, fields)):
         for name in fields:
             _check_field_name(name, f"the state of {key}")
@@ -152,6 +155,7 @@ def _checked_points(points: object, name: str) -> float | None:
     except (OverflowError, ValueError):
         number = math.nan
     if not math.isfinite(number):
+        # Shortened, because an integer may have thousands of digits.
         raise ValueError(f"{name} must be a finite number within the range of a float, not {Decimal(points):.10}")
     return number
 

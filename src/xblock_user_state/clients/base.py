@@ -106,6 +106,7 @@ class CheckedClient(XBlockUserStateClient):
         keys = arguments.row_keys(block_keys, scope)
         names = arguments.checked_fields(fields)
 
+        # Inside, because a generator would check its arguments only at the first next.
         def states() -> Iterator[XBlockUserState]:
             rows = self._rows(name, [row for _, row in keys], scope)
             for key, asked in keys:
@@ -131,6 +132,7 @@ class CheckedClient(XBlockUserStateClient):
         """Return the scores of the blocks that have one."""
         name = self._checked_name(username)
         keys = arguments.row_keys(block_keys, Scope.user_state)
+        # Two keys of one block share its score.
         scores = self._scores(name, [row for _, row in keys])
         return {key: scores[row] for key, row in keys if row in scores}
 
@@ -205,6 +207,7 @@ class CheckedClient(XBlockUserStateClient):
         scope = arguments.checked_scope(scope)
         removal = arguments.removal(fields)
         keys = arguments.row_keys(block_keys, scope)
+        # A change is immutable, so all rows can share it.
         removals = dict.fromkeys((row for _, row in keys), removal)
         self._write(self._checked_name(username), {scope: removals}, "delete_many")
 

@@ -43,4 +43,5 @@ class ChangeSet:
             raise RuntimeError("this batch has ended; make its changes inside the with block")
         row = row_key(block_key, scope)
         changes = self.changes.setdefault(scope, {})
+        # `then` keeps the first change's only_new, so each row starts from one that has it.
         changes[row] = changes.get(row, Change(only_new=self._only_new)).then(change)

@@ -17,6 +17,7 @@ from xblock_user_state.state.keys import LEARNER_SCOPES, BlockId, RowKey, canoni
 A_DAY = 24 * 60 * 60
 HALF_A_MEGABYTE = 512 * 1024
 
+# The cache pickles rows' addresses, and an unpickled scope is another object: names stand for scopes.
 SCOPES = {scope.name: scope for scope in LEARNER_SCOPES}
 SUMMARY = Scope.user_state_summary.name
 
@@ -66,6 +67,7 @@ class EphemeralXBlockUserStateClient(CheckedClient):
         def take(rows: Rows) -> None:
             with client.batch(username, only_new=True) as batch:
                 for address, row in rows.items():
+                    # Their change of the shared state was never counted.
                     if (SUMMARY, address[1]) not in rows:
                         _add(batch, address, row)
 
@@ -78,6 +80,7 @@ class EphemeralXBlockUserStateClient(CheckedClient):
         return name
 
     def _rows(self, username: str, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
+        # A call without keys costs no round trip.
         rows = self._entry.rows() if keys else {}
         own = {key: rows[scope.name, key] for key in keys if (scope.name, key) in rows}
         if scope != Scope.user_state_summary:
@@ -99,6 +102,7 @@ class EphemeralXBlockUserStateClient(CheckedClient):
         raise PermissionDenied("a visitor may not read the state of all learners")
 
     def _write(self, username: str, changes: Changes, operation: str) -> None:
+        # A call without changes costs no round trip, and does not wait for the lock.
         if any(changes.values()):
             self._entry.change(lambda rows: {**rows, **self._changed(rows, changes)})
 
@@ -125,12 +129,14 @@ class EphemeralXBlockUserStateClient(CheckedClient):
 
 def _row_of(shared: XBlockUserState) -> Row:
     text = join(encode_fields(shared.state or {}, shared.block_key))
+    # A visitor's copy has no history, so its revision means nothing.
     return Row(1, text, None, None, created=shared.updated, modified=shared.updated)
 
 
 def _add(batch: Batch, address: RowAddress, row: Row) -> None:
     """Add a row's state and score to a batch; deleted state adds nothing."""
     scope, key = SCOPES[address[0]], canonical_key(address[1])
+    # An empty overlay changes nothing, so a score alone creates no state.
     batch.set(key, existing_state(row.text) or {}, scope)
     if row.score is not None and isinstance(key, UsageKey):
         batch.set_score(key, row.score.grade, row.score.max_grade)

@@ -98,6 +98,7 @@ class VisitorEntry:
         while not self._is_replaced(action):
             if time.monotonic() > waits_until:
                 raise ServiceUnavailable("other requests have been changing this visitor's state for too long")
+            # Random, so that waiting requests do not try in step.
             time.sleep(random.uniform(0.001, 0.02))
 
     def _is_replaced(self, action: Callable[[Stored], Stored]) -> bool:

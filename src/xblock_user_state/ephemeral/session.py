@@ -39,6 +39,8 @@ def adopt_visitor(
 
     def adopt() -> None:
         visitor.adopt_into(client, username)
+        # Last, so that a failed adoption can be repeated.
         session.pop(VISITOR, None)
 
+    # After the commit: a rollback would take the rows from the account, and the visitor has them no more.
     transaction.on_commit(adopt, using=state_database())

@@ -28,5 +28,6 @@ class Changes:
 
     def then(self, later: Changes) -> Changes:
         """Return these changes and the `later` ones as one."""
+        # Merged field by field: the later change may name other fields of the row.
         joined = {address: {**self.fields.get(address, {}), **fields} for address, fields in later.fields.items()}
         return Changes({**self.fields, **joined}, {**self.scores, **later.scores})

@@ -56,6 +56,7 @@ class UserStateKeyValueStore(KeyValueStore):
             raise ValueError("read_only drops the changes that a session keeps: give one of the two")
         self._client = client
         self._user_id = user.id
+        # A custom user model may call the field by another name.
         self._username: str = user.get_username() if hasattr(user, "get_username") else user.username
         self._destination = self._destined(read_only=read_only, session=session)
         self._rows: dict[RowAddress, CachedRow] = {}
@@ -134,6 +135,7 @@ class UserStateKeyValueStore(KeyValueStore):
         changes = self._changes(update_dict)
         try:
             self._write(changes)
+        # XBlock handles this one error only.
         except (UserStateError, DatabaseError) as error:
             raise KeyValueMultiSaveError([]) from error
 
@@ -186,6 +188,7 @@ class UserStateKeyValueStore(KeyValueStore):
                 unread[address.scope].add(address)
         for scope, rows in unread.items():
             keys = {address: address.block_key for address in rows}
+            # Texts, because a page reads only some fields of a row.
             found = self._client.get_encoded(self._username, keys.values(), scope)
             for address, block_key in keys.items():
                 self._row(address).read(found.get(block_key))

@@ -26,6 +26,7 @@ class CachedRow:
         """Return the text of a field that the row `knows`; ``None`` for an absent field."""
         if name in self._written:
             return self._written[name]
+        # Late, because many prefetched rows are never read.
         if self._fields is None:
             self._fields = split(self._text) if self._text else {}
         return self._fields.get(name)

@@ -39,6 +39,7 @@ class UserStateService:
         Raises `PermissionDenied`, and reads nothing, if the reader may not see one of them.
         """
         keys = list(block_keys)
+        # All of them before the read: a refusal must not depend on the state.
         for key in keys:
             if not self._may_read(self._reader, username, key):
                 raise PermissionDenied(f"{self._reader!r} may not read the state of {username!r} in {key}")

@@ -56,6 +56,7 @@ class Removal(NamedTuple):
     def apply(self, text: str | None) -> str | None:
         """Return the text of the state after the edit. A state that never existed stays ``None``."""
         if text is None or self.fields is None:
+            # A state that never existed has nothing to delete.
             return text and DELETED
         state = split(text)
         kept = {name: value for name, value in state.items() if name not in self.fields}
@@ -86,6 +87,7 @@ class Change:
 
     def then(self, later: Change) -> Change:
         """Return this change followed by `later` as one, with this one's `only_new`."""
+        # A score is a tuple and therefore true, also the one that removes a score.
         return Change(self.edits + later.edits, later.score or self.score, self.only_new)
 
     def apply(self, row: Row | None, now: datetime) -> Row | None:
@@ -101,6 +103,7 @@ class Change:
             text = edit.apply(text)
         if row is None:
             score = self.score or _NO_SCORE
+            # Neither state nor score: there is nothing to store.
             return None if text is None and score == _NO_SCORE else Row(1, text, *score, now, now)
         old_score = (row.grade, row.max_grade)
         grade, max_grade = self.score or old_score

@@ -45,6 +45,7 @@ def encode(value: object) -> str:
     try:
         return _dumps(value)
     except ValueError as error:
+        # The wording of CPython. Decimals avoid this error, and no other.
         if "integer string conversion" not in str(error):
             raise
         return _dumps(_with_decimals(value))
@@ -69,6 +70,7 @@ def split(text: str) -> FieldTexts:
     try:
         return _split_fast(text)
     except msgspec.DecodeError:
+        # msgspec can't cut texts with NaN or lone surrogates.
         return {name: msgspec.Raw(encode(value)) for name, value in decode(text).items()}
 
 
@@ -129,6 +131,7 @@ def _normal_text(name: str, value: object, owner: object) -> str:
         return _written_back(value)
     except (TypeError, ValueError, RecursionError) as error:
         where = next(_problems(value, name, ()), f"{name}: {error}")
+        # A RecursionError means a value that is nested too deeply: a bad value too.
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"the state of {owner} can't be written as JSON, field {name!r}: {where}") from error
 
@@ -145,6 +148,7 @@ def _written_back(value: object) -> str:
 
 def _is_deeper(value: Any, levels: int) -> bool:
     """Tell whether containers are nested in more than `levels` levels."""
+    # Level by level, because the value may be too deep for recursion.
     level = [value]
     for _ in range(levels):
         containers = (
@@ -156,6 +160,7 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 def _problems(value: Any, path: str, parents: tuple[int, ...]) -> Iterator[str]:
     """Yield the reasons why `value` can't be JSON, each with its path. Slow: called after encoding has failed."""
+    # By identity, because equal containers may be inside each other.
     if id(value) in parents:
         yield f"{path} contains itself"
     elif len(parents) > MAX_DEPTH:
@@ -166,6 +171,7 @@ def _problems(value: Any, path: str, parents: tuple[int, ...]) -> Iterator[str]:
         return
     else:
         inside = (*parents, id(value))
+        # As simplejson does.
         value = value._asdict() if hasattr(value, "_asdict") else value
         for item, item_path in _items(value, path):
             if item_path is None:
@@ -204,6 +210,7 @@ def _with_decimals(value: Any) -> Any:
         return {_with_decimals(key): _with_decimals(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_with_decimals(item) for item in value]
+    # JSON has true and false of its own.
     if isinstance(value, int) and not isinstance(value, bool):
         return Decimal(value)
     return value

@@ -171,6 +171,7 @@ def _without_version(key: AnyKey, context: LearningContextKey) -> AnyKey:
 
 def _has_run(context: LearningContextKey) -> bool:
     """Tell whether a context key is complete: it is not a mere version, nor an old-style key without its run."""
+    # A course key of a version alone has no organization.
     if getattr(context, "org", None) is None:
         return False
     return not (isinstance(context, CourseLocator) and context.run is None)
@@ -178,6 +179,7 @@ def _has_run(context: LearningContextKey) -> bool:
 
 def _key_text(key: object) -> str:
     text = str(key)
+    # A space counts as printable.
     if not text or " " in text or not text.isprintable():
         raise ValueError(f"{text!r} is not a key: it is empty, or has white space or characters that can't be printed")
     if len(text) > MAX_KEY_LENGTH:
