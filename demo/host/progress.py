@@ -9,7 +9,7 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from demo.host.content import Item
+    from demo.host.outline import Item
     from xblock_user_state.interface import BlockScore, XBlockUserStateClient
 
 # A block that was only looked at has state too (a problem keeps its seed). These fields say that it was answered;

@@ -24,9 +24,9 @@ if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
     from lxml.etree import _Element
 
-    from demo.host.content import Course
     from demo.host.ids import CourseIds
     from demo.host.learners import Learner
+    from demo.host.outline import Course
 
 OWN = {"recap": RecapBlock, "vertical": VerticalBlock}
 """The block types that are this host's, and not installed."""

@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
     from opaque_keys.edx.keys import UsageKey
 
-    from demo.host.content import Item
+    from demo.host.outline import Item
     from demo.host.views import KnownRequest
 
     View = Callable[..., HttpResponse]
