@@ -1,4 +1,4 @@
-"""Addresses of the host."""
+"""URLs of the host."""
 
 from __future__ import annotations
 

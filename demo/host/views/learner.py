@@ -1,4 +1,4 @@
-"""What learners see: the outline of the course, and its units."""
+"""Pages for learners: the outline of the course, and its units."""
 
 from __future__ import annotations
 
@@ -42,6 +42,7 @@ def unit(request: HttpRequest, slug: str) -> HttpResponse:
     if index is None:
         raise Http404(f"the course has no unit {slug!r}")
     runtime = runtime_of(request)
+    # Blocks write state during a view too: a problem stores its seed.
     with runtime.learner_state.unit_of_work():
         fragment = runtime.get_page(units[index].key).render("student_view", {})
     context = {

@@ -1,4 +1,4 @@
-"""What staff see: learners, what they did, the history of each block, and all answers to one."""
+"""Pages for staff: learners, their activities, histories, and reports of all answers to a block."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ FOUND_AT_MOST = 50
 
 
 def for_staff(view: View) -> View:
-    """Send those who are not logged in to do so, and refuse learners."""
+    """Redirect anonymous users to the login page, and refuse learners."""
 
     def guarded(request: KnownRequest, **arguments: Any) -> HttpResponse:
         if not request.user.is_staff:
@@ -51,6 +51,7 @@ def for_staff(view: View) -> View:
 
 @for_staff
 def learners(request: KnownRequest) -> HttpResponse:
+    # PostgreSQL refuses NUL in a parameter.
     query = request.GET.get("q", "").replace("\0", "").strip()
     found = get_user_model().objects.filter(is_staff=False).order_by("username")
     for word in query.split():
@@ -69,7 +70,7 @@ def learners(request: KnownRequest) -> HttpResponse:
 def learner(request: KnownRequest, username: str) -> HttpResponse:
     person = get_object_or_404(get_user_model(), username=username)
     found = activities(DjangoXBlockUserStateClient(request.user), person.username, get_course().items)
-    seen = sorted((one for one in found if one.updated), key=attrgetter("updated"), reverse=True)
+    seen = sorted((activity for activity in found if activity.updated), key=attrgetter("updated"), reverse=True)
     return render(request, "host/learner.html", {"person": person, "activities": seen})
 
 
@@ -125,7 +126,7 @@ def report_csv(request: KnownRequest, key: UsageKey) -> HttpResponse:
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
-    # Without a byte order mark Excel reads UTF-8 as something else.
+    # Without a byte order mark, Excel does not recognise UTF-8.
     response.write("\N{BYTE ORDER MARK}")
     write_csv(response, heading, rows)
     return response
