@@ -21,6 +21,7 @@ def main() -> None:
     django.setup()
     prepare()
     announce(options.host, options.port)
+    # DEBUG is off, so runserver serves static files only with insecure_serving.
     call_command("runserver", f"{options.host}:{options.port}", use_reloader=False, insecure_serving=True)
 
 

@@ -33,6 +33,7 @@ class CourseIds(IdReader, IdGenerator):
     def get_definition_id(self, usage_id: UsageKey) -> DefinitionLocator:
         if usage_id not in self._usages:
             raise NoSuchUsage(str(usage_id))
+        # A DefinitionLocator takes a MongoDB ObjectId: 12 bytes.
         digest = hashlib.blake2b(str(usage_id).encode(), digest_size=12).hexdigest()
         return DefinitionLocator(usage_id.block_type, digest)
 

@@ -36,6 +36,7 @@ def with_account(user: User) -> Learner:
 
 def visitor(user: AnonymousUser, session: SessionBase) -> Learner:
     found = visitor_id(session)
+    # The second client reads data that all learners share, such as the votes of a poll.
     client = EphemeralXBlockUserStateClient(found, DjangoXBlockUserStateClient())
     return Learner(user, client, _anonymous_id(f"visitor {found}"))
 
@@ -57,6 +58,7 @@ class Login(LoginView):
     redirect_authenticated_user = True
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        # The login keeps the data of the session, and with it the visitor's id.
         response = super().form_valid(form)
         user = form.get_user()
         adopt_visitor(self.request.session, DjangoXBlockUserStateClient(user), user.username)

@@ -73,6 +73,7 @@ class CourseRuntime(Runtime):
         scope_ids = ScopeIds(None, node.tag, self.ids.get_definition_id(key), key)
         block = self.mixologist.mix(self.load_block_type(node.tag)).parse_xml(node, self, scope_ids)
         block.parent = parent
+        # XBlock keeps parsed fields in memory until a save. The next request creates new blocks.
         block.save()
         return key
 
@@ -99,6 +100,7 @@ class CourseRuntime(Runtime):
 
     def _css_classes_for(self, block: XBlock, view: str) -> list[str]:
         classes: list[str] = super()._css_classes_for(block, view)
+        # The stylesheets of blocks that were XModules select these classes, which Open edX adds.
         if getattr(block, "uses_xmodule_styles_setup", False):
             classes += ["xmodule_display", f"xmodule_{block.unmixed_class.__name__}"]
         return classes

@@ -30,6 +30,7 @@ def run(task: dict[str, Any]) -> tuple[str | None, SafeExecException | None]:
 
     xblocks-contrib requires this signature for ``CODE_JAIL_REST_SERVICE_REMOTE_EXEC``.
     """
+    # Sorted keys make equal tasks equal cache keys.
     answer, failure = _run(json.dumps([task["code"], json_safe(task["globals_dict"])], sort_keys=True))
     if failure:
         return failure, SafeExecException(failure)

@@ -21,6 +21,7 @@ class CurrentUser(UserService):
     def __init__(self, learner: Learner) -> None:
         super().__init__()
         user = learner.user
+        # A visitor has neither email address nor name.
         self._user = XBlockUser(is_current_user=True)
         if user.is_authenticated:
             self._user = XBlockUser(is_current_user=True, emails=[user.email], full_name=user.get_full_name())

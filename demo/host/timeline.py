@@ -80,6 +80,7 @@ def timeline(module: StudentModule) -> list[Entry]:
     history = list(StudentModuleHistory.get_history([module]))
     actors = get_user_model().objects.in_bulk({entry.actor_id for entry in history if entry.actor_id})
     names = {user_id: user.get_username() for user_id, user in actors.items()}
+    # Each entry is compared with the next older one; the oldest is compared with nothing.
     return [_entry(new, old, names) for new, old in zip(history, [*history, None][1:], strict=True)]
 
 
@@ -97,6 +98,7 @@ def _entry(new: BaseStudentModuleHistory, old: BaseStudentModuleHistory | None, 
         actor=names.get(new.actor_id),
         note=note,
         store=STORES.get(type(new), "extended history"),
+        # Short changes first: they would be lost between long comparisons.
         changes=sorted(changes, key=lambda change: bool(change.lines)),
     )
 

@@ -44,6 +44,7 @@ def learner_of(request: HttpRequest) -> Learner:
 def _viewed(request: HttpRequest) -> User | None:
     if not request.user.is_staff or VIEWED_AS not in request.session:
         return None
+    # The learner may have been deleted in the meantime.
     return get_user_model().objects.filter(pk=request.session[VIEWED_AS]).first()
 
 

@@ -34,6 +34,7 @@ def outline(request: HttpRequest) -> HttpResponse:
     return render(request, "host/outline.html", context)
 
 
+# The page has no form for visitors, but page.js reads the token from the cookie for the requests of blocks.
 @ensure_csrf_cookie
 def unit(request: HttpRequest, slug: str) -> HttpResponse:
     course = get_course()

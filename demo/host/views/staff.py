@@ -84,6 +84,7 @@ def view_as(request: KnownRequest, username: str) -> HttpResponse:
 @require_POST
 @for_staff
 def stop_viewing(request: KnownRequest) -> HttpResponse:
+    # Read the learner first: stop_viewing removes it from the session.
     learner = visits.learner_of(request).user
     visits.stop_viewing(request)
     return redirect("learner", learner.username)
@@ -97,6 +98,7 @@ def history(request: KnownRequest, username: str, key: UsageKey) -> HttpResponse
         StudentModule.objects.select_related("block"),
         student_id=person.pk,
         block__usage_key=str(key),
+        # A usage key is unique only within its course: an old-style key does not contain the run.
         block__context__key=str(key.course_key),
     )
     state = decode(module.state) if module.state else {}
