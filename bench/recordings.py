@@ -13,8 +13,9 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from webob import Request
 
-from demo.host.content import Course, load_course
+from demo.host.content import load_course
 from demo.host.learners import with_account
+from demo.host.outline import Course
 from demo.host.runtime import LearnerRuntime
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import State
