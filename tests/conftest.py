@@ -11,7 +11,7 @@ from urllib.parse import quote
 import pytest
 from django.db import connection, connections
 
-from xblock_user_state.store import contended
+from xblock_user_state.store import hot_rows
 
 _SCHEMES = {"sqlite": "sqlite", "postgresql": "postgres", "mysql": "mysql"}
 _URL_VARIABLES = {"default": "DATABASE_URL", "student_module_history": "HISTORY_DATABASE_URL"}
@@ -65,7 +65,7 @@ def child_environment(django_db_setup: None) -> dict[str, str]:
 @pytest.fixture(autouse=True)
 def _no_contended_rows() -> None:
     """Begin as a process does: rows are named alike in many tests, and one's races are nothing to the next."""
-    contended.forget()
+    hot_rows.clear()
 
 
 @pytest.fixture(scope="session")

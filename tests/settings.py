@@ -66,6 +66,8 @@ DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Accounts are made by the hundred and nobody guesses their passwords.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 SECRET_KEY = "only for tests"
+# Tests change single settings in it; test_conf and test_checks take it away.
+XBLOCK_USER_STATE: dict[str, object] = {}
 USE_TZ = True
 TIME_ZONE = "UTC"
 

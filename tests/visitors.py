@@ -8,11 +8,11 @@ from uuid import uuid4
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
+from xblock_user_state.clients import arguments
+from xblock_user_state.clients.base import Changes, ChangeWriter
 from xblock_user_state.ephemeral import EphemeralXBlockUserStateClient
 from xblock_user_state.interface import BlockKey, BlockScore, HistoryEntry, XBlockUserState
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
-from xblock_user_state.state import arguments
-from xblock_user_state.state.writing import Changes, ChangeWriter
 
 
 class NamedVisitors(ChangeWriter):

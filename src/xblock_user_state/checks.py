@@ -12,9 +12,9 @@ from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.models import Model
 
 from xblock_user_state import conf
-from xblock_user_state.history.shipping import extended_model
+from xblock_user_state.history.entries import extended_model
 from xblock_user_state.metrics import current
-from xblock_user_state.store.tables import state_database
+from xblock_user_state.store.databases import state_database
 
 _FLAGS = ("EXTENDED_HISTORY", "READ_MULTIPLE_HISTORIES")
 _CHOICES = {"HISTORY_ENCODING": ("delta", "plain"), "SHIP_HISTORY": ("at_once", "by_relay")}

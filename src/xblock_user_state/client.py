@@ -9,6 +9,9 @@ from django.db import connections
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
+from xblock_user_state.clients import arguments
+from xblock_user_state.clients.base import Changes, ChangeWriter
+from xblock_user_state.history.models import BaseStudentModuleHistory
 from xblock_user_state.history.reading import BlockHistory
 from xblock_user_state.history.recording import HistoryRecorder
 from xblock_user_state.interface import (
@@ -25,14 +28,12 @@ from xblock_user_state.interface import (
 )
 from xblock_user_state.metrics.calls import report_read, report_write
 from xblock_user_state.metrics.current import started
-from xblock_user_state.models import BaseStudentModuleHistory
-from xblock_user_state.state import arguments
 from xblock_user_state.state.change import Row, existing_state, is_state
-from xblock_user_state.state.keys import BlockId, is_storable, parse_block
-from xblock_user_state.state.writing import Changes, ChangeWriter
+from xblock_user_state.state.keys import BlockId, RowKey, canonical_key, is_storable, parse_block, row_key
 from xblock_user_state.store import iteration, reader, users
-from xblock_user_state.store.known import KnownRows
-from xblock_user_state.store.tables import TABLES, Table, state_database
+from xblock_user_state.store.databases import state_database
+from xblock_user_state.store.row_cache import RowCache
+from xblock_user_state.store.tables import TABLES, Table
 from xblock_user_state.store.transactions import errors_translated
 from xblock_user_state.store.writer import Writer
 
@@ -50,7 +51,7 @@ class DjangoXBlockUserStateClient(ChangeWriter):
     def __init__(self, user: Any = None) -> None:
         """`user` is who the client works for, if known: it saves a statement, and history names it as the actor."""
         self._user_ids: dict[str, Any] = {}
-        self._known = KnownRows()
+        self._known = RowCache()
         self._actor_id = None
         if user is not None and user.is_authenticated:
             self._user_ids[user.get_username()] = user.pk
@@ -73,13 +74,13 @@ class DjangoXBlockUserStateClient(ChangeWriter):
         self,
         username: str | None,
         name: str,
-        keys: Sequence[tuple[BlockKey, arguments.RowKey]],
+        keys: Sequence[tuple[BlockKey, RowKey]],
         scope: Scope,
         fields: tuple[str, ...] | None,
     ) -> Iterator[XBlockUserState]:
         found = self._read_rows(name, [row for _, row in keys], scope)
-        for key, row_key in keys:
-            row = found.get(row_key)
+        for key, asked in keys:
+            row = found.get(asked)
             state = existing_state(row.text, fields) if row else None
             if row and state is not None:
                 yield XBlockUserState(username, key, state, row.modified, scope)
@@ -92,10 +93,10 @@ class DjangoXBlockUserStateClient(ChangeWriter):
         name = arguments.checked_username(username)
         keys = arguments.row_keys(block_keys, scope)
         found = self._read_rows(name, [row for _, row in keys], scope)
-        rows = ((key, found.get(row_key)) for key, row_key in keys)
+        rows = ((key, found.get(asked)) for key, asked in keys)
         return {key: row.text for key, row in rows if row and is_state(row.text)}
 
-    def _read_rows(self, name: str, keys: Sequence[arguments.RowKey], scope: Scope) -> Mapping[arguments.RowKey, Row]:
+    def _read_rows(self, name: str, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
         """Return the rows that are there, and remember them for a write that may follow."""
         database, table = state_database(), TABLES[scope]
         since = started()
@@ -121,7 +122,7 @@ class DjangoXBlockUserStateClient(ChangeWriter):
         """Yield what the state was after each change, newest first. One statement a store for each 128 changes."""
         scope = arguments.checked_scope(scope)
         name = arguments.checked_username(username)
-        row = arguments.row_key(block_key, scope)
+        row = row_key(block_key, scope)
         window = arguments.checked_window(limit, before_revision)
         return self._get_history(username, name, (block_key, row), scope, window)
 
@@ -129,7 +130,7 @@ class DjangoXBlockUserStateClient(ChangeWriter):
         self,
         username: str | None,
         name: str,
-        key: tuple[BlockKey, arguments.RowKey],
+        key: tuple[BlockKey, RowKey],
         scope: Scope,
         window: tuple[int | None, int | None],
     ) -> Iterator[HistoryEntry]:
@@ -152,10 +153,10 @@ class DjangoXBlockUserStateClient(ChangeWriter):
     ) -> Iterator[XBlockUserState]:
         """Yield the states that all learners have in one block. At most two statements for each batch."""
         scope = arguments.checked_scope(scope)
-        row = arguments.row_key(block_key, scope)
+        row = row_key(block_key, scope)
         size = arguments.checked_batch_size(batch_size)
         table = TABLES[scope]
-        return self._iterate(table, {table.key_value(row): arguments.canonical_key(row)}, size)
+        return self._iterate(table, {table.key_value(row): canonical_key(row)}, size)
 
     def iter_all_for_course(
         self,

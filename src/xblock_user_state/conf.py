@@ -9,7 +9,7 @@ from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
 
-from xblock_user_state.state.change import is_among
+from xblock_user_state.state.keys import is_among
 
 EXTENDED_HISTORY_APP = "xblock_user_state.extended_history"
 

@@ -13,6 +13,8 @@ from typing import Any
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
+from xblock_user_state.clients import arguments
+from xblock_user_state.clients.base import Changes, ChangeWriter
 from xblock_user_state.interface import (
     ANONYMOUS,
     BlockKey,
@@ -22,12 +24,10 @@ from xblock_user_state.interface import (
     PermissionDenied,
     XBlockUserState,
 )
-from xblock_user_state.state import arguments
-from xblock_user_state.state.change import Row, clock, existing_state, is_among, is_state
-from xblock_user_state.state.keys import BlockId
-from xblock_user_state.state.writing import Changes, ChangeWriter
+from xblock_user_state.state.change import Row, clock, existing_state, is_state
+from xblock_user_state.state.keys import BlockId, RowKey, canonical_key, is_among, row_key
 
-_Place = tuple[Scope, str | None, arguments.RowKey]
+_Place = tuple[Scope, str | None, RowKey]
 
 
 class InMemoryXBlockUserStateClient(ChangeWriter):
@@ -78,7 +78,7 @@ class InMemoryXBlockUserStateClient(ChangeWriter):
     ) -> Iterator[HistoryEntry]:
         """Yield what the state was after each change, newest first."""
         scope = arguments.checked_scope(scope)
-        place = (scope, _owner(username, scope), arguments.row_key(block_key, scope))
+        place = (scope, _owner(username, scope), row_key(block_key, scope))
         return self._get_history(username, block_key, place, *arguments.checked_window(limit, before_revision))
 
     def _get_history(
@@ -98,7 +98,7 @@ class InMemoryXBlockUserStateClient(ChangeWriter):
     ) -> Iterator[XBlockUserState]:
         """Yield the states that all learners have in one block."""
         scope = arguments.checked_scope(scope)
-        row = arguments.row_key(block_key, scope)
+        row = row_key(block_key, scope)
         arguments.checked_batch_size(batch_size)
         return self._iterate(lambda place: place[0] == scope and place[2] == row)
 
@@ -132,7 +132,7 @@ class InMemoryXBlockUserStateClient(ChangeWriter):
         for (scope, owner, key), row in found:
             state = existing_state(row.text)
             if state is not None:
-                yield XBlockUserState(owner, arguments.canonical_key(key), state, row.modified, scope)
+                yield XBlockUserState(owner, canonical_key(key), state, row.modified, scope)
 
     def get_scores(self, username: str | None, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
         """Return the scores of those blocks that have one."""

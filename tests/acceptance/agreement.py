@@ -9,8 +9,8 @@ from typing import Any
 
 from django.db.models import Exists, OuterRef, QuerySet, Subquery
 
+from xblock_user_state.history.entries import extended_model
 from xblock_user_state.history.reading import decode
-from xblock_user_state.history.shipping import extended_model
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule, StudentModuleHistory
 
 _ROW_COLUMNS = ("revision", "state", "grade", "max_grade", "created", "modified")

@@ -13,7 +13,7 @@ from django.core.management import call_command
 from django.db import connections
 
 from tests.acceptance.messages import Pause
-from xblock_user_state.history.relay import Relay
+from xblock_user_state.history.outbox.relay import Relay
 
 
 def relay(*arguments: str) -> Iterator[str]:

@@ -17,7 +17,8 @@ from tests.acceptance.conftest import Start
 from tests.acceptance.traffic import BLOCKS
 from tests.factories import make_blocks, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.shipping import extended_model, ship
+from xblock_user_state.history.entries import extended_model
+from xblock_user_state.history.outbox.shipping import ship
 from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory
 
 pytestmark = [

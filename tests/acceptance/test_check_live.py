@@ -18,8 +18,8 @@ from tests.acceptance import workers
 from tests.acceptance.processes import Crew
 from tests.acceptance.scene import load, problems
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.backfill import Backfill
-from xblock_user_state.history.relay import Relay
+from xblock_user_state.history.outbox.relay import Relay
+from xblock_user_state.maintenance.backfill import Backfill
 from xblock_user_state.models import StudentModule
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")

@@ -22,7 +22,7 @@ from tests.acceptance.processes import Crew, finish
 from tests.acceptance.scene import load, problems
 from tests.integration.outage import ALIAS, NOWHERE
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.shipping import extended_model
+from xblock_user_state.history.entries import extended_model
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule
 
 pytestmark = [

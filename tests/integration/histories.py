@@ -6,7 +6,7 @@ from pytest_django import Settings
 
 from tests.factories import make_block
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.owners import stores
+from xblock_user_state.history.entries import stores
 
 BLOCK = make_block()
 # Long enough for a delta to be worth it.

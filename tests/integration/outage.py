@@ -9,8 +9,8 @@ from dataclasses import dataclass
 import pytest
 from django.db import connections
 
-from xblock_user_state.history.breaker import READING, REFUSALS, SHIPPING
-from xblock_user_state.history.shipping import extended_model
+from xblock_user_state.history.entries import extended_model
+from xblock_user_state.history.outbox.breaker import READING, REFUSALS, SHIPPING
 
 ALIAS = "student_module_history"
 # Port 1 is nobody's; a file in a folder that is not there can't be opened.

@@ -18,9 +18,10 @@ from opaque_keys.edx.keys import UsageKey
 
 from tests.factories import make_block, make_blocks, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.backfill import Backfill, EntriesDiffer
-from xblock_user_state.history.position import BadPosition, Position
-from xblock_user_state.history.shipping import extended_model, ship
+from xblock_user_state.history.entries import extended_model
+from xblock_user_state.history.outbox.shipping import ship
+from xblock_user_state.maintenance.backfill import Backfill, EntriesDiffer
+from xblock_user_state.maintenance.checkpoint import BadCheckpoint, Checkpoint
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule, StudentModuleHistory
 
 pytestmark = [
@@ -176,7 +177,7 @@ def test_a_damaged_entry_is_moved_as_it_is(client: Any, run: Any) -> None:
 
 def test_it_goes_on_where_it_was_interrupted(client: Any, tmp_path: Path, run: Any) -> None:
     write_history(client)
-    position = Position(tmp_path / "position.json", "default", HISTORY)
+    position = Checkpoint(tmp_path / "position.json", "default", HISTORY)
     pages = Backfill("default", 30).pages()
     position.write(next(pages).last)
 
@@ -190,15 +191,15 @@ def test_it_goes_on_where_it_was_interrupted(client: Any, tmp_path: Path, run: A
 
 def test_a_position_of_other_databases_is_refused(client: Any, tmp_path: Path, run: Any) -> None:
     client.set("ann", make_block(), {"answer": "A"})
-    Position(tmp_path / "position.json", HISTORY, "default").write(None)
+    Checkpoint(tmp_path / "position.json", HISTORY, "default").write(None)
     with pytest.raises(CommandError, match="belongs to a back-fill of"):
         run()
 
 
 def test_a_file_that_is_no_position_is_refused(tmp_path: Path) -> None:
     (tmp_path / "position.json").write_text("[]")
-    with pytest.raises(BadPosition, match="holds no position"):
-        Position(tmp_path / "position.json", "default", HISTORY).read()
+    with pytest.raises(BadCheckpoint, match="holds no position"):
+        Checkpoint(tmp_path / "position.json", "default", HISTORY).read()
 
 
 def test_two_at_once_double_nothing(client: Any) -> None:

@@ -23,12 +23,12 @@ from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixtur
 from tests.integration.statements import captured
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.conf import EXTENDED_HISTORY_APP
-from xblock_user_state.history.audit import Audit
-from xblock_user_state.history.backfill import Backfill
-from xblock_user_state.history.owners import PAGE, Owner, stores
-from xblock_user_state.history.shipping import extended_model
+from xblock_user_state.history.encoding import DELTA, MAX_CHAIN, encode_compact
+from xblock_user_state.history.entries import Owner, extended_model, stores
+from xblock_user_state.maintenance.backfill import Backfill
+from xblock_user_state.maintenance.paging import PAGE
+from xblock_user_state.maintenance.verification import Verification
 from xblock_user_state.models import BaseStudentModuleHistory, Block, HistoryOutbox, StudentModule, StudentModuleHistory
-from xblock_user_state.state.encoding import DELTA, MAX_CHAIN, encode_compact
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -444,7 +444,7 @@ def test_nobody_writes_during_the_second_look(client: DjangoXBlockUserStateClien
         assert writer.is_alive()
 
     with just_before("SELECT", StudentModuleHistory, is_kept_waiting):
-        history = Audit("default")._look_again(owner)
+        history = Verification("default")._look_again(owner)
     writer.join()
     assert history is not None
     assert (history.faults, history.entries) == ([], 3)

@@ -8,8 +8,8 @@ from django.test import override_settings
 from demo.host.timeline import timeline
 from tests.factories import make_block, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history.encoding import FULL
 from xblock_user_state.models import StudentModule, StudentModuleHistory
-from xblock_user_state.state.encoding import FULL
 
 pytestmark = pytest.mark.django_db
 

@@ -18,10 +18,10 @@ from django.core.management import CommandError, call_command
 from opaque_keys.edx.locator import CourseLocator
 
 from tests.factories import COURSE, make_block, make_blocks, make_learners
+from xblock_user_state.archive.format import ExportError, ExportWriter, read_export
+from xblock_user_state.archive.selection import Selection
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.backfill import Backfill
-from xblock_user_state.history.export import ExportError, ExportWriter, read_export
-from xblock_user_state.history.exporting import Selection
+from xblock_user_state.maintenance.backfill import Backfill
 from xblock_user_state.models import Block, StudentModule, StudentModuleHistory
 
 pytestmark = [
@@ -319,7 +319,7 @@ def test_the_reader_needs_no_django(client: Any, export: Export, folder: Path) -
     client.set("ann", make_block(), {"n": 1})
     export()
     program = (
-        "import sys; from xblock_user_state.history.export import read_export; "
+        "import sys; from xblock_user_state.archive import read_export; "
         "print([entry['state'] for entry in read_export(sys.argv[1])], 'django' in sys.modules)"
     )
     ended = subprocess.run([sys.executable, "-c", program, folder], capture_output=True, text=True, check=True)

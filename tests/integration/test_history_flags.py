@@ -12,7 +12,8 @@ from pytest_django import Settings
 from tests.factories import make_block, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.conf import EXTENDED_HISTORY_APP
-from xblock_user_state.history.shipping import extended_model, ship
+from xblock_user_state.history.entries import extended_model
+from xblock_user_state.history.outbox.shipping import ship
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule, StudentModuleHistory
 
 ALIAS = "student_module_history"

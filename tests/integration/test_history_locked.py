@@ -18,8 +18,8 @@ from tests.integration.interference import just_before
 from tests.integration.outage import ALIAS, Outage
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.breaker import RETRY_SECONDS
-from xblock_user_state.history.shipping import extended_model
+from xblock_user_state.history.entries import extended_model
+from xblock_user_state.history.outbox.breaker import RETRY_SECONDS
 from xblock_user_state.models import HistoryOutbox
 
 pytestmark = [

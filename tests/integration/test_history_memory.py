@@ -13,9 +13,9 @@ from opaque_keys.edx.keys import UsageKey
 
 from tests.factories import make_block, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history.encoding import MAX_CHAIN, encode_compact
 from xblock_user_state.models import StudentModule, StudentModuleHistory
 from xblock_user_state.state import codec
-from xblock_user_state.state.encoding import MAX_CHAIN, encode_compact
 
 pytestmark = pytest.mark.django_db
 

@@ -13,7 +13,7 @@ from django.test import override_settings
 from pytest_django import Settings
 
 from tests.traces import RAN
-from xblock_user_state.history.shipping import extended_model
+from xblock_user_state.history.entries import extended_model
 
 ALIAS = "student_module_history"
 LABEL = "xblock_user_state_extended_history"

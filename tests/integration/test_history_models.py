@@ -10,10 +10,10 @@ from django.db import connections
 from tests.factories import make_block, make_blocks, make_learners
 from tests.integration.statements import captured
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history.encoding import MAX_CHAIN, PLAIN
 from xblock_user_state.history.reading import decode
 from xblock_user_state.interface import BlockScore, DamagedHistory, HistoryEntry, State
 from xblock_user_state.models import BaseStudentModuleHistory, StudentModule, StudentModuleHistory
-from xblock_user_state.state.encoding import MAX_CHAIN, PLAIN
 
 # Long enough for a delta to be worth it.
 ESSAY = "It is dark at night because the universe is not infinitely old. " * 5

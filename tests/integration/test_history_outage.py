@@ -16,9 +16,9 @@ from tests.integration.interference import elsewhere, just_before, kill_connecti
 from tests.integration.outage import ALIAS, STRANGER, Outage
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history import shipping
-from xblock_user_state.history.breaker import RETRY_SECONDS, WARN_SECONDS
-from xblock_user_state.history.shipping import TOMBSTONE, extended_model
+from xblock_user_state.history.entries import TOMBSTONE, extended_model
+from xblock_user_state.history.outbox import shipping
+from xblock_user_state.history.outbox.breaker import RETRY_SECONDS, WARN_SECONDS
 from xblock_user_state.interface import DoesNotExist, ServiceUnavailable
 from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory
 from xblock_user_state.state.keys import identify_block

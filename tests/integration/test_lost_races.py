@@ -27,7 +27,7 @@ from xblock_user_state.models import (
     UserInfo,
     UserStateSummary,
 )
-from xblock_user_state.store import contended
+from xblock_user_state.store import hot_rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BLOCK = make_block()
@@ -179,7 +179,7 @@ def test_the_other_scopes_lose_nothing(
 
     with around, just_before("INSERT", model, interfere):
         client.set("ann", key, {"a": 1}, scope)
-    contended.forget()
+    hot_rows.clear()
     with just_before("UPDATE", model, interfere):
         client.set("ann", key, {"a": 2}, scope)
     assert client.get("ann", key, scope).state == {"b0": 1, "a": 2, "b1": 1}

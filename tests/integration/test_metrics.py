@@ -219,7 +219,7 @@ def test_a_row_that_appeared_is_a_race_that_the_database_tells_of(client: Client
 
 
 def test_who_gives_up_is_reported(measured: Measurements, monkeypatch: pytest.MonkeyPatch) -> None:
-    def lose(again: bool) -> None:
+    def lose() -> None:
         raise LostRace
 
     monkeypatch.setattr(transactions, "MAX_ATTEMPTS", 3)

@@ -18,8 +18,8 @@ from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixtur
 from tests.integration.statements import captured
 from tests.sinks import Measurements
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history import levels
-from xblock_user_state.history.relay import Relay
+from xblock_user_state.history.outbox import backlog
+from xblock_user_state.history.outbox.relay import Relay
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.models import HistoryOutbox
 
@@ -91,7 +91,7 @@ def test_a_long_pass_is_reported_in_between(measured: Measurements, monkeypatch:
     answer()
     answer()
     measured.clear()
-    monkeypatch.setattr(levels, "REPORT_SECONDS", 0)
+    monkeypatch.setattr(backlog, "REPORT_SECONDS", 0)
     relay("--batch", "5")
     assert measured.values("outbox.depth") == [5, 0, 0, 0]
 

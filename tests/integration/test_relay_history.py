@@ -22,9 +22,10 @@ from tests.integration.interference import elsewhere, kill_connection, needs_a_s
 from tests.integration.outage import ALIAS, NOWHERE, STRANGER, Outage, refusing
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.breaker import RETRY_SECONDS
-from xblock_user_state.history.relay import MOST_REFUSED, POLL_SECONDS, Relay
-from xblock_user_state.history.shipping import TOMBSTONE, extended_model, ship
+from xblock_user_state.history.entries import TOMBSTONE, extended_model
+from xblock_user_state.history.outbox.breaker import RETRY_SECONDS
+from xblock_user_state.history.outbox.relay import MOST_REFUSED, POLL_SECONDS, Relay
+from xblock_user_state.history.outbox.shipping import ship
 from xblock_user_state.management.commands.relay_history import stopped_by_signals
 from xblock_user_state.models import HistoryOutbox, StudentModule
 

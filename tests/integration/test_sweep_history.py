@@ -18,10 +18,11 @@ from tests.integration.outage import ALIAS, Outage
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
 from tests.integration.statements import captured
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.backfill import Backfill
-from xblock_user_state.history.owners import PAGE
-from xblock_user_state.history.shipping import extended_model, ship
+from xblock_user_state.history.entries import extended_model
+from xblock_user_state.history.outbox.shipping import ship
 from xblock_user_state.interface import DamagedHistory, ServiceUnavailable
+from xblock_user_state.maintenance.backfill import Backfill
+from xblock_user_state.maintenance.paging import PAGE
 from xblock_user_state.models import Block, HistoryOutbox, StudentModule, StudentModuleHistory
 from xblock_user_state.store import transactions
 

@@ -9,9 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xblock_user_state.state.arguments import new_score, overlay, removal
-from xblock_user_state.state.change import Change, Row, Score, existing_state, is_among
+from xblock_user_state.clients.arguments import new_score, overlay, removal
+from xblock_user_state.state.change import Change, Row, Score, existing_state
 from xblock_user_state.state.codec import encode
+from xblock_user_state.state.keys import is_among
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
 NAMES = st.sampled_from(["a", "b", "c", "d"])

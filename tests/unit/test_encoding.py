@@ -9,8 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xblock_user_state.interface import DamagedHistory
-from xblock_user_state.state.encoding import (
+from xblock_user_state.history.encoding import (
     DELTA,
     FULL,
     MAX_CHAIN,
@@ -22,6 +21,7 @@ from xblock_user_state.state.encoding import (
     encode_plain,
     next_chain,
 )
+from xblock_user_state.interface import DamagedHistory
 
 TEXTS = st.lists(st.one_of(st.none(), st.text(st.characters(codec="utf-8"))), max_size=40)
 

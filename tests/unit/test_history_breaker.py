@@ -8,7 +8,7 @@ from threading import Barrier
 
 import pytest
 
-from xblock_user_state.history.breaker import RETRY_SECONDS, WARN_SECONDS, Breaker
+from xblock_user_state.history.outbox.breaker import RETRY_SECONDS, WARN_SECONDS, Breaker
 
 
 class Clock:

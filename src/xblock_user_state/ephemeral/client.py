@@ -7,6 +7,8 @@ from collections.abc import Collection, Iterable, Iterator
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
+from xblock_user_state.clients import arguments
+from xblock_user_state.clients.base import Changes, ChangeWriter
 from xblock_user_state.ephemeral.entry import Place, Rows, VisitorEntry
 from xblock_user_state.interface import (
     Batch,
@@ -18,15 +20,14 @@ from xblock_user_state.interface import (
     XBlockUserState,
     XBlockUserStateClient,
 )
-from xblock_user_state.state import arguments
 from xblock_user_state.state.change import Row, clock, existing_state
 from xblock_user_state.state.codec import encode_fields, join
-from xblock_user_state.state.writing import Changes, ChangeWriter
+from xblock_user_state.state.keys import LEARNER_SCOPES, RowKey, canonical_key, row_key
 
 A_DAY = 24 * 60 * 60
 HALF_A_MEGABYTE = 512 * 1024
 
-SCOPES = {scope.name: scope for scope in arguments.LEARNER_SCOPES}
+SCOPES = {scope.name: scope for scope in LEARNER_SCOPES}
 SUMMARY = Scope.user_state_summary.name
 
 
@@ -75,17 +76,17 @@ class EphemeralXBlockUserStateClient(ChangeWriter):
     def _get_many(
         self,
         username: str | None,
-        keys: Collection[tuple[BlockKey, arguments.RowKey]],
+        keys: Collection[tuple[BlockKey, RowKey]],
         scope: Scope,
         fields: tuple[str, ...] | None,
     ) -> Iterator[XBlockUserState]:
         rows = self._entry.rows() if keys else {}
         shared = {}
         if scope == Scope.user_state_summary:
-            others = [key for key, row_key in keys if (scope.name, row_key) not in rows]
+            others = [key for key, asked in keys if (scope.name, asked) not in rows]
             shared = {found.block_key: found for found in self._shared.get_many(username, others, scope, fields)}
-        for key, row_key in keys:
-            row = rows.get((scope.name, row_key))
+        for key, asked in keys:
+            row = rows.get((scope.name, asked))
             state = existing_state(row.text, fields) if row else None
             if row and state is not None:
                 yield XBlockUserState(username, key, state, row.modified, scope)
@@ -103,7 +104,7 @@ class EphemeralXBlockUserStateClient(ChangeWriter):
         """Raise `DoesNotExist` at the first ``next``: of visitors no history is kept."""
         scope = arguments.checked_scope(scope)
         _check_visitor(username)
-        arguments.row_key(block_key, scope)
+        row_key(block_key, scope)
         arguments.checked_window(limit, before_revision)
         return _no_history(block_key, scope)
 
@@ -111,7 +112,7 @@ class EphemeralXBlockUserStateClient(ChangeWriter):
         self, block_key: BlockKey, scope: Scope = Scope.user_state, batch_size: int | None = None
     ) -> Iterator[XBlockUserState]:
         """Raise `PermissionDenied`: what others did is not for visitors."""
-        arguments.row_key(block_key, arguments.checked_scope(scope))
+        row_key(block_key, arguments.checked_scope(scope))
         arguments.checked_batch_size(batch_size)
         raise PermissionDenied("a visitor may not read the state of all learners")
 
@@ -134,7 +135,7 @@ class EphemeralXBlockUserStateClient(ChangeWriter):
         _check_visitor(username)
         keys = arguments.row_keys(block_keys, Scope.user_state)
         rows = self._entry.rows()
-        found = ((key, rows.get((Scope.user_state.name, row_key))) for key, row_key in keys)
+        found = ((key, rows.get((Scope.user_state.name, asked))) for key, asked in keys)
         return {key: row.score for key, row in found if row is not None and row.score is not None}
 
     def adopt_into(self, client: XBlockUserStateClient, username: str) -> None:
@@ -173,9 +174,9 @@ class EphemeralXBlockUserStateClient(ChangeWriter):
             if (row := change.apply(old.get((scope.name, key)), now)) is not None
         }
 
-    def _shared_rows(self, rows: Rows, summary_keys: Iterable[arguments.RowKey]) -> Rows:
+    def _shared_rows(self, rows: Rows, summary_keys: Iterable[RowKey]) -> Rows:
         """Return what is there for a visitor's copies to begin with."""
-        keys = {arguments.canonical_key(key): key for key in summary_keys if (SUMMARY, key) not in rows}
+        keys = {canonical_key(key): key for key in summary_keys if (SUMMARY, key) not in rows}
         if not keys:
             return {}
         return {
@@ -201,7 +202,7 @@ def _row_of(shared: XBlockUserState) -> Row:
 
 def _add(batch: Batch, place: Place, row: Row) -> None:
     """Add what a row holds to a batch; state that was deleted is none."""
-    scope, key = SCOPES[place[0]], arguments.canonical_key(place[1])
+    scope, key = SCOPES[place[0]], canonical_key(place[1])
     batch.set(key, existing_state(row.text) or {}, scope)
     if row.score is not None and isinstance(key, UsageKey):
         batch.set_score(key, row.score.grade, row.score.max_grade)

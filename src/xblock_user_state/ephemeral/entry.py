@@ -22,8 +22,8 @@ from typing import Literal
 from django.core.cache import BaseCache, caches
 
 from xblock_user_state.interface import PermissionDenied, ServiceUnavailable
-from xblock_user_state.state.arguments import RowKey
 from xblock_user_state.state.change import Row
+from xblock_user_state.state.keys import RowKey
 
 # The number is that of the format: who changes what is stored counts it up, and old entries are left to expire.
 KEY = "xblock_user_state.visitor.1.{}"

@@ -9,7 +9,7 @@ from django.db import transaction
 
 from xblock_user_state.ephemeral.client import EphemeralXBlockUserStateClient
 from xblock_user_state.interface import XBlockUserStateClient
-from xblock_user_state.store.tables import state_database
+from xblock_user_state.store.databases import state_database
 
 VISITOR = "xblock_user_state.visitor"
 

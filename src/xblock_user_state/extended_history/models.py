@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from xblock_user_state.models import BaseStudentModuleHistory
+from xblock_user_state.history.models import BaseStudentModuleHistory
 
 
 class StudentModuleHistoryExtended(BaseStudentModuleHistory):

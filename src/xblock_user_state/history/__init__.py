@@ -1,1 +1,1 @@
-"""The history of every learner's changes: recording, reading, and deletion with what it belongs to."""
+"""The history of each learner and block: tables, encoding, recording, reading, and deletion."""

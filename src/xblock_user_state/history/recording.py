@@ -9,15 +9,15 @@ from typing import Any
 from django.db import connections
 
 from xblock_user_state import conf
-from xblock_user_state.history import shipping
+from xblock_user_state.history.encoding import encode_compact, encode_plain, next_chain
+from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
+from xblock_user_state.history.outbox import shipping
 from xblock_user_state.metrics.calls import report_history
 from xblock_user_state.metrics.current import reporter
-from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory
-from xblock_user_state.state.arguments import RowKey
-from xblock_user_state.state.change import Row, is_among
-from xblock_user_state.state.encoding import encode_compact, encode_plain, next_chain
-from xblock_user_state.state.keys import BlockId
-from xblock_user_state.store.dialects.base import Rows, Target, Values
+from xblock_user_state.state.change import Row
+from xblock_user_state.state.keys import BlockId, RowKey, is_among
+from xblock_user_state.store.dialects.rows import Rows, Target, Values
+from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.tables import Table
 from xblock_user_state.store.writer import Changed
 

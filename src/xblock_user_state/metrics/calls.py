@@ -13,9 +13,9 @@ from xblock.fields import Scope
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import elapsed, reporter
 from xblock_user_state.metrics.reporter import Reporter
-from xblock_user_state.state.arguments import RowKey
 from xblock_user_state.state.change import DELETED, Change, Overlay, Removal, Row, is_state
 from xblock_user_state.state.codec import split
+from xblock_user_state.state.keys import RowKey
 
 Written = Mapping[Scope, Mapping[RowKey, tuple[Row | None, Row]]]
 """The rows that a call has changed: as they were, ``None`` if they were not there, and as they are now."""

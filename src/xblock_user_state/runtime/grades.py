@@ -7,7 +7,7 @@ from typing import Any
 
 from opaque_keys.edx.keys import UsageKey
 
-from xblock_user_state.state.arguments import new_score
+from xblock_user_state.clients.arguments import new_score
 from xblock_user_state.state.change import Score
 
 

@@ -19,11 +19,11 @@ from xblock_user_state.interface import PermissionDenied, UserStateError, XBlock
 from xblock_user_state.runtime.changes import Changes
 from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient, ToSession
 from xblock_user_state.runtime.grades import is_at_least, score_of
-from xblock_user_state.runtime.known import KnownRow
 from xblock_user_state.runtime.places import Place, place_of, places_of_block, places_of_class
-from xblock_user_state.state.arguments import checked_block
+from xblock_user_state.runtime.row_cache import CachedRow
 from xblock_user_state.state.change import Score
 from xblock_user_state.state.codec import decode_field, encode_fields
+from xblock_user_state.state.keys import checked_block
 
 
 class UserStateKeyValueStore(KeyValueStore):
@@ -58,7 +58,7 @@ class UserStateKeyValueStore(KeyValueStore):
         self._user_id = user.id
         self._username: str = user.get_username() if hasattr(user, "get_username") else user.username
         self._destination = self._destined(read_only=read_only, session=session)
-        self._rows: dict[Place, KnownRow] = {}
+        self._rows: dict[Place, CachedRow] = {}
         self._collected: Changes | None = None
 
     def _destined(self, *, read_only: bool, session: MutableMapping[str, Any] | None) -> Destination:
@@ -186,10 +186,10 @@ class UserStateKeyValueStore(KeyValueStore):
             for place, block_key in keys.items():
                 self._row(place).read(found.get(block_key))
 
-    def _row(self, place: Place) -> KnownRow:
+    def _row(self, place: Place) -> CachedRow:
         row = self._rows.get(place)
         if row is None:
-            row = self._rows[place] = KnownRow(self._destination.earlier(place))
+            row = self._rows[place] = CachedRow(self._destination.earlier(place))
         return row
 
     def _write(self, changes: Changes) -> None:

@@ -13,7 +13,7 @@ from xblock.exceptions import InvalidScopeError
 from xblock.fields import BlockScope, Scope
 from xblock.runtime import KeyValueStore
 
-from xblock_user_state.state.arguments import LEARNER_SCOPES, RowKey, canonical_key, row_key
+from xblock_user_state.state.keys import LEARNER_SCOPES, RowKey, canonical_key, row_key
 
 
 class Place(NamedTuple):

@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterable
+from collections.abc import Collection, Iterable
 
 from opaque_keys.edx.keys import UsageKey
 
+from xblock_user_state.access import MayRead, only_own
 from xblock_user_state.interface import PermissionDenied, State, XBlockUserStateClient
-
-MayRead = Callable[[str, str, UsageKey], bool]
-"""Answers whether the reader may see what the learner did in the block; both are usernames."""
-
-
-def only_own(reader: str, learner: str, block_key: UsageKey) -> bool:
-    """Let everybody read their own state in any block, and nobody else's."""
-    return reader == learner
 
 
 class UserStateService:

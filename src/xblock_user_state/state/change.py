@@ -6,7 +6,7 @@ edits that is applied to the row as read, once for each attempt to write it. Bot
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeGuard
@@ -128,8 +128,3 @@ def existing_state(text: str | None, fields: Iterable[str] | None = None) -> dic
         return state
     texts = split(text)
     return {name: decode_field(texts[name]) for name in fields if name in texts}
-
-
-def is_among(block_type: str, recorded: Collection[str]) -> bool:
-    """Tell whether `block_type` is one of those `recorded`, where ``"*"``, alone or in a list, stands for all."""
-    return "*" in recorded or block_type in recorded

@@ -7,6 +7,7 @@ shard, backup and archive. It must never change: state is stored under it (see d
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Collection
 from functools import lru_cache
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -14,6 +15,7 @@ from opaque_keys import InvalidKeyError
 from opaque_keys.edx.block_types import BlockTypeKeyV1
 from opaque_keys.edx.keys import AsideUsageKey, BlockTypeKey, CourseKey, LearningContextKey, UsageKey
 from opaque_keys.edx.locator import CourseLocator
+from xblock.fields import Scope
 
 AnyKey = TypeVar("AnyKey", UsageKey, LearningContextKey)
 
@@ -32,6 +34,12 @@ class BlockId(NamedTuple):
     context_key: str
     usage_key: str
     block_type: str
+
+
+RowKey = BlockId | str | None
+"""The key of a row beside its learner: a block, the text of a block type, or nothing."""
+
+LEARNER_SCOPES = (Scope.user_state, Scope.preferences, Scope.user_info, Scope.user_state_summary)
 
 
 def hash_key(text: str) -> int:
@@ -90,6 +98,45 @@ def identify_block_type(key: BlockTypeKey | str) -> str:
 def parse_block_type(text: str) -> BlockTypeKey | str:
     """Return the block type that was stored as `text`: a string for XBlocks, a key for another family."""
     return BlockTypeKeyV1.from_string(text) if text.startswith("block-type-v1:") else text
+
+
+def row_key(key: object, scope: Scope) -> RowKey:
+    """Return where in its scope's table the state named by `key` is kept."""
+    if scope is Scope.preferences:
+        return _block_type(key)
+    if scope is Scope.user_info:
+        if key is not None:
+            raise TypeError(f"user_info belongs to the learner alone: block_key must be None, not {key!r}")
+        return None
+    return checked_block(key)
+
+
+def checked_block(key: object) -> BlockId:
+    """Return the canonical form of a usage key or an aside's usage key."""
+    if not isinstance(key, UsageKey):
+        raise TypeError(f"block_key must be a UsageKey, not {key!r} ({type(key).__name__})")
+    return identify_block(key)
+
+
+def _block_type(key: object) -> str:
+    if not isinstance(key, str | BlockTypeKey):
+        raise TypeError(
+            f"preferences belong to a block type: block_key must be a string or a BlockTypeKey, "
+            f"not {key!r} ({type(key).__name__})"
+        )
+    return identify_block_type(key)
+
+
+def canonical_key(row: RowKey) -> UsageKey | BlockTypeKey | str | None:
+    """Return the key that a row key stands for, in canonical form."""
+    if isinstance(row, BlockId):
+        return parse_block(row.context_key, row.usage_key)
+    return None if row is None else parse_block_type(row)
+
+
+def is_among(block_type: str, recorded: Collection[str]) -> bool:
+    """Tell whether `block_type` is one of those `recorded`, where ``"*"``, alone or in a list, stands for all."""
+    return "*" in recorded or block_type in recorded
 
 
 def is_storable(text: str) -> bool:

@@ -3,18 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from django.db import connections
 
 from xblock_user_state.interface import BlockKeyCollision
-from xblock_user_state.models import Block, LearningContext
-from xblock_user_state.state.arguments import RowKey
 from xblock_user_state.state.change import Row
-from xblock_user_state.state.keys import BlockId
+from xblock_user_state.state.keys import BlockId, RowKey
 from xblock_user_state.store.dialects import dialect_of
-from xblock_user_state.store.dialects.base import Rows, Target
-from xblock_user_state.store.reader import fetch, pieces, selected
+from xblock_user_state.store.dialects.rows import Rows, Target
+from xblock_user_state.store.models import Block, LearningContext
+from xblock_user_state.store.statements import fetch, pieces, selected
 from xblock_user_state.store.tables import Table
 from xblock_user_state.store.transactions import LostRace, repeat
 
@@ -68,7 +68,12 @@ def register(database: str, blocks: Collection[BlockId]) -> None:
     In no transaction, if the caller has none: a new block's row, which all its learners may be waiting for, must not be
     held while one learner's state is written.
     """
-    repeat(database, lambda again: _register(database, blocks, again=again), in_one=False)
+    repeat(
+        database,
+        partial(_register, database, blocks, again=True),
+        first=partial(_register, database, blocks, again=False),
+        first_in_autocommit=True,
+    )
 
 
 def _register(database: str, blocks: Collection[BlockId], *, again: bool) -> None:

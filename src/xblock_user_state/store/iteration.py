@@ -13,12 +13,12 @@ from typing import Any, NamedTuple
 
 from django.db import connections
 
-from xblock_user_state.models import Block
 from xblock_user_state.state.change import DELETED
 from xblock_user_state.state.keys import is_storable
 from xblock_user_state.store.dialects import dialect_of
-from xblock_user_state.store.dialects.base import Sql, Target
-from xblock_user_state.store.reader import fetch, pieces, selected
+from xblock_user_state.store.dialects.rows import Sql, Target
+from xblock_user_state.store.models import Block
+from xblock_user_state.store.statements import fetch, pieces, selected
 from xblock_user_state.store.tables import Table, field_of
 
 # How many keys one statement asks for.

@@ -7,13 +7,12 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-from django.db import models, router
+from django.db import models
 from xblock.fields import Scope
 
-from xblock_user_state.models import Preferences, StudentModule, UserInfo, UserStateRow, UserStateSummary
-from xblock_user_state.state.arguments import RowKey
 from xblock_user_state.state.change import Row
-from xblock_user_state.state.keys import BlockId
+from xblock_user_state.state.keys import BlockId, RowKey
+from xblock_user_state.store.models import Preferences, StudentModule, UserInfo, UserStateRow, UserStateSummary
 
 
 @dataclass(frozen=True)
@@ -72,11 +71,3 @@ TABLES = {
 def field_of(model: type[models.Model], column: str) -> models.Field[Any, Any]:
     """Return the field of a model whose column is `column`."""
     return next(field for field in model._meta.concrete_fields if field.column == column)
-
-
-def state_database() -> str:
-    """Return the alias of the database that the host's routers give learner state.
-
-    Reads use it too: a replica that lags would give a state that the next write then reverts.
-    """
-    return router.db_for_write(StudentModule)

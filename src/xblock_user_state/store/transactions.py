@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 import time
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from contextlib import contextmanager, nullcontext
 from typing import TypeVar
 
 from django.db import connections, transaction
@@ -31,14 +31,21 @@ class LostRace(Exception):
     """Somebody else changed a row after it was read."""
 
 
-def repeat(database: str, attempt: Callable[[bool], Result], *, in_one: bool = True) -> Result:
-    """Run `attempt` in a transaction and commit, and again while it loses a race or meets another transaction.
+def repeat(
+    database: str,
+    attempt: Callable[[], Result],
+    *,
+    first: Callable[[], Result] | None = None,
+    first_in_autocommit: bool = False,
+) -> Result:
+    """Run `attempt` in a transaction and commit it; repeat it after a lost race, a deadlock or a serialization failure.
 
-    Inside a caller's transaction an attempt runs in a savepoint: a lost race is repeated there too, but a
-    deadlock or serialization failure has ended the caller's transaction and is raised. From the second
-    attempt on, `attempt` is called with ``True``: it should lock what it reads. Where the caller has no transaction,
-    and not all need be `in_one`, the first attempt is without: each of its statements must leave things right. Raises
-    `ServiceUnavailable` when it goes on failing.
+    `first`, if given, runs in place of the first attempt: it may read without locks, where `attempt` locks. With
+    `first_in_autocommit` the first attempt has no transaction, so each of its statements must leave consistent data.
+
+    Inside a caller's transaction each attempt runs in a savepoint. A lost race is repeated there too. A deadlock or
+    a serialization failure has ended the caller's transaction, so its error is raised. Raises `ServiceUnavailable`
+    after the last attempt.
     """
     started = time.monotonic()
     is_ours = connections[database].get_autocommit()
@@ -46,30 +53,28 @@ def repeat(database: str, attempt: Callable[[bool], Result], *, in_one: bool = T
     number = 0
     while True:
         number += 1
-        around = nullcontext() if number == 1 and is_ours and not in_one else transaction.atomic(using=database)
+        in_autocommit = number == 1 and is_ours and first_in_autocommit
         try:
-            return _attempt(database, attempt, around, again=number > 1)
+            return _attempt(database, first if first and number == 1 else attempt, in_autocommit=in_autocommit)
         except LostRace as error:
             count(names.LOST_RACES, 1, "revision" if error.__cause__ is None else "database")
             if number == most or time.monotonic() - started > MAX_SECONDS:
                 count(names.UNAVAILABLE, 1, "attempts")
                 raise ServiceUnavailable(f"learner state could not be written in {number} attempts") from error
         count(names.RETRIES, 1)
-        # The second attempt after one without a transaction waits in line for the rows' locks.
-        if number > 1 or in_one or not is_ours:
+        # After an attempt in autocommit the next one waits in line for the rows' locks: a pause would lose its place.
+        if not in_autocommit:
             time.sleep(random.uniform(0, min(0.25, 0.002 * 2**number)))
 
 
-def _attempt(
-    database: str, attempt: Callable[[bool], Result], around: AbstractContextManager[object], *, again: bool
-) -> Result:
+def _attempt(database: str, attempt: Callable[[], Result], *, in_autocommit: bool) -> Result:
     connection = connections[database]
     ours = connection.get_autocommit()
     since = waiting.before_beginning(connection)
     try:
-        with around:
+        with nullcontext() if in_autocommit else transaction.atomic(using=database):
             waiting.begun(since)
-            return attempt(again)
+            return attempt()
     except Error as error:
         failure = dialect_of(connection).failure(error)
         if failure is Failure.DUPLICATE or (ours and failure is Failure.CONFLICT):

@@ -6,18 +6,13 @@ from collections.abc import Collection, Mapping
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import router
 
-from xblock_user_state.store.reader import pieces
+from xblock_user_state.store.databases import user_database
+from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.transactions import errors_translated
 
 MAX_USERNAMES = 20_000
 """An iteration remembers so many users at most, which take some megabytes."""
-
-
-def user_database() -> str:
-    """Return the alias of the database that the host's users are read from."""
-    return router.db_for_read(get_user_model())
 
 
 def user_id(username: str) -> Any:

@@ -9,23 +9,23 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from functools import partial
 from typing import Any, Protocol
 
 from django.db import connections, transaction
 from xblock.fields import Scope
 
+from xblock_user_state.clients.base import Changes
 from xblock_user_state.metrics import names, waiting
 from xblock_user_state.metrics.current import count
-from xblock_user_state.state.arguments import RowKey
 from xblock_user_state.state.change import Change, Row, clock
-from xblock_user_state.state.keys import BlockId
-from xblock_user_state.state.writing import Changes
-from xblock_user_state.store import contended
+from xblock_user_state.state.keys import BlockId, RowKey
+from xblock_user_state.store import hot_rows
 from xblock_user_state.store.blocks import Look, look, register
 from xblock_user_state.store.dialects import dialect_of
-from xblock_user_state.store.dialects.base import Rows, Target, Write
-from xblock_user_state.store.known import KnownRows
+from xblock_user_state.store.dialects.rows import Rows, Target, Write
 from xblock_user_state.store.reader import read_rows
+from xblock_user_state.store.row_cache import RowCache
 from xblock_user_state.store.tables import TABLES, Table
 from xblock_user_state.store.transactions import LostRace, repeat
 
@@ -54,7 +54,7 @@ class Writer:
     database: str
     student_id: Any
     recorder: Recorder
-    known: KnownRows
+    known: RowCache
 
     def write(self, changes: Changes) -> Mapping[Scope, Changed]:
         """Commit all changes, or none and raise; return the rows that have changed.
@@ -66,22 +66,25 @@ class Writer:
             return {}
         connection = connections[self.database]
         is_callers = not connection.get_autocommit()
-        lock = is_callers or contended.is_among(self._places(wanted))
-
-        def attempt(again: bool) -> Mapping[Table, Changed]:
-            if again:
-                contended.remember(self._places(wanted))
-            if again or lock:
-                return self._attempt(wanted, lock=True)
-            return self._attempt_known(wanted) or self._attempt(wanted, lock=False)
-
-        # SQLite has one lock for all: who begins a transaction with it loses no race.
-        in_one = lock or not connection.features.has_select_for_update
-        changed = repeat(self.database, attempt, in_one=in_one)
+        locks_at_first = is_callers or hot_rows.any_hot(self._places(wanted))
+        changed = repeat(
+            self.database,
+            partial(self._attempt_again, wanted),
+            first=partial(self._attempt, wanted, lock=True) if locks_at_first else partial(self._attempt_first, wanted),
+            # SQLite has one lock for all: a transaction that begins with it loses no race.
+            first_in_autocommit=not locks_at_first and connection.features.has_select_for_update,
+        )
         if not is_callers:
             for table, rows in changed.items():
                 self.known.remember(table, self._owner(table), {key: after for key, (_, after) in rows.items()})
         return {table.scope: rows for table, rows in changed.items()}
+
+    def _attempt_first(self, wanted: Mapping[Table, Edits]) -> Mapping[Table, Changed]:
+        return self._attempt_known(wanted) or self._attempt(wanted, lock=False)
+
+    def _attempt_again(self, wanted: Mapping[Table, Edits]) -> Mapping[Table, Changed]:
+        hot_rows.mark(self._places(wanted))
+        return self._attempt(wanted, lock=True)
 
     def _attempt_known(self, wanted: Mapping[Table, Edits]) -> Mapping[Table, Changed] | None:
         """Change rows as the client knows them; ``None``, and nothing was changed, if one of them is not so."""

@@ -12,7 +12,7 @@ from django.db import DEFAULT_DB_ALIAS
 from django.utils.functional import classproperty
 
 from xblock_user_state import conf
-from xblock_user_state.store.tables import state_database
+from xblock_user_state.store.databases import state_database
 
 
 def learner_state_databases() -> set[str]:

@@ -11,12 +11,12 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.utils import Error
 
 from xblock_user_state import conf
-from xblock_user_state.history.backfill import Backfill, EntriesDiffer, Page, RowsLocked
-from xblock_user_state.history.position import BadPosition, Position
-from xblock_user_state.history.shipping import HistoryUnavailable
+from xblock_user_state.history.outbox.shipping import HistoryUnavailable
 from xblock_user_state.interface import ServiceUnavailable
+from xblock_user_state.maintenance.backfill import Backfill, EntriesDiffer, Page, RowsLocked
+from xblock_user_state.maintenance.checkpoint import BadCheckpoint, Checkpoint
 from xblock_user_state.management.progress import Progress
-from xblock_user_state.store.tables import state_database
+from xblock_user_state.store.databases import state_database
 
 STATE_FILE = "backfill_extended_history.json"
 _COUNTS = ("compared", "copied", "removed", "waiting")
@@ -55,16 +55,16 @@ class Command(BaseCommand):
             size=min(options["batch"], rate) if rate else options["batch"],
             remove_source=options["remove_source"],
         )
-        position = Position(options["state_file"], backfill.database, conf.history_database())
+        position = Checkpoint(options["state_file"], backfill.database, conf.history_database())
         try:
             done = self._run(backfill, position, rate, int(options["verbosity"]))
-        except (EntriesDiffer, BadPosition) as error:
+        except (EntriesDiffer, BadCheckpoint) as error:
             raise CommandError(str(error)) from error
         except (Error, HistoryUnavailable, OSError, RowsLocked, ServiceUnavailable) as error:
             raise CommandError(f"interrupted: {error}. Run the command again: it goes on from there") from error
         self._report(**done)
 
-    def _run(self, backfill: Backfill, position: Position, rate: int | None, verbosity: int) -> dict[str, int]:
+    def _run(self, backfill: Backfill, position: Checkpoint, rate: int | None, verbosity: int) -> dict[str, int]:
         # What is removed needs no position: what is left is what is to be done.
         after = None if backfill.remove_source else position.read()
         if after is not None:

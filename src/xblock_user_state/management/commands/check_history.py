@@ -9,14 +9,15 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.utils import Error
 
 from xblock_user_state import conf
-from xblock_user_state.history.audit import Audit, Findings
-from xblock_user_state.history.orphans import NO_STATE, sweeps
-from xblock_user_state.history.owners import Owner, described
+from xblock_user_state.history.entries import Owner
+from xblock_user_state.history.models import HistoryOutbox
 from xblock_user_state.interface import ServiceUnavailable
+from xblock_user_state.maintenance.naming import described
+from xblock_user_state.maintenance.orphans import NO_STATE, sweeps
+from xblock_user_state.maintenance.verification import Findings, Verification
 from xblock_user_state.management.arguments import at_least_one, blocks_of_context
 from xblock_user_state.management.progress import Progress
-from xblock_user_state.models import HistoryOutbox
-from xblock_user_state.store.tables import state_database
+from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.transactions import errors_translated
 
 
@@ -47,7 +48,7 @@ class Command(BaseCommand):
         total = Findings()
         try:
             block_ids = None if options["context"] is None else blocks_of_context(database, options["context"])
-            self._check(Audit(database, block_ids, size, options["late_start"]), total)
+            self._check(Verification(database, block_ids, size, options["late_start"]), total)
             # Of which context they were nobody may know any more.
             orphans = self._orphans(database, size) if block_ids is None else 0
             stranded = _stranded(database)
@@ -55,7 +56,7 @@ class Command(BaseCommand):
             raise CommandError(f"interrupted after {total.rows:,} rows: {error}. Run the command again") from error
         self._report(total, orphans, stranded)
 
-    def _check(self, audit: Audit, total: Findings) -> None:
+    def _check(self, audit: Verification, total: Findings) -> None:
         progress = Progress(self.stdout, "rows", audit.count)
         for page in audit.pages():
             progress.advance(page.rows)

@@ -9,12 +9,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.utils import Error
 
-from xblock_user_state.history.export import PART_BYTES, ExportError, ExportWriter
-from xblock_user_state.history.exporting import Key, Selection
+from xblock_user_state.archive.format import PART_BYTES, ExportError, ExportWriter
+from xblock_user_state.archive.selection import Key, Selection
 from xblock_user_state.interface import UserStateError
 from xblock_user_state.management.arguments import blocks_of_context
 from xblock_user_state.management.progress import Progress
-from xblock_user_state.store.tables import state_database
+from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.users import user_id
 
 _MEBIBYTE = 1024 * 1024

@@ -13,11 +13,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.utils import Error
 
 from xblock_user_state import conf
-from xblock_user_state.history.relay import Relay, describe_refused
-from xblock_user_state.history.shipping import HistoryUnavailable
+from xblock_user_state.history.outbox.relay import Relay, describe_refused
+from xblock_user_state.history.outbox.shipping import HistoryUnavailable
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.management.progress import Progress, counted
-from xblock_user_state.store.tables import state_database
+from xblock_user_state.store.databases import state_database
 
 
 class Command(BaseCommand):

@@ -8,12 +8,12 @@ from typing import Any
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.utils import Error
 
-from xblock_user_state.history.orphans import Orphan, Sweep, sweeps
-from xblock_user_state.history.owners import described
 from xblock_user_state.interface import ServiceUnavailable
+from xblock_user_state.maintenance.naming import described
+from xblock_user_state.maintenance.orphans import Orphan, Sweep, sweeps
 from xblock_user_state.management.arguments import at_least_one
 from xblock_user_state.management.progress import Progress
-from xblock_user_state.store.tables import state_database
+from xblock_user_state.store.databases import state_database
 
 _NAMED = 20
 

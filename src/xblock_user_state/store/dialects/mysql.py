@@ -11,17 +11,8 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error
 
-from xblock_user_state.store.dialects.base import (
-    Convert,
-    Dialect,
-    Failure,
-    Sql,
-    Target,
-    Values,
-    Write,
-    microseconds_to_time,
-    split,
-)
+from xblock_user_state.store.dialects.base import Dialect, Failure
+from xblock_user_state.store.dialects.rows import Convert, Sql, Target, Values, Write, microseconds_to_time, split
 
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _DUPLICATE = {1062}

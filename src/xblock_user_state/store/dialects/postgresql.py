@@ -13,10 +13,9 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error, InterfaceError, OperationalError
 
-from xblock_user_state.store.dialects.base import (
+from xblock_user_state.store.dialects.base import Dialect, Failure
+from xblock_user_state.store.dialects.rows import (
     Convert,
-    Dialect,
-    Failure,
     Rows,
     Sql,
     Target,

@@ -9,7 +9,8 @@ from itertools import chain
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error
 
-from xblock_user_state.store.dialects.base import Dialect, Failure, Sql, Target, Values
+from xblock_user_state.store.dialects.base import Dialect, Failure
+from xblock_user_state.store.dialects.rows import Sql, Target, Values
 
 _DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
 _CONFLICT = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}

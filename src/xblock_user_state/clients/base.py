@@ -10,12 +10,13 @@ from typing import Any
 from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
+from xblock_user_state.clients import arguments
+from xblock_user_state.clients.batch import ChangeSet
 from xblock_user_state.interface import Batch, BlockKey, XBlockUserStateClient
-from xblock_user_state.state import arguments
-from xblock_user_state.state.batch import ChangeSet
 from xblock_user_state.state.change import Change
+from xblock_user_state.state.keys import RowKey, checked_block
 
-Changes = Mapping[Scope, Mapping[arguments.RowKey, Change]]
+Changes = Mapping[Scope, Mapping[RowKey, Change]]
 
 
 class ChangeWriter(XBlockUserStateClient):
@@ -52,7 +53,7 @@ class ChangeWriter(XBlockUserStateClient):
         self, username: str | None, block_key: UsageKey, grade: float | None, max_grade: float | None
     ) -> None:
         """Set the learner's score in one block, and leave the state alone; ``None`` for both takes it away."""
-        block = arguments.checked_block(block_key)
+        block = checked_block(block_key)
         self._write(username, {Scope.user_state: {block: arguments.new_score(grade, max_grade)}}, "set_score")
 
     @contextmanager

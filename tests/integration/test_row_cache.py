@@ -16,7 +16,7 @@ from tests.integration.rows import assert_history_is_gapless
 from tests.integration.statements import captured, verbs
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule
-from xblock_user_state.store import known
+from xblock_user_state.store import row_cache
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BLOCK = make_block()
@@ -181,11 +181,11 @@ def test_another_learners_row_is_not_taken_for_it(client: DjangoXBlockUserStateC
 def test_long_texts_and_many_rows_are_not_kept(
     client: DjangoXBlockUserStateClient, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(known, "MAX_TEXT", 20)
+    monkeypatch.setattr(row_cache, "MAX_TEXT", 20)
     client.set("ann", BLOCK, {"a": 1, "b": "x" * 20})
     assert not _writes_without_a_read(client, 2)
-    monkeypatch.setattr(known, "MAX_TEXT", 1000)
-    monkeypatch.setattr(known, "MAX_ROWS", 3)
+    monkeypatch.setattr(row_cache, "MAX_TEXT", 1000)
+    monkeypatch.setattr(row_cache, "MAX_ROWS", 3)
     keys = make_blocks(4)
     client.set_many("ann", {key: {"a": 1} for key in keys})
     assert not _writes_without_a_read(client, 2, keys[0])

@@ -13,22 +13,15 @@ from xblock.fields import Scope
 from xblock_user_state.state.change import Change, Overlay, Removal, Score
 from xblock_user_state.state.codec import encode_fields
 from xblock_user_state.state.keys import (
-    BlockId,
-    identify_block,
-    identify_block_type,
+    LEARNER_SCOPES,
+    RowKey,
     identify_context,
-    parse_block,
-    parse_block_type,
+    row_key,
 )
 
 DEFAULT_BATCH_SIZE = 1000
 
-RowKey = BlockId | str | None
-"""The key of a row beside its learner: a block, the text of a block type, or nothing."""
-
 _NAMES = frozenset((str,))
-
-LEARNER_SCOPES = (Scope.user_state, Scope.preferences, Scope.user_info, Scope.user_state_summary)
 
 
 def checked_scope(scope: object) -> Scope:
@@ -48,40 +41,6 @@ def checked_username(username: object) -> str:
     if not isinstance(username, str):
         raise TypeError(f"username must be a string, not {username!r} ({type(username).__name__})")
     return username
-
-
-def row_key(key: object, scope: Scope) -> RowKey:
-    """Return where in its scope's table the state named by `key` is kept."""
-    if scope is Scope.preferences:
-        return _block_type(key)
-    if scope is Scope.user_info:
-        if key is not None:
-            raise TypeError(f"user_info belongs to the learner alone: block_key must be None, not {key!r}")
-        return None
-    return checked_block(key)
-
-
-def checked_block(key: object) -> BlockId:
-    """Return the canonical form of a usage key or an aside's usage key."""
-    if not isinstance(key, UsageKey):
-        raise TypeError(f"block_key must be a UsageKey, not {key!r} ({type(key).__name__})")
-    return identify_block(key)
-
-
-def _block_type(key: object) -> str:
-    if not isinstance(key, str | BlockTypeKey):
-        raise TypeError(
-            f"preferences belong to a block type: block_key must be a string or a BlockTypeKey, "
-            f"not {key!r} ({type(key).__name__})"
-        )
-    return identify_block_type(key)
-
-
-def canonical_key(row: RowKey) -> UsageKey | BlockTypeKey | str | None:
-    """Return the key that a row key stands for, in canonical form."""
-    if isinstance(row, BlockId):
-        return parse_block(row.context_key, row.usage_key)
-    return None if row is None else parse_block_type(row)
 
 
 def row_keys(keys: object, scope: Scope) -> list[tuple[Any, RowKey]]:

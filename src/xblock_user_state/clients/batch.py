@@ -8,16 +8,17 @@ from typing import Any
 from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
+from xblock_user_state.clients import arguments
 from xblock_user_state.interface import BlockKey
-from xblock_user_state.state import arguments
 from xblock_user_state.state.change import Change
+from xblock_user_state.state.keys import RowKey, row_key
 
 
 class ChangeSet:
     """Changes by scope and row, each row's joined into one. Arguments are checked at the call that gives them."""
 
     def __init__(self, *, only_new: bool = False) -> None:
-        self.changes: dict[Scope, dict[arguments.RowKey, Change]] = {}
+        self.changes: dict[Scope, dict[RowKey, Change]] = {}
         self._only_new = only_new
         self._ended = False
 
@@ -40,6 +41,6 @@ class ChangeSet:
     def _add(self, block_key: BlockKey, change: Change, scope: Scope) -> None:
         if self._ended:
             raise RuntimeError("this batch has ended; make its changes inside the with block")
-        row = arguments.row_key(block_key, scope)
+        row = row_key(block_key, scope)
         changes = self.changes.setdefault(scope, {})
         changes[row] = changes.get(row, Change(only_new=self._only_new)).then(change)

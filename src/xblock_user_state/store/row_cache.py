@@ -10,8 +10,8 @@ from collections import defaultdict
 from collections.abc import Mapping
 from typing import Any
 
-from xblock_user_state.state.arguments import RowKey
 from xblock_user_state.state.change import Row
+from xblock_user_state.state.keys import RowKey
 from xblock_user_state.store.tables import Table
 
 MAX_ROWS = 1000
@@ -21,7 +21,7 @@ MAX_TEXT = 32 * 1024
 """Longer texts are not remembered."""
 
 
-class KnownRows:
+class RowCache:
     """Rows as somebody has committed them. For one client, which lives for a request."""
 
     def __init__(self) -> None:

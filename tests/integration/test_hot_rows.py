@@ -11,7 +11,7 @@ from tests.integration.interference import elsewhere, just_before
 from tests.integration.statements import captured
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule
-from xblock_user_state.store import contended
+from xblock_user_state.store import hot_rows
 
 pytestmark = [
     pytest.mark.django_db(transaction=True),
@@ -75,6 +75,6 @@ def test_other_rows_are_not() -> None:
 def test_after_a_while_it_is_tried_without_a_lock(
     monkeypatch: pytest.MonkeyPatch, request: pytest.FixtureRequest
 ) -> None:
-    monkeypatch.setattr(contended, "SECONDS", -1.0)
+    monkeypatch.setattr(hot_rows, "SECONDS", -1.0)
     request.getfixturevalue("_lost_race")
     assert _set({"a": 4}) == [False]

@@ -10,16 +10,16 @@ from datetime import UTC, datetime
 from django.db.models import Count, Min
 from django.db.utils import Error
 
+from xblock_user_state.history.models import HistoryOutbox
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import reporter
-from xblock_user_state.models import HistoryOutbox
 
 REPORT_SECONDS = 10.0
 """During a long pass of the relay the outbox is looked at once in so long."""
 
 
 @dataclass
-class OutboxLevels:
+class BacklogGauges:
     """Depth and age of the outbox in the state's `database`. Without a sink of metrics nobody looks."""
 
     database: str

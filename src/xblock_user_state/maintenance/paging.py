@@ -7,31 +7,16 @@ from __future__ import annotations
 
 from bisect import bisect_left
 from collections import defaultdict
-from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from xblock_user_state import conf
-from xblock_user_state.history.shipping import extended_model
-from xblock_user_state.models import (
-    BaseStudentModuleHistory,
-    Block,
-    HistoryOutbox,
-    StudentModule,
-    StudentModuleHistory,
-)
-from xblock_user_state.store.users import usernames
+from xblock_user_state.history.entries import Owner
+from xblock_user_state.store.models import StudentModule
 
 PAGE = 200
 """How many learners and blocks are looked up at a time: SQLite's parser takes up to 1,000 alternatives."""
-
-
-class Owner(NamedTuple):
-    """Whose history it is: one learner's in one block."""
-
-    student_id: Any
-    block_id: int
 
 
 def pages(
@@ -81,42 +66,3 @@ def rows_of(owners: Collection[Owner]) -> Q:
     for student_id, ids in blocks.items():
         which |= Q(student_id=student_id, block_id__in=ids)
     return which
-
-
-def stores(database: str) -> Iterator[tuple[type[BaseStudentModuleHistory], str]]:
-    """Yield the stores and their databases, in the order in which entries move."""
-    yield HistoryOutbox, database
-    yield StudentModuleHistory, database
-    if conf.has_extended_history():
-        yield extended_model(), conf.history_database()
-
-
-def store_name(model: type[BaseStudentModuleHistory]) -> str:
-    """Return what people call the store of this model."""
-    return {HistoryOutbox: "outbox", StudentModuleHistory: "default history"}.get(model, "extended history")
-
-
-class BlockName(NamedTuple):
-    """What a block is called; ``None`` where nobody knows."""
-
-    context_key: str | None
-    usage_key: str | None
-    block_type: str | None
-
-
-def block_names(database: str, block_ids: Collection[int]) -> dict[int, BlockName]:
-    """Return the names of those of the blocks that are registered. One statement."""
-    rows = Block._base_manager.using(database).filter(id__in=list(block_ids))
-    found = rows.values_list("id", "context__key", "usage_key", "block_type")
-    return {id_: BlockName(*names) for id_, *names in found}
-
-
-def described(database: str, owners: Collection[Owner]) -> Mapping[Owner, str]:
-    """Return what tells people of these owners: names where there are any, and ids. Two statements."""
-    names = usernames({owner.student_id for owner in owners})
-    blocks = block_names(database, {owner.block_id for owner in owners})
-    return {
-        owner: f"learner {owner.student_id} ({names.get(owner.student_id, 'no such user')}), "
-        f"block {owner.block_id} ({blocks[owner.block_id].usage_key if owner.block_id in blocks else 'not registered'})"
-        for owner in owners
-    }

@@ -15,16 +15,16 @@ from typing import Any
 
 from django.db import connections
 
-from xblock_user_state.history.shipping import Key
-from xblock_user_state.models import StudentModuleHistory
+from xblock_user_state.history.entries import Key
+from xblock_user_state.history.models import StudentModuleHistory
 
 
-class BadPosition(Exception):
+class BadCheckpoint(Exception):
     """The file holds no position, or that of another pair of databases."""
 
 
 @dataclass(frozen=True)
-class Position:
+class Checkpoint:
     """The position of a back-fill between the databases `source` and `target`, kept at `path`."""
 
     path: Path
@@ -39,9 +39,9 @@ class Position:
         except FileNotFoundError:
             return None
         except (ValueError, LookupError, TypeError) as error:
-            raise BadPosition(f"{self.path} holds no position of a back-fill; remove it to begin anew") from error
+            raise BadCheckpoint(f"{self.path} holds no position of a back-fill; remove it to begin anew") from error
         if databases != self._databases():
-            raise BadPosition(f"{self.path} belongs to a back-fill of {' to '.join(databases)}; name another file")
+            raise BadCheckpoint(f"{self.path} belongs to a back-fill of {' to '.join(databases)}; name another file")
         return None if after is None else self._key(*after)
 
     def write(self, after: Key | None) -> None:

@@ -8,7 +8,7 @@ from xblock_user_state.runtime.changes import FieldChanges
 from xblock_user_state.state.codec import FieldTexts, split
 
 
-class KnownRow:
+class CachedRow:
     """One row as this request sees it. Its text is split when a field is first asked for, and no value is decoded."""
 
     def __init__(self, written: FieldChanges) -> None:

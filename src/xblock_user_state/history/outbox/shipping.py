@@ -12,48 +12,41 @@ import time
 from collections.abc import Collection, Iterator, Sequence
 from itertools import groupby
 from operator import attrgetter
-from typing import Any, NamedTuple, TypeVar, cast
+from typing import Any, NamedTuple
 
-from django.apps import apps
 from django.db import connections, transaction
 from django.db.models import Q, QuerySet
 from django.db.utils import Error
 
 from xblock_user_state import conf
-from xblock_user_state.history.breaker import REFUSALS, SHIPPING
-from xblock_user_state.history.deadline import answer_expected
+from xblock_user_state.history.entries import (
+    COLUMNS,
+    KEYS_IN_A_STATEMENT,
+    TOMBSTONE,
+    VALUE_COLUMNS,
+    Key,
+    buried_among,
+    buried_in,
+    extended_model,
+    following,
+    insert_or_replace,
+    owner_of,
+    take_write_lock,
+)
+from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
+from xblock_user_state.history.outbox.breaker import REFUSALS, SHIPPING
+from xblock_user_state.history.outbox.deadline import answer_expected
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import count
-from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox
 from xblock_user_state.store.dialects import Failure, dialect_of
-from xblock_user_state.store.reader import pieces
+from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.transactions import LostRace, repeat
 
 _LOG = logging.getLogger("xblock_user_state.history")
 
-_EVERY_ROW = Q()
-
-TOMBSTONE = 0
-"""The revision of an outbox row that says: what the extended history has of this learner and block is gone."""
-
-Key = tuple[Any, int, int]
-"""Learner, block and revision: the primary key of a history entry."""
-
-KEY = ("student_id", "block_id", "revision")
-
-Entry = TypeVar("Entry", bound=BaseStudentModuleHistory)
-
-_REST = tuple(field.attname for field in HistoryOutbox._meta.concrete_fields if field.attname not in KEY)
-COLUMNS = (*KEY, *_REST)
-"""All columns, those of the key first."""
-
 # Much less than MariaDB's usual max_allowed_packet; the rest of a statement is small beside its bodies.
 _STATEMENT_BYTES = 2_000_000
-
-# SQLite, to which Django writes a list of composite keys as a chain of ORs, takes a chain of at most 1,000.
-_KEYS = 250
-
 
 BATCH_SECONDS = 60.0
 """How long a relay waits for the history database to take a batch. Deletions of its rows wait with it."""
@@ -94,12 +87,6 @@ class Shipment(NamedTuple):
 
     rows: int
     last: Key | None
-
-
-def extended_model() -> type[BaseStudentModuleHistory]:
-    """Return the model of the extended history, whose app a host need not install."""
-    app = apps.get_app_config("xblock_user_state_extended_history")
-    return cast("type[BaseStudentModuleHistory]", app.get_model("StudentModuleHistoryExtended"))
 
 
 def ship_after_commit(database: str, student_id: Any, block_ids: Collection[int]) -> None:
@@ -190,7 +177,7 @@ def await_file(seconds: float) -> None:
 def _ship(database: str, which: Q, size: int, after: Key | None, seconds: float) -> Shipment:
     patience = _Patience(seconds, time.monotonic() + seconds)
     try:
-        return repeat(database, lambda _: _attempt(database, which, size, after, patience))
+        return repeat(database, lambda: _attempt(database, which, size, after, patience))
     except ServiceUnavailable as error:
         if isinstance(error.__cause__, _HistoryBusy):
             raise HistoryUnavailable(str(error.__cause__)) from error
@@ -205,27 +192,10 @@ def _attempt(database: str, which: Q, size: int, after: Key | None, patience: _P
     batch = _without_buried(outbox, page)
     if batch:
         _send(batch, patience)
-        for keys in pieces(database, [row.pk for row in batch], _KEYS):
+        for keys in pieces(database, [row.pk for row in batch], KEYS_IN_A_STATEMENT):
             outbox.filter(pk__in=keys)._raw_delete(database)
     # A page that is not full is the last one: a relay must not run after writers for ever.
     return Shipment(len(batch), page[-1].pk if len(page) == size else None)
-
-
-def take_write_lock(
-    database: str, model: type[BaseStudentModuleHistory] = HistoryOutbox, which: Q = _EVERY_ROW
-) -> None:
-    """Lock out writers where rows can't be locked: SQLite, whose transactions may begin without a lock.
-
-    To lock it deletes rows that never are, of those to which the caller keeps.
-    """
-    if not connections[database].features.has_select_for_update:
-        model._base_manager.using(database).filter(which, revision__lt=TOMBSTONE)._raw_delete(database)
-
-
-def following(rows: QuerySet[Entry], after: Key | None) -> QuerySet[Entry]:
-    """Return the rows in the order of their keys, from the one that follows `after`."""
-    # The first condition is implied by the second one, of which MariaDB by itself makes no range.
-    return (rows if after is None else rows.filter(student_id__gte=after[0], pk__gt=after)).order_by(*KEY)
 
 
 def _locked(rows: QuerySet[HistoryOutbox], database: str) -> QuerySet[HistoryOutbox]:
@@ -234,15 +204,9 @@ def _locked(rows: QuerySet[HistoryOutbox], database: str) -> QuerySet[HistoryOut
 
 
 def _without_buried(outbox: QuerySet[HistoryOutbox], rows: Sequence[HistoryOutbox]) -> list[HistoryOutbox]:
-    """Leave out the rows of which a tombstone is still to be shipped, or is by another process: it would take them."""
-    mine = {(row.student_id, row.block_id) for row in rows if row.revision == TOMBSTONE}
-    others = {(row.student_id, row.block_id) for row in rows} - mine
-    buried = {
-        owner
-        for keys in pieces(outbox.db, [(*owner, TOMBSTONE) for owner in sorted(others)], _KEYS)
-        for owner in outbox.filter(pk__in=keys).values_list("student_id", "block_id")
-    }
-    return [row for row in rows if (row.student_id, row.block_id) not in buried]
+    """Leave out rows whose tombstone is not among `rows`: it is shipped later, or by another process."""
+    buried = buried_among(outbox, {owner_of(row) for row in rows} - buried_in(rows))
+    return [row for row in rows if owner_of(row) not in buried]
 
 
 def _send(rows: Sequence[HistoryOutbox], patience: _Patience) -> None:
@@ -266,30 +230,14 @@ def _send(rows: Sequence[HistoryOutbox], patience: _Patience) -> None:
 
 def _write(rows: Sequence[HistoryOutbox], alias: str) -> None:
     model = extended_model()
-    for student_id, block_ids in _buried_by(rows):
-        for some_ids in pieces(alias, block_ids):
+    for student_id, owners in groupby(sorted(buried_in(rows)), key=attrgetter("student_id")):
+        for some_ids in pieces(alias, [owner.block_id for owner in owners]):
             model._base_manager.using(alias).filter(student_id=student_id, block_id__in=some_ids)._raw_delete(alias)
     entries = [
         model(**{column: getattr(row, column) for column in COLUMNS}) for row in rows if row.revision != TOMBSTONE
     ]
     for some in _loads(entries):
-        insert_or_replace(model, alias, some, _REST)
-
-
-def insert_or_replace(model: type[Entry], alias: str, entries: Sequence[Entry], replaced: Sequence[str]) -> None:
-    """Insert entries; of those whose key is there already, set the columns that are to be `replaced`."""
-    # MySQL has one primary key to conflict with, and no way to name it.
-    unique = KEY if connections[alias].features.supports_update_conflicts_with_target else None
-    model._base_manager.using(alias).bulk_create(
-        entries, update_conflicts=True, unique_fields=unique, update_fields=replaced
-    )
-
-
-def _buried_by(rows: Sequence[HistoryOutbox]) -> Iterator[tuple[Any, list[int]]]:
-    """Yield learners, and the blocks of which these rows say that all is gone. The rows are in the order of keys."""
-    tombstones = (row for row in rows if row.revision == TOMBSTONE)
-    for student_id, of_learner in groupby(tombstones, key=attrgetter("student_id")):
-        yield student_id, [row.block_id for row in of_learner]
+        insert_or_replace(model, alias, some, VALUE_COLUMNS)
 
 
 def _is_readable(alias: str, seconds: float) -> bool:

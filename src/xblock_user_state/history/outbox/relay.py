@@ -13,20 +13,14 @@ from django.db import close_old_connections
 from django.db.models import Q
 from django.db.utils import Error
 
-from xblock_user_state.history.breaker import REFUSALS, RETRY_SECONDS, SHIPPING, Breaker
-from xblock_user_state.history.levels import OutboxLevels
-from xblock_user_state.history.shipping import (
-    EntriesRefused,
-    HistoryUnavailable,
-    Key,
-    Shipment,
-    count_failure,
-    ship,
-)
+from xblock_user_state.history.entries import Key
+from xblock_user_state.history.models import HistoryOutbox
+from xblock_user_state.history.outbox.backlog import BacklogGauges
+from xblock_user_state.history.outbox.breaker import REFUSALS, RETRY_SECONDS, SHIPPING, Breaker
+from xblock_user_state.history.outbox.shipping import EntriesRefused, HistoryUnavailable, Shipment, count_failure, ship
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import count
-from xblock_user_state.models import HistoryOutbox
 from xblock_user_state.store.transactions import errors_translated
 
 POLL_SECONDS = 1.0
@@ -62,7 +56,7 @@ class Relay:
         error of the state's database; what was shipped before stays shipped. However a pass ends, it reports what is
         left in the outbox.
         """
-        levels = OutboxLevels(self.database)
+        levels = BacklogGauges(self.database)
         try:
             for rows in self._pass():
                 levels.report_once_in_a_while()

@@ -18,7 +18,7 @@ MAX_ROWS = 1000
 _until: dict[Hashable, float] = {}
 
 
-def remember(rows: Iterable[Hashable]) -> None:
+def mark(rows: Iterable[Hashable]) -> None:
     """Take note that a race for one of these rows was lost."""
     until = time.monotonic() + SECONDS
     if len(_until) > MAX_ROWS:
@@ -26,7 +26,7 @@ def remember(rows: Iterable[Hashable]) -> None:
     _until.update(dict.fromkeys(rows, until))
 
 
-def is_among(rows: Iterable[Hashable]) -> bool:
+def any_hot(rows: Iterable[Hashable]) -> bool:
     """Tell whether a race for one of these rows was lost a moment ago."""
     if not _until:
         return False
@@ -34,6 +34,6 @@ def is_among(rows: Iterable[Hashable]) -> bool:
     return any(_until.get(row, 0.0) > now for row in rows)
 
 
-def forget() -> None:
+def clear() -> None:
     """Forget all rows."""
     _until.clear()

@@ -1,0 +1,1 @@
+"""The front that every client shares: checked arguments, batches, and base classes. No Django, no storage."""

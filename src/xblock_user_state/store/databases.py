@@ -1,0 +1,21 @@
+"""Aliases of the databases: learner state's and the users'. The extended history's is a setting (`conf`)."""
+
+from __future__ import annotations
+
+from django.contrib.auth import get_user_model
+from django.db import router
+
+from xblock_user_state.store.models import StudentModule
+
+
+def state_database() -> str:
+    """Return the alias of the database that the host's routers give learner state.
+
+    Reads use it too: a replica that lags would give a state that the next write then reverts.
+    """
+    return router.db_for_write(StudentModule)
+
+
+def user_database() -> str:
+    """Return the alias of the database that the host's users are read from."""
+    return router.db_for_read(get_user_model())
