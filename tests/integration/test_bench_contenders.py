@@ -8,10 +8,11 @@ from random import Random
 import pytest
 from django.contrib.auth import get_user_model
 
-from bench import contenders, data
+from bench import contenders
 from bench.contenders.base import Contender
 from bench.contenders.tables import drop_tables
-from bench.data import Learner
+from bench.site import data
+from bench.site.data import Learner
 
 BLOCKS = data.blocks_of(3, 5)
 CREATED, UPDATED, TWICE, DELETED, DELETED_AGAIN = BLOCKS
