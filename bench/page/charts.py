@@ -101,10 +101,12 @@ def _figure(name: str, rows: int, columns: int) -> Iterator[Any]:
     style: dict[Any, Any] = dict.fromkeys(
         ("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK
     )
-    # Without a date and with fixed names inside, the same figures give the same file.
-    with mpl.rc_context({**style, "svg.hashsalt": name, "svg.fonttype": "none", "font.size": 9}):
+    # Inches between the rows of panels, so that a title keeps its distance from the labels above.
+    style |= {"font.size": 9, "figure.constrained_layout.h_pad": 0.12}
+    # With a fixed salt, and without a date below, the same figures give the same file.
+    style |= {"svg.hashsalt": name, "svg.fonttype": "none"}
+    with mpl.rc_context(style):
         figure = Figure(figsize=(4.8 * columns, 3.6 * rows), layout="constrained")
-        figure.get_layout_engine().set(h_pad=0.12)
         yield figure.subplots(rows, columns, squeeze=False).flatten()
         FOLDER.mkdir(parents=True, exist_ok=True)
         figure.savefig(FOLDER / f"{name}.png", dpi=160, transparent=True, metadata={"Software": None})
