@@ -91,14 +91,17 @@ def _start(database: str, folder: Path, servers: ExitStack) -> str:
 
 def _run(name: str, urls: dict[str, str], folder: Path, *, keep: bool) -> None:
     started = monotonic()
+    databases = [database for database in WORKLOADS[name].databases if database in urls]
+    if not databases:
+        print(f"{name}: runs on {' and '.join(WORKLOADS[name].databases)} only", flush=True)
+        return
     print(f"{name}: preparing", flush=True)
     prepare(name, folder)
     results = {}
-    for database in WORKLOADS[name].databases:
-        if database in urls:
-            print(f"{name}: measuring on {database}", flush=True)
-            measured = _measure([name, str(folder)], urls[database])
-            results[measured["database"]] = measured["results"]
+    for database in databases:
+        print(f"{name}: measuring on {database}", flush=True)
+        measured = _measure([name, str(folder)], urls[database])
+        results[measured["database"]] = measured["results"]
     if keep:
         report.store(name, results)
     else:

@@ -167,7 +167,7 @@ BLOCKS = [f"{size} block{'s' if size != '1' else ''}" for size in SIZES]
 TRIPS = [_trips(size) for size in SIZES]
 COSTS = (
     Cost("calls", f"round trips of an update of {' / '.join(SIZES)} blocks", WHOLE, TRIPS),
-    Cost("storage", "bytes of a first history entry", WHOLE, [bytes_of_entry]),
+    Cost("storage", "bytes of a history entry as a full copy", WHOLE, [bytes_of_entry]),
     *(
         Cost("history-size", f"bytes of a history entry, problem of {problem}", WHOLE, [_entry_bytes(problem)])
         for problem in PROBLEMS

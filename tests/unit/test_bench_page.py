@@ -94,4 +94,4 @@ def test_the_lead_section_has_a_dash_for_a_figure_that_was_not_measured() -> Non
     assert _cells(known, "| MariaDB 11.4 | get_many")[2:] == ["2.00 / 2.00", "–", "–", "–"]
     assert _cells(known, "| MariaDB 11.4 | hot row, 8 writers: writes")[2:] == ["400", "300", "–", "–"]
     assert _cells(known, "| MariaDB 11.4 | hot row, 8 writers: values")[2:] == ["0", "12", "–", "–"]
-    assert {*_cells(known, "| MariaDB | bytes of a first history entry")[2:]} == {"–"}
+    assert {*_cells(known, "| MariaDB | bytes of a history entry as a full copy")[2:]} == {"–"}
