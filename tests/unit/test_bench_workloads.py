@@ -41,7 +41,7 @@ def test_a_learner_of_a_grown_table_has_the_blocks_that_are_read() -> None:
         learner, blocks = growth.some_blocks(Random(seed), [rows, more])
         number = learner.id - 1 if learner.id <= 20 else learner.id - 21
         assert {*blocks} <= {*blocks_of(number * 7 % COURSES)}
-        assert len(blocks) == growth.BLOCKS
+        assert len(blocks) == scale.BLOCKS
 
 
 def test_the_machine_and_its_versions_are_described() -> None:
