@@ -17,12 +17,13 @@ NAMES = (OURS, *OTHERS)
 PRODUCTS = ("PostgreSQL", "MariaDB")
 SIZES = ("1", "10", "100")
 UPDATE = "set_many, update"
+CALLS = ("set_many, new", "set_many, update", "get_many")
 PROBLEMS = ("10 inputs, 10 attempts", "5 inputs, 50 attempts")
 LARGE_COURSE = "500000"
 TIMES, SIZES_AND_TRIPS = "at-a-glance-times", "at-a-glance-sizes"
 RATIOS_ARE = (
-    "Median times of calls with 1 / 10 / 100 blocks, and of `get_history` with 1 / 100 entries.\n"
-    f"A ratio above 1 means that *{OURS}* is faster."
+    f"The median time of a call, divided by that of *{OURS}*: above 1, *{OURS}* is faster.\n"
+    "`get_history` reads the entries of one block."
 )
 
 Find = Callable[[Results, str], float]
@@ -33,25 +34,23 @@ Values = list[float | None]
 
 
 class Cost(NamedTuple):
-    """A figure of a workload, with one value or several of them."""
+    """A figure of a workload."""
 
     workload: str
     figure: str
+    find: Find
     form: Form
-    finds: Sequence[Find]
 
 
 def section(known: Known) -> str:
-    """Return two charts and two tables. A dash stands for a figure that was not measured."""
-    heads = ("database", "call", f"{OURS}, ms", *(f"{name} ÷ {OURS}" for name in OTHERS))
-    ratios = [row for product in PRODUCTS for row in _ratio_rows(*_measured(known, "calls", product))]
+    """Return charts and tables. A dash stands for a figure that was not measured."""
     costs = [row for product in PRODUCTS for row in _cost_rows(known, product)]
     return "\n\n".join(
         [
             report.kind_of_runs(known),
             charts.image(TIMES, "milliseconds of updates and reads by contender and number of blocks"),
             RATIOS_ARE,
-            report.table(heads, ratios),
+            *(_ratio_table(*_measured(known, "calls", product)) for product in PRODUCTS),
             charts.image(SIZES_AND_TRIPS, "round trips of an update and bytes of a history entry by contender"),
             "Round trips, bytes of history, hot rows and iteration. A dash means that the contender was not measured.",
             report.table(("database", "figure", *NAMES), costs),
@@ -73,23 +72,32 @@ def _measured(known: Known, workload: str, product: str) -> tuple[str, Results]:
     return next(found, (product, {}))
 
 
-def _ratio_rows(database: str, of: Results) -> Iterator[Sequence[str]]:
-    calls = {**of.get("times", {}), "get_history": of.get("history", {})}
-    for operation, by_size in calls.items():
-        ours, *others = (_medians(by_size, name) for name in NAMES)
-        ratios = ([figures.ratio(*pair) for pair in zip(medians, ours, strict=True)] for medians in others)
-        yield database, operation, _joined(map(figures.milliseconds, ours)), *map(_joined, ratios)
+def _ratio_table(database: str, of: Results) -> str:
+    heads = ("call", "contender", "1 block or entry", "10 blocks", "100 blocks or entries")
+    return f"**{database}**\n\n{report.table(heads, _ratio_rows(of))}"
+
+
+def _ratio_rows(of: Results) -> Iterator[Sequence[str]]:
+    calls = {operation: of.get("times", {}).get(operation, {}) for operation in CALLS}
+    for operation, by_size in {**calls, "get_history": of.get("history", {})}.items():
+        for name in OTHERS:
+            ratios = _ratios(by_size, name)
+            if {*ratios} != {figures.MISSING}:
+                yield operation, name, *ratios
+
+
+def _ratios(by_size: Mapping[str, Results], name: str) -> list[str]:
+    return [figures.ratio(*pair) for pair in zip(_medians(by_size, name), _medians(by_size, OURS), strict=True)]
 
 
 def _medians(by_size: Mapping[str, Results], name: str) -> Values:
-    return [by_size[size].get(name, {}).get("median") for size in SIZES if size in by_size]
+    return [by_size.get(size, {}).get(name, {}).get("median") for size in SIZES]
 
 
 def _cost_rows(known: Known, product: str) -> Iterator[Sequence[str]]:
-    for workload, figure, form, finds in COSTS:
+    for workload, figure, find, form in COSTS:
         database, of = _measured(known, workload, product)
-        values = (_values(of, finds, name) for name in NAMES)
-        yield database, figure, *(_joined(_written(value, form) for value in found) for found in values)
+        yield database, figure, *(_written(_found(of, find, name), form) for name in NAMES)
 
 
 def _time_bars(database: str, of: Results, operation: str) -> charts.Bars:
@@ -131,11 +139,6 @@ def _written(value: float | None, form: Form) -> str:
     return figures.MISSING if value is None else form(value)
 
 
-def _joined(cells: Iterable[str]) -> str:
-    found = [*cells]
-    return " / ".join(found) if {*found} - {figures.MISSING} else figures.MISSING
-
-
 def _trips(size: str) -> Find:
     return lambda of, name: float(of["round_trips"][UPDATE][size][name])
 
@@ -166,14 +169,11 @@ WHOLE: Form = "{:,.0f}".format
 BLOCKS = [f"{size} block{'s' if size != '1' else ''}" for size in SIZES]
 TRIPS = [_trips(size) for size in SIZES]
 COSTS = (
-    Cost("calls", f"round trips of an update of {' / '.join(SIZES)} blocks", WHOLE, TRIPS),
-    Cost("storage", "bytes of a history entry as a full copy", WHOLE, [bytes_of_entry]),
-    *(
-        Cost("history-size", f"bytes of a history entry, problem of {problem}", WHOLE, [_entry_bytes(problem)])
-        for problem in PROBLEMS
-    ),
-    Cost("processes", "hot row, 8 writers: writes a second", WHOLE, [_hot("rate")]),
-    Cost("processes", "hot row, 8 writers: values reset", WHOLE, [_hot("reset")]),
-    Cost("iteration", "iteration over 500,000 rows: µs a row", "{:.1f}".format, [_microseconds_a_row]),
-    Cost("iteration", "iteration over 500,000 rows: peak MB of the process", WHOLE, [_peak]),
+    *(Cost("calls", f"round trips, update of {size}", trips, WHOLE) for size, trips in zip(BLOCKS, TRIPS, strict=True)),
+    Cost("storage", "history entry as a full copy: bytes", bytes_of_entry, WHOLE),
+    *(Cost("history-size", f"history entry, {problem}: bytes", _entry_bytes(problem), WHOLE) for problem in PROBLEMS),
+    Cost("processes", "hot row, 8 writers: writes a second", _hot("rate"), WHOLE),
+    Cost("processes", "hot row, 8 writers: values reset", _hot("reset"), WHOLE),
+    Cost("iteration", "iteration over 500,000 rows: µs a row", _microseconds_a_row, "{:.1f}".format),
+    Cost("iteration", "iteration over 500,000 rows: peak MB", _peak, WHOLE),
 )

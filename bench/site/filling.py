@@ -18,8 +18,7 @@ SETTLE_SECONDS = 30
 FEW_PAGES = 50
 """Number of dirty pages that no longer disturbs a measurement."""
 
-# SQL for the number of a block. On a site the learners work side by side, each in two courses; in a course everybody
-# has the same blocks.
+# SQL for the number of a block. On a site each learner has two courses; in a course all learners have the same blocks.
 _SITE = "(({learner} * 7 + {slot} {div} {blocks}) % {courses}) * {blocks} + {slot} % {blocks}"
 _COURSE = "{slot}"
 

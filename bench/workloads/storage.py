@@ -76,7 +76,7 @@ def _update_all(contender: Contender, rows: Rows, number: int) -> int:
 
 
 def active_learners(rows: Rows) -> list[int]:
-    """Return the same random learners in every round. Neighbours would share pages that nobody else writes to."""
+    """Return the same random learners in every round. Neighbours would share pages that no other learner uses."""
     return Random(0).sample(range(rows.learners), min(LEARNERS, rows.learners // ONE_IN))
 
 
