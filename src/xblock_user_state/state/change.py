@@ -28,7 +28,7 @@ class Row(NamedTuple):
     created: datetime
     modified: datetime
     chain: int = 0
-    """The position of the newest history entry in its chain of deltas (`history.encoding`); 0 if none can follow it."""
+    """The newest history entry's position in its chain of deltas (`history.encoding`); 0 if there is none."""
 
     @property
     def score(self) -> BlockScore | None:
