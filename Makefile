@@ -1,7 +1,7 @@
 # Each target sets up what it needs by itself, in the virtual environment $(VENV); `make help` lists them.
 #
 #   PYTHON       interpreter to make the environment with                    make test PYTHON=python3.12
-#   DJANGO       series of Django, the newest that the Python takes without  make test DJANGO=5.2
+#   DJANGO       series of Django, the one in constraints/ without it        make test DJANGO=5.2
 #   VENV         folder of the environment                                   make test VENV=.venv-newest
 #   DATABASES    which of sqlite, postgresql, mariadb                        make test DATABASES="sqlite mariadb"
 #   JOBS         how many runs of the tests go on at a time, 2 without it    make test JOBS=1
@@ -26,7 +26,8 @@ BENCH_ARGS ?=
 IN_VENV := $(VENV)/bin/python
 SET_UP = $(PYTHON) -m scripts.environment --venv $(VENV) --django "$(DJANGO)"
 
-.PHONY: help test compatibility matrix demo demo-extended bench check lint types contracts migrations docs clean
+.PHONY: help test compatibility matrix demo demo-extended bench check lint types contracts migrations spelling docs
+.PHONY: constraints clean
 .PHONY: test-environment compatibility-environment check-environment
 .DEFAULT_GOAL := help
 
@@ -54,7 +55,7 @@ bench:  ## measure, and write docs/performance.md; half an hour, or about two mi
 	@$(SET_UP) --optional mysql bench demo postgresql
 	@$(IN_VENV) -m bench $(if $(QUICK),--quick) $(BENCH_ARGS)
 
-check: lint types contracts migrations docs  ## all of the following checks; -k goes on after one that fails
+check: lint types contracts migrations spelling docs  ## all of the following checks; -k goes on after one that fails
 
 lint: check-environment  ## ruff: lint and format
 	$(IN_VENV) -m ruff check
@@ -69,9 +70,15 @@ contracts: check-environment  ## import-linter: which module may import which
 migrations: check-environment  ## that the migrations say what the models say
 	$(IN_VENV) -m django makemigrations --check --dry-run --settings=tests.settings
 
+spelling: check-environment  ## codespell: common misspellings, in every file
+	$(IN_VENV) -m codespell_lib
+
 docs:  ## build the documentation into docs/_build/html; a warning is an error
 	@$(SET_UP) docs
 	$(IN_VENV) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+constraints:  ## pin the newest releases in constraints/, for the version of PYTHON
+	@$(PYTHON) -m scripts.constraints
 
 test-environment:
 	@$(SET_UP) --optional mysql demo postgresql test
