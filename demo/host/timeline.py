@@ -12,14 +12,13 @@ from django.contrib.auth import get_user_model
 
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory
-from xblock_user_state.state.codec import decode, encode
-from xblock_user_state.state.diff import diff
+from xblock_user_state.state import decode, diff, encode
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from xblock_user_state.models import BaseStudentModuleHistory
-    from xblock_user_state.state.diff import FieldChange
+    from xblock_user_state.state import FieldChange
 
 SHORT = 60
 """The maximum length of values that are shown on one line, old beside new."""

@@ -23,7 +23,7 @@ from demo.host.runtime import LearnerRuntime
 from demo.host.timeline import readable, timeline, where_new_entries_go
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import HistoryOutbox, StudentModule
-from xblock_user_state.state.codec import decode
+from xblock_user_state.state import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable

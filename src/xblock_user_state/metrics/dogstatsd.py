@@ -9,6 +9,8 @@ from datadog.dogstatsd.base import DogStatsd
 from xblock_user_state.metrics.names import METRICS
 from xblock_user_state.metrics.sink import Tags
 
+__all__ = ["DogStatsDSink"]
+
 
 class DogStatsDSink:
     """Counters, histograms and gauges, a UDP packet each; who sends does not wait, and what nobody takes is lost."""

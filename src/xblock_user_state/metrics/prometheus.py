@@ -11,6 +11,8 @@ from xblock_user_state.metrics.buckets import BUCKETS
 from xblock_user_state.metrics.names import Metric, of_kind
 from xblock_user_state.metrics.sink import Tags
 
+__all__ = ["PrometheusSink"]
+
 # A registry takes a name once, and outlives sinks: changed settings make another one.
 _MADE: WeakKeyDictionary[CollectorRegistry, dict[str, _Collectors]] = WeakKeyDictionary()
 _LOCK = Lock()

@@ -14,6 +14,8 @@ from django.utils.functional import classproperty
 from xblock_user_state import conf
 from xblock_user_state.store.databases import state_database
 
+__all__ = ["LearnerStateDatabases"]
+
 
 def learner_state_databases() -> set[str]:
     """Return the aliases that tests with learner state use: of users, state, and the extended history if any."""

@@ -1,4 +1,4 @@
-"""What changed between two states of a block, field by field."""
+"""Comparison of two states of a block, field by field."""
 
 from __future__ import annotations
 
@@ -20,8 +20,8 @@ class FieldChange(NamedTuple):
 def diff(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[FieldChange]:
     """Return the fields that differ, in the order of `new`, removed ones last.
 
-    Values differ if their JSON texts do: ``1``, ``1.0`` and ``True`` differ, NaN equals NaN. Absent state
-    (``None``) has no fields.
+    Values differ if their JSON texts do: ``1``, ``1.0`` and ``True`` differ, NaN equals NaN. An absent state (``None``)
+    has no fields.
     """
     old, new = old or {}, new or {}
     changes = [
