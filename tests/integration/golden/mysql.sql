@@ -32,12 +32,12 @@ ORDER BY studentmodulehistory.block_id ASC, studentmodulehistory.revision DESC
 LIMIT 159;
 
 -- === set_many: two blocks that nobody has written
-SELECT asked.id, block.context_id, block.usage_key, mine.revision, mine.state,
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', mine.created), TIMESTAMPDIFF(MICROSECOND, '1970-01-01', mine.modified),
-    mine.grade, mine.max_grade, mine.history_chain
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.created),
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain
 FROM JSON_TABLE(%s, '$[*]' COLUMNS (id bigint PATH '$')) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN studentmodule AS mine ON mine.student_id = %s AND mine.block_id = asked.id;
+LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
 
 INSERT IGNORE INTO learningcontext (id, key)
 VALUES (<id>, %s);
@@ -89,12 +89,12 @@ VALUES (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s), (%s, %s, <id>, 2, %s, 2, NULL, 
 COMMIT;
 
 -- === set_many: two updates and a new row, looked up
-SELECT asked.id, block.context_id, block.usage_key, mine.revision, mine.state,
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', mine.created), TIMESTAMPDIFF(MICROSECOND, '1970-01-01', mine.modified),
-    mine.grade, mine.max_grade, mine.history_chain
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.created),
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain
 FROM JSON_TABLE(%s, '$[*]' COLUMNS (id bigint PATH '$')) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN studentmodule AS mine ON mine.student_id = %s AND mine.block_id = asked.id;
+LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
 
 START TRANSACTION;
 INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain)
@@ -118,12 +118,12 @@ COMMIT;
 BEGIN;
 
 WITH locked AS (SELECT * FROM studentmodule WHERE student_id = %s AND block_id IN (%s) ORDER BY block_id FOR UPDATE)
-SELECT asked.id, block.context_id, block.usage_key, mine.revision, mine.state,
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', mine.created), TIMESTAMPDIFF(MICROSECOND, '1970-01-01', mine.modified),
-    mine.grade, mine.max_grade, mine.history_chain
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.created),
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain
 FROM JSON_TABLE(%s, '$[*]' COLUMNS (id bigint PATH '$')) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN locked AS mine ON mine.block_id = asked.id;
+LEFT JOIN locked AS stored ON stored.block_id = asked.id;
 
 INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain)
 VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2)
@@ -146,12 +146,12 @@ BEGIN;
 SAVEPOINT <savepoint>;
 
 WITH locked AS (SELECT * FROM studentmodule WHERE student_id = %s AND block_id IN (%s) ORDER BY block_id FOR UPDATE)
-SELECT asked.id, block.context_id, block.usage_key, mine.revision, mine.state,
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', mine.created), TIMESTAMPDIFF(MICROSECOND, '1970-01-01', mine.modified),
-    mine.grade, mine.max_grade, mine.history_chain
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.created),
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain
 FROM JSON_TABLE(%s, '$[*]' COLUMNS (id bigint PATH '$')) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN locked AS mine ON mine.block_id = asked.id;
+LEFT JOIN locked AS stored ON stored.block_id = asked.id;
 
 INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain)
 VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2)
@@ -255,11 +255,12 @@ SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> 
 COMMIT;
 
 -- === set: scope user_state_summary
-SELECT asked.id, block.context_id, block.usage_key, mine.revision, mine.state,
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', mine.created), TIMESTAMPDIFF(MICROSECOND, '1970-01-01', mine.modified)
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.created),
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified)
 FROM JSON_TABLE(%s, '$[*]' COLUMNS (id bigint PATH '$')) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN userstatesummary AS mine ON mine.block_id = asked.id;
+LEFT JOIN userstatesummary AS stored ON stored.block_id = asked.id;
 
 START TRANSACTION;
 INSERT INTO userstatesummary (block_id, revision, state, created, modified)

@@ -32,33 +32,33 @@ ORDER BY studentmodulehistory.block_id ASC, studentmodulehistory.revision DESC
 LIMIT 159;
 
 -- === set_many: two blocks that nobody has written
-SELECT asked.id, block.context_id, block.usage_key, mine.revision, mine.state,
-    (extract(epoch FROM mine.created) * 1000000)::bigint, (extract(epoch FROM mine.modified) * 1000000)::bigint,
-    mine.grade, mine.max_grade, mine.history_chain
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
+    stored.grade, stored.max_grade, stored.history_chain
 FROM unnest(%s::bigint[]) AS asked (id)
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN studentmodule AS mine ON mine.student_id = %s AND mine.block_id = asked.id;
+LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
 
-WITH made AS (
+WITH inserted AS (
     INSERT INTO learningcontext (id, key)
     SELECT new.*
     FROM unnest(%s::bigint[], string_to_array(%s, E'\x1e', E'\x1f')) AS new (id, key)
     ON CONFLICT DO NOTHING
     RETURNING id
 ),
-known AS (
+valid AS (
     SELECT id
-    FROM made
+    FROM inserted
     UNION ALL
     SELECT new.id
-    FROM learningcontext AS context, unnest(%s::bigint[], string_to_array(%s, E'\x1e', E'\x1f')) AS new (id, key)
-    WHERE context.id = new.id AND context.key = new.key
+    FROM learningcontext AS parent, unnest(%s::bigint[], string_to_array(%s, E'\x1e', E'\x1f')) AS new (id, key)
+    WHERE parent.id = new.id AND parent.key = new.key
 )
 INSERT INTO block (id, context_id, usage_key, block_type)
 SELECT new.*
 FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'),
     string_to_array(%s, E'\x1e', E'\x1f')) AS new (id, context_id, usage_key, block_type)
-WHERE new.context_id IN (SELECT id FROM known)
+WHERE new.context_id IN (SELECT id FROM valid)
 ON CONFLICT DO NOTHING;
 
 WITH new AS (
@@ -147,12 +147,12 @@ recorded AS (
 SELECT (SELECT number FROM locked) = 2;
 
 -- === set_many: two updates and a new row, looked up
-SELECT asked.id, block.context_id, block.usage_key, mine.revision, mine.state,
-    (extract(epoch FROM mine.created) * 1000000)::bigint, (extract(epoch FROM mine.modified) * 1000000)::bigint,
-    mine.grade, mine.max_grade, mine.history_chain
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
+    stored.grade, stored.max_grade, stored.history_chain
 FROM unnest(%s::bigint[]) AS asked (id)
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN studentmodule AS mine ON mine.student_id = %s AND mine.block_id = asked.id;
+LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
 
 WITH new AS (
     SELECT *
@@ -205,12 +205,12 @@ WITH locked AS (
     ORDER BY block_id
     FOR UPDATE
 )
-SELECT asked.id, block.context_id, block.usage_key, mine.revision, mine.state,
-    (extract(epoch FROM mine.created) * 1000000)::bigint, (extract(epoch FROM mine.modified) * 1000000)::bigint,
-    mine.grade, mine.max_grade, mine.history_chain
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
+    stored.grade, stored.max_grade, stored.history_chain
 FROM unnest(%s::bigint[]) AS asked (id)
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN locked AS mine ON mine.block_id = asked.id;
+LEFT JOIN locked AS stored ON stored.block_id = asked.id;
 
 WITH new AS (
     SELECT *
@@ -250,12 +250,12 @@ WITH locked AS (
     ORDER BY block_id
     FOR UPDATE
 )
-SELECT asked.id, block.context_id, block.usage_key, mine.revision, mine.state,
-    (extract(epoch FROM mine.created) * 1000000)::bigint, (extract(epoch FROM mine.modified) * 1000000)::bigint,
-    mine.grade, mine.max_grade, mine.history_chain
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
+    stored.grade, stored.max_grade, stored.history_chain
 FROM unnest(%s::bigint[]) AS asked (id)
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN locked AS mine ON mine.block_id = asked.id;
+LEFT JOIN locked AS stored ON stored.block_id = asked.id;
 
 WITH new AS (
     SELECT *
@@ -393,11 +393,11 @@ updated AS (
 SELECT EXISTS (SELECT FROM updated);
 
 -- === set: scope user_state_summary
-SELECT asked.id, block.context_id, block.usage_key, mine.revision, mine.state,
-    (extract(epoch FROM mine.created) * 1000000)::bigint, (extract(epoch FROM mine.modified) * 1000000)::bigint
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint
 FROM unnest(%s::bigint[]) AS asked (id)
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN userstatesummary AS mine ON mine.block_id = asked.id;
+LEFT JOIN userstatesummary AS stored ON stored.block_id = asked.id;
 
 WITH new AS (
     SELECT *

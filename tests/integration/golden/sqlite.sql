@@ -32,11 +32,11 @@ LIMIT 159;
 -- === set_many: two blocks that nobody has written
 BEGIN IMMEDIATE;
 
-SELECT asked.id, block.context_id, block.usage_key, mine.revision, mine.state, mine.created, mine.modified,
-    mine.grade, mine.max_grade, mine.history_chain
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state, stored.created, stored.modified,
+    stored.grade, stored.max_grade, stored.history_chain
 FROM (SELECT column1 AS id FROM (VALUES (%s), (%s))) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN studentmodule AS mine ON mine.student_id = %s AND mine.block_id = asked.id;
+LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
 
 SAVEPOINT <savepoint>;
 
@@ -135,11 +135,11 @@ COMMIT;
 -- === set_many: two updates and a new row, looked up
 BEGIN IMMEDIATE;
 
-SELECT asked.id, block.context_id, block.usage_key, mine.revision, mine.state, mine.created, mine.modified,
-    mine.grade, mine.max_grade, mine.history_chain
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state, stored.created, stored.modified,
+    stored.grade, stored.max_grade, stored.history_chain
 FROM (SELECT column1 AS id FROM (VALUES (%s), (%s), (%s))) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN studentmodule AS mine ON mine.student_id = %s AND mine.block_id = asked.id;
+LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
 
 INSERT INTO studentmodule AS old (student_id, block_id, revision, state, created, modified, grade, max_grade,
     history_chain)
@@ -169,11 +169,11 @@ COMMIT;
 -- === set_many: a hot row, locked at first
 BEGIN IMMEDIATE;
 
-SELECT asked.id, block.context_id, block.usage_key, mine.revision, mine.state, mine.created, mine.modified,
-    mine.grade, mine.max_grade, mine.history_chain
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state, stored.created, stored.modified,
+    stored.grade, stored.max_grade, stored.history_chain
 FROM (SELECT column1 AS id FROM (VALUES (%s))) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN studentmodule AS mine ON mine.student_id = %s AND mine.block_id = asked.id;
+LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
 
 INSERT INTO studentmodule AS old (student_id, block_id, revision, state, created, modified, grade, max_grade,
     history_chain)
@@ -204,11 +204,11 @@ BEGIN IMMEDIATE;
 
 SAVEPOINT <savepoint>;
 
-SELECT asked.id, block.context_id, block.usage_key, mine.revision, mine.state, mine.created, mine.modified,
-    mine.grade, mine.max_grade, mine.history_chain
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state, stored.created, stored.modified,
+    stored.grade, stored.max_grade, stored.history_chain
 FROM (SELECT column1 AS id FROM (VALUES (%s))) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN studentmodule AS mine ON mine.student_id = %s AND mine.block_id = asked.id;
+LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
 
 INSERT INTO studentmodule AS old (student_id, block_id, revision, state, created, modified, grade, max_grade,
     history_chain)
@@ -358,10 +358,10 @@ COMMIT;
 -- === set: scope user_state_summary
 BEGIN IMMEDIATE;
 
-SELECT asked.id, block.context_id, block.usage_key, mine.revision, mine.state, mine.created, mine.modified
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state, stored.created, stored.modified
 FROM (SELECT column1 AS id FROM (VALUES (%s))) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN userstatesummary AS mine ON mine.block_id = asked.id;
+LEFT JOIN userstatesummary AS stored ON stored.block_id = asked.id;
 
 INSERT INTO userstatesummary AS old (block_id, revision, state, created, modified)
 SELECT new.*
