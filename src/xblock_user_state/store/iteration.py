@@ -1,7 +1,6 @@
 """Iterates over the rows of all learners, page by page.
 
-Its statements pin no learner. In the whole package only these do so, those of ``maintenance``, ``archive``, and the
-outbox's relay.
+Its statements pin no learner. The only others that pin none are in `maintenance`, `archive`, and the outbox's relay.
 
 Each page is a statement that begins after the last key of the page before (keyset paging). Memory is bounded by the
 page. No cursor and no transaction stays open between pages, so a pooler in transaction mode (PgBouncer) is fine. The
@@ -82,6 +81,7 @@ class _Scan:
             last = page[-1]
             if self.table.owned:
                 yield from self.of_learners(last.key, after=last.student_id)
+            # Keys between two of the page have no rows, and are dropped with the keys that are done.
             rest = [key for key in rest if key > last.key]
 
     def of_learners(self, key: Any, *, after: Any) -> Iterator[list[Found]]:

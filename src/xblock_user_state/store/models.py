@@ -36,7 +36,7 @@ class LearningContext(models.Model):
 
 
 class Block(models.Model):
-    """One usage of an XBlock, or of an aside, in a learning context. Millions on the largest sites.
+    """A usage of an XBlock, or of an aside, in a learning context. Millions on the largest sites.
 
     ``id`` is the hash of the context's key and the usage key. State and history refer to it. The first write of any
     learner registers the block, and the row stays.

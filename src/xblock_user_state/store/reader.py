@@ -46,6 +46,7 @@ def _read(
     connection = connections[database]
     target = Target(connection, table.model, (*table.key_columns, *columns), table.owner(student_id))
     by_value: Mapping[Any, RowKey] = {table.key_value(key): key for key in keys}
+    # Every writer locks rows in this order, so two can't deadlock. The keys are sorted for the same reason.
     locked = f" ORDER BY {target.layout.names[0]} FOR UPDATE" if lock else ""
     for conditions, parameters in _conditions(target, sorted(by_value) if table.key_columns else None):
         sql = f"SELECT {selected(target)} FROM {target.table} WHERE {' AND '.join(conditions)}{locked}"

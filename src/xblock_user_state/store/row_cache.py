@@ -30,6 +30,7 @@ class RowCache:
     def remember(self, table: Table, student_id: Any, rows: Mapping[RowKey, Row]) -> None:
         """Cache rows that were read or written outside a caller's transaction, which might roll back."""
         cached = self._rows[table, student_id]
+        # A request that reads so many rows works through a course, and will hardly come back to the first ones.
         if len(cached) + len(rows) > MAX_ROWS:
             cached.clear()
         if len(rows) <= MAX_ROWS:
@@ -37,6 +38,7 @@ class RowCache:
 
     def recall(self, table: Table, student_id: Any, keys: Mapping[RowKey, Any]) -> Mapping[RowKey, Row] | None:
         """Return the rows of all `keys`; ``None`` if one of them is not cached."""
+        # All or none: a lookup of the missing rows is a round trip, and one of all rows is not dearer.
         cached = self._rows[table, student_id]
         return {key: cached[key] for key in keys} if keys.keys() <= cached.keys() else None
 

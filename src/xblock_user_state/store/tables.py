@@ -16,7 +16,7 @@ from xblock_user_state.store.models import Preferences, StudentModule, UserInfo,
 
 @dataclass(frozen=True)
 class Table:
-    """One scope's table. Its primary key is the learner, if `owned`, and the key column, if there is one."""
+    """The table of a scope. Its primary key is the learner, if `owned`, and the key column, if there is one."""
 
     scope: Scope
     model: type[UserStateRow]
@@ -31,6 +31,7 @@ class Table:
     @property
     def columns(self) -> tuple[str, ...]:
         """The columns that a write sets, the key's apart. `values` and `row` follow their order."""
+        # Only blocks of one learner have a score and a history.
         extra = ("grade", "max_grade", "history_chain") if self.model is StudentModule else ()
         return (REVISION, "state", "created", "modified", *extra)
 

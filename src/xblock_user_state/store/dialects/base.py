@@ -81,6 +81,7 @@ class Dialect(ABC):
         The column `reference` of a row holds the first column of its parent. A row is skipped if its parent is stored
         with other values than given. Three statements; an override may take one.
         """
+        # Compared after the insertion: until then another process may store a parent under the same key.
         self._insert_ignoring(parents)
         stored = self._stored(parents)
         valid = {parent[0] for parent in parents.values if parent in stored}
@@ -92,6 +93,7 @@ class Dialect(ABC):
 
         If not, the caller must roll back. Raises the driver's ``IntegrityError`` if a row to insert exists.
         """
+        # Rows before history, in every dialect and mode: a lost race then costs no insertion of history.
         target = write.rows.target
         for chunk in self._chunks(target, write.rows.values):
             if not self._store_rows(replace(write, rows=Rows(target, chunk), history=None)):
@@ -140,6 +142,7 @@ class Dialect(ABC):
         most = self._max_rows(target)
         start = size = 0
         for end, row_size in enumerate(text_sizes(Rows(target, rows))):
+            # A chunk has a row at least: a single row over the limit is left to the server to take or refuse.
             if end > start and (end - start == most or size + row_size > self._max_text):
                 yield self._adapted(target, rows[start:end])
                 start, size = end, 0
@@ -192,6 +195,7 @@ def execute(connection: BaseDatabaseWrapper, sql: str, parameters: Iterable[Any]
 def matches(write: Write) -> Sql:
     """Return the compare of compare-and-set: a condition that joins stored rows ``old`` to rows to write ``new``."""
     target = write.rows.target
+    # The pinned columns stand as constants, not joined: every statement names its learner, and the planner sees it.
     pinned = [f"old.{name} = %s" for name in target.pinned_names]
     joined = [f"old.{name} = new.{name}" for name in map(target.connection.ops.quote_name, write.matched)]
     return " AND ".join([*pinned, *joined, f"old.{REVISION} = new.{REVISION} - 1"]), target.pinned_values()
