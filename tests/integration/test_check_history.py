@@ -24,9 +24,9 @@ from tests.integration.statements import captured
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.conf import EXTENDED_HISTORY_APP
 from xblock_user_state.history.encoding import DELTA, MAX_CHAIN, encode_compact
-from xblock_user_state.history.entries import extended_model, stores
+from xblock_user_state.history.entries import Owner, extended_model, stores
 from xblock_user_state.maintenance.backfill import Backfill
-from xblock_user_state.maintenance.paging import PAGE, Owner
+from xblock_user_state.maintenance.paging import PAGE
 from xblock_user_state.maintenance.verification import Verification
 from xblock_user_state.models import BaseStudentModuleHistory, Block, HistoryOutbox, StudentModule, StudentModuleHistory
 

@@ -12,12 +12,12 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any, NamedTuple
 
-from xblock_user_state.history.entries import stores
+from xblock_user_state.history.entries import Owner, stores
 from xblock_user_state.history.models import BaseStudentModuleHistory, StudentModuleHistory
 from xblock_user_state.history.reading import PAGE, BlockHistory
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.naming import BlockName, block_names
-from xblock_user_state.maintenance.paging import Owner, pages, rows_of
+from xblock_user_state.maintenance.paging import pages, rows_of
 from xblock_user_state.state import codec
 from xblock_user_state.store.users import usernames
 

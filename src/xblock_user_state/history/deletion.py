@@ -8,7 +8,6 @@ deletion by a host's code. The client's own ``delete`` is a change and deletes n
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
 from functools import partial
 from typing import Any
 
@@ -19,8 +18,11 @@ from django.db.models import Model, Q
 from django.db.models.signals import post_delete, pre_delete
 
 from xblock_user_state import conf
-from xblock_user_state.history.encoding import PLAIN
-from xblock_user_state.history.entries import TOMBSTONE, insert_or_replace, take_write_lock
+from xblock_user_state.history.entries import (
+    leave_tombstones,
+    take_write_lock,
+    without_tombstones,
+)
 from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
 from xblock_user_state.history.outbox import shipping
 from xblock_user_state.store.databases import state_database
@@ -113,19 +115,13 @@ def _delete_entries(database: str, student_id: Any, block_ids: Sequence[int]) ->
     """
     for model in (StudentModuleHistory, HistoryOutbox):
         entries = model._base_manager.using(database).filter(student_id=student_id, block_id__in=block_ids)
-        entries.filter(revision__gt=TOMBSTONE)._raw_delete(database)
+        without_tombstones(entries)._raw_delete(database)
 
 
 def _bury(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
     """Leave a tombstone for each block, where there is an extended history, and ship them after the commit."""
     if not block_ids or not conf.has_extended_history():
         return
-    now = datetime.now(UTC)
-    tombstones = [
-        HistoryOutbox(student_id=student_id, block_id=block_id, revision=TOMBSTONE, created=now, encoding=PLAIN)
-        for block_id in block_ids
-    ]
-    # One that is there already may be on its way: to update it is to wait for that.
-    insert_or_replace(HistoryOutbox, database, tombstones, ["created"])
+    leave_tombstones(database, student_id, block_ids)
     if conf.ships_at_once():
         shipping.ship_after_commit(database, student_id, block_ids)

@@ -19,7 +19,15 @@ from django.db.utils import Error
 
 from xblock_user_state import conf
 from xblock_user_state.history.encoding import DELTA, MAX_CHAIN, Stored, decode_all
-from xblock_user_state.history.entries import TOMBSTONE, extended_model, shown_models
+from xblock_user_state.history.entries import (
+    TOMBSTONE,
+    Owner,
+    buried_among,
+    buried_in,
+    extended_model,
+    owner_of,
+    shown_models,
+)
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
 from xblock_user_state.history.outbox.breaker import READING, SHIPPING
 from xblock_user_state.history.outbox.deadline import answer_expected
@@ -94,19 +102,23 @@ class _Stores:
                 return found
         try:
             near, buried = self._near(before, count)
-            far = {} if buried.issuperset(self.block_ids) else self._shown_extended(before, count)
+            far = {} if buried.issuperset(self._owners) else self._shown_extended(before, count)
         except HistoryUnreadable:
             found = self._all_near(before, count)
             if found is None:
                 current.count(names.UNAVAILABLE, 1, "history")
                 raise
             return found
-        return _newest({**{key: entry for key, entry in far.items() if key[0] not in buried}, **near}, count)
+        return _newest({**{key: entry for key, entry in far.items() if owner_of(entry) not in buried}, **near}, count)
 
-    def _near(self, before: int | None, count: int | None) -> tuple[Entries, set[int]]:
-        """Return what the state's database has, and the blocks of which the extended history is gone."""
+    @property
+    def _owners(self) -> list[Owner]:
+        return [Owner(self.student_id, block_id) for block_id in self.block_ids]
+
+    def _near(self, before: int | None, count: int | None) -> tuple[Entries, set[Owner]]:
+        """Return the entries in the state's database, and the owners whose extended history is gone."""
         found: Entries = {}
-        buried: set[int] = set()
+        buried: set[Owner] = set()
         for model in shown_models():
             if model is HistoryOutbox:
                 found = self._of(model, self.database, before, count)
@@ -146,12 +158,11 @@ class _Stores:
         blocks = {"block_id": self.block_ids[0]} if len(self.block_ids) == 1 else {"block_id__in": self.block_ids}
         return Q(student_id=self.student_id, **blocks)
 
-    def _buried(self, outbox: Entries, count: int | None) -> set[int]:
-        """Return the blocks of which the outbox says that what the extended history has is gone."""
+    def _buried(self, outbox: Entries, count: int | None) -> set[Owner]:
+        """Return the owners whose extended history is gone. A tombstone has the lowest revision: a page may miss it."""
         if count is None or len(outbox) < count:
-            return {block_id for block_id, revision in outbox if revision == TOMBSTONE}
-        buried = HistoryOutbox.objects.using(self.database).filter(self._rows(), revision=TOMBSTONE)
-        return set(buried.values_list("block_id", flat=True))
+            return buried_in(outbox.values())
+        return buried_among(HistoryOutbox._base_manager.using(self.database).filter(self._rows()), self._owners)
 
     def _shown_extended(self, before: int | None, count: int | None) -> Entries:
         is_shown = any(model not in (HistoryOutbox, StudentModuleHistory) for model in shown_models())

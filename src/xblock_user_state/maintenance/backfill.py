@@ -25,7 +25,17 @@ from django.db.models import QuerySet
 from django.db.utils import Error
 
 from xblock_user_state import conf
-from xblock_user_state.history.entries import COLUMNS, KEY, TOMBSTONE, Key, extended_model, following, take_write_lock
+from xblock_user_state.history.entries import (
+    COLUMNS,
+    KEY,
+    KEYS_IN_A_STATEMENT,
+    Key,
+    Owner,
+    buried_among,
+    extended_model,
+    following,
+    take_write_lock,
+)
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
 from xblock_user_state.history.outbox.deadline import answer_expected
 from xblock_user_state.history.outbox.shipping import (
@@ -37,12 +47,11 @@ from xblock_user_state.history.outbox.shipping import (
 )
 from xblock_user_state.store.dialects import Failure, dialect_of
 from xblock_user_state.store.dialects.rows import Target
+from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.transactions import LostRace, errors_translated, repeat
 
 Rows = dict[Key, tuple[Any, ...]]
 
-# Keys in one statement: SQLite's parser takes up to 1,000 alternatives.
-_KEYS = 250
 # How long rows may stay locked by somebody else: a deletion that is not yet committed.
 _MAX_WAIT_SECONDS = 60.0
 
@@ -135,26 +144,22 @@ class Backfill:
         take_write_lock(self.database)
         skip_locked = connections[self.database].features.has_select_for_update_skip_locked
         rows: Rows = {}
-        for some in _pieces(keys):
+        for some in pieces(self.database, keys, KEYS_IN_A_STATEMENT):
             found = StudentModuleHistory._base_manager.using(self.database).filter(pk__in=some)
             locked = found.order_by(*KEY).select_for_update(skip_locked=skip_locked)
             rows.update((row[:3], row) for row in locked.values_list(*COLUMNS))
-        buried = self._buried(rows)
-        moved = {key: row for key, row in rows.items() if key[:2] not in buried}
+        # After the rows were locked: a deletion that commits its tombstone later has to wait for them.
+        owners = {Owner(*key[:2]) for key in rows}
+        buried = buried_among(HistoryOutbox._base_manager.using(self.database), owners)
+        moved = {key: row for key, row in rows.items() if Owner(*key[:2]) not in buried}
         with _history_errors():
             copied = _copy(moved)
             digests = _compare(moved)
         if self.remove_source:
-            for some in _pieces(list(moved)):
+            for some in pieces(self.database, list(moved), KEYS_IN_A_STATEMENT):
                 found = StudentModuleHistory._base_manager.using(self.database).filter(pk__in=some)
                 found._raw_delete(self.database)
         return _Done(rows.keys(), copied, digests)
-
-    def _buried(self, keys: Iterable[Key]) -> set[tuple[Any, int]]:
-        """Return learners and blocks whose tombstone is yet to be shipped. Asked after the rows were locked."""
-        tombstones = sorted({(student_id, block_id, TOMBSTONE) for student_id, block_id, _ in keys})
-        found = _values(HistoryOutbox, self.database, tombstones, KEY)
-        return {(student_id, block_id) for student_id, block_id, _ in found}
 
 
 def _copy(rows: Rows) -> int:
@@ -200,14 +205,10 @@ def _history_errors() -> Iterator[None]:
 def _values(model: type[BaseStudentModuleHistory], alias: str, keys: Sequence[Key], columns: tuple[str, ...]) -> Rows:
     """Return columns, of which the key's are the first, of those of the rows that are there."""
     found: Rows = {}
-    for some in _pieces(keys):
+    for some in pieces(alias, keys, KEYS_IN_A_STATEMENT):
         rows = model._base_manager.using(alias).filter(pk__in=some)
         found.update((row[:3], row) for row in rows.values_list(*columns))
     return found
-
-
-def _pieces(keys: Sequence[Key]) -> Iterator[Sequence[Key]]:
-    return (keys[start : start + _KEYS] for start in range(0, len(keys), _KEYS))
 
 
 def _digest(row: tuple[Any, ...]) -> bytes:

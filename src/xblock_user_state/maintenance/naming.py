@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
-from xblock_user_state.maintenance.paging import Owner
+from xblock_user_state.history.entries import Owner
 from xblock_user_state.store.models import Block
 from xblock_user_state.store.users import usernames
 

@@ -11,7 +11,7 @@ that stays builds on one that goes. No statement here pins a learner.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from functools import partial, reduce
@@ -20,9 +20,19 @@ from typing import Any, NamedTuple
 
 from django.db.models import Q
 
-from xblock_user_state.history.entries import KEY, TOMBSTONE, Key, following, store_name, stores
+from xblock_user_state.history.entries import (
+    KEY,
+    TOMBSTONE,
+    Key,
+    Owner,
+    buried_among,
+    following,
+    owner_of,
+    store_name,
+    stores,
+)
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
-from xblock_user_state.maintenance.paging import PAGE, Owner, rows_of
+from xblock_user_state.maintenance.paging import PAGE, rows_of
 from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.transactions import errors_translated, repeat
@@ -117,12 +127,12 @@ class Sweep:
             return list(rows[: self.size])
 
     def _orphans(self, entries: Sequence[BaseStudentModuleHistory]) -> Iterator[Orphan]:
-        which = rows_of({Owner(entry.student_id, entry.block_id) for entry in entries})
+        owners = {owner_of(entry) for entry in entries}
         # In this order: a deletion commits the tombstone with the row's end.
-        lives = self._lives(which)
-        buried = self._buried(which)
+        lives = self._lives(rows_of(owners))
+        buried = self._buried(owners)
         for entry in entries:
-            owner = Owner(entry.student_id, entry.block_id)
+            owner = owner_of(entry)
             why = why_orphan(entry.revision, entry.created, lives.get(owner))
             # The relay takes tombstones away, and what they bury.
             if why is not None and owner not in buried and entry.revision != TOMBSTONE:
@@ -136,13 +146,12 @@ class Sweep:
             Owner(student_id, block_id): Life(revision, created) for student_id, block_id, revision, created in found
         }
 
-    def _buried(self, which: Q) -> set[Owner]:
-        """Return owners whose extended history is gone, as the outbox says. The other stores have nothing buried."""
+    def _buried(self, owners: Collection[Owner]) -> set[Owner]:
+        """Return the owners whose extended history is gone. A tombstone buries nothing in the other stores."""
         if self.alias == self.database:
             return set()
-        tombstones = HistoryOutbox._base_manager.using(self.database).filter(which, revision=TOMBSTONE)
         with errors_translated(self.database):
-            return {Owner(*owner) for owner in tombstones.values_list("student_id", "block_id")}
+            return buried_among(HistoryOutbox._base_manager.using(self.database), owners)
 
     def _still_there(self, orphans: Sequence[Orphan]) -> list[Orphan]:
         """Leave out those that went, since they were read, together with their row."""

@@ -8,21 +8,15 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections import defaultdict
 from collections.abc import Collection, Iterator, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db.models import Q, QuerySet
 
+from xblock_user_state.history.entries import Owner
 from xblock_user_state.store.models import StudentModule
 
 PAGE = 200
 """How many learners and blocks are looked up at a time: SQLite's parser takes up to 1,000 alternatives."""
-
-
-class Owner(NamedTuple):
-    """Whose history it is: one learner's in one block."""
-
-    student_id: Any
-    block_id: int
 
 
 def pages(

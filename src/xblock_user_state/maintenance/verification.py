@@ -22,7 +22,11 @@ from xblock_user_state.history.encoding import DELTA, MAX_CHAIN, PLAIN, Decoded,
 from xblock_user_state.history.entries import (
     TOMBSTONE,
     Key,
+    Owner,
+    buried_among,
+    buried_in,
     following,
+    owner_of,
     shown_models,
     store_name,
     stores,
@@ -32,7 +36,7 @@ from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOu
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.naming import block_names
 from xblock_user_state.maintenance.orphans import Life, why_orphan
-from xblock_user_state.maintenance.paging import Owner, pages, rows_of
+from xblock_user_state.maintenance.paging import pages, rows_of
 from xblock_user_state.state import codec
 from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.transactions import errors_translated, repeat
@@ -108,8 +112,8 @@ class Verification:
         return repeat(self.database, attempt)
 
     def _look(self, which: Q, *, lock: bool = False) -> dict[Owner, _History]:
-        histories = {_owner(row): history for row, history in self._begun(which, lock=lock)}
-        for owner, entries in groupby(_entries(self.database, which, self.size), key=_owner):
+        histories = {owner_of(row): history for row, history in self._begun(which, lock=lock)}
+        for owner, entries in groupby(_entries(self.database, which, self.size), key=owner_of):
             if owner in histories:
                 histories[owner].take(entries)
         for history in histories.values():
@@ -136,10 +140,6 @@ def _checked(revision: int, text: str) -> str | DamagedHistory:
     return text if is_state else DamagedHistory(f"revision {revision} can't be read: it is not a JSON object")
 
 
-def _owner(row: StudentModule | BaseStudentModuleHistory) -> Owner:
-    return Owner(row.student_id, row.block_id)
-
-
 def _entries(database: str, which: Q, size: int) -> Iterator[BaseStudentModuleHistory]:
     """Yield the entries of all stores by their keys; of one key, in the order in which entries move."""
     after, is_left = None, True
@@ -164,7 +164,7 @@ class _Window:
             ends += [page[-1].pk] if len(page) == size else []
             if model is HistoryOutbox:
                 buried = self._buried(page)
-            found += page if alias == database else [entry for entry in page if _owner(entry) not in buried]
+            found += page if alias == database else [entry for entry in page if owner_of(entry) not in buried]
         self.last = min(ends, default=None)
         mine = [entry for entry in found if entry.revision != TOMBSTONE and self._is_within(entry)]
         self.entries = sorted(mine, key=attrgetter("pk"))
@@ -173,12 +173,15 @@ class _Window:
         return self.last is None or entry.pk <= self.last
 
     def _buried(self, outbox: Sequence[BaseStudentModuleHistory]) -> set[Owner]:
-        """Return whose extended history is gone, as the outbox says: also of whom the window before ended with."""
-        buried = {_owner(entry) for entry in outbox if entry.revision == TOMBSTONE}
+        """Return the owners whose extended history is gone.
+
+        A tombstone has the lowest revision, so the window before has met that of the owner whom it ended with.
+        """
+        buried = buried_in(outbox)
         if self._after is not None:
-            tombstone = HistoryOutbox._base_manager.using(self._database).filter(pk=(*self._after[:2], TOMBSTONE))
             with errors_translated(self._database):
-                buried |= {_owner(entry) for entry in tombstone}
+                outbox_rows = HistoryOutbox._base_manager.using(self._database)
+                buried |= buried_among(outbox_rows, [Owner(*self._after[:2])])
         return buried
 
 

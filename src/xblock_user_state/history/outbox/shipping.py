@@ -20,13 +20,17 @@ from django.db.utils import Error
 
 from xblock_user_state import conf
 from xblock_user_state.history.entries import (
-    _REST,
     COLUMNS,
+    KEYS_IN_A_STATEMENT,
     TOMBSTONE,
+    VALUE_COLUMNS,
     Key,
+    buried_among,
+    buried_in,
     extended_model,
     following,
     insert_or_replace,
+    owner_of,
     take_write_lock,
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
@@ -43,10 +47,6 @@ _LOG = logging.getLogger("xblock_user_state.history")
 
 # Much less than MariaDB's usual max_allowed_packet; the rest of a statement is small beside its bodies.
 _STATEMENT_BYTES = 2_000_000
-
-# SQLite, to which Django writes a list of composite keys as a chain of ORs, takes a chain of at most 1,000.
-_KEYS = 250
-
 
 BATCH_SECONDS = 60.0
 """How long a relay waits for the history database to take a batch. Deletions of its rows wait with it."""
@@ -192,7 +192,7 @@ def _attempt(database: str, which: Q, size: int, after: Key | None, patience: _P
     batch = _without_buried(outbox, page)
     if batch:
         _send(batch, patience)
-        for keys in pieces(database, [row.pk for row in batch], _KEYS):
+        for keys in pieces(database, [row.pk for row in batch], KEYS_IN_A_STATEMENT):
             outbox.filter(pk__in=keys)._raw_delete(database)
     # A page that is not full is the last one: a relay must not run after writers for ever.
     return Shipment(len(batch), page[-1].pk if len(page) == size else None)
@@ -204,15 +204,9 @@ def _locked(rows: QuerySet[HistoryOutbox], database: str) -> QuerySet[HistoryOut
 
 
 def _without_buried(outbox: QuerySet[HistoryOutbox], rows: Sequence[HistoryOutbox]) -> list[HistoryOutbox]:
-    """Leave out the rows of which a tombstone is still to be shipped, or is by another process: it would take them."""
-    mine = {(row.student_id, row.block_id) for row in rows if row.revision == TOMBSTONE}
-    others = {(row.student_id, row.block_id) for row in rows} - mine
-    buried = {
-        owner
-        for keys in pieces(outbox.db, [(*owner, TOMBSTONE) for owner in sorted(others)], _KEYS)
-        for owner in outbox.filter(pk__in=keys).values_list("student_id", "block_id")
-    }
-    return [row for row in rows if (row.student_id, row.block_id) not in buried]
+    """Leave out rows whose tombstone is not among `rows`: it is shipped later, or by another process."""
+    buried = buried_among(outbox, {owner_of(row) for row in rows} - buried_in(rows))
+    return [row for row in rows if owner_of(row) not in buried]
 
 
 def _send(rows: Sequence[HistoryOutbox], patience: _Patience) -> None:
@@ -236,21 +230,14 @@ def _send(rows: Sequence[HistoryOutbox], patience: _Patience) -> None:
 
 def _write(rows: Sequence[HistoryOutbox], alias: str) -> None:
     model = extended_model()
-    for student_id, block_ids in _buried_by(rows):
-        for some_ids in pieces(alias, block_ids):
+    for student_id, owners in groupby(sorted(buried_in(rows)), key=attrgetter("student_id")):
+        for some_ids in pieces(alias, [owner.block_id for owner in owners]):
             model._base_manager.using(alias).filter(student_id=student_id, block_id__in=some_ids)._raw_delete(alias)
     entries = [
         model(**{column: getattr(row, column) for column in COLUMNS}) for row in rows if row.revision != TOMBSTONE
     ]
     for some in _loads(entries):
-        insert_or_replace(model, alias, some, _REST)
-
-
-def _buried_by(rows: Sequence[HistoryOutbox]) -> Iterator[tuple[Any, list[int]]]:
-    """Yield learners, and the blocks of which these rows say that all is gone. The rows are in the order of keys."""
-    tombstones = (row for row in rows if row.revision == TOMBSTONE)
-    for student_id, of_learner in groupby(tombstones, key=attrgetter("student_id")):
-        yield student_id, [row.block_id for row in of_learner]
+        insert_or_replace(model, alias, some, VALUE_COLUMNS)
 
 
 def _is_readable(alias: str, seconds: float) -> bool:

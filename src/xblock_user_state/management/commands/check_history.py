@@ -9,11 +9,11 @@ from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.utils import Error
 
 from xblock_user_state import conf
+from xblock_user_state.history.entries import Owner
 from xblock_user_state.history.models import HistoryOutbox
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.maintenance.naming import described
 from xblock_user_state.maintenance.orphans import NO_STATE, sweeps
-from xblock_user_state.maintenance.paging import Owner
 from xblock_user_state.maintenance.verification import Findings, Verification
 from xblock_user_state.management.arguments import at_least_one, blocks_of_context
 from xblock_user_state.management.progress import Progress
