@@ -63,9 +63,9 @@ def child_environment(django_db_setup: None) -> dict[str, str]:
 
 
 @pytest.fixture(autouse=True)
-def _no_contended_rows() -> None:
-    """Begin as a process does: rows are named alike in many tests, and one's races are nothing to the next."""
-    hot_rows.clear()
+def _no_hot_rows() -> None:
+    """Begin with the memory of a new process: many tests name rows alike, and a race of one must not reach the next."""
+    hot_rows._until.clear()
 
 
 @pytest.fixture(scope="session")

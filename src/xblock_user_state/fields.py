@@ -1,4 +1,4 @@
-"""Model fields."""
+"""The model field of keys."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ else:
 
 
 class KeyField(_CharField):
-    """A key's text, compared byte by byte on every vendor: MySQL's default would take ``Unit`` for ``unit``."""
+    """The text of a key, compared byte by byte on every database."""
 
+    # MySQL's default collation would find ``Unit`` for ``unit``. PostgreSQL's "C" also sorts an index as Python does.
     _COLLATIONS: ClassVar = {"mysql": "utf8mb4_bin", "postgresql": "C"}
 
     def __init__(self, *args: Any, **options: Any) -> None:
@@ -25,5 +26,5 @@ class KeyField(_CharField):
         super().__init__(*args, **options)
 
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
-        """Return the column's parameters, with the vendor's binary collation."""
+        """Return the column's parameters with the vendor's binary collation."""
         return {**super().db_parameters(connection), "collation": self._COLLATIONS.get(connection.vendor)}

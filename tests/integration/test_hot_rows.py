@@ -36,14 +36,14 @@ def _lost_race() -> None:
 
 
 def _set(fields: dict[str, int], *, username: str = "ann", block: object = BLOCK) -> list[bool]:
-    """Write, and return of each look whether it locked the row."""
+    """Write, and return of each lookup whether it locked the row."""
     with captured() as statements:
         DjangoXBlockUserStateClient().set_many(username, {block: fields})
     return ["FOR UPDATE" in sql for sql in statements if "SELECT asked.id" in sql]
 
 
 @pytest.mark.usefixtures("_lost_race")
-def test_the_row_is_locked_at_the_first_look() -> None:
+def test_the_row_is_locked_at_the_first_lookup() -> None:
     assert _set({"a": 4}) == [True]
     client = DjangoXBlockUserStateClient()
     assert client.get("ann", BLOCK).state == {"a": 4, "b": 2}
@@ -51,7 +51,7 @@ def test_the_row_is_locked_at_the_first_look() -> None:
 
 
 @pytest.mark.usefixtures("_lost_race")
-def test_a_client_that_knows_the_row_looks_at_it() -> None:
+def test_a_client_with_a_cached_row_looks_it_up() -> None:
     client = DjangoXBlockUserStateClient()
     client.get("ann", BLOCK)
     elsewhere(lambda: _set({"b": 5}))

@@ -97,7 +97,7 @@ def test_preferences_with_few_parameters(client: DjangoXBlockUserStateClient) ->
 
 def _write_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Let one statement take fewer rows than a call here has."""
-    monkeypatch.setattr(type(dialect_of(connection)), "max_rows", lambda *_: 1000)
+    monkeypatch.setattr(type(dialect_of(connection)), "_max_rows", lambda *_: 1000)
 
 
 def test_thousands_of_blocks_in_pieces(client: DjangoXBlockUserStateClient, monkeypatch: pytest.MonkeyPatch) -> None:

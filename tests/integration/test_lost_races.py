@@ -179,7 +179,7 @@ def test_the_other_scopes_lose_nothing(
 
     with around, just_before("INSERT", model, interfere):
         client.set("ann", key, {"a": 1}, scope)
-    hot_rows.clear()
+    hot_rows._until.clear()
     with just_before("UPDATE", model, interfere):
         client.set("ann", key, {"a": 2}, scope)
     assert client.get("ann", key, scope).state == {"b0": 1, "a": 2, "b1": 1}

@@ -121,18 +121,18 @@ def test_a_write_has_few_statements_whatever_the_number_of_blocks(prepare: Prepa
         assert more == [one, one]
 
 
-def test_a_write_is_a_look_and_then_one_transaction() -> None:
-    look_and_write = {
+def test_a_write_is_a_lookup_and_then_one_transaction() -> None:
+    lookup_and_write = {
         "postgresql": ["SELECT", "WITH"],
         "mysql": ["SELECT", "START"],
         "sqlite": ["BEGIN", "SELECT", "INSERT", "INSERT", "COMMIT"],
     }
     for prepare in (_of_another, _own):
         for statements in _statements(prepare, _set, prepare.__name__):
-            assert verbs(statements)[1:] == look_and_write[connection.vendor]
+            assert verbs(statements)[1:] == lookup_and_write[connection.vendor]
 
 
-def test_a_write_of_rows_that_the_client_has_read_is_a_transaction_without_a_look() -> None:
+def test_a_write_of_rows_that_the_client_has_read_is_a_transaction_without_a_lookup() -> None:
     write = {"postgresql": ["WITH"], "mysql": ["START"], "sqlite": ["BEGIN", "INSERT", "INSERT", "COMMIT"]}
 
     def read_and_set(client: DjangoXBlockUserStateClient, keys: list[UsageKey]) -> None:
@@ -143,8 +143,8 @@ def test_a_write_of_rows_that_the_client_has_read_is_a_transaction_without_a_loo
         assert verbs(statements) == ["SELECT", "SELECT", *write[connection.vendor]]
 
 
-def test_a_write_in_a_callers_transaction_is_a_locked_look_and_a_write_in_a_savepoint() -> None:
-    look_and_write = {
+def test_a_write_in_a_callers_transaction_is_a_locked_lookup_and_a_write_in_a_savepoint() -> None:
+    lookup_and_write = {
         "postgresql": ["WITH", "WITH"],
         "mysql": ["WITH", "INSERT", "INSERT"],
         "sqlite": ["SELECT", "INSERT", "INSERT"],
@@ -155,7 +155,7 @@ def test_a_write_in_a_callers_transaction_is_a_locked_look_and_a_write_in_a_save
         _set(client, keys)
 
     for statements in _statements(_own, set_in_a_transaction, "T", knows_its_user=True):
-        assert verbs(statements) == ["BEGIN", "SAVEPOINT", *look_and_write[connection.vendor], "RELEASE", "COMMIT"]
+        assert verbs(statements) == ["BEGIN", "SAVEPOINT", *lookup_and_write[connection.vendor], "RELEASE", "COMMIT"]
 
 
 def test_reading_states_is_one_statement() -> None:

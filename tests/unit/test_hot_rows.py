@@ -11,5 +11,3 @@ def test_when_there_are_too_many_rows_all_are_forgotten() -> None:
     hot_rows.mark(["one more"])
     assert not hot_rows.any_hot([0])
     assert hot_rows.any_hot([0, "one more"])
-    hot_rows.clear()
-    assert not hot_rows.any_hot(["one more"])

@@ -1,4 +1,4 @@
-"""The registry of blocks: which key stands behind a 64-bit id."""
+"""The block registry: it keeps the key behind each 64-bit id, and rejects a second key for an id."""
 
 from __future__ import annotations
 
@@ -19,37 +19,38 @@ from xblock_user_state.store.tables import Table
 from xblock_user_state.store.transactions import LostRace, repeat
 
 
-class Look(NamedTuple):
-    """What is there of the blocks that a call names: rows of the learner, and blocks that are registered."""
+class Lookup(NamedTuple):
+    """The stored rows of a learner in some blocks, and the blocks among them that are registered."""
 
     rows: Mapping[RowKey, Row]
     registered: Collection[BlockId]
 
 
-def look(database: str, table: Table, student_id: Any, blocks: Collection[BlockId], *, lock: bool) -> Look:
-    """Return the learner's rows in some blocks, and those blocks that are registered. One statement for 10,000.
+def lookup(database: str, table: Table, student_id: Any, blocks: Collection[BlockId], *, lock: bool) -> Lookup:
+    """Return the learner's rows in some blocks, and the registered ones of the blocks. One statement for 10,000.
 
-    With `lock` the rows are locked, in the order of their keys, and the registry is not.
+    With `lock` the learner's rows are locked, in the order of their keys; the registry is not.
 
-    Raises `BlockKeyCollision` if another block is registered under the id of one of them, or two of them share one.
+    Raises `BlockKeyCollision` if two of the blocks share an id, or a block is registered with another key.
     """
     by_id = _by_id(blocks)
     rows: dict[RowKey, Row] = {}
     found = set()
     for ids in pieces(database, sorted(by_id)):
-        for id_, context_id, usage_key, *values in _look(database, table, student_id, ids, lock=lock):
+        for id_, context_id, usage_key, *values in _fetch(database, table, student_id, ids, lock=lock):
             if usage_key is not None:
                 _check(by_id[id_], context_id, usage_key)
                 found.add(by_id[id_])
+            # The first column is the revision, which is NULL only where the join found no row.
             if values[0] is not None:
                 rows[by_id[id_]] = table.row(values)
-    return Look(rows, found)
+    return Lookup(rows, found)
 
 
 def registered(database: str, blocks: Collection[BlockId], *, lock: bool = False) -> set[BlockId]:
-    """Return those of `blocks` that are registered. One statement.
+    """Return the blocks that are registered. One statement for 10,000.
 
-    Raises `BlockKeyCollision` if another block is registered under the id of one of them, or two of them share one.
+    Raises `BlockKeyCollision` if two of the blocks share an id, or a block is registered with another key.
     """
     by_id = _by_id(blocks)
     found = set()
@@ -63,15 +64,16 @@ def registered(database: str, blocks: Collection[BlockId], *, lock: bool = False
 
 
 def register(database: str, blocks: Collection[BlockId]) -> None:
-    """Register blocks that were not registered when the caller looked. One statement on PostgreSQL, elsewhere three.
+    """Register blocks that a lookup did not find. One statement on PostgreSQL, three on other databases.
 
-    In no transaction, if the caller has none: a new block's row, which all its learners may be waiting for, must not be
-    held while one learner's state is written.
+    Raises `BlockKeyCollision`, with nothing written, if an id is taken by another key.
     """
     repeat(
         database,
         partial(_register, database, blocks, again=True),
         first=partial(_register, database, blocks, again=False),
+        # Outside a transaction: all learners of a new block may be waiting for its row, so it must not stay locked
+        # while one learner's state is written.
         first_in_autocommit=True,
     )
 
@@ -83,15 +85,16 @@ def _register(database: str, blocks: Collection[BlockId], *, again: bool) -> Non
         if contexts[block.context_id] != block.context_key:
             _collide(block.context_key, contexts[block.context_id])
     connection = connections[database]
-    inserted = dialect_of(connection).register(
-        Rows(Target(connection, LearningContext, ("id", "key"), {}), sorted(contexts.items())),
+    inserted = dialect_of(connection).insert_missing(
         Rows(
             Target(connection, Block, ("id", "context_id", "usage_key", "block_type"), {}),
             sorted((block.id, block.context_id, block.usage_key, block.block_type) for block in missing),
         ),
+        parents=Rows(Target(connection, LearningContext, ("id", "key"), {}), sorted(contexts.items())),
+        reference="context_id",
     )
     if inserted != len(missing):
-        # Another has registered them meanwhile, or an id is another key's.
+        # Another process has registered some of them meanwhile, or an id belongs to another key.
         _check_contexts(database, contexts, lock=again)
         if registered(database, missing, lock=again) != missing:
             raise LostRace
@@ -105,28 +108,32 @@ def _check_contexts(database: str, contexts: Mapping[int, str], *, lock: bool) -
                 _collide(contexts[id_], key)
 
 
-def _look(database: str, table: Table, student_id: Any, ids: Sequence[int], *, lock: bool) -> Collection[Sequence[Any]]:
+def _fetch(
+    database: str, table: Table, student_id: Any, ids: Sequence[int], *, lock: bool
+) -> Collection[Sequence[Any]]:
+    """Return a row for each id: the id, the registry's context and usage key, and the table's columns."""
     connection = connections[database]
     target = Target(connection, table.model, table.columns, table.owner(student_id))
-    asked, parameters = dialect_of(connection).listed(ids)
+    asked, parameters = dialect_of(connection).id_table(ids)
     registry = connection.ops.quote_name(Block._meta.db_table)
-    locked, mine, matches = "", target.table, [f"mine.{name} = %s" for name in target.pinned_names]
+    locked, stored, conditions = "", target.table, [f"stored.{name} = %s" for name in target.pinned_names]
     values = [*parameters, *target.pinned_values()]
     if lock:
-        among, keys = dialect_of(connection).among("block_id", ids)
+        in_list, keys = dialect_of(connection).in_list("block_id", ids)
         pinned = [f"{name} = %s" for name in target.pinned_names]
-        # A subquery's lock is on its own rows only: those of the registry are everybody's.
+        # The lock stands in a CTE, because all learners share the registry's rows. FOR UPDATE OF is no way out: MariaDB
+        # lacks it, and PostgreSQL refuses it on the nullable side of a LEFT JOIN.
         locked = (
-            f"WITH locked AS (SELECT * FROM {target.table} WHERE {' AND '.join([*pinned, among])} "
+            f"WITH locked AS (SELECT * FROM {target.table} WHERE {' AND '.join([*pinned, in_list])} "
             f"ORDER BY block_id FOR UPDATE) "
         )
-        mine, matches, values = "locked", [], [*target.pinned_values(), *keys, *parameters]
+        stored, conditions, values = "locked", [], [*target.pinned_values(), *keys, *parameters]
     sql = (
-        f"{locked}SELECT asked.id, block.context_id, block.usage_key, {selected(target, 'mine.')} FROM {asked} "
+        f"{locked}SELECT asked.id, block.context_id, block.usage_key, {selected(target, 'stored.')} FROM {asked} "
         f"LEFT JOIN {registry} AS block ON block.id = asked.id "
-        f"LEFT JOIN {mine} AS mine ON {' AND '.join([*matches, 'mine.block_id = asked.id'])}"
+        f"LEFT JOIN {stored} AS stored ON {' AND '.join([*conditions, 'stored.block_id = asked.id'])}"
     )
-    return list(fetch(target, sql, values, others=3))
+    return list(fetch(target, sql, values, leading=3))
 
 
 def _by_id(blocks: Collection[BlockId]) -> Mapping[int, BlockId]:

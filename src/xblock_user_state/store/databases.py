@@ -1,4 +1,4 @@
-"""Aliases of the databases: learner state's and the users'. The extended history's is a setting (`conf`)."""
+"""Aliases of the databases of learner state and of the users. `conf` has that of the extended history."""
 
 from __future__ import annotations
 
@@ -9,10 +9,8 @@ from xblock_user_state.store.models import StudentModule
 
 
 def state_database() -> str:
-    """Return the alias of the database that the host's routers give learner state.
-
-    Reads use it too: a replica that lags would give a state that the next write then reverts.
-    """
+    """Return the alias of the database that the host's routers give learner state. Reads use it too."""
+    # Not `db_for_read`: a replica that lags would give a state that the next write then reverts.
     return router.db_for_write(StudentModule)
 
 

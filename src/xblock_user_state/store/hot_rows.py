@@ -1,7 +1,7 @@
-"""Rows that several have lately written at once: the word count of a lecture's poll, say.
+"""Remembers rows that several processes write at once, such as the word count of a lecture's poll.
 
-A race for such a row is lost more often than won, so who writes it waits in line at once. A hint, and nothing hangs on
-its being true.
+A race for such a row is lost more often than won, so its writers lock it at the first lookup. The memory is a hint for
+one process: correctness does not depend on it.
 """
 
 from __future__ import annotations
@@ -10,16 +10,17 @@ import time
 from collections.abc import Hashable, Iterable
 
 SECONDS = 1.0
-"""How long a lost race is remembered: then one writer of the process tries again without a lock."""
+"""How long a row stays hot. Then one writer of the process tries again without a lock."""
 
 MAX_ROWS = 1000
-"""When there are more, all are forgotten."""
+"""How many rows are remembered. At the next row all are forgotten."""
 
+# The time on the monotonic clock at which each row cools down.
 _until: dict[Hashable, float] = {}
 
 
 def mark(rows: Iterable[Hashable]) -> None:
-    """Take note that a race for one of these rows was lost."""
+    """Mark rows as hot: a race for one of them was lost."""
     until = time.monotonic() + SECONDS
     if len(_until) > MAX_ROWS:
         _until.clear()
@@ -27,13 +28,9 @@ def mark(rows: Iterable[Hashable]) -> None:
 
 
 def any_hot(rows: Iterable[Hashable]) -> bool:
-    """Tell whether a race for one of these rows was lost a moment ago."""
+    """Tell whether one of these rows is hot."""
+    # Nearly every process has no hot row at nearly every moment.
     if not _until:
         return False
     now = time.monotonic()
     return any(_until.get(row, 0.0) > now for row in rows)
-
-
-def clear() -> None:
-    """Forget all rows."""
-    _until.clear()

@@ -1,8 +1,10 @@
-"""Iterates over the rows of all learners: the one place whose statements do not pin a learner.
+"""Iterates over the rows of all learners, page by page.
 
-Pages by key: memory is bounded by the page, every page is a statement of its own, so nothing is open between
-two of them and a pooler in transaction mode (PgBouncer) does no harm. Deleted and never-had states are left
-out by the query.
+Its statements pin no learner. The only others that pin none are in `maintenance`, `archive`, and the outbox's relay.
+
+Each page is a statement that begins after the last key of the page before (keyset paging). Memory is bounded by the
+page. No cursor and no transaction stays open between pages, so a pooler in transaction mode (PgBouncer) is fine. The
+query leaves out deleted states and rows that have only a score.
 """
 
 from __future__ import annotations
@@ -16,17 +18,17 @@ from django.db import connections
 from xblock_user_state.state.change import DELETED
 from xblock_user_state.state.keys import is_storable
 from xblock_user_state.store.dialects import dialect_of
-from xblock_user_state.store.dialects.rows import Sql, Target
+from xblock_user_state.store.dialects.rows import Sql, Target, field_of
 from xblock_user_state.store.models import Block
 from xblock_user_state.store.statements import fetch, pieces, selected
-from xblock_user_state.store.tables import Table, field_of
+from xblock_user_state.store.tables import Table
 
-# How many keys one statement asks for.
+# How many keys one statement has.
 _KEYS = 500
 
 
 class Found(NamedTuple):
-    """A row of an iteration: the value of the key column and the learner, where the table has them."""
+    """A row of an iteration. Key and learner are ``None`` in tables without such a column."""
 
     key: Any
     student_id: Any
@@ -35,9 +37,9 @@ class Found(NamedTuple):
 
 
 def pages(database: str, table: Table, keys: Sequence[Any], size: int) -> Iterator[list[Found]]:
-    """Yield all rows under `keys` (values of the key column; one that is ``None`` where there is no such column).
+    """Yield the rows of all learners under `keys`, the values of the key column, in pages of 1 to `size` rows.
 
-    In pages of 1 to `size` rows: keys in their order in pieces of some hundred, then by key and learner.
+    Rows are ordered by key and learner within each piece of 500 keys. A table without a key column takes ``[None]``.
     """
     scan = _Scan(database, table, size)
     if table.key_column is None:
@@ -48,7 +50,7 @@ def pages(database: str, table: Table, keys: Sequence[Any], size: int) -> Iterat
 
 
 def blocks_of(database: str, context_id: int, block_type: str | None) -> dict[int, tuple[str, str]]:
-    """Return context key and usage key of the blocks of a course, by id. One statement."""
+    """Return context key and usage key of each block of a course, by id. One statement."""
     blocks = Block.objects.using(database).filter(context_id=context_id)
     if block_type is not None:
         blocks = blocks.filter(block_type=block_type) if is_storable(block_type) else blocks.none()
@@ -57,30 +59,33 @@ def blocks_of(database: str, context_id: int, block_type: str | None) -> dict[in
 
 
 class _Scan:
-    """One iteration's queries."""
+    """The queries of one iteration."""
 
     def __init__(self, database: str, table: Table, size: int) -> None:
         self.table, self.size = table, size
-        # The key, then the learner: what rows are ordered by.
+        # Rows are ordered by the index (block, student), which every page reads from the middle.
         self._order = (*table.key_columns, *(("student_id",) if table.owned else ()))
         self._target = Target(connections[database], table.model, (*self._order, "state", "modified"), {})
 
     def of_keys(self, keys: Sequence[Any]) -> Iterator[list[Found]]:
-        """Yield the pages of some keys, given in their order."""
+        """Yield the pages of some keys, which are sorted."""
         rest = keys
         while rest:
-            page = self._page(dialect_of(self._target.connection).among(self._names[0], rest))
+            page = self._page(dialect_of(self._target.connection).in_list(self._names[0], rest))
             if page:
                 yield page
             if len(page) < self.size:
                 return
+            # A page may end within a key. The rest of this key comes first, by an exact key and the last learner: the
+            # comparison (key, learner) > (%s, %s) would not use the index on MariaDB and MySQL.
             last = page[-1]
             if self.table.owned:
                 yield from self.of_learners(last.key, after=last.student_id)
+            # Keys between two of the page have no rows, and are dropped with the keys that are done.
             rest = [key for key in rest if key > last.key]
 
     def of_learners(self, key: Any, *, after: Any) -> Iterator[list[Found]]:
-        """Yield the pages of one key, from the learner that follows `after`."""
+        """Yield the pages of one key, from the first learner with an id above `after`."""
         learner = self._names[len(self.table.key_columns)]
         of_key = [] if key is None else [(f"{self._names[0]} = %s", [key])]
         while True:
@@ -96,7 +101,7 @@ class _Scan:
         return self._target.layout.names
 
     def _prepared(self, student_id: Any) -> Any:
-        """Return a learner's id, which may be of any type, as the driver wants it."""
+        """Return a learner's id, which may be of any type, for the driver."""
         return field_of(self.table.model, "student_id").get_db_prep_value(student_id, self._target.connection)
 
     def _page(self, *conditions: Sql) -> list[Found]:

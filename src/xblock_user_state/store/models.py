@@ -1,8 +1,9 @@
-"""Tables of keys and state. docs/decisions says why keys are hashes, why they are composite, and why state is text.
+"""Tables of keys and state. ``docs/decisions`` explains hashed keys (2), composite keys (1) and state as text (3).
 
-Only `store.writer` writes these rows. Other code reads them, or deletes them for good. ``student`` is the id of the
-host's user, without a database constraint and without Django's cascade: state may live in another database than the
-users. Deleting a user deletes all of that learner's rows (`history.deletion`).
+Only `store.writer` writes these rows, and `store.blocks` the registry. Other code reads rows or deletes them.
+
+``student`` is the id of the host's user. It has no database constraint and no cascade, because state may live in
+another database than the users. Deleting a user deletes all rows of that learner (`history.deletion`).
 """
 
 from __future__ import annotations
@@ -19,13 +20,15 @@ class LearningContext(models.Model):
     """A course run or library. Some thousands on the largest sites.
 
     ``id`` is the hash of the key (`state.keys`).
+
+    .. no_pii: Keys of courses and libraries only.
     """
 
     id = models.BigIntegerField(primary_key=True)
     key = KeyField()
 
     class Meta:
-        # Not unique=True, for which PostgreSQL would get a second index, for LIKE.
+        # Not unique=True: Django would give PostgreSQL a second index, for LIKE.
         constraints = (models.UniqueConstraint(fields=("key",), name="xus_context_key"),)
 
     def __str__(self) -> str:
@@ -33,14 +36,16 @@ class LearningContext(models.Model):
 
 
 class Block(models.Model):
-    """One usage of an XBlock in a learning context; an aside is a block of its own. Millions on the largest sites.
+    """A usage of an XBlock, or of an aside, in a learning context. Millions on the largest sites.
 
-    ``id`` is the hash of the context's key and the usage key; all else that is kept of a block is found by
-    it. A block is registered at the first write of any learner and stays.
+    ``id`` is the hash of the context's key and the usage key. State and history refer to it. The first write of any
+    learner registers the block, and the row stays.
+
+    .. no_pii: Keys of blocks only.
     """
 
     id = models.BigIntegerField(primary_key=True)
-    # Without a constraint, which would lock the context's row: all who register blocks of a course would meet there.
+    # No constraint: its check would lock the context's row, where all registrations of a course would queue.
     context = models.ForeignKey(
         LearningContext, on_delete=models.PROTECT, db_index=False, db_constraint=False, related_name="blocks"
     )
@@ -54,19 +59,19 @@ class Block(models.Model):
         return self.usage_key
 
 
-# No constraints in the database: PostgreSQL's would lock the block's row at each insert, and users may be
-# elsewhere.
+# No constraints: PostgreSQL's check would lock the block's row at each insert, and users may live elsewhere.
 _LOOSE: dict[str, Any] = {"db_constraint": False, "db_index": False, "related_name": "+"}
 _BY_STUDENT = {"to": settings.AUTH_USER_MODEL, "on_delete": models.DO_NOTHING, **_LOOSE}
 _BY_BLOCK = {"to": Block, "on_delete": models.PROTECT, **_LOOSE}
 
 
 class UserStateRow(models.Model):
-    """What every scope keeps of one owner.
+    """The columns that every scope has.
 
-    ``revision`` is 1 at creation, plus one for each committed change. ``state`` is JSON text: NULL if there
-    never was state, ``{}`` if all of it was deleted. ``modified`` is later at every revision. None of these
-    columns is in an index, so that PostgreSQL can update rows in place (heap-only).
+    ``revision`` is 1 at creation, plus one for each committed change. ``state`` is JSON text: NULL if there never was
+    state, ``{}`` if all of it was deleted. ``modified`` grows with every revision, also when the clock goes back.
+
+    No index has one of these columns, so that PostgreSQL's updates stay heap-only (HOT).
     """
 
     revision = models.BigIntegerField()
@@ -79,12 +84,15 @@ class UserStateRow(models.Model):
 
 
 class StudentModule(UserStateRow):
-    """Scope ``user_state``: what one learner has in one block, and the score. Billions of rows on the largest sites.
+    """Scope ``user_state``: state and score of one learner in one block. Billions of rows on the largest sites.
 
-    One learner's rows are neighbours (the primary key begins with the learner), and every statement but those
-    of `store.iteration` pins ``student_id``. The second index is for iteration over all learners of a block.
-    ``grade`` and ``max_grade`` are points; NULL is no score. ``done`` is kept for those who read the old
-    table.
+    The primary key begins with the learner, so one learner's rows are neighbours. Statements of clients pin
+    ``student_id``; the second index is for iterations over all learners of a block. ``grade`` and ``max_grade`` are
+    points, NULL if there is no score. ``done`` exists for readers of the table that this one replaces.
+
+    .. pii: A learner's id, answers in blocks, and scores. A deleted user's rows are deleted (`history.deletion`).
+    .. pii_types: id, other
+    .. pii_retirement: local_api
     """
 
     DONE: ClassVar = (("na", "not applicable"), ("f", "finished"), ("i", "incomplete"))
@@ -94,7 +102,7 @@ class StudentModule(UserStateRow):
     block = models.ForeignKey(**_BY_BLOCK)
     grade = models.FloatField(null=True)
     max_grade = models.FloatField(null=True)
-    # The place of the newest history entry in its chain (`state.encoding`); 0 if there is none to build on.
+    # The place of the newest history entry in its chain of deltas (`history.encoding`); 0 if no chain is open.
     history_chain = models.SmallIntegerField(default=0, db_default=0)
     done = models.CharField(max_length=8, default="na", db_default="na", choices=DONE)
 
@@ -106,9 +114,13 @@ class StudentModule(UserStateRow):
 
 
 class Preferences(UserStateRow):
-    """Scope ``preferences``: what one learner has for all blocks of one type. A few rows a learner.
+    """Scope ``preferences``: state of one learner for all blocks of one type. A few rows a learner.
 
-    ``block_type`` is a plain name for XBlocks, and holds the family for any other (asides).
+    ``block_type`` is a plain name for XBlocks; for asides and others it includes the family.
+
+    .. pii: A learner's id and settings of blocks. A deleted user's rows are deleted (`history.deletion`).
+    .. pii_types: id, other
+    .. pii_retirement: local_api
     """
 
     pk = models.CompositePrimaryKey("student_id", "block_type")
@@ -123,7 +135,13 @@ class Preferences(UserStateRow):
 
 
 class UserInfo(UserStateRow):
-    """Scope ``user_info``: what one learner has for all blocks. One row a learner at most."""
+    """Scope ``user_info``: state of one learner for all blocks. One row a learner at most.
+
+    .. pii: A learner's id, and information that blocks keep of the learner. A deleted user's row is deleted
+        (`history.deletion`).
+    .. pii_types: id, other
+    .. pii_retirement: local_api
+    """
 
     student = models.OneToOneField(primary_key=True, **_BY_STUDENT)
 
@@ -132,7 +150,10 @@ class UserInfo(UserStateRow):
 
 
 class UserStateSummary(UserStateRow):
-    """Scope ``user_state_summary``: what all learners share in one block. One row a block, written by many."""
+    """Scope ``user_state_summary``: state that all learners share in one block. One row a block, written by many.
+
+    .. no_pii: Rows belong to blocks; no column names a learner.
+    """
 
     block = models.OneToOneField(primary_key=True, **_BY_BLOCK)
 

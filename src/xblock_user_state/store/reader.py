@@ -1,9 +1,9 @@
-"""Reads one learner's rows: exactly the columns and rows that are asked for, and every statement pins the learner."""
+"""Reads one learner's rows by primary key. Every statement pins the learner and joins nothing."""
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from typing import Any, TypeVar
+from typing import Any
 
 from django.db import connections
 from xblock.fields import Scope
@@ -16,19 +16,17 @@ from xblock_user_state.store.dialects.rows import Target
 from xblock_user_state.store.statements import fetch, pieces, selected
 from xblock_user_state.store.tables import TABLES, Table
 
-Item = TypeVar("Item")
-
 
 def read_rows(
     database: str, table: Table, student_id: Any, keys: Collection[RowKey], *, lock: bool = False
 ) -> dict[RowKey, Row]:
-    """Return the rows that are there, locked in the order of their keys if `lock`. One statement for 10,000 keys."""
+    """Return the stored rows, locked in the order of their keys if `lock`. One statement for 10,000 keys."""
     found = _read(database, table, student_id, keys, table.columns, lock=lock)
     return {key: table.row(values) for key, values in found}
 
 
 def read_scores(database: str, student_id: Any, keys: Collection[BlockId]) -> Iterator[tuple[int, BlockScore]]:
-    """Yield id and score of the blocks that have a score. One statement for up to 10,000 keys."""
+    """Yield id and score of the blocks that have a score. One statement for 10,000 keys."""
     table, columns = TABLES[Scope.user_state], ("grade", "max_grade", "modified")
     for key, (grade, max_grade, modified) in _read(database, table, student_id, keys, columns):
         if grade is not None and isinstance(key, BlockId):
@@ -44,25 +42,25 @@ def _read(
     *,
     lock: bool = False,
 ) -> Iterator[tuple[RowKey, Sequence[Any]]]:
+    """Yield the keys of stored rows, each with the values of the columns."""
     connection = connections[database]
     target = Target(connection, table.model, (*table.key_columns, *columns), table.owner(student_id))
     by_value: Mapping[Any, RowKey] = {table.key_value(key): key for key in keys}
+    # Every writer locks rows in this order, so two can't deadlock. The keys are sorted for the same reason.
     locked = f" ORDER BY {target.layout.names[0]} FOR UPDATE" if lock else ""
-    for conditions, parameters in _conditions(target, table, sorted(by_value) if table.key_columns else None):
+    for conditions, parameters in _conditions(target, sorted(by_value) if table.key_columns else None):
         sql = f"SELECT {selected(target)} FROM {target.table} WHERE {' AND '.join(conditions)}{locked}"
         for values in fetch(target, sql, parameters):
             value = values[0] if table.key_columns else None
             yield by_value[value], values[len(table.key_columns) :]
 
 
-def _conditions(
-    target: Target, table: Table, values: Sequence[Any] | None
-) -> Iterator[tuple[Sequence[str], Sequence[Any]]]:
-    """Yield what each statement asks for: the learner, and some of the keys."""
+def _conditions(target: Target, values: Sequence[Any] | None) -> Iterator[tuple[Sequence[str], Sequence[Any]]]:
+    """Yield the conditions of each statement, with their parameters: the learner, and a list of keys."""
     pinned, learner = [f"{name} = %s" for name in target.pinned_names], target.pinned_values()
     if values is None:
         yield pinned, learner
         return
     for some in pieces(target.connection.alias, values):
-        condition, parameters = dialect_of(target.connection).among(target.layout.names[0], some)
+        condition, parameters = dialect_of(target.connection).in_list(target.layout.names[0], some)
         yield [*pinned, condition], [*learner, *parameters]

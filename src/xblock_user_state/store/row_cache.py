@@ -1,7 +1,7 @@
-"""What a client knows of rows that it has read or written: a change of such rows needs no read before.
+"""The row cache of a client: a change of rows that it has read or written needs no lookup.
 
-Nothing hangs on its being true still: the write is guarded by a row's revision and the time at which it was created,
-and rows that are not as they were known are read.
+A cached row is a hint: the compare-and-set verifies its revision and its time of creation. If they differ, the write
+looks the rows up.
 """
 
 from __future__ import annotations
@@ -15,31 +15,33 @@ from xblock_user_state.state.keys import RowKey
 from xblock_user_state.store.tables import Table
 
 MAX_ROWS = 1000
-"""So many rows of one learner in one scope are remembered, for a page has no more; when there are more, none are."""
+"""How many rows of one learner in one scope are cached: more than a page has. One row more empties the cache."""
 
 MAX_TEXT = 32 * 1024
-"""Longer texts are not remembered."""
+"""The longest state that is cached, in characters."""
 
 
 class RowCache:
-    """Rows as somebody has committed them. For one client, which lives for a request."""
+    """Committed rows, by table and learner. A cache lives as long as its client: for a request."""
 
     def __init__(self) -> None:
         self._rows: dict[tuple[Table, Any], dict[RowKey, Row]] = defaultdict(dict)
 
     def remember(self, table: Table, student_id: Any, rows: Mapping[RowKey, Row]) -> None:
-        """Keep what was read or written outside any transaction that may still be rolled back."""
-        known = self._rows[table, student_id]
-        if len(known) + len(rows) > MAX_ROWS:
-            known.clear()
+        """Cache rows that were read or written outside a caller's transaction, which might roll back."""
+        cached = self._rows[table, student_id]
+        # A request that reads so many rows works through a course, and will hardly come back to the first ones.
+        if len(cached) + len(rows) > MAX_ROWS:
+            cached.clear()
         if len(rows) <= MAX_ROWS:
-            known.update((key, row) for key, row in rows.items() if len(row.text or "") <= MAX_TEXT)
+            cached.update((key, row) for key, row in rows.items() if len(row.text or "") <= MAX_TEXT)
 
     def recall(self, table: Table, student_id: Any, keys: Mapping[RowKey, Any]) -> Mapping[RowKey, Row] | None:
-        """Return all of these rows; ``None`` if one of them is not known."""
-        known = self._rows[table, student_id]
-        return {key: known[key] for key in keys} if keys.keys() <= known.keys() else None
+        """Return the rows of all `keys`; ``None`` if one of them is not cached."""
+        # All or none: a lookup of the missing rows is a round trip, and one of all rows is not dearer.
+        cached = self._rows[table, student_id]
+        return {key: cached[key] for key in keys} if keys.keys() <= cached.keys() else None
 
     def forget(self, table: Table, student_id: Any) -> None:
-        """Forget rows of which one was not as it was known."""
+        """Drop a learner's rows in one scope, because one of them was stale."""
         self._rows.pop((table, student_id), None)

@@ -1,4 +1,4 @@
-"""Statement tools: lists of keys cut to the vendor's limit, select expressions, and rows converted to Python."""
+"""Tools for statements: lists of keys cut to the vendor's limit, select expressions, and converted rows."""
 
 from __future__ import annotations
 
@@ -11,23 +11,25 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Col
 
 from xblock_user_state.store.dialects import dialect_of
-from xblock_user_state.store.dialects.rows import Convert, Target
-from xblock_user_state.store.tables import field_of
+from xblock_user_state.store.dialects.rows import Convert, Target, field_of
 
 Item = TypeVar("Item")
 
 
 def pieces(database: str, items: Sequence[Item], most: int = 10_000) -> Iterator[Sequence[Item]]:
-    """Cut a sequence into pieces of at `most` so many, which one statement takes as a list of values."""
+    """Cut a sequence into pieces that one statement takes as a list of values: at `most` so many, or fewer."""
     connection = connections[database]
     size = min(most, dialect_of(connection).max_keys(connection))
     for start in range(0, len(items), size):
         yield items[start : start + size]
 
 
-def fetch(target: Target, sql: str, parameters: Iterable[Any], others: int = 0) -> Iterator[Sequence[Any]]:
-    """Yield what a statement selects: so many `others`, and then the `selected` columns of the target."""
-    converters = _reading(target.connection.alias, target.model, target.columns, "").converters
+def fetch(target: Target, sql: str, parameters: Iterable[Any], leading: int = 0) -> Iterator[Sequence[Any]]:
+    """Yield the rows of a query, converted to Python.
+
+    It selects any number of `leading` columns, which stay as they are, and then the `selected` columns of the target.
+    """
+    converters = _selection(target.connection.alias, target.model, target.columns, "").converters
     with target.connection.cursor() as cursor:
         cursor.execute(sql, list(parameters))
         found: Sequence[Sequence[Any]] = cursor.fetchall()
@@ -37,41 +39,41 @@ def fetch(target: Target, sql: str, parameters: Iterable[Any], others: int = 0) 
     for values in found:
         converted = list(values)
         for number, convert in converters:
-            converted[others + number] = convert(converted[others + number], target.connection)
+            converted[leading + number] = convert(converted[leading + number], target.connection)
         yield converted
 
 
 def selected(target: Target, prefix: str = "") -> str:
-    """Return the columns of a target as they are selected, with the table's name before each."""
-    return _reading(target.connection.alias, target.model, target.columns, prefix).columns
+    """Return the select expressions of a target's columns, as a list in SQL. The prefix is a table's alias and dot."""
+    return _selection(target.connection.alias, target.model, target.columns, prefix).expressions
 
 
-class _Reading(NamedTuple):
-    """How columns are selected, and what makes what Django gives of the values that differ."""
+class _Selection(NamedTuple):
+    """Select expressions of a table's columns, and the converters of their values, by the column's number."""
 
-    columns: str
+    expressions: str
     converters: tuple[tuple[int, Convert], ...]
 
 
-# A few lists of columns of some tables.
+# The package reads a handful of tables, each with a few lists of columns.
 @lru_cache(256)
-def _reading(alias: str, model: type[models.Model], columns: tuple[str, ...], prefix: str) -> _Reading:
+def _selection(alias: str, model: type[models.Model], columns: tuple[str, ...], prefix: str) -> _Selection:
     connection = connections[alias]
-    names, converters = [], []
+    expressions, converters = [], []
     for number, column in enumerate(columns):
         field = field_of(model, column)
-        name, convert = dialect_of(connection).read_as(
+        expression, convert = dialect_of(connection).select_expression(
             f"{prefix}{connection.ops.quote_name(column)}", field, connection
         )
-        names.append(name)
-        chain = convert or _converter(field, connection)
-        if chain is not None:
-            converters.append((number, chain))
-    return _Reading(", ".join(names), tuple(converters))
+        expressions.append(expression)
+        converter = convert or _django_converter(field, connection)
+        if converter is not None:
+            converters.append((number, converter))
+    return _Selection(", ".join(expressions), tuple(converters))
 
 
-def _converter(field: models.Field[Any, Any], connection: BaseDatabaseWrapper) -> Convert | None:
-    """Return Django's way from a driver's value to its own."""
+def _django_converter(field: models.Field[Any, Any], connection: BaseDatabaseWrapper) -> Convert | None:
+    """Return the converter that Django's ORM would use for a field, if it uses any."""
     expression = Col(field.model._meta.db_table, field)
     steps = [*connection.ops.get_db_converters(expression), *field.get_db_converters(connection)]
 

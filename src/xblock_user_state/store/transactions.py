@@ -1,4 +1,4 @@
-"""Short transactions of our own, repeated when they meet another one; errors as the contract names them."""
+"""Retries of short transactions, and translation of database errors to the contract's."""
 
 from __future__ import annotations
 
@@ -18,17 +18,17 @@ from xblock_user_state.store.dialects import Failure, dialect_of
 
 Result = TypeVar("Result")
 
-# A second attempt locks the rows and so wins, but for creations, where there is no row to lock yet, and where the host
-# has chosen another isolation or mode of transactions, where a lock may fail. So time is the bound; in a caller's
-# transaction it is the number, since its snapshot may never see the row that is in the way.
+# A second attempt locks the rows and wins. Exceptions are new rows, which can't be locked, and hosts with a higher
+# isolation level or SQLite's deferred transactions, where taking a lock can fail. There time is the bound. In a
+# caller's transaction the number is the bound, because its snapshot may never show the row in its way.
 MAX_ATTEMPTS = 100
 MAX_ATTEMPTS_OF_CALLERS = 12
-# No new attempt after this time: one that waits for a lock may have used up the database's whole lock timeout.
+# After this time no attempt begins. A single attempt may wait for a lock as long as the database's lock timeout.
 MAX_SECONDS = 15.0
 
 
 class LostRace(Exception):
-    """Somebody else changed a row after it was read."""
+    """Another transaction changed a row after it was read."""
 
 
 def repeat(
@@ -40,20 +40,21 @@ def repeat(
 ) -> Result:
     """Run `attempt` in a transaction and commit it; repeat it after a lost race, a deadlock or a serialization failure.
 
-    `first`, if given, runs in place of the first attempt: it may read without locks, where `attempt` locks. With
+    `first`, if given, replaces the first attempt: it may read without locks, where `attempt` locks. With
     `first_in_autocommit` the first attempt has no transaction, so each of its statements must leave consistent data.
 
     Inside a caller's transaction each attempt runs in a savepoint. A lost race is repeated there too. A deadlock or
-    a serialization failure has ended the caller's transaction, so its error is raised. Raises `ServiceUnavailable`
-    after the last attempt.
+    a serialization failure has ended the caller's transaction, so its error is raised.
+
+    Raises `ServiceUnavailable` after the last attempt.
     """
     started = time.monotonic()
-    is_ours = connections[database].get_autocommit()
-    most = MAX_ATTEMPTS if is_ours else MAX_ATTEMPTS_OF_CALLERS
+    in_own = connections[database].get_autocommit()
+    most = MAX_ATTEMPTS if in_own else MAX_ATTEMPTS_OF_CALLERS
     number = 0
     while True:
         number += 1
-        in_autocommit = number == 1 and is_ours and first_in_autocommit
+        in_autocommit = number == 1 and in_own and first_in_autocommit
         try:
             return _attempt(database, first if first and number == 1 else attempt, in_autocommit=in_autocommit)
         except LostRace as error:
@@ -62,14 +63,15 @@ def repeat(
                 count(names.UNAVAILABLE, 1, "attempts")
                 raise ServiceUnavailable(f"learner state could not be written in {number} attempts") from error
         count(names.RETRIES, 1)
-        # After an attempt in autocommit the next one waits in line for the rows' locks: a pause would lose its place.
+        # After an attempt in autocommit the next one queues for the rows' locks: a pause would lose its place. Other
+        # attempts pause up to a quarter of a second, at random, so that two rivals don't meet again.
         if not in_autocommit:
             time.sleep(random.uniform(0, min(0.25, 0.002 * 2**number)))
 
 
 def _attempt(database: str, attempt: Callable[[], Result], *, in_autocommit: bool) -> Result:
     connection = connections[database]
-    ours = connection.get_autocommit()
+    in_own = connection.get_autocommit()
     since = waiting.before_beginning(connection)
     try:
         with nullcontext() if in_autocommit else transaction.atomic(using=database):
@@ -77,24 +79,21 @@ def _attempt(database: str, attempt: Callable[[], Result], *, in_autocommit: boo
             return attempt()
     except Error as error:
         failure = dialect_of(connection).failure(error)
-        if failure is Failure.DUPLICATE or (ours and failure is Failure.CONFLICT):
+        if failure is Failure.DUPLICATE or (in_own and failure is Failure.CONFLICT):
             raise LostRace from error
         raise
 
 
 @contextmanager
 def errors_translated(database: str) -> Iterator[None]:
-    """Raise `ServiceUnavailable` for errors which mean that the database can't serve; leave all others alone.
-
-    A broken connection is given up, so that the next call makes a new one, unless a caller's transaction is
-    on it.
-    """
+    """Raise `ServiceUnavailable` for errors of a database that can't serve; let all other errors through."""
     try:
         yield
     except Error as error:
         connection = connections[database]
         if dialect_of(connection).failure(error) not in (Failure.UNAVAILABLE, Failure.CONFLICT):
             raise
+        # The next call makes a new connection. In a caller's transaction that would hide that its writes are lost.
         if not connection.in_atomic_block:
             connection.close_if_unusable_or_obsolete()
         count(names.UNAVAILABLE, 1, "database")

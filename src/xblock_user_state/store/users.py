@@ -1,4 +1,4 @@
-"""Which user a username names, and back. Always by statements of their own: users may live in another database."""
+"""Looks up users by name and names by id. Never by a join: users may live in another database than state."""
 
 from __future__ import annotations
 
@@ -12,30 +12,28 @@ from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.transactions import errors_translated
 
 MAX_USERNAMES = 20_000
-"""An iteration remembers so many users at most, which take some megabytes."""
+"""How many names an iteration caches. They take a few megabytes."""
 
 
 def user_id(username: str) -> Any:
-    """Return the id of a user, or ``None``. One statement.
-
-    Names are compared exactly: MySQL's default collation would find ``Ann`` for ``ann``.
-    """
+    """Return the id of a user, or ``None``. One statement."""
     model = get_user_model()
     database = user_database()
     users = model._base_manager.using(database).filter(**{model.USERNAME_FIELD: username})
     with errors_translated(database):
         found = list(users.values_list("pk", model.USERNAME_FIELD))
+    # MySQL's default collation finds Ann for ann, so the database's answer is compared again.
     return next((id_ for id_, name in found if name == username), None)
 
 
 class Usernames:
-    """The names of the users whom an iteration meets: learners come again with every block of a course."""
+    """A cache of names for one iteration. Learners come again with every block of a course."""
 
     def __init__(self) -> None:
         self._names: dict[Any, str] = {}
 
     def of(self, user_ids: Collection[Any]) -> Mapping[Any, str]:
-        """Return the names of those of the users that exist, of others too. At most one statement for up to 10,000."""
+        """Return the names of all given users that exist, and maybe of others. At most one statement for 10,000."""
         unknown = [id_ for id_ in user_ids if id_ not in self._names]
         if len(self._names) + len(unknown) > MAX_USERNAMES:
             self._names, unknown = {}, list(user_ids)
@@ -45,7 +43,7 @@ class Usernames:
 
 
 def usernames(user_ids: Collection[Any]) -> dict[Any, str]:
-    """Return the names of those of the users that exist. One statement for up to 10,000."""
+    """Return the names of the users that exist. One statement for 10,000."""
     model = get_user_model()
     database = user_database()
     users = model._base_manager.using(database)

@@ -1,8 +1,26 @@
-"""Writes one learner's changes: read, apply, compare and set together with the history, or lose the race and repeat.
+"""Writes one learner's changes by compare-and-set, together with their history, and retries after a lost race.
 
-The first attempt locks nothing: it reads the rows, unless the client knows them, and then commits, in one statement or
-packet of statements where the database takes that. An attempt after a lost race, or in a caller's transaction, locks
-what it reads. The number of round trips does not depend on that of the rows.
+The first attempt has one of four modes. The numbers are statements for a change of recorded blocks that are registered,
+transaction control included, whatever the number of blocks; `tests/integration/golden/` shows the statements.
+
+====  ===========================  =============================  ==========  ==============  ======
+mode  when                         rows come from                 PostgreSQL  MariaDB, MySQL  SQLite
+====  ===========================  =============================  ==========  ==============  ======
+1     all rows are cached          the client's row cache         1           1               4
+2     otherwise                    a lookup without a lock        2           2               5
+3     a row is hot                 a lookup that locks the rows   4           5               5
+4     a caller's transaction       a lookup that locks the rows   4           5               5
+====  ===========================  =============================  ==========  ==============  ======
+
+Modes 1 and 2 commit at once: by one statement on PostgreSQL, and by one packet of statements on MariaDB and MySQL. If
+the write does not fit, has several scopes, or the host forbids packets, they open a transaction around the statements.
+Mode 3 runs in a transaction, mode 4 in a savepoint of the caller's transaction.
+
+On SQLite every mode runs in a transaction or savepoint. It takes the one lock of the database, so no row needs a lock.
+
+A lost race in mode 1 goes on in mode 2, on SQLite in mode 3. Any other lost race, deadlock or serialization failure
+repeats the call in mode 3, or in mode 4 where the transaction is the caller's. Registering new blocks takes 1 statement
+on PostgreSQL, 3 on MariaDB and MySQL, 5 on SQLite; it is done between the lookup and the write.
 """
 
 from __future__ import annotations
@@ -21,8 +39,8 @@ from xblock_user_state.metrics.current import count
 from xblock_user_state.state.change import Change, Row, clock
 from xblock_user_state.state.keys import BlockId, RowKey
 from xblock_user_state.store import hot_rows
-from xblock_user_state.store.blocks import Look, look, register
-from xblock_user_state.store.dialects import dialect_of
+from xblock_user_state.store.blocks import Lookup, lookup, register
+from xblock_user_state.store.dialects import Outcome, dialect_of
 from xblock_user_state.store.dialects.rows import Rows, Target, Write
 from xblock_user_state.store.reader import read_rows
 from xblock_user_state.store.row_cache import RowCache
@@ -31,20 +49,20 @@ from xblock_user_state.store.transactions import LostRace, repeat
 
 Edits = Mapping[RowKey, Change]
 Changed = Mapping[RowKey, tuple[Row | None, Row]]
-"""Rows as they were, ``None`` if they were not there, and as they are now."""
+"""Rows before a change, ``None`` if there was none, and after it."""
 
 
 class Recorder(Protocol):
-    """Who keeps the history of a write, in its transaction."""
+    """Makes the history entries of a write. They are stored in its transaction."""
 
     def chained(self, table: Table, key: RowKey, before: Row | None, after: Row) -> Row:
-        """Return the row `after` with the place that its history entry will have."""
+        """Return the row `after` with the place that its history entry takes in the chain."""
 
     def entries(self, table: Table, changed: Changed) -> Rows | None:
-        """Return the entries to be written with these rows, if there are any."""
+        """Return the entries to store with these rows, if there are any."""
 
     def written(self, entries: Rows) -> None:
-        """Take note that entries were written; they may be rolled back yet, with a caller's transaction."""
+        """Handle entries that were stored. A caller's transaction may still roll them back."""
 
 
 @dataclass(frozen=True)
@@ -54,54 +72,59 @@ class Writer:
     database: str
     student_id: Any
     recorder: Recorder
-    known: RowCache
+    row_cache: RowCache
 
     def write(self, changes: Changes) -> Mapping[Scope, Changed]:
-        """Commit all changes, or none and raise; return the rows that have changed.
+        """Commit all changes, or none and raise; return the rows that changed.
 
-        In a caller's transaction it is theirs to commit.
+        In a caller's transaction the caller commits.
         """
         wanted = {table: changes[scope] for scope, table in TABLES.items() if changes.get(scope)}
         if not wanted:
             return {}
         connection = connections[self.database]
-        is_callers = not connection.get_autocommit()
-        locks_at_first = is_callers or hot_rows.any_hot(self._places(wanted))
+        in_callers = not connection.get_autocommit()
+        # A plain read in a caller's transaction may show an old snapshot (MySQL's REPEATABLE READ), which would lose
+        # every race. A locking read shows the newest commit.
+        locks_at_first = in_callers or hot_rows.any_hot(self._addresses(wanted))
         changed = repeat(
             self.database,
             partial(self._attempt_again, wanted),
             first=partial(self._attempt, wanted, lock=True) if locks_at_first else partial(self._attempt_first, wanted),
-            # SQLite has one lock for all: a transaction that begins with it loses no race.
+            # SQLite has one lock for the database: a transaction that begins with it loses no race.
             first_in_autocommit=not locks_at_first and connection.features.has_select_for_update,
         )
-        if not is_callers:
+        # A caller may still roll back: what it wrote is not remembered.
+        if not in_callers:
             for table, rows in changed.items():
-                self.known.remember(table, self._owner(table), {key: after for key, (_, after) in rows.items()})
+                self.row_cache.remember(table, self._owner(table), {key: after for key, (_, after) in rows.items()})
         return {table.scope: rows for table, rows in changed.items()}
 
     def _attempt_first(self, wanted: Mapping[Table, Edits]) -> Mapping[Table, Changed]:
-        return self._attempt_known(wanted) or self._attempt(wanted, lock=False)
+        return self._attempt_cached(wanted) or self._attempt(wanted, lock=False)
 
     def _attempt_again(self, wanted: Mapping[Table, Edits]) -> Mapping[Table, Changed]:
-        hot_rows.mark(self._places(wanted))
+        hot_rows.mark(self._addresses(wanted))
         return self._attempt(wanted, lock=True)
 
-    def _attempt_known(self, wanted: Mapping[Table, Edits]) -> Mapping[Table, Changed] | None:
-        """Change rows as the client knows them; ``None``, and nothing was changed, if one of them is not so."""
+    def _attempt_cached(self, wanted: Mapping[Table, Edits]) -> Mapping[Table, Changed] | None:
+        """Change cached rows; return ``None``, with nothing written, if that can't be or a cached row is stale."""
         changed = {}
         for table, edits in wanted.items():
-            rows = self.known.recall(table, self._owner(table), edits)
+            rows = self.row_cache.recall(table, self._owner(table), edits)
             changed[table] = {} if rows is None else self._apply(table, edits, rows)
-            # What seems to change nothing may be a change of what another has written since.
+            # An edit that leaves the cached row as it is may still change the row that another client wrote since.
             if len(changed[table]) < len(edits):
                 return None
         try:
+            # A row that was deleted and created again may have the cached revision, but not the time of creation.
             self._store(changed, also_matched=("created",))
         except LostRace:
             for table in wanted:
-                self.known.forget(table, self._owner(table))
+                self.row_cache.forget(table, self._owner(table))
+            # In a transaction another table's rows may be written already: only a rollback takes them back.
             if not connections[self.database].get_autocommit():
-                raise  # Some of it is written, in the transaction of this attempt.
+                raise
             count(names.LOST_RACES, 1, "known")
             return None
         return changed
@@ -109,7 +132,7 @@ class Writer:
     def _attempt(self, wanted: Mapping[Table, Edits], *, lock: bool) -> Mapping[Table, Changed]:
         changed = {}
         for table, edits in wanted.items():
-            found = self._read(table, edits, lock=lock)
+            found = self._lookup(table, edits, lock=lock)
             changed[table] = self._apply(table, edits, found.rows)
             new = {key for key in changed[table] if isinstance(key, BlockId)} - {*found.registered}
             if new:
@@ -117,14 +140,14 @@ class Writer:
         self._store(changed)
         return changed
 
-    def _read(self, table: Table, edits: Edits, *, lock: bool) -> Look:
+    def _lookup(self, table: Table, edits: Edits, *, lock: bool) -> Lookup:
         blocks = [key for key in edits if isinstance(key, BlockId)]
         lock = lock and connections[self.database].features.has_select_for_update
         since = waiting.before_locking(lock=lock)
         if blocks:
-            found = look(self.database, table, self.student_id, blocks, lock=lock)
+            found = lookup(self.database, table, self.student_id, blocks, lock=lock)
         else:
-            found = Look(read_rows(self.database, table, self.student_id, edits, lock=lock), ())
+            found = Lookup(read_rows(self.database, table, self.student_id, edits, lock=lock), ())
         waiting.locked(since)
         return found
 
@@ -137,39 +160,50 @@ class Writer:
         }
 
     def _store(self, changed: Mapping[Table, Changed], also_matched: tuple[str, ...] = ()) -> None:
-        """Write rows and history, all or nothing. Raises `LostRace` if a row is not as it was when it was read."""
-        writes = [self._described(table, rows, also_matched) for table, rows in changed.items() if rows]
+        """Write rows and history, all or nothing. Raises `LostRace` if a row is not as it was read."""
+        writes = [self._compare_and_set(table, rows, also_matched) for table, rows in changed.items() if rows]
         if not writes:
             return
-        connection = connections[self.database]
-        dialect = dialect_of(connection)
-        is_stored = dialect.store_at_once(writes[0]) if len(writes) == 1 and connection.get_autocommit() else None
-        if is_stored is None:
-            with transaction.atomic(using=self.database, savepoint=False):
-                if not all(dialect.store(write) for write in writes):
-                    raise LostRace
-                self._tell_recorder(writes)
-        elif is_stored:
-            self._tell_recorder(writes)
-        else:
+        outcome = self._store_at_once(writes)
+        if outcome is Outcome.LOST_RACE:
             raise LostRace
+        if outcome is Outcome.NOT_SENT:
+            self._store_in_transaction(writes)
+        else:
+            self._tell_recorder(writes)
+
+    def _store_at_once(self, writes: list[Write]) -> Outcome:
+        connection = connections[self.database]
+        # One statement or packet carries one table's rows.
+        if len(writes) > 1 or not connection.get_autocommit():
+            return Outcome.NOT_SENT
+        return dialect_of(connection).store_at_once(writes[0])
+
+    def _store_in_transaction(self, writes: list[Write]) -> None:
+        dialect = dialect_of(connections[self.database])
+        with transaction.atomic(using=self.database, savepoint=False):
+            if not all(dialect.store(write) for write in writes):
+                raise LostRace
+            # Before the commit: the recorder ships entries by a hook on it.
+            self._tell_recorder(writes)
 
     def _tell_recorder(self, writes: Iterable[Write]) -> None:
         for write in writes:
             if write.history:
                 self.recorder.written(write.history)
 
-    def _described(self, table: Table, changed: Changed, also_matched: tuple[str, ...]) -> Write:
+    def _compare_and_set(self, table: Table, changed: Changed, also_matched: tuple[str, ...]) -> Write:
         columns = (*table.key_columns, *table.columns)
         target = Target(connections[self.database], table.model, columns, table.owner(self.student_id))
-        # In primary-key order, so that two writers of the same rows meet at the first of them.
+        # In primary-key order: two writers of the same rows meet at the first of them, and can't deadlock.
         ordered = sorted(changed.items(), key=lambda item: table.key_value(item[0]) or 0)
         keys = [(table.key_value(key),) if table.key_columns else () for key, _ in ordered]
         values = [(*key, *table.values(after)) for key, (_, (_, after)) in zip(keys, ordered, strict=True)]
         history = self.recorder.entries(table, changed)
-        return Write(Rows(target, values), (*table.key_columns, *also_matched), history)
+        return Write(Rows(target, values), table.key_columns, also_matched, history)
 
-    def _places(self, wanted: Mapping[Table, Edits]) -> Iterator[tuple[str, Table, Any, RowKey]]:
+    def _addresses(self, wanted: Mapping[Table, Edits]) -> Iterator[tuple[str, Table, Any, RowKey]]:
+        """Yield a name for each row of a call, as `hot_rows` remembers them."""
         return ((self.database, table, self._owner(table), key) for table, edits in wanted.items() for key in edits)
 
     def _owner(self, table: Table) -> Any:

@@ -1,13 +1,15 @@
-"""One small module per vendor: how it writes many rows at once, and what its errors mean.
+"""The SQL of each database: one module a vendor, behind the nine verbs of `Dialect`.
 
-A dialect decides nothing. To support another vendor, write a module with a `Dialect` and name it here.
+A dialect decides nothing: it moves rows and classifies errors. The statements that it sends for each operation are in
+``tests/integration/golden/``, one annotated file a database, which a test compares with the statements really sent. To
+support another database, write a module with a `Dialect`, name it here, and let the test write its golden file.
 """
 
 from __future__ import annotations
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from xblock_user_state.store.dialects.base import Dialect, Failure
+from xblock_user_state.store.dialects.base import Dialect, Failure, Outcome
 from xblock_user_state.store.dialects.mysql import MySQL
 from xblock_user_state.store.dialects.postgresql import PostgreSQL
 from xblock_user_state.store.dialects.sqlite import SQLite
@@ -26,4 +28,4 @@ def dialect_of(connection: BaseDatabaseWrapper) -> Dialect:
         ) from None
 
 
-__all__ = ["Dialect", "Failure", "dialect_of"]
+__all__ = ["Dialect", "Failure", "Outcome", "dialect_of"]

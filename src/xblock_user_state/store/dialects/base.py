@@ -1,9 +1,13 @@
-"""What a vendor's dialect does: verbs that move many rows each in one statement, and one that reads an error."""
+"""The seam between the store and a database: nine verbs that move rows and read errors.
+
+A verb knows tables and columns by the names that its caller gives. The meaning of rows lives in the callers.
+"""
 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
 from enum import Enum
 from itertools import chain
 from typing import Any, ClassVar
@@ -13,160 +17,192 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error
 
 from xblock_user_state.store.dialects.rows import (
+    REVISION,
     Convert,
     Rows,
     Sql,
     Target,
     Values,
     Write,
-    _text_size,
-    _text_sizes,
-    each_once,
+    convert_runs,
+    text_sizes,
 )
 
 
 class Failure(Enum):
-    """What an error of the database means."""
+    """The classes of database errors that a caller can act on."""
 
-    DUPLICATE = "somebody else inserted the row first"
-    CONFLICT = "the transaction met another one; repeat it"
-    UNAVAILABLE = "the database can't be reached, or can't serve"
+    DUPLICATE = "another transaction inserted the row first"
+    CONFLICT = "deadlock, serialization failure or lock timeout: repeat the transaction"
+    UNAVAILABLE = "the database is unreachable or can't serve"
+
+
+class Outcome(Enum):
+    """The result of `Dialect.store_at_once`."""
+
+    COMMITTED = "all rows and their history are committed"
+    LOST_RACE = "a row was not as expected; nothing was written"
+    NOT_SENT = "one round trip can't carry this write; nothing was sent"
 
 
 class Dialect(ABC):
-    """Moves many rows in one statement, or in as few as the vendor's limits allow."""
+    """Moves many rows in one statement, or in as few as the vendor's limits allow.
+
+    The public methods are the nine verbs of the seam. A new vendor implements the abstract methods and overrides a verb
+    where it has a faster way.
+    """
 
     vendor: ClassVar[str]
-    max_text: ClassVar[int]
-    """How many characters and bytes the values of a statement may have, if they are those of more than one row."""
+    _max_text: ClassVar[int]
+    """How many characters and bytes of long values one statement carries. A single larger row is still sent."""
 
-    def among(self, column: str, values: Sequence[Any]) -> Sql:
+    def in_list(self, column: str, values: Sequence[Any]) -> Sql:
         """Return the condition that a column has one of the values."""
         return f"{column} IN ({', '.join(['%s'] * len(values))})", list(values)
 
-    def read_as(
+    @abstractmethod
+    def id_table(self, ids: Sequence[int]) -> Sql:
+        """Return a FROM item that lists ids as ``asked(id)``."""
+
+    def select_expression(
         self, name: str, field: models.Field[Any, Any], connection: BaseDatabaseWrapper
     ) -> tuple[str, Convert | None]:
-        """Return what to select for a column, and what makes its value of the driver's: ``None`` for Django's way."""
+        """Return the expression that selects a column, and its converter; ``None`` for Django's own converters."""
         return name, None
 
-    @abstractmethod
-    def listed(self, ids: Sequence[int]) -> Sql:
-        """Return what is selected from to have numbers as the column ``id`` of a table of the name ``asked``."""
-
     def insert(self, target: Target, rows: Sequence[Values]) -> None:
-        """Insert rows, in their order. Raises the driver's ``IntegrityError`` if one is there already."""
-        for chunk in self.chunks(target, rows):
-            self.execute(target.connection, *self.insertion(target, chunk))
+        """Insert rows in their order. Raises the driver's ``IntegrityError`` if a row exists."""
+        for chunk in self._chunks(target, rows):
+            execute(target.connection, *self._insertion(target, chunk))
 
-    def register(self, contexts: Rows, blocks: Rows) -> int:
-        """Insert those contexts that are not there yet, and those blocks; return how many blocks that were.
+    def insert_missing(self, rows: Rows, parents: Rows, reference: str) -> int:
+        """Insert missing parents, then missing rows; return the number of rows that were inserted.
 
-        No block is inserted into a context whose id has another key.
+        The column `reference` of a row holds the first column of its parent. A row is skipped if its parent is stored
+        with other values than given. Three statements; an override may take one.
         """
-        connection, names = contexts.target.connection, contexts.target.layout.names
-        self._insert_missing(contexts)
-        known: set[Values] = set()
-        for chunk in self.chunks(contexts.target, contexts.values):
-            condition, ids = self.among(names[0], [id_ for id_, _ in chunk])
-            with connection.cursor() as cursor:
-                cursor.execute(f"SELECT {', '.join(names)} FROM {contexts.target.table} WHERE {condition}", ids)
-                known.update(cursor.fetchall())
-        known_ids = {id_ for id_, key in contexts.values if (id_, key) in known}
-        context = blocks.target.columns.index("context_id")
-        return self._insert_missing(Rows(blocks.target, [row for row in blocks.values if row[context] in known_ids]))
-
-    def _insert_missing(self, rows: Rows) -> int:
-        return sum(
-            self.execute(rows.target.connection, *self._ignoring(self.insertion(rows.target, chunk)))
-            for chunk in self.chunks(rows.target, rows.values)
-        )
+        # Compared after the insertion: until then another process may store a parent under the same key.
+        self._insert_ignoring(parents)
+        stored = self._stored(parents)
+        valid = {parent[0] for parent in parents.values if parent in stored}
+        column = rows.target.columns.index(reference)
+        return self._insert_ignoring(Rows(rows.target, [row for row in rows.values if row[column] in valid]))
 
     def store(self, write: Write) -> bool:
-        """Write rows and history inside a transaction; tell whether all rows were there as expected.
+        """Write rows and history in the caller's transaction; return whether every row was as expected.
 
-        If not, the transaction must be rolled back. Raises the driver's ``IntegrityError`` if a new row is there.
+        If not, the caller must roll back. Raises the driver's ``IntegrityError`` if a row to insert exists.
         """
+        # Rows before history, in every dialect and mode: a lost race then costs no insertion of history.
         target = write.rows.target
-        if not all(self._store(target, write.keys, chunk) for chunk in self.chunks(target, write.rows.values)):
-            return False
+        for chunk in self._chunks(target, write.rows.values):
+            if not self._store_rows(replace(write, rows=Rows(target, chunk), history=None)):
+                return False
         if write.history:
             self.insert(write.history.target, write.history.values)
         return True
 
-    def store_at_once(self, write: Write) -> bool | None:
-        """Do the same outside any transaction in one round trip, all of it or nothing; ``None`` if that can't be."""
-        return None
+    def store_at_once(self, write: Write) -> Outcome:
+        """Write and commit rows and history in one round trip, outside any transaction: all of it or nothing.
+
+        Raises the driver's ``IntegrityError`` if a row to insert exists.
+        """
+        return Outcome.NOT_SENT
 
     def max_keys(self, connection: BaseDatabaseWrapper) -> int:
-        """Return how many values a list in a statement may have; PostgreSQL's limit for bound parameters."""
+        """Return how many values a list in one statement may have."""
+        # PostgreSQL's protocol counts bound parameters in 16 bits; a statement has a few other parameters.
         return 65_000
-
-    def fits(self, write: Write) -> bool:
-        """Tell whether one statement or packet takes all rows and their history."""
-        tables = [write.rows, write.history] if write.history else [write.rows]
-        return sum(map(_text_size, tables)) <= self.max_text and all(
-            len(table.values) <= self.max_rows(table.target) for table in tables
-        )
 
     @abstractmethod
     def failure(self, error: Error) -> Failure | None:
-        """Tell what an error means; ``None`` for one of the program, which stays what it is."""
+        """Classify a database error; ``None`` for a bug in the program, which callers let through."""
 
     @abstractmethod
-    def _store(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> bool:
-        """Write rows that one statement takes; tell whether all were there as expected."""
+    def _store_rows(self, write: Write) -> bool:
+        """Write rows that one statement takes, without history; return whether every row was as expected."""
 
     @abstractmethod
     def _ignoring(self, insertion: Sql) -> Sql:
-        """Return the statement that inserts what is not there yet."""
+        """Return an insertion that skips rows that exist."""
 
     @abstractmethod
-    def max_rows(self, target: Target) -> int:
+    def _max_rows(self, target: Target) -> int:
         """Return how many rows one statement takes."""
 
-    def chunks(self, target: Target, rows: Sequence[Values]) -> Iterator[Sequence[Values]]:
-        """Cut rows into pieces that one statement takes, as the driver wants them."""
-        most = self.max_rows(target)
+    def _fits(self, write: Write) -> bool:
+        """Tell whether one statement or packet carries all rows and their history."""
+        tables = [write.rows, write.history] if write.history else [write.rows]
+        return sum(chain.from_iterable(map(text_sizes, tables))) <= self._max_text and all(
+            len(table.values) <= self._max_rows(table.target) for table in tables
+        )
+
+    def _chunks(self, target: Target, rows: Sequence[Values]) -> Iterator[Sequence[Values]]:
+        """Cut rows into chunks that one statement takes, adapted to the driver."""
+        most = self._max_rows(target)
         start = size = 0
-        for end, row_size in enumerate(_text_sizes(Rows(target, rows))):
-            if end > start and (end - start == most or size + row_size > self.max_text):
-                yield self.prepared(target, rows[start:end])
+        for end, row_size in enumerate(text_sizes(Rows(target, rows))):
+            # A chunk has a row at least: a single row over the limit is left to the server to take or refuse.
+            if end > start and (end - start == most or size + row_size > self._max_text):
+                yield self._adapted(target, rows[start:end])
                 start, size = end, 0
             size += row_size
         if rows:
-            yield self.prepared(target, rows[start:])
+            yield self._adapted(target, rows[start:])
 
-    def prepared(self, target: Target, rows: Sequence[Values]) -> Sequence[Values]:
-        """Return rows of values as the driver wants them."""
+    def _adapted(self, target: Target, rows: Sequence[Values]) -> Sequence[Values]:
+        """Return rows with the driver's values."""
         if not rows:
             return rows
         columns = list(zip(*rows, strict=True))
-        for number, prepare in enumerate(target.layout.prepare):
-            if prepare is not None:
-                columns[number] = tuple(each_once(prepare(target.connection), columns[number]))
+        for number, adapter in enumerate(target.layout.adapters):
+            if adapter is not None:
+                columns[number] = tuple(convert_runs(adapter(target.connection), columns[number]))
         return list(zip(*columns, strict=True))
 
-    def execute(self, connection: BaseDatabaseWrapper, sql: str, parameters: Iterable[Any]) -> int:
-        """Execute a statement and return how many rows it changed."""
-        with connection.cursor() as cursor:
-            cursor.execute(sql, list(parameters))
-            return int(cursor.rowcount)
-
-    def insertion(self, target: Target, rows: Sequence[Values]) -> Sql:
+    def _insertion(self, target: Target, rows: Sequence[Values]) -> Sql:
         """Return the statement that inserts rows."""
         pinned = target.pinned_values()
         row = f"({', '.join(['%s'] * (len(pinned) + len(target.columns)))})"
         sql = f"INSERT INTO {target.table} ({target.every_name}) VALUES {', '.join([row] * len(rows))}"
         return sql, list(chain.from_iterable((*pinned, *values) for values in rows))
 
-    def matches(self, target: Target, keys: Collection[str]) -> Sql:
-        """Return the condition that joins rows as expected, under the name ``old``, to those that are ``new``."""
-        pinned = [f"old.{name} = %s" for name in target.pinned_names]
-        joined = [f"old.{name} = new.{name}" for name in map(target.connection.ops.quote_name, keys)]
-        return " AND ".join([*pinned, *joined, "old.revision = new.revision - 1"]), target.pinned_values()
+    def _insert_ignoring(self, rows: Rows) -> int:
+        return sum(
+            execute(rows.target.connection, *self._ignoring(self._insertion(rows.target, chunk)))
+            for chunk in self._chunks(rows.target, rows.values)
+        )
 
-    def assignments(self, target: Target, keys: Collection[str], new: str) -> str:
-        """Return what sets the columns that are no keys to those of ``new``."""
-        pairs = zip(target.columns, target.layout.names, strict=True)
-        return ", ".join(f"{name} = {new}.{name}" for column, name in pairs if column not in keys)
+    def _stored(self, rows: Rows) -> set[Values]:
+        """Return the stored rows that have the same first column, which is the key."""
+        target, names = rows.target, rows.target.layout.names
+        stored: set[Values] = set()
+        for chunk in self._chunks(target, rows.values):
+            condition, keys = self.in_list(names[0], [row[0] for row in chunk])
+            with target.connection.cursor() as cursor:
+                cursor.execute(f"SELECT {', '.join(names)} FROM {target.table} WHERE {condition}", keys)
+                stored.update(cursor.fetchall())
+        return stored
+
+
+def execute(connection: BaseDatabaseWrapper, sql: str, parameters: Iterable[Any]) -> int:
+    """Execute a statement and return the number of rows that it changed, as the driver counts."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, list(parameters))
+        return int(cursor.rowcount)
+
+
+def matches(write: Write) -> Sql:
+    """Return the compare of compare-and-set: a condition that joins stored rows ``old`` to rows to write ``new``."""
+    target = write.rows.target
+    # The pinned columns stand as constants, not joined: every statement names its learner, and the planner sees it.
+    pinned = [f"old.{name} = %s" for name in target.pinned_names]
+    joined = [f"old.{name} = new.{name}" for name in map(target.connection.ops.quote_name, write.matched)]
+    return " AND ".join([*pinned, *joined, f"old.{REVISION} = new.{REVISION} - 1"]), target.pinned_values()
+
+
+def assignments(write: Write, new: str) -> str:
+    """Return the SET list that takes all columns but the matched ones from the rows named `new`."""
+    target = write.rows.target
+    pairs = zip(target.columns, target.layout.names, strict=True)
+    return ", ".join(f"{name} = {new}.{name}" for column, name in pairs if column not in write.matched)

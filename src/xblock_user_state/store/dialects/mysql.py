@@ -1,9 +1,10 @@
-"""MariaDB and MySQL: rows as a union of selects, in pieces that fit a packet."""
+"""MariaDB and MySQL: a write is one packet of statements, with a transaction around them."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from datetime import UTC
 from typing import Any
 
@@ -11,8 +12,17 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error
 
-from xblock_user_state.store.dialects.base import Dialect, Failure
-from xblock_user_state.store.dialects.rows import Convert, Sql, Target, Values, Write, microseconds_to_time, split
+from xblock_user_state.store.dialects.base import Dialect, Failure, Outcome, execute
+from xblock_user_state.store.dialects.rows import (
+    REVISION,
+    Convert,
+    Rows,
+    Sql,
+    Target,
+    Values,
+    Write,
+    microseconds_to_time,
+)
 
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _DUPLICATE = {1062}
@@ -48,49 +58,47 @@ class MySQL(Dialect):
     """MariaDB 10.6 and later, MySQL 8.0 and later, through mysqlclient."""
 
     vendor = "mysql"
-    # MariaDB's max_allowed_packet is 16 MiB by default; escaping may double a text.
-    max_text = 4 * 1024 * 1024
+    # MariaDB's max_allowed_packet is 16 MiB by default, and escaping may double a text.
+    _max_text = 4 * 1024 * 1024
 
-    def listed(self, ids: Sequence[int]) -> Sql:
-        """Return what is selected from to have numbers as a table: a union of selects takes the server much longer."""
+    def id_table(self, ids: Sequence[int]) -> Sql:
+        """Return a FROM item that lists ids."""
+        # One JSON parameter: a union of a hundred SELECTs takes the server much longer to plan.
         return "JSON_TABLE(%s, '$[*]' COLUMNS (id bigint PATH '$')) AS asked", [f"[{','.join(map(str, ids))}]"]
 
-    def read_as(
+    def select_expression(
         self, name: str, field: models.Field[Any, Any], connection: BaseDatabaseWrapper
     ) -> tuple[str, Convert | None]:
-        """Read times as microseconds: the driver and Django parse each of them in Python, as text."""
+        """Select times as microseconds: the driver and Django would parse each of them from text, in Python."""
+        # The difference is right only where Django stores times in UTC.
         if not isinstance(field, models.DateTimeField) or connection.timezone is not UTC:
             return name, None
         return f"TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {name})", microseconds_to_time
 
-    def store_at_once(self, write: Write) -> bool | None:
-        """Write rows and history by one packet of statements, a transaction, where the host lets the driver send such.
-
-        The server ends at the first statement that fails; the one after the update fails if rows were not as expected.
-        """
+    def store_at_once(self, write: Write) -> Outcome:
+        """Write and commit by one packet of statements, if the host's ``OPTIONS`` let the driver send packets."""
         connection = write.rows.target.connection
-        if not connection.settings_dict["OPTIONS"].get("multi_statements", True) or not self.fits(write):
-            return None
+        # mysqlclient allows packets of statements by default.
+        if not connection.settings_dict["OPTIONS"].get("multi_statements", True) or not self._fits(write):
+            return Outcome.NOT_SENT
         statements: list[Sql] = [("START TRANSACTION", []), *self._statements(write), ("COMMIT", [])]
         try:
             with connection.cursor() as cursor:
                 cursor.execute("; ".join(sql for sql, _ in statements), [one for _, some in statements for one in some])
+                # An error of a later statement is raised only when its result is fetched.
                 while cursor.nextset():
                     pass
         except Error as error:
+            # The server stops at the first statement that fails and leaves the transaction open.
             with suppress(Error):
-                self.execute(connection, "ROLLBACK", [])
+                execute(connection, "ROLLBACK", [])
             if error.args and error.args[0] == _SUBQUERY_HAS_ROWS:
-                return False
+                return Outcome.LOST_RACE
             raise
-        return True
-
-    def max_rows(self, target: Target) -> int:
-        """Return a number of rows that keeps a statement's text in the parser's limits."""
-        return 1000
+        return Outcome.COMMITTED
 
     def failure(self, error: Error) -> Failure | None:
-        """Tell what an error means, by its number."""
+        """Classify an error by its number."""
         number = error.args[0] if error.args else None
         if number in _DUPLICATE:
             return Failure.DUPLICATE
@@ -98,14 +106,46 @@ class MySQL(Dialect):
             return Failure.CONFLICT
         return Failure.UNAVAILABLE if number in _UNAVAILABLE or number in _CLIENT_ERRORS else None
 
-    def insertion(self, target: Target, rows: Sequence[Values]) -> Sql:
-        """Return the statement that inserts rows. Numbers stand in its text: the driver would take longer for them."""
+    def _store_rows(self, write: Write) -> bool:
+        connection = write.rows.target.connection
+        created, updated = write.split()
+        if created:
+            execute(connection, *self._insertion(write.rows.target, created))
+        return not updated or execute(connection, *self._update(write, updated)) == 2 * len(updated)
+
+    def _ignoring(self, insertion: Sql) -> Sql:
+        sql, parameters = insertion
+        return sql.replace("INSERT", "INSERT IGNORE", 1), parameters
+
+    def _max_rows(self, target: Target) -> int:
+        # Keeps a statement's text within the memory of the server's parser.
+        return 1000
+
+    def _statements(self, write: Write) -> Iterator[Sql]:
+        """Yield the statements of a write. The packet ends with error 1242 if an updated row was not as expected."""
+        target = write.rows.target
+        created, updated = replace(write, rows=Rows(target, self._adapted(target, write.rows.values))).split()
+        if updated:
+            yield self._update(write, updated)
+            # SQL has no RAISE outside stored procedures. A scalar subquery with two rows is an error, so this one fails
+            # the packet unless the update changed all rows. ROW_COUNT() is that of the statement before.
+            two = "SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two"
+            yield f"SELECT ({two} WHERE ROW_COUNT() <> %s)", [2 * len(updated)]
+        if created:
+            yield self._insertion(target, created)
+        if write.history:
+            entries = self._adapted(write.history.target, write.history.values)
+            yield self._insertion(write.history.target, entries)
+
+    def _insertion(self, target: Target, rows: Sequence[Values]) -> Sql:
+        """Return the statement that inserts rows."""
         pinned, are_numbers = target.pinned_values(), target.layout.are_numbers
         texts, parameters = [], []
         for row in rows:
             items = ["%s"] * len(pinned)
             parameters += pinned
             for value, is_number in zip(row, are_numbers, strict=True):
+                # Numbers stand in the text: mysqlclient takes a microsecond and a half for each parameter.
                 if value is None:
                     items.append("NULL")
                 elif is_number:
@@ -116,41 +156,20 @@ class MySQL(Dialect):
             texts.append(f"({', '.join(items)})")
         return f"INSERT INTO {target.table} ({target.every_name}) VALUES {', '.join(texts)}", parameters
 
-    def _statements(self, write: Write) -> Iterator[Sql]:
+    def _update(self, write: Write, rows: Sequence[Values]) -> Sql:
+        """Return the statement that updates rows. Its row count is 2 for each row that was as expected."""
         target = write.rows.target
-        created, updated = split(target, self.prepared(target, write.rows.values))
-        if updated:
-            yield self._update(target, write.keys, updated)
-            # Two rows where one is allowed are an error.
-            two = "SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two"
-            yield f"SELECT ({two} WHERE ROW_COUNT() <> %s)", [2 * len(updated)]
-        if created:
-            yield self.insertion(target, created)
-        if write.history:
-            entries = self.prepared(write.history.target, write.history.values)
-            yield self.insertion(write.history.target, entries)
-
-    def _store(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> bool:
-        created, updated = split(target, rows)
-        if created:
-            self.execute(target.connection, *self.insertion(target, created))
-        return not updated or self.execute(target.connection, *self._update(target, keys, updated)) == 2 * len(updated)
-
-    def _update(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> Sql:
-        """Return the statement that updates rows, which counts two for each that is as expected, and less for others.
-
-        An insertion that meets the rows: a join with a union of selects takes the server twice as long.
-        """
-        insertion, parameters = self.insertion(target, rows)
-        is_expected = " AND ".join(
-            ["revision = VALUES(revision) - 1", *(f"{key} = VALUES({key})" for key in keys if key == "created")]
-        )
-        # One after the other, and each sees those before it: what is compared comes last.
-        columns = [*(column for column in target.columns if column not in {*keys, "revision"}), "revision"]
+        # An upsert that meets the rows by their keys: an UPDATE joined to a union of SELECTs takes twice as long.
+        # The server counts 2 for a row that it changes, and at most 1 for a row that it inserts or leaves as it is.
+        insertion, parameters = self._insertion(target, rows)
+        conditions = [
+            f"{REVISION} = VALUES({REVISION}) - 1",
+            *(f"{name} = VALUES({name})" for name in write.also_matched),
+        ]
+        is_expected = " AND ".join(conditions)
+        # MySQL assigns from left to right, and a later expression sees the new values: the revision, which all compare,
+        # comes last. https://dev.mysql.com/doc/refman/8.0/en/update.html
+        columns = [*(column for column in target.columns if column not in {*write.matched, REVISION}), REVISION]
         quoted = [target.connection.ops.quote_name(column) for column in columns]
         sets = ", ".join(f"{name} = IF({is_expected}, VALUES({name}), {name})" for name in quoted)
         return f"{insertion} ON DUPLICATE KEY UPDATE {sets}", parameters
-
-    def _ignoring(self, insertion: Sql) -> Sql:
-        sql, parameters = insertion
-        return sql.replace("INSERT", "INSERT IGNORE", 1), parameters

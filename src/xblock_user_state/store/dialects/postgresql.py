@@ -1,6 +1,6 @@
-"""PostgreSQL: rows travel as one parameter a column, and a call is written by one statement.
+"""PostgreSQL: rows travel as one parameter for each column, and a write is one statement.
 
-A statement is a transaction by itself, so a write outside any other takes one round trip.
+A statement outside a transaction is a transaction by itself, so a write takes one round trip.
 """
 
 from __future__ import annotations
@@ -13,17 +13,17 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error, InterfaceError, OperationalError
 
-from xblock_user_state.store.dialects.base import Dialect, Failure
+from xblock_user_state.store.dialects.base import Dialect, Failure, Outcome, assignments, execute, matches
 from xblock_user_state.store.dialects.rows import (
+    REVISION,
     Convert,
     Rows,
     Sql,
     Target,
     Values,
     Write,
-    each_once,
+    convert_runs,
     microseconds_to_time,
-    split,
 )
 
 # https://www.postgresql.org/docs/current/errcodes-appendix.html
@@ -46,7 +46,7 @@ _UNAVAILABLE_CLASSES = {
 }
 
 _TEXTS = {"text", "varchar"}
-# Stand in no JSON text and in no key, where they would be escaped or refused.
+# Mark the items of a joined text and NULL. JSON escapes control characters; for keys `_array` looks.
 _SEPARATOR, _NULL = "\x1e", "\x1f"
 
 
@@ -54,73 +54,63 @@ class PostgreSQL(Dialect):
     """PostgreSQL 14 and later, through psycopg 3."""
 
     vendor = "postgresql"
-    # Keeps a statement's text, which is in memory several times, within some megabytes.
-    max_text = 64 * 1024 * 1024
+    # A statement's text is in memory several times, in the driver and in the server.
+    _max_text = 64 * 1024 * 1024
 
-    def among(self, column: str, values: Sequence[Any]) -> Sql:
+    def in_list(self, column: str, values: Sequence[Any]) -> Sql:
         """Return the condition that a column has one of the values, which travel as one parameter."""
         array, parameters = _array("text" if isinstance(values[0], str) else "bigint", values)
         return f"{column} = ANY({array})", parameters
 
-    def listed(self, ids: Sequence[int]) -> Sql:
-        """Return what is selected from to have numbers as a table."""
+    def id_table(self, ids: Sequence[int]) -> Sql:
+        """Return a FROM item that lists ids."""
         array, parameters = _array("bigint", ids)
         return f"unnest({array}) AS asked (id)", parameters
 
-    def read_as(
+    def select_expression(
         self, name: str, field: models.Field[Any, Any], connection: BaseDatabaseWrapper
     ) -> tuple[str, Convert | None]:
-        """Read times as microseconds: Django parses each of them in Python, as text."""
+        """Select times as microseconds: Django's loader would parse each of them from text, in Python."""
         if not isinstance(field, models.DateTimeField):
             return name, None
         return f"(extract(epoch FROM {name}) * 1000000)::bigint", microseconds_to_time
 
-    def register(self, contexts: Rows, blocks: Rows) -> int:
-        """Insert contexts and blocks in one statement, if it takes them."""
-        context, block = contexts.target, blocks.target
-        if len(blocks.values) > self.max_rows(block):
-            return super().register(contexts, blocks)
+    def insert_missing(self, rows: Rows, parents: Rows, reference: str) -> int:
+        """Insert missing parents and rows by one statement, if it takes them."""
+        if len(rows.values) > self._max_rows(rows.target):
+            return super().insert_missing(rows, parents, reference)
+        quote = rows.target.connection.ops.quote_name
+        key, *others = parents.target.layout.names
         statement = _Statement()
-        sql, parameters = self._ignoring(self.insertion(context, contexts.values))
-        statement.add("made", f"{sql} RETURNING id", parameters)
-        relation, parameters = _relation(context, contexts.values)
-        same = f"context.id = new.id AND context.{context.layout.names[1]} = new.{context.layout.names[1]}"
-        # What was inserted a moment ago is not in the table yet as this statement sees it.
-        statement.add(
-            "known",
-            f"SELECT id FROM made UNION ALL SELECT new.id FROM {context.table} AS context, {relation} WHERE {same}",
-            parameters,
+        sql, parameters = self._ignoring(self._insertion(parents.target, parents.values))
+        statement.add("inserted", f"{sql} RETURNING {key}", parameters)
+        given, parameters = _row_table(parents.target, parents.values)
+        is_same = " AND ".join(f"parent.{name} = new.{name}" for name in (key, *others))
+        # All parts of a statement see one snapshot, so `parent` lacks the rows that `inserted` has just added.
+        # https://www.postgresql.org/docs/current/queries-with.html
+        stored = f"SELECT new.{key} FROM {parents.target.table} AS parent, {given} WHERE {is_same}"
+        statement.add("valid", f"SELECT {key} FROM inserted UNION ALL {stored}", parameters)
+        sql, parameters = self._insertion(rows.target, rows.values)
+        sql, parameters = self._ignoring(
+            (f"{sql} WHERE new.{quote(reference)} IN (SELECT {key} FROM valid)", parameters)
         )
-        sql, parameters = self.insertion(block, blocks.values)
-        sql, parameters = self._ignoring((f"{sql} WHERE new.context_id IN (SELECT id FROM known)", parameters))
-        return self.execute(block.connection, f"{statement} {sql}", [*statement.parameters, *parameters])
+        return execute(rows.target.connection, f"{statement} {sql}", [*statement.parameters, *parameters])
 
     def store(self, write: Write) -> bool:
-        """Write rows and history, in one statement if it takes them."""
-        return self._store_all(write) if self.fits(write) else super().store(write)
+        """Write rows and history, by one statement if it takes them."""
+        return self._store_all(write) if self._fits(write) else super().store(write)
 
-    def store_at_once(self, write: Write) -> bool | None:
-        """Write rows and history by one statement, which is a transaction by itself."""
-        return self._store_all(write) if self.fits(write) else None
-
-    def max_rows(self, target: Target) -> int:
-        """Return a number of rows for which the server's own memory does not matter."""
-        return 10_000
-
-    def prepared(self, target: Target, rows: Sequence[Values]) -> Sequence[Values]:
-        """Return the rows as they are: `_array` writes what the server reads."""
-        return rows
-
-    def insertion(self, target: Target, rows: Sequence[Values]) -> Sql:
-        """Return the statement that inserts rows, or those of which a condition on ``new`` holds."""
-        relation, parameters = _relation(target, rows)
-        sql = f"INSERT INTO {target.table} ({target.every_name}) SELECT {_selected(target)} FROM {relation}"
-        return sql, [*target.pinned_values(), *parameters]
+    def store_at_once(self, write: Write) -> Outcome:
+        """Write and commit by one statement, which is a transaction by itself."""
+        if not self._fits(write):
+            return Outcome.NOT_SENT
+        return Outcome.COMMITTED if self._store_all(write) else Outcome.LOST_RACE
 
     def failure(self, error: Error) -> Failure | None:
-        """Tell what an error means, by its SQLSTATE; an operational error without one is a broken connection."""
+        """Classify an error by its SQLSTATE."""
         state = getattr(error.__cause__, "sqlstate", None)
         if state is None:
+            # The server sent no answer: the connection is broken, or was never made.
             return Failure.UNAVAILABLE if isinstance(error, OperationalError | InterfaceError) else None
         if state in _DUPLICATE:
             return Failure.DUPLICATE
@@ -128,22 +118,26 @@ class PostgreSQL(Dialect):
             return Failure.CONFLICT
         return Failure.UNAVAILABLE if state in _UNAVAILABLE or state[:2] in _UNAVAILABLE_CLASSES else None
 
-    def _store(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> bool:
-        return self._store_all(Write(Rows(target, rows), tuple(keys), None))
+    def _store_rows(self, write: Write) -> bool:
+        return self._store_all(write)
 
     def _store_all(self, write: Write) -> bool:
-        """Write all or nothing: what is written hangs on the number of rows that are there as expected."""
+        """Write rows and history by one statement; return whether every row was as expected.
+
+        Each part of the statement that writes is guarded by the number of rows that matched, so all of them write or
+        none. An error would do too, but it would end a caller's transaction.
+        """
         target = write.rows.target
-        created, updated = split(target, write.rows.values)
+        created, updated = write.split()
         statement = _Statement()
-        relation, parameters = _relation(target, write.rows.values)
-        statement.add("new", f"SELECT * FROM {relation}", parameters)
+        row_table, parameters = _row_table(target, write.rows.values)
+        statement.add("new", f"SELECT * FROM {row_table}", parameters)
         guard = self._add_update(statement, write, len(updated)) if updated else "true"
         if created:
             sql = f"INSERT INTO {target.table} ({target.every_name}) SELECT {_selected(target)} FROM new"
-            statement.add("created", f"{sql} WHERE new.revision = 1 AND {guard}", target.pinned_values())
+            statement.add("created", f"{sql} WHERE new.{REVISION} = 1 AND {guard}", target.pinned_values())
         if write.history:
-            sql, parameters = self.insertion(write.history.target, write.history.values)
+            sql, parameters = self._insertion(write.history.target, write.history.values)
             statement.add("recorded", f"{sql} WHERE {guard}", parameters)
         with target.connection.cursor() as cursor:
             cursor.execute(f"{statement} SELECT {guard}", statement.parameters)
@@ -151,19 +145,19 @@ class PostgreSQL(Dialect):
         return bool(is_stored)
 
     def _add_update(self, statement: _Statement, write: Write, count: int) -> str:
-        """Add the update, and return the condition that all `count` rows were there as expected."""
+        """Add the update of `count` rows, and return the guard: the condition that all of them matched."""
         target = write.rows.target
-        matches, pinned = self.matches(target, write.keys)
-        update = (
-            f"UPDATE {target.table} AS old SET {self.assignments(target, write.keys, 'new')} FROM new WHERE {matches}"
-        )
+        condition, pinned = matches(write)
+        update = f"UPDATE {target.table} AS old SET {assignments(write, 'new')} FROM new WHERE {condition}"
+        # A single row can't deadlock with itself, and needs no lock before its update.
         if count == len(write.rows.values) == 1:
             statement.add("updated", f"{update} RETURNING 1", pinned)
             return "EXISTS (SELECT FROM updated)"
-        # All rows are locked before the first is written, in the order of their keys, as everybody does. An UPDATE by
-        # itself locks them in that of its plan, and two of them would wait for each other until one is ended.
-        order = ", ".join(f"new.{name}" for name in map(target.connection.ops.quote_name, write.keys)) or "1"
-        locked = f"SELECT 1 FROM {target.table} AS old, new WHERE {matches} ORDER BY {order} FOR UPDATE OF old"
+        # An UPDATE locks rows in the order of its plan, so two of them could deadlock. This part locks all rows in the
+        # order of their keys, as every writer does, before the first is written.
+        order = ", ".join(f"new.{name}" for name in map(target.connection.ops.quote_name, write.matched)) or "1"
+        locked = f"SELECT 1 FROM {target.table} AS old, new WHERE {condition} ORDER BY {order} FOR UPDATE OF old"
+        # FOR UPDATE and count() can't stand in one query, hence the subquery.
         statement.add("locked", f"SELECT count(*) AS number FROM ({locked}) AS old", pinned)
         guard = f"(SELECT number FROM locked) = {count}"
         statement.add("updated", f"{update} AND {guard}", pinned)
@@ -173,9 +167,23 @@ class PostgreSQL(Dialect):
         sql, parameters = insertion
         return f"{sql} ON CONFLICT DO NOTHING", parameters
 
+    def _max_rows(self, target: Target) -> int:
+        # Arrays need no parameter for each row; the bound keeps the server's memory for a statement small.
+        return 10_000
+
+    def _adapted(self, target: Target, rows: Sequence[Values]) -> Sequence[Values]:
+        # `_array` writes the text of every value itself.
+        return rows
+
+    def _insertion(self, target: Target, rows: Sequence[Values]) -> Sql:
+        """Return the statement that inserts rows. A condition on ``new`` may follow it."""
+        row_table, parameters = _row_table(target, rows)
+        sql = f"INSERT INTO {target.table} ({target.every_name}) SELECT {_selected(target)} FROM {row_table}"
+        return sql, [*target.pinned_values(), *parameters]
+
 
 class _Statement:
-    """A statement that is put together from named parts, with their parameters."""
+    """A WITH clause that is built part by part, and its parameters."""
 
     def __init__(self) -> None:
         self._parts: list[str] = []
@@ -190,12 +198,12 @@ class _Statement:
 
 
 def _selected(target: Target) -> str:
-    """Return what an insertion selects of rows as a table: the pinned values, which come with it, and the columns."""
+    """Return the SELECT list of an insertion from ``new``: placeholders of the pinned values, then all columns."""
     return ", ".join([*["%s"] * len(target.pinned), "new.*"])
 
 
-def _relation(target: Target, rows: Sequence[Values]) -> Sql:
-    """Return what is selected from to have rows as a table of the name ``new``: a parameter for each column."""
+def _row_table(target: Target, rows: Sequence[Values]) -> Sql:
+    """Return a FROM item that lists rows under the name ``new``, from one array for each column."""
     columns = zip(target.layout.types, zip(*rows, strict=True), strict=True)
     arrays = [_array(db_type, values) for db_type, values in columns]
     sql = f"unnest({', '.join(sql for sql, _ in arrays)}) AS new ({', '.join(target.layout.names)})"
@@ -207,27 +215,27 @@ def _numbers(values: Iterable[float | None]) -> str:
 
 
 def _times(values: Iterable[datetime]) -> str:
-    return ",".join([f'"{text}"' for text in each_once(str, values)])
+    return ",".join([f'"{text}"' for text in convert_runs(str, values)])
 
 
 def _bytes(values: Iterable[bytes | None]) -> str:
+    # The backslash of bytea's hex format is doubled, because an array's text has escapes of its own.
     return ",".join(["NULL" if value is None else f'"\\\\x{value.hex()}"' for value in values])
 
 
-# How an array's text has the values of a type. No texts that callers chose: those would need escaping.
+# Writers of array texts, by type. Texts that callers chose are not among them: they would need escaping.
 _ITEMS: Mapping[str, Callable[[Iterable[Any]], str]] = {"bytea": _bytes, "timestamp with time zone": _times}
 
 
 def _array(db_type: str, values: Sequence[Any]) -> Sql:
-    """Return an array in SQL.
-
-    One parameter for all items, which the server cuts into pieces: psycopg would escape each of them in Python, a
-    microsecond for each quote of a JSON text, and the server would parse each of them.
-    """
+    """Return an array of values as one parameter."""
     if db_type not in _TEXTS:
         items = _ITEMS.get(db_type, _numbers)
         return f"%s::{db_type}[]", [f"{{{items(values)}}}"]
+    # A block type may be any text: where one holds a mark, the texts travel one by one.
     if any(text is not None and (_SEPARATOR in text or _NULL in text) for text in values):
         return f"ARRAY[{', '.join(['%s'] * len(values))}]::{db_type}[]", list(values)
+    # The server cuts one string. psycopg would escape a list item by item in Python, a microsecond for each quote in
+    # a JSON text, and the server would parse the escapes again.
     joined = _SEPARATOR.join(_NULL if text is None else text for text in values)
     return f"string_to_array(%s, E{_SEPARATOR!r}, E{_NULL!r})", [joined]

@@ -11,34 +11,41 @@ from typing import Any
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from xblock_user_state.store.tables import field_of
-
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+REVISION = "revision"
+"""The version column of every table that `Dialect.store` writes: 1 in a new row, plus one for each change."""
 
 Values = tuple[Any, ...]
 Convert = Callable[[Any, BaseDatabaseWrapper], Any]
-"""Makes the value of a column of the driver's."""
+"""Converts a driver's value to Python."""
 
 Sql = tuple[str, list[Any]]
 """A statement, or a part of one, and its parameters."""
 
+_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+@lru_cache(256)
+def field_of(model: type[models.Model], column: str) -> models.Field[Any, Any]:
+    """Return the field of a model whose column is `column`."""
+    return next(field for field in model._meta.concrete_fields if field.column == column)
+
 
 @dataclass(frozen=True)
 class Layout:
-    """A table and some of its columns as one database names them. Made once, and kept."""
+    """A table and some of its columns, as one database names them. Cached."""
 
     table: str
     names: tuple[str, ...]
     types: tuple[str, ...]
-    """As a cast names them: without a length, to which a cast would cut."""
-    prepare: tuple[Callable[[BaseDatabaseWrapper], Callable[[Any], Any]] | None, ...]
-    """For each column whose values the driver does not take as they are."""
+    """Types for a cast: without a length, since a cast to varchar(n) cuts silently."""
+    adapters: tuple[Callable[[BaseDatabaseWrapper], Callable[[Any], Any]] | None, ...]
+    """For each column, what makes the function from Python's value to the driver's; ``None`` if they are the same."""
     long: tuple[int, ...]
-    """Which columns have values that may be long."""
+    """Numbers of the columns with texts or bytes of any length."""
     are_numbers: tuple[bool, ...]
 
 
-# A few lists of columns of some tables.
+# The package writes a handful of tables, each with a few lists of columns.
 @lru_cache(256)
 def _layout(alias: str, model: type[models.Model], columns: tuple[str, ...]) -> Layout:
     connection = connections[alias]
@@ -47,7 +54,7 @@ def _layout(alias: str, model: type[models.Model], columns: tuple[str, ...]) -> 
         connection.ops.quote_name(model._meta.db_table),
         tuple(connection.ops.quote_name(column) for column in columns),
         tuple(str(field.db_type(connection)).partition("(")[0] for field in fields),
-        tuple(_PREPARE.get(type(field)) for field in fields),
+        tuple(_ADAPTERS.get(type(field)) for field in fields),
         tuple(
             number for number, field in enumerate(fields) if isinstance(field, models.TextField | models.BinaryField)
         ),
@@ -55,19 +62,20 @@ def _layout(alias: str, model: type[models.Model], columns: tuple[str, ...]) -> 
     )
 
 
-def _prepare_binary(_: BaseDatabaseWrapper) -> Callable[[Any], Any]:
+def _binary_adapter(_: BaseDatabaseWrapper) -> Callable[[Any], Any]:
+    # psycopg reads bytea as memoryview, which mysqlclient and sqlite3 do not write.
     return lambda value: bytes(value) if isinstance(value, memoryview) else value
 
 
-_PREPARE: Mapping[type, Callable[[BaseDatabaseWrapper], Callable[[Any], Any]]] = {
+_ADAPTERS: Mapping[type, Callable[[BaseDatabaseWrapper], Callable[[Any], Any]]] = {
     models.DateTimeField: lambda connection: connection.ops.adapt_datetimefield_value,
-    models.BinaryField: _prepare_binary,
+    models.BinaryField: _binary_adapter,
 }
 
 
 @dataclass(frozen=True)
 class Target:
-    """A table to write to: the columns whose values differ by row, and those that are `pinned` for all of them."""
+    """A table to read or write: columns with a value for each row, and `pinned` columns with one value for all."""
 
     connection: BaseDatabaseWrapper
     model: type[models.Model]
@@ -76,7 +84,7 @@ class Target:
 
     @property
     def layout(self) -> Layout:
-        """The columns that differ by row, as the database names them."""
+        """The columns that are not pinned, as the database names them."""
         return _layout(self.connection.alias, self.model, self.columns)
 
     @property
@@ -95,7 +103,8 @@ class Target:
         return ", ".join((*self.pinned_names, *self.layout.names))
 
     def pinned_values(self) -> list[Any]:
-        """Return the pinned values as the driver wants them: ids of users, which may be of any type."""
+        """Return the pinned values for the driver."""
+        # Through the field: a host's user model may have ids of any type, such as UUIDs.
         return [
             field_of(self.model, column).get_db_prep_save(value, self.connection)
             for column, value in self.pinned.items()
@@ -112,43 +121,46 @@ class Rows:
 
 @dataclass(frozen=True)
 class Write:
-    """The rows of one table that a call changes, in the order of their keys, and the history entries that go with them.
+    """A compare-and-set of one table's rows, in the order of their keys, and the history entries of the changes.
 
-    A row of revision 1 is new; any other takes the place of the one that has the revision before, and the same values
-    in the pinned columns and in `keys`.
+    A row of revision 1 is inserted. Any other row replaces the stored row that has the same pinned values, the same
+    values in the columns `keys` and `also_matched`, and the revision before.
     """
 
     rows: Rows
     keys: tuple[str, ...]
-    history: Rows | None
+    """The columns of the primary key that are not pinned."""
+    also_matched: tuple[str, ...] = ()
+    """Other columns that never change while the row exists: they differ if it was deleted and created again."""
+    history: Rows | None = None
+
+    @property
+    def matched(self) -> tuple[str, ...]:
+        """All columns that a stored row must share with the new one. An update does not set them."""
+        return (*self.keys, *self.also_matched)
+
+    def split(self) -> tuple[list[Values], list[Values]]:
+        """Return the rows to insert, and the rows to update."""
+        revision = self.rows.target.columns.index(REVISION)
+        rows = self.rows.values
+        return [row for row in rows if row[revision] == 1], [row for row in rows if row[revision] > 1]
 
 
-def split(target: Target, rows: Sequence[Values]) -> tuple[list[Values], list[Values]]:
-    """Return the rows that are new, and those that take the place of others."""
-    revision = target.columns.index("revision")
-    return [row for row in rows if row[revision] == 1], [row for row in rows if row[revision] > 1]
-
-
-def _text_size(rows: Rows) -> int:
-    """Return how many characters and bytes all values have that may be long."""
-    return sum(len(row[column]) for column in rows.target.layout.long for row in rows.values if row[column])
-
-
-def _text_sizes(rows: Rows) -> Iterator[int]:
-    """Yield how many characters and bytes the values of each row have that may be long."""
+def text_sizes(rows: Rows) -> Iterator[int]:
+    """Yield for each row how many characters and bytes its long columns hold."""
     long = rows.target.layout.long
     return (sum(len(row[column] or "") for column in long) for row in rows.values)
 
 
-def each_once(prepare: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[Any]:
-    """Prepare values of which many in a row are the same object, as the times of a call's rows are."""
-    last = prepared = None
+def convert_runs(convert: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[Any]:
+    """Convert values; a run of the same object is converted once. All rows of a call share one time."""
+    last = converted = None
     for value in values:
         if value is not last:
-            last, prepared = value, prepare(value)
-        yield prepared
+            last, converted = value, convert(value)
+        yield converted
 
 
 def microseconds_to_time(microseconds: int | None, _: BaseDatabaseWrapper | None = None) -> datetime | None:
-    """Return the time so many microseconds after 1970, in UTC."""
+    """Convert microseconds since 1970 to a time in UTC."""
     return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)

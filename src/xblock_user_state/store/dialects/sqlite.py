@@ -1,4 +1,4 @@
-"""SQLite: one writer at a time. A busy database and a missing table are errors of one class: the code tells them."""
+"""SQLite: one writer at a time, so a write is an upsert inside a transaction."""
 
 from __future__ import annotations
 
@@ -9,9 +9,11 @@ from itertools import chain
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error
 
-from xblock_user_state.store.dialects.base import Dialect, Failure
-from xblock_user_state.store.dialects.rows import Sql, Target, Values
+from xblock_user_state.store.dialects.base import Dialect, Failure, assignments, execute, matches
+from xblock_user_state.store.dialects.rows import REVISION, Sql, Target, Write
 
+# https://www.sqlite.org/rescode.html: the driver raises OperationalError for a busy database and for a missing table
+# alike, so only the result code tells them apart.
 _DUPLICATE = {sqlite3.SQLITE_CONSTRAINT_PRIMARYKEY, sqlite3.SQLITE_CONSTRAINT_UNIQUE}
 _CONFLICT = {sqlite3.SQLITE_BUSY, sqlite3.SQLITE_LOCKED}
 _UNAVAILABLE = {
@@ -28,57 +30,61 @@ class SQLite(Dialect):
     """SQLite 3.31 and later."""
 
     vendor = "sqlite"
-    # The number of parameters is what bounds a statement, see `max_rows`.
-    max_text = 64 * 1024 * 1024
+    # A high limit: the number of parameters bounds a statement first (`_max_rows`).
+    _max_text = 64 * 1024 * 1024
+
+    def id_table(self, ids: Sequence[int]) -> Sql:
+        """Return a FROM item that lists ids. SQLite names the columns of VALUES ``column1``, ``column2``."""
+        return f"(SELECT column1 AS id FROM (VALUES {', '.join(['(%s)'] * len(ids))})) AS asked", list(ids)
 
     def max_keys(self, connection: BaseDatabaseWrapper) -> int:
-        """Return how many values the parameter limit leaves beside a statement's few other ones."""
-        return min(super().max_keys(connection), self._max_parameters(connection) - 10)
-
-    def max_rows(self, target: Target) -> int:
-        """Return how many rows the parameter limit allows."""
-        pinned = len(target.pinned)
-        return (self._max_parameters(target.connection) - 2 * pinned) // (len(target.columns) + pinned)
-
-    def _max_parameters(self, connection: BaseDatabaseWrapper) -> int:
-        """Return the library's own limit of parameters: Django's figure is an old default."""
-        connection.ensure_connection()
-        return int(connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER))
+        """Return how many values a list may have: the parameter limit, less a statement's few other parameters."""
+        return min(super().max_keys(connection), _max_parameters(connection) - 10)
 
     def failure(self, error: Error) -> Failure | None:
-        """Tell what an error means, by SQLite's result code."""
+        """Classify an error by SQLite's extended result code."""
         code = getattr(error.__cause__, "sqlite_errorcode", None)
         if code is None:
             return None
         if code in _DUPLICATE:
             return Failure.DUPLICATE
+        # The low byte of an extended code is the primary code: SQLITE_BUSY_SNAPSHOT is a SQLITE_BUSY.
         primary = code & 0xFF
         if primary in _CONFLICT:
             return Failure.CONFLICT
         return Failure.UNAVAILABLE if primary in _UNAVAILABLE else None
 
-    def listed(self, ids: Sequence[int]) -> Sql:
-        """Return what is selected from to have numbers as a table."""
-        return f"(SELECT column1 AS id FROM (VALUES {', '.join(['(%s)'] * len(ids))})) AS asked", list(ids)
-
-    def _store(self, target: Target, keys: Sequence[str], rows: Sequence[Values]) -> bool:
-        # New rows and old ones in one statement. A new row that is there, and an old one that is not there as expected,
-        # changes nothing, and is missing in the count.
+    def _store_rows(self, write: Write) -> bool:
+        target, rows = write.rows.target, write.rows.values
         columns = ", ".join(f"column{number} AS {name}" for number, name in enumerate(target.layout.names, 1))
         values = ", ".join([f"({', '.join(['%s'] * len(target.columns))})"] * len(rows))
-        matches, pinned = self.matches(target, keys)
+        condition, pinned = matches(write)
         key = [str(field.column) for field in target.model._meta.pk_fields]
+        # One upsert for inserts and updates: SQLite 3.31 has no UPDATE ... FROM, which came with 3.33. The WHERE keeps
+        # rows to update that have no match from being inserted; the last WHERE keeps an insert from replacing a row
+        # that exists. Both are skipped without an error, so the count of changed rows tells a lost race.
         sql = (
             f"INSERT INTO {target.table} AS old ({target.every_name}) "
             f"SELECT {', '.join([*['%s'] * len(pinned), 'new.*'])} "
             f"FROM (SELECT {columns} FROM (VALUES {values})) AS new "
-            f"WHERE new.revision = 1 OR EXISTS (SELECT 1 FROM {target.table} AS old WHERE {matches}) "
+            f"WHERE new.{REVISION} = 1 OR EXISTS (SELECT 1 FROM {target.table} AS old WHERE {condition}) "
             f"ON CONFLICT ({', '.join(map(target.connection.ops.quote_name, key))}) "
-            f"DO UPDATE SET {self.assignments(target, keys, 'excluded')} WHERE old.revision = excluded.revision - 1"
+            f"DO UPDATE SET {assignments(write, 'excluded')} WHERE old.{REVISION} = excluded.{REVISION} - 1"
         )
         parameters = [*pinned, *chain.from_iterable(rows), *pinned]
-        return self.execute(target.connection, sql, parameters) == len(rows)
+        return execute(target.connection, sql, parameters) == len(rows)
 
     def _ignoring(self, insertion: Sql) -> Sql:
         sql, parameters = insertion
         return f"{sql} ON CONFLICT DO NOTHING", parameters
+
+    def _max_rows(self, target: Target) -> int:
+        # An upsert names the pinned values twice more, in its SELECT and in its condition.
+        pinned = len(target.pinned)
+        return (_max_parameters(target.connection) - 2 * pinned) // (len(target.columns) + pinned)
+
+
+def _max_parameters(connection: BaseDatabaseWrapper) -> int:
+    # The limit of the library in use. Django's feature flag says 999, the default before SQLite 3.32.
+    connection.ensure_connection()
+    return int(connection.connection.getlimit(sqlite3.SQLITE_LIMIT_VARIABLE_NUMBER))

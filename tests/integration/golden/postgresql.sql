@@ -1,0 +1,521 @@
+-- The statements that PostgreSQL gets for each operation of the client.
+--
+-- tests/integration/test_golden_sql.py compares them with the statements that are really sent. It runs on each database.
+-- After a change of SQL run that test with GOLDEN_SQL=write in the environment: notes stay with their statements.
+--
+-- %s is a parameter. Names stand without quotes and without the prefix xblock_user_state_. White space is free.
+-- The client of each operation knows its user, and no rows unless the heading says that they are in the row cache.
+--
+-- Tables that are built from parameters: new has the rows to write, asked the ids to look up. stored and old are rows
+-- of the table.
+
+-- === get_many: one block, by a client that does not know its user
+-- Finds the id of a user. Apart from state: users may live in another database. Once for each client.
+SELECT auth_user.id AS pk, auth_user.username AS username
+FROM auth_user
+WHERE auth_user.username = %s;
+
+-- Reads rows by primary key, with all columns that a later write needs. Ids travel as one array, so the statement's
+-- text does not depend on their number. Times are selected as microseconds: Django would parse text in Python.
+SELECT block_id, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
+    (extract(epoch FROM modified) * 1000000)::bigint, grade, max_grade, history_chain
+FROM studentmodule
+WHERE student_id = %s AND block_id = ANY(%s::bigint[]);
+
+-- === get_many: three blocks
+-- The same statement for any number of blocks.
+SELECT block_id, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
+    (extract(epoch FROM modified) * 1000000)::bigint, grade, max_grade, history_chain
+FROM studentmodule
+WHERE student_id = %s AND block_id = ANY(%s::bigint[]);
+
+-- === get_scores
+-- Reads scores by primary key. A score's time is that of the row's last change.
+SELECT block_id, grade, max_grade, (extract(epoch FROM modified) * 1000000)::bigint
+FROM studentmodule
+WHERE student_id = %s AND block_id = ANY(%s::bigint[]);
+
+-- === get_history
+-- Reads a page of the history, newest first: a range of the primary key, backwards. A page has 128 entries, and up to
+-- 31 more: as many as a chain of deltas may take back to a full entry.
+SELECT studentmodulehistory.student_id, studentmodulehistory.block_id, studentmodulehistory.revision,
+    studentmodulehistory.created, studentmodulehistory.encoding, studentmodulehistory.body,
+    studentmodulehistory.grade, studentmodulehistory.max_grade, studentmodulehistory.version,
+    studentmodulehistory.actor_id
+FROM studentmodulehistory
+WHERE (studentmodulehistory.block_id = %s AND studentmodulehistory.student_id = %s)
+ORDER BY studentmodulehistory.block_id ASC, studentmodulehistory.revision DESC
+LIMIT 159;
+
+-- === set_many: two blocks that nobody has written
+-- Lookup: one row for each id. The first join tells whether the block is registered, and under which key; the second
+-- gives the learner's row.
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
+    stored.grade, stored.max_grade, stored.history_chain
+FROM unnest(%s::bigint[]) AS asked (id)
+LEFT JOIN block AS block ON block.id = asked.id
+LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
+
+-- Registers the course and the blocks, in autocommit: new blocks must not stay locked while a state is written.
+-- All parts see one snapshot, so `learningcontext` does not show the row that `inserted` adds, and `valid` joins both.
+-- A course that is stored under another key is not valid, and its blocks are skipped. Fewer rows than blocks mean that
+-- another process was faster or that an id is taken; the client then reads the registry.
+WITH inserted AS (
+    INSERT INTO learningcontext (id, key)
+    SELECT new.*
+    FROM unnest(%s::bigint[], string_to_array(%s, E'\x1e', E'\x1f')) AS new (id, key)
+    ON CONFLICT DO NOTHING
+    RETURNING id
+),
+valid AS (
+    SELECT id
+    FROM inserted
+    UNION ALL
+    SELECT new.id
+    FROM learningcontext AS parent, unnest(%s::bigint[], string_to_array(%s, E'\x1e', E'\x1f')) AS new (id, key)
+    WHERE parent.id = new.id AND parent.key = new.key
+)
+INSERT INTO block (id, context_id, usage_key, block_type)
+SELECT new.*
+FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'),
+    string_to_array(%s, E'\x1e', E'\x1f')) AS new (id, context_id, usage_key, block_type)
+WHERE new.context_id IN (SELECT id FROM valid)
+ON CONFLICT DO NOTHING;
+
+-- Writes rows and history in one transaction: a statement in autocommit. Each column is one parameter. Texts are cut
+-- from one string at a separator that JSON has not, since the driver and the server escape array items one by one.
+-- A row that another process inserted first is a duplicate key error: a lost race. The guard, which is `true` here, is
+-- the condition of every part that writes.
+WITH new AS (
+    SELECT *
+    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[],
+        %s::smallint[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain)
+),
+created AS (
+    INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade,
+        history_chain)
+    SELECT %s, new.*
+    FROM new
+    WHERE new.revision = 1 AND true
+),
+recorded AS (
+    INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
+        body)
+    SELECT %s, %s, new.*
+    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
+        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
+    WHERE true
+)
+SELECT true;
+
+-- === set_many: update of one row, in the row cache
+-- Compare-and-set. The update matches the revision that was read, and the time of creation: a row that was deleted and
+-- created again may have the same revision. The history and the answer depend on the updated row, so a lost race writes
+-- nothing. A single row needs no lock before its update.
+WITH new AS (
+    SELECT *
+    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[],
+        %s::smallint[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain)
+),
+updated AS (
+    UPDATE studentmodule AS old
+    SET revision = new.revision, state = new.state, modified = new.modified, grade = new.grade,
+        max_grade = new.max_grade, history_chain = new.history_chain
+    FROM new
+    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.created = new.created
+        AND old.revision = new.revision - 1
+    RETURNING 1
+),
+recorded AS (
+    INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
+        body)
+    SELECT %s, %s, new.*
+    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
+        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
+    WHERE EXISTS (SELECT FROM updated)
+)
+SELECT EXISTS (SELECT FROM updated);
+
+-- === set_many: update of two rows, in the row cache
+-- Compare-and-set of several rows. `locked` locks them in the order of their keys before the first is written: an
+-- UPDATE locks rows in the order of its plan, and two of them could deadlock. FOR UPDATE and count() need two levels.
+-- Every other part runs only if the number of locked rows is the number of updates, so a lost race writes nothing.
+WITH new AS (
+    SELECT *
+    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[],
+        %s::smallint[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain)
+),
+locked AS (
+    SELECT count(*) AS number
+    FROM (
+        SELECT 1
+        FROM studentmodule AS old, new
+        WHERE old.student_id = %s AND old.block_id = new.block_id AND old.created = new.created
+            AND old.revision = new.revision - 1
+        ORDER BY new.block_id, new.created
+        FOR UPDATE OF old
+    ) AS old
+),
+updated AS (
+    UPDATE studentmodule AS old
+    SET revision = new.revision, state = new.state, modified = new.modified, grade = new.grade,
+        max_grade = new.max_grade, history_chain = new.history_chain
+    FROM new
+    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.created = new.created
+        AND old.revision = new.revision - 1 AND (SELECT number FROM locked) = 2
+),
+recorded AS (
+    INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
+        body)
+    SELECT %s, %s, new.*
+    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
+        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
+    WHERE (SELECT number FROM locked) = 2
+)
+SELECT (SELECT number FROM locked) = 2;
+
+-- === set_many: two updates and a new row, looked up
+-- Lookup: one row for each id. The first join tells whether the block is registered, and under which key; the second
+-- gives the learner's row.
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
+    stored.grade, stored.max_grade, stored.history_chain
+FROM unnest(%s::bigint[]) AS asked (id)
+LEFT JOIN block AS block ON block.id = asked.id
+LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
+
+-- Updates and inserts in one statement: rows of revision 1 are new. The lookup was a moment ago in this call, so the
+-- revision is enough to match. The columns that do not change, such as created, are set too.
+WITH new AS (
+    SELECT *
+    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[],
+        %s::smallint[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain)
+),
+locked AS (
+    SELECT count(*) AS number
+    FROM (
+        SELECT 1
+        FROM studentmodule AS old, new
+        WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
+        ORDER BY new.block_id
+        FOR UPDATE OF old
+    ) AS old
+),
+updated AS (
+    UPDATE studentmodule AS old
+    SET revision = new.revision, state = new.state, created = new.created, modified = new.modified, grade = new.grade,
+        max_grade = new.max_grade, history_chain = new.history_chain
+    FROM new
+    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
+        AND (SELECT number FROM locked) = 2
+),
+created AS (
+    INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade,
+        history_chain)
+    SELECT %s, new.*
+    FROM new
+    WHERE new.revision = 1 AND (SELECT number FROM locked) = 2
+),
+recorded AS (
+    INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
+        body)
+    SELECT %s, %s, new.*
+    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
+        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
+    WHERE (SELECT number FROM locked) = 2
+)
+SELECT (SELECT number FROM locked) = 2;
+
+-- === set_many: a hot row, locked at first
+-- A race for this row was lost within the last second, so the first attempt takes its lock.
+
+BEGIN;
+
+-- Lookup with a lock on the learner's rows, in the order of their keys. The lock stands in a CTE, because registry rows
+-- belong to all learners, and PostgreSQL refuses FOR UPDATE on the nullable side of a join.
+WITH locked AS (
+    SELECT *
+    FROM studentmodule
+    WHERE student_id = %s AND block_id = ANY(%s::bigint[])
+    ORDER BY block_id
+    FOR UPDATE
+)
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
+    stored.grade, stored.max_grade, stored.history_chain
+FROM unnest(%s::bigint[]) AS asked (id)
+LEFT JOIN block AS block ON block.id = asked.id
+LEFT JOIN locked AS stored ON stored.block_id = asked.id;
+
+-- As without a lock: new rows can't be locked, so the compare-and-set stays.
+WITH new AS (
+    SELECT *
+    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[],
+        %s::smallint[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain)
+),
+updated AS (
+    UPDATE studentmodule AS old
+    SET revision = new.revision, state = new.state, created = new.created, modified = new.modified, grade = new.grade,
+        max_grade = new.max_grade, history_chain = new.history_chain
+    FROM new
+    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
+    RETURNING 1
+),
+recorded AS (
+    INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
+        body)
+    SELECT %s, %s, new.*
+    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
+        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
+    WHERE EXISTS (SELECT FROM updated)
+)
+SELECT EXISTS (SELECT FROM updated);
+
+COMMIT;
+
+-- === set_many: in the caller's transaction
+-- Rows are locked at first. A lost race rolls back to the savepoint, and the caller's earlier work stays.
+
+BEGIN;
+
+SAVEPOINT <savepoint>;
+
+-- As for a hot row.
+WITH locked AS (
+    SELECT *
+    FROM studentmodule
+    WHERE student_id = %s AND block_id = ANY(%s::bigint[])
+    ORDER BY block_id
+    FOR UPDATE
+)
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
+    stored.grade, stored.max_grade, stored.history_chain
+FROM unnest(%s::bigint[]) AS asked (id)
+LEFT JOIN block AS block ON block.id = asked.id
+LEFT JOIN locked AS stored ON stored.block_id = asked.id;
+
+-- As for a hot row. The caller commits.
+WITH new AS (
+    SELECT *
+    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[],
+        %s::smallint[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain)
+),
+updated AS (
+    UPDATE studentmodule AS old
+    SET revision = new.revision, state = new.state, created = new.created, modified = new.modified, grade = new.grade,
+        max_grade = new.max_grade, history_chain = new.history_chain
+    FROM new
+    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
+    RETURNING 1
+),
+recorded AS (
+    INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
+        body)
+    SELECT %s, %s, new.*
+    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
+        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
+    WHERE EXISTS (SELECT FROM updated)
+)
+SELECT EXISTS (SELECT FROM updated);
+
+RELEASE SAVEPOINT <savepoint>;
+
+COMMIT;
+
+-- === set_many: history in the outbox
+-- As without an outbox, but for the table that takes the history. The relay ships its rows after the commit.
+WITH new AS (
+    SELECT *
+    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[],
+        %s::smallint[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain)
+),
+updated AS (
+    UPDATE studentmodule AS old
+    SET revision = new.revision, state = new.state, modified = new.modified, grade = new.grade,
+        max_grade = new.max_grade, history_chain = new.history_chain
+    FROM new
+    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.created = new.created
+        AND old.revision = new.revision - 1
+    RETURNING 1
+),
+recorded AS (
+    INSERT INTO historyoutbox (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
+    SELECT %s, %s, new.*
+    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
+        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
+    WHERE EXISTS (SELECT FROM updated)
+)
+SELECT EXISTS (SELECT FROM updated);
+
+-- === delete_many
+-- A deleted state is the text {}, a new revision like any other.
+-- Same as: set_many: update of two rows, in the row cache
+
+-- === set_score
+-- Score and state are columns of one row.
+-- Same as: set_many: update of one row, in the row cache
+
+-- === batch: two scopes, in the row cache
+-- Rows of two tables don't fit one statement, so a transaction is around two.
+
+BEGIN;
+
+-- Compare-and-set, matched by block type. This scope has no history.
+WITH new AS (
+    SELECT *
+    FROM unnest(string_to_array(%s, E'\x1e', E'\x1f'), %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'),
+        %s::timestamp with time zone[], %s::timestamp with time zone[]) AS new (block_type, revision, state, created,
+        modified)
+),
+updated AS (
+    UPDATE preferences AS old
+    SET revision = new.revision, state = new.state, modified = new.modified
+    FROM new
+    WHERE old.student_id = %s AND old.block_type = new.block_type AND old.created = new.created
+        AND old.revision = new.revision - 1
+    RETURNING 1
+)
+SELECT EXISTS (SELECT FROM updated);
+
+-- Compare-and-set. The learner alone is the key.
+WITH new AS (
+    SELECT *
+    FROM unnest(%s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+        %s::timestamp with time zone[]) AS new (revision, state, created, modified)
+),
+updated AS (
+    UPDATE userinfo AS old
+    SET revision = new.revision, state = new.state, modified = new.modified
+    FROM new
+    WHERE old.student_id = %s AND old.created = new.created AND old.revision = new.revision - 1
+    RETURNING 1
+)
+SELECT EXISTS (SELECT FROM updated);
+
+COMMIT;
+
+-- === set: scope preferences
+-- Reads the row. Block types are not registered, so there is no lookup. They travel as one text with separators.
+SELECT block_type, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
+    (extract(epoch FROM modified) * 1000000)::bigint
+FROM preferences
+WHERE student_id = %s AND block_type = ANY(string_to_array(%s, E'\x1e', E'\x1f'));
+
+-- Compare-and-set after a read: the revision is enough to match.
+WITH new AS (
+    SELECT *
+    FROM unnest(string_to_array(%s, E'\x1e', E'\x1f'), %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'),
+        %s::timestamp with time zone[], %s::timestamp with time zone[]) AS new (block_type, revision, state, created,
+        modified)
+),
+updated AS (
+    UPDATE preferences AS old
+    SET revision = new.revision, state = new.state, created = new.created, modified = new.modified
+    FROM new
+    WHERE old.student_id = %s AND old.block_type = new.block_type AND old.revision = new.revision - 1
+    RETURNING 1
+)
+SELECT EXISTS (SELECT FROM updated);
+
+-- === set: scope user_info
+-- Reads the row. The learner alone is the key.
+SELECT revision, state, (extract(epoch FROM created) * 1000000)::bigint,
+    (extract(epoch FROM modified) * 1000000)::bigint
+FROM userinfo
+WHERE student_id = %s;
+
+-- Compare-and-set.
+WITH new AS (
+    SELECT *
+    FROM unnest(%s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+        %s::timestamp with time zone[]) AS new (revision, state, created, modified)
+),
+updated AS (
+    UPDATE userinfo AS old
+    SET revision = new.revision, state = new.state, created = new.created, modified = new.modified
+    FROM new
+    WHERE old.student_id = %s AND old.revision = new.revision - 1
+    RETURNING 1
+)
+SELECT EXISTS (SELECT FROM updated);
+
+-- === set: scope user_state_summary
+-- Lookup as for user_state, but no learner: all learners share the row.
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint
+FROM unnest(%s::bigint[]) AS asked (id)
+LEFT JOIN block AS block ON block.id = asked.id
+LEFT JOIN userstatesummary AS stored ON stored.block_id = asked.id;
+
+-- Compare-and-set.
+WITH new AS (
+    SELECT *
+    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+        %s::timestamp with time zone[]) AS new (block_id, revision, state, created, modified)
+),
+updated AS (
+    UPDATE userstatesummary AS old
+    SET revision = new.revision, state = new.state, created = new.created, modified = new.modified
+    FROM new
+    WHERE old.block_id = new.block_id AND old.revision = new.revision - 1
+    RETURNING 1
+)
+SELECT EXISTS (SELECT FROM updated);
+
+-- === iter_all_for_block
+-- A page of rows of all learners, in the order of the index (block_id, student_id). `<> {}` leaves out deleted states.
+-- The page is not full, so it is the last one.
+SELECT block_id, student_id, state, (extract(epoch FROM modified) * 1000000)::bigint
+FROM studentmodule
+WHERE block_id = ANY(%s::bigint[]) AND state IS NOT NULL AND state <> %s
+ORDER BY block_id, student_id
+LIMIT 1000;
+
+-- Names of the learners of a page. Apart from state: users may live in another database.
+SELECT auth_user.id AS pk, auth_user.username AS username
+FROM auth_user
+WHERE auth_user.id IN (%s);
+
+-- === iter_all_for_course: pages of two rows
+-- The blocks of a course, with their keys. Later pages name blocks by id only.
+SELECT block.id AS id, learningcontext.key AS context__key, block.usage_key AS usage_key
+FROM block
+INNER JOIN learningcontext ON (block.context_id = learningcontext.id)
+WHERE (block.context_id = %s AND block.block_type = %s)
+ORDER BY 1 ASC;
+
+-- The first page over all blocks of the course. It is full, so it may end within a block.
+SELECT block_id, student_id, state, (extract(epoch FROM modified) * 1000000)::bigint
+FROM studentmodule
+WHERE block_id = ANY(%s::bigint[]) AND state IS NOT NULL AND state <> %s
+ORDER BY block_id, student_id
+LIMIT 2;
+
+-- Names that this iteration has not met yet. Later pages have the same learner, so they ask for none.
+SELECT auth_user.id AS pk, auth_user.username AS username
+FROM auth_user
+WHERE auth_user.id IN (%s);
+
+-- The rest of the last block, after the last learner. Two conditions instead of (block_id, student_id) > (%s, %s):
+-- MariaDB and MySQL would not use their index for that.
+SELECT block_id, student_id, state, (extract(epoch FROM modified) * 1000000)::bigint
+FROM studentmodule
+WHERE block_id = %s AND student_id > %s AND state IS NOT NULL AND state <> %s
+ORDER BY block_id, student_id
+LIMIT 2;
+
+-- The next page, over the blocks after the last one.
+SELECT block_id, student_id, state, (extract(epoch FROM modified) * 1000000)::bigint
+FROM studentmodule
+WHERE block_id = ANY(%s::bigint[]) AND state IS NOT NULL AND state <> %s
+ORDER BY block_id, student_id
+LIMIT 2;
