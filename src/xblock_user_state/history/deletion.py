@@ -77,7 +77,8 @@ def delete_learner(student_id: Any) -> None:
         # Repeat until no block is left: a writer may begin another block meanwhile.
         while block_ids := sorted(_states_of(database, student_id) | (_entries_of(database, student_id) - done)):
             _delete_blocks(database, student_id, block_ids)
-            # A caller's REPEATABLE READ snapshot still shows the deleted entries; without this the loop never ends.
+            # In a caller's REPEATABLE READ transaction the snapshot may still show deleted entries. Without `done` the
+            # loop would not end.
             done.update(block_ids)
         for model in (Preferences, UserInfo):
             delete_rows(all_rows(model, database).filter(Q(student_id=student_id)))

@@ -40,7 +40,7 @@ COLUMNS = (*KEY, *VALUE_COLUMNS)
 """All columns, the key first."""
 
 KEYS_IN_A_STATEMENT = 250
-"""Limit of a list of composite keys. Django sends SQLite a chain of ORs, and its parser takes 1,000 terms."""
+"""Limit of a list of composite keys. Django sends SQLite a chain of ORs, and SQLite's parser takes 1,000 terms."""
 
 _EVERY_ROW = Q()
 
@@ -112,7 +112,7 @@ def tombstoned_in(outbox: Iterable[BaseStudentModuleHistory]) -> set[Owner]:
 
 
 def tombstoned_among(outbox: QuerySet[HistoryOutbox], owners: Collection[Owner]) -> set[Owner]:
-    """Return those `owners` that have a tombstone in the outbox. One statement for each 250 owners."""
+    """Return the owners among `owners` that have a tombstone in the outbox. One statement for each 250 owners."""
     keys = [(*owner, TOMBSTONE) for owner in sorted(set(owners))]
     return {
         Owner(*found)

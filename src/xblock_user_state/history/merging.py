@@ -103,8 +103,8 @@ def _complete_local(window: Window) -> Entries | None:
     rows = all_rows(StudentModule, window.database).filter(window.condition())
     latest = list(rows.values_list("block_id", "revision"))
     found = _read_local(window).entries
-    expected = {(block_id, each) for block_id, revision in latest for each in window.revisions(revision)}
-    return window.newest(found) if found.keys() >= expected else None
+    is_complete = all((block_id, each) in found for block_id, revision in latest for each in window.revisions(revision))
+    return window.newest(found) if is_complete else None
 
 
 def _shows_extended() -> bool:

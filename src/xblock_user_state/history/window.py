@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -43,7 +43,7 @@ class Window:
         rows = all_rows(model, alias).filter(self.condition())
         if self.before is not None:
             rows = rows.filter(revision__lt=self.before)
-        return by_key(rows.order_by("block_id", "-revision")[: self.count])
+        return {(row.block_id, row.revision): row for row in rows.order_by("block_id", "-revision")[: self.count]}
 
     def newest(self, found: Entries) -> Entries:
         """Return the newest `count` entries of a merge of several stores, without tombstones."""
@@ -55,8 +55,3 @@ class Window:
         top = latest if self.before is None else min(latest, self.before - 1)
         bottom = 1 if self.count is None else max(1, top - self.count + 1)
         return range(bottom, top + 1)
-
-
-def by_key(entries: Iterable[BaseStudentModuleHistory]) -> Entries:
-    """Return the entries of one learner by their key."""
-    return {(entry.block_id, entry.revision): entry for entry in entries}

@@ -57,13 +57,13 @@ def _file_awaited(connection: BaseDatabaseWrapper, seconds: float) -> Iterator[N
 
 
 class _Watchdog:
-    """One daemon thread that shuts sockets after their deadline.
+    """A daemon thread that shuts sockets after their deadline.
 
     It sleeps until the earliest deadline. A block that ends in time does not wake it, so watching costs microseconds.
 
-    Safe against the two dangers of closing another thread's connection. It uses ``shutdown``, not ``close``: the driver
-    still owns its descriptor, and sees an end of file. And it does so on a descriptor of its own, made by ``dup``: a
-    driver that closes its descriptor meanwhile frees the number for another file, and this thread would then shut that.
+    Closing another thread's connection has two dangers. A ``close`` would take away a descriptor that the driver still
+    uses: hence ``shutdown``, after which the driver reads an end of file. And a driver that closes its descriptor
+    meanwhile frees the number, which may then be another file: hence a duplicate of the descriptor, made by ``dup``.
     """
 
     def __init__(self) -> None:
