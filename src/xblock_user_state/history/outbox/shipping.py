@@ -142,10 +142,11 @@ def count_failure(by: str, error: Exception) -> None:
 def ship(database: str, which: Q, size: int, after: Key | None = None, *, seconds: float = BATCH_SECONDS) -> Shipment:
     """Ship up to `size` rows of the outbox in key order, after the key `after`. One transaction in each database.
 
-    Waits up to `seconds` for a connection to the history database, and up to `seconds` for it to take the rows; within
-    the latter, a shipment that is deadlocked there is repeated. Leaves out rows that another process has locked.
+    The history database has up to `seconds` to prove that an open connection is healthy (the driver's timeout bounds a
+    new one), and up to `seconds` to take the rows; until then, a deadlock there repeats the shipment. Leaves out rows
+    that another process has locked.
 
-    Raises `HistoryUnavailable`; the outbox then keeps all rows. For the state's database raises its database errors, or
+    Raises `HistoryUnavailable`; the outbox then keeps these rows. For the state's database raises its own errors, or
     `ServiceUnavailable` if every attempt failed.
     """
     # Connect before any row is locked: if no server answers, this takes the whole connect timeout.
