@@ -50,7 +50,7 @@ demo:  ## serve a course of real XBlocks; prints the address and the accounts
 demo-extended: export DEMO_EXTENDED_HISTORY = 1
 demo-extended: demo  ## the same, with the history in a second SQLite file
 
-bench:  ## measure, and write the figures into docs/performance.md; half an hour, with QUICK=1 some two
+bench:  ## measure, and write docs/performance.md; half an hour, or about two minutes with QUICK=1
 	@$(SET_UP) --optional mysql bench demo postgresql
 	@$(IN_VENV) -m bench $(if $(QUICK),--quick) $(BENCH_ARGS)
 
