@@ -1,1 +1,1 @@
-"""The history of each learner and block: tables, encoding, recording, reading, and deletion."""
+"""Keeps and reads the history of each learner and block: tables, encoding, recording, reading, deletion, outbox."""

@@ -1,8 +1,8 @@
-"""Deleting for good: what is deleted through the ORM takes its history along, in every store.
+"""Deletes history for good, together with the state rows or the users that a host deletes through the ORM.
 
-In the same transaction where the store is the same; through a tombstone in the outbox where it is the extended history,
-so that it needs not be up at that moment. The one place for model signals: the ORM offers no other way to hear of a
-deletion by a host's code. The client's own ``delete`` is a change and deletes no row.
+The local stores lose their entries in the transaction that deletes the row. The extended history loses them through a
+tombstone in the outbox, so its database may be down at that moment. This is the only module with model signals: the ORM
+has no other hook for deletions by a host's code. The client's ``delete`` is a change of state and deletes no row.
 """
 
 from __future__ import annotations
@@ -19,6 +19,8 @@ from django.db.models.signals import post_delete, pre_delete
 
 from xblock_user_state import conf
 from xblock_user_state.history.entries import (
+    all_rows,
+    delete_rows,
     leave_tombstones,
     take_write_lock,
     without_tombstones,
@@ -33,9 +35,9 @@ __all__ = ["delete_learner"]
 
 
 def connect() -> None:
-    """Listen for deletions of learners and of their rows."""
+    """Connect the receivers for deletions of users and of state rows."""
     for model in apps.get_models():
-        # Proxy models too: Django sends the signal for the class that the host deleted by.
+        # Proxy models too: Django's sender is the class through which the host deletes.
         if issubclass(model, StudentModule):
             pre_delete.connect(_delete_history, sender=model, dispatch_uid="xblock_user_state.history")
         elif issubclass(model, get_user_model()):
@@ -43,85 +45,80 @@ def connect() -> None:
 
 
 def _delete_history(instance: StudentModule, using: str, **_: Any) -> None:
-    """Delete the history of a row that is about to be deleted in this transaction.
-
-    If the row is gone, its history went with it, and what there is belongs to a row that was made since, or will be. If
-    it is there, it is locked, so that it is the one that is deleted: after the deletion nobody could tell.
-    """
+    """Delete the history of a row just before Django deletes the row, in the same transaction."""
     take_write_lock(using, which=Q(student_id=instance.student_id))
-    rows = StudentModule._base_manager.using(using).select_for_update()
+    # The instance may be stale. If another process has deleted its row, that process has deleted the history too, and
+    # any entries found now belong to a newer row of the same learner and block. The lock keeps the row in place until
+    # Django deletes it: `post_delete` would be too late, because it cannot tell whether there was a row.
+    rows = all_rows(StudentModule, using).select_for_update()
     if rows.filter(student_id=instance.student_id, block_id=instance.block_id).values_list("revision"):
         _delete_entries(using, instance.student_id, [instance.block_id])
-        _bury(using, instance.student_id, [instance.block_id])
+        _delete_extended(using, instance.student_id, [instance.block_id])
 
 
 def _delete_learner(instance: Model, using: str, **_: Any) -> None:
-    """Delete all that is kept of a user: with the user in one transaction, or after it in another database."""
+    """Delete the learner data of a user: in the user's transaction, or after its commit in another database."""
     if using == state_database():
         delete_learner(instance.pk)
     else:
-        # The deletion of the user may be rolled back, and what is in another database would not come back.
+        # The user's transaction may be rolled back, and a rollback does not reach another database.
         transaction.on_commit(partial(delete_learner, instance.pk), using=using)
 
 
 def delete_learner(student_id: Any) -> None:
-    """Delete all that is kept of a learner, for good: a few statements, whatever the number of rows.
+    """Delete all state, scores and history of a learner, for good. A few statements, whatever the number of rows.
 
-    Deleting a user calls it. By itself it is for users that are gone and whose state is not: that is in a database of
-    its own, and failed when the user was deleted.
+    Deleting a user calls it. Call it yourself after users and state live in different databases and the state's
+    database failed when the user was deleted: then the user is gone and the state is not.
     """
     database = state_database()
     with transaction.atomic(using=database):
         done: set[int] = set()
-        # Until there are no others: a writer may begin one more block meanwhile.
+        # Repeat until no block is left: a writer may begin another block meanwhile.
         while block_ids := sorted(_states_of(database, student_id) | (_entries_of(database, student_id) - done)):
             _delete_blocks(database, student_id, block_ids)
-            # A caller's old snapshot goes on to show entries that are gone.
+            # In a caller's REPEATABLE READ transaction the snapshot may still show deleted entries. Without `done` the
+            # loop would not end.
             done.update(block_ids)
         for model in (Preferences, UserInfo):
-            model._base_manager.using(database).filter(student_id=student_id)._raw_delete(database)
+            delete_rows(all_rows(model, database).filter(Q(student_id=student_id)))
 
 
 def _states_of(database: str, student_id: Any) -> set[int]:
-    """Return the blocks in which the learner has a state, which is locked."""
-    modules = StudentModule.objects.using(database).filter(student_id=student_id).select_for_update()
+    """Return the blocks in which the learner has a state row, and lock these rows."""
+    modules = all_rows(StudentModule, database).filter(student_id=student_id).select_for_update()
+    # In the order of the primary key, like the writers, so that locks don't end in a deadlock.
     return set(modules.order_by("block_id").values_list("block_id", flat=True))
 
 
 def _entries_of(database: str, student_id: Any) -> set[int]:
-    """Return the blocks of which the learner has history that waits or is left over."""
+    """Return the blocks with entries in the local stores. SQL may have deleted their state rows past the ORM."""
     block_ids: set[int] = set()
     for model in (StudentModuleHistory, HistoryOutbox):
-        entries = model._base_manager.using(database).filter(student_id=student_id)
+        entries = all_rows(model, database).filter(student_id=student_id)
         block_ids.update(entries.values_list("block_id", flat=True).distinct())
     return block_ids
 
 
 def _delete_blocks(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
-    """Delete the states in these blocks, and no others: each of them needs its tombstone.
-
-    The state rows first: a writer that holds one of them adds to the history until it has committed.
-    """
+    # Only the blocks that were listed, and not all rows of the learner: each deleted block needs its tombstone.
     for some in pieces(database, block_ids):
-        # Without signals: they would delete the history again, row by row.
-        modules = StudentModule._base_manager.using(database).filter(student_id=student_id, block_id__in=some)
-        modules._raw_delete(database)
+        # State rows first: a writer that holds a row's lock adds history entries until it commits.
+        delete_rows(all_rows(StudentModule, database).filter(student_id=student_id, block_id__in=some))
         _delete_entries(database, student_id, some)
-    _bury(database, student_id, block_ids)
+    _delete_extended(database, student_id, block_ids)
 
 
 def _delete_entries(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
-    """Delete what the state's database has of the history of these blocks.
-
-    A tombstone that waits there stays: the extended history has not heard of that deletion yet.
-    """
+    """Delete the entries of these blocks from the local stores."""
     for model in (StudentModuleHistory, HistoryOutbox):
-        entries = model._base_manager.using(database).filter(student_id=student_id, block_id__in=block_ids)
-        without_tombstones(entries)._raw_delete(database)
+        entries = all_rows(model, database).filter(student_id=student_id, block_id__in=block_ids)
+        # An older tombstone stays: its deletion has not been shipped to the extended history yet.
+        delete_rows(without_tombstones(entries))
 
 
-def _bury(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
-    """Leave a tombstone for each block, where there is an extended history, and ship them after the commit."""
+def _delete_extended(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
+    """Leave a tombstone for each block if there is an extended history, and ship it after the commit."""
     if not block_ids or not conf.has_extended_history():
         return
     leave_tombstones(database, student_id, block_ids)

@@ -1,8 +1,8 @@
-"""How a history entry's body is stored. Its ``encoding`` says how, so that encodings mix in one table.
+"""Encodes and decodes the bodies of history entries. Each entry names its encoding, so one table may mix them.
 
 A capa problem keeps lists over all attempts, so full copies grow with the square of the attempts. A delta is the text
-compressed with the text of the revision before as dictionary: it costs what has changed. Every `MAX_CHAIN` revisions
-an entry is full, so that reading one entry takes a bounded number of others.
+compressed with the text of the revision before as dictionary, so its size depends on the change. At least one entry in
+`MAX_CHAIN` is full, so decoding an entry needs a bounded number of others. Needs no Django.
 """
 
 from __future__ import annotations
@@ -26,19 +26,21 @@ FULL = 1
 """The text as a zstd frame with a checksum."""
 
 DELTA = 2
-"""A zstd frame with a checksum, with the text of the entry of the revision before as its dictionary."""
+"""A zstd frame with a checksum, whose dictionary is the text of the revision before."""
 
 MAX_CHAIN = 32
-"""At least one in so many entries of a block is full."""
+"""The longest chain of entries: one full entry and the deltas that follow it."""
 
-# On entries of real problems a third fewer bytes than the usual 3, for one or two microseconds; from 7 on no fewer.
+# On entries of real problems a third fewer bytes than zstd's default 3, for one or two microseconds more. Higher levels
+# save nothing more.
 _LEVEL = 6
-# A dictionary is used only as far as the window reaches, and beyond it zstd's tables need help to find matches.
+# zstd uses a dictionary only as far as its window reaches. The default of this level reaches 2 MB; in larger windows
+# zstd finds distant matches only with long-distance matching.
 _USUAL_WINDOW_LOG, _MAX_WINDOW_LOG = 21, 27
 
 
 class Stored(NamedTuple):
-    """What is stored of one entry."""
+    """The stored columns of one entry, as far as decoding needs them."""
 
     revision: int
     encoding: int
@@ -50,9 +52,9 @@ Decoded = tuple[int, str | DamagedHistory | None]
 
 
 def next_chain(chain: int) -> int:
-    """Return an entry's place in its chain, given that of the entry of the revision before.
+    """Return the place of an entry in its chain, from the place of the revision before.
 
-    1 is a full entry, one more than the one before is a delta against it; 0 stands for no entry to build on.
+    1 is a full entry; 2 and more are deltas. 0 means that there is no entry to build on.
     """
     return chain + 1 if 0 < chain < MAX_CHAIN else 1
 
@@ -63,17 +65,17 @@ def encode_plain(text: str | None) -> tuple[int, bytes | None]:
 
 
 def encode_compact(text: str | None, before: str | None) -> tuple[int, bytes | None]:
-    """Return encoding and body of `text`: a delta against the text `before`, or in full if that is ``None``."""
+    """Return encoding and body of `text`: a delta against the text `before`, or a full entry if that is ``None``."""
     if text is None:
         return encode_plain(text)
     return (FULL, _compress(text, None)) if before is None else (DELTA, _compress(text, before))
 
 
 def decode_all(entries: Iterable[Stored]) -> Iterator[Decoded]:
-    """Yield revision and text of each of the entries, which are given by rising revision.
+    """Yield revision and text of each of the entries, which must come by rising revision.
 
-    In place of the text of an entry that can't be decoded stands the error that says why; entries that do not depend
-    on it are not affected.
+    If an entry can't be decoded, yields a `DamagedHistory` in place of its text. Entries that do not build on it are
+    not affected.
     """
     before: Decoded = (0, None)
     for entry in entries:
@@ -82,12 +84,12 @@ def decode_all(entries: Iterable[Stored]) -> Iterator[Decoded]:
 
 
 def decode_alone(entry: Stored) -> str | DamagedHistory | None:
-    """Return the text of an entry that needs no other; ``DamagedHistory`` if it does, or can't be decoded."""
+    """Return the text of an entry by itself, or a `DamagedHistory` if it is a delta or can't be decoded."""
     return decode(entry, (0, None))
 
 
 def decode(entry: Stored, before: Decoded) -> str | DamagedHistory | None:
-    """Return the text of an entry, given what the one before it was decoded to; or the error that stands for it."""
+    """Return the text of an entry, or a `DamagedHistory`; `before` is the decoded entry before it."""
     try:
         if entry.encoding == PLAIN:
             return None if entry.body is None else entry.body.decode()
@@ -118,7 +120,7 @@ def _compress(text: str, before: str | None) -> bytes:
 
 @lru_cache(64)
 def _options(window_log: int) -> Mapping[int, int]:
-    """Return the parameters of a frame whose text and dictionary fit a window of so many bits."""
+    """Return the parameters of a frame whose text and dictionary together fit a window of 2 ** `window_log` bytes."""
     options: dict[int, int] = {
         zstd.CompressionParameter.compression_level: _LEVEL,
         zstd.CompressionParameter.checksum_flag: 1,
@@ -136,7 +138,8 @@ def _decompress(body: bytes | None, before: str | None) -> str:
 
 
 def _dictionary(text: str | None) -> zstd.ZstdDict | tuple[zstd.ZstdDict, int] | None:
-    # A prefix is used once and needs no digesting; zstd refuses dictionaries of fewer than 8 bytes.
+    # As a prefix: the dictionary is used for one frame only, so building zstd's tables for it would be wasted time.
     if text is None:
         return None
+    # zstd refuses dictionaries of less than 8 bytes.
     return zstd.ZstdDict(text.encode().ljust(8), is_raw=True).as_prefix

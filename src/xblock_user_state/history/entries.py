@@ -3,7 +3,7 @@
 **The tombstone rule.** A row of revision 0 in the outbox is a tombstone. It says that everything the extended history
 holds of this learner and block is gone. Readers and maintenance honour it as soon as it is committed. The relay ships
 it before the later revisions of the same learner and block, and removes it once the extended history has deleted the
-old entries. `buried_in` and `buried_among` find tombstones; all other modules ask these two.
+old entries. `tombstoned_in` and `tombstoned_among` find tombstones; all other modules ask these two.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, TypeVar, cast
 
 from django.apps import apps
 from django.db import connections
-from django.db.models import Q, QuerySet
+from django.db.models import Model, Q, QuerySet
 
 from xblock_user_state import conf
 from xblock_user_state.history.encoding import PLAIN
@@ -31,15 +31,16 @@ Key = tuple[Any, int, int]
 KEY = ("student_id", "block_id", "revision")
 
 Entry = TypeVar("Entry", bound=BaseStudentModuleHistory)
+AnyModel = TypeVar("AnyModel", bound=Model)
 
 VALUE_COLUMNS = tuple(field.attname for field in HistoryOutbox._meta.concrete_fields if field.attname not in KEY)
-"""All columns but the key."""
+"""All columns except the key."""
 
 COLUMNS = (*KEY, *VALUE_COLUMNS)
 """All columns, the key first."""
 
 KEYS_IN_A_STATEMENT = 250
-"""Django writes a list of composite keys to SQLite as a chain of ORs, and SQLite's parser takes 1,000 of them."""
+"""Limit of a list of composite keys. Django sends SQLite a chain of ORs, and SQLite's parser takes 1,000 terms."""
 
 _EVERY_ROW = Q()
 
@@ -57,7 +58,8 @@ def owner_of(row: StudentModule | BaseStudentModuleHistory) -> Owner:
 
 
 def extended_model() -> type[BaseStudentModuleHistory]:
-    """Return the model of the extended history. Raises ``LookupError`` where the host has not installed its app."""
+    """Return the model of the extended history. Raises ``LookupError`` if its app is not installed."""
+    # By name: the app imports `history.models`, and a host without an extended history does not install it.
     app = apps.get_app_config("xblock_user_state_extended_history")
     return cast("type[BaseStudentModuleHistory]", app.get_model("StudentModuleHistoryExtended"))
 
@@ -71,12 +73,16 @@ def stores(database: str) -> Iterator[tuple[type[BaseStudentModuleHistory], str]
 
 
 def store_name(model: type[BaseStudentModuleHistory]) -> str:
-    """Return the name of a store for messages to people."""
+    """Return the name of a store, for messages."""
     return {HistoryOutbox: "outbox", StudentModuleHistory: "default history"}.get(model, "extended history")
 
 
 def shown_models() -> tuple[type[BaseStudentModuleHistory], ...]:
-    """Return the models of the stores that the two flags show to readers, in the order in which entries move."""
+    """Return the models of the stores that the two flags show to readers, in the order in which entries move.
+
+    Reading in this order misses no entry: an entry that moves between two reads is found in its old or in its new
+    store (law 9).
+    """
     both = conf.reads_both_histories()
     has_extended = conf.has_extended_history()
     models: list[type[BaseStudentModuleHistory]] = [HistoryOutbox] if has_extended else []
@@ -87,13 +93,26 @@ def shown_models() -> tuple[type[BaseStudentModuleHistory], ...]:
     return tuple(models)
 
 
-def buried_in(outbox: Iterable[BaseStudentModuleHistory]) -> set[Owner]:
+def all_rows(model: type[AnyModel], alias: str) -> QuerySet[AnyModel]:
+    """Return all rows of a table in a database."""
+    # The default manager may filter, or refuse bulk calls; the base manager never does.
+    return model._base_manager.using(alias)
+
+
+def delete_rows(rows: QuerySet[Any]) -> None:
+    """Delete rows by one DELETE, without signals."""
+    # `QuerySet.delete` selects the rows first, to find related objects, and sends two signals for each row. Our own
+    # receiver of these signals would delete history row by row. Django has no public call for a plain DELETE.
+    rows._raw_delete(rows.db)
+
+
+def tombstoned_in(outbox: Iterable[BaseStudentModuleHistory]) -> set[Owner]:
     """Return the owners with a tombstone among these rows of the outbox."""
     return {owner_of(row) for row in outbox if row.revision == TOMBSTONE}
 
 
-def buried_among(outbox: QuerySet[HistoryOutbox], owners: Collection[Owner]) -> set[Owner]:
-    """Return those `owners` that have a tombstone in the outbox. A statement for each 250 owners."""
+def tombstoned_among(outbox: QuerySet[HistoryOutbox], owners: Collection[Owner]) -> set[Owner]:
+    """Return the owners among `owners` that have a tombstone in the outbox. One statement for each 250 owners."""
     keys = [(*owner, TOMBSTONE) for owner in sorted(set(owners))]
     return {
         Owner(*found)
@@ -103,42 +122,43 @@ def buried_among(outbox: QuerySet[HistoryOutbox], owners: Collection[Owner]) -> 
 
 
 def without_tombstones(rows: QuerySet[Entry]) -> QuerySet[Entry]:
-    """Return the rows of a store that are entries."""
+    """Return the rows that are history entries."""
     return rows.filter(revision__gt=TOMBSTONE)
 
 
 def leave_tombstones(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
-    """Put a tombstone for each of these blocks of a learner into the outbox. One statement."""
+    """Insert a tombstone for each of these blocks of a learner into the outbox. One statement."""
     now = datetime.now(UTC)
     tombstones = [
         HistoryOutbox(student_id=student_id, block_id=block_id, revision=TOMBSTONE, created=now, encoding=PLAIN)
         for block_id in block_ids
     ]
-    # A relay may be shipping an older tombstone of the same block, with its row locked: the update waits for the relay.
+    # A relay that ships an older tombstone of the same block holds the row's lock. Updating waits for it; ignoring the
+    # duplicate would not, and the relay would then delete the only tombstone.
     insert_or_replace(HistoryOutbox, database, tombstones, ["created"])
 
 
 def take_write_lock(
     database: str, model: type[BaseStudentModuleHistory] = HistoryOutbox, which: Q = _EVERY_ROW
 ) -> None:
-    """Take SQLite's write lock by a DELETE that matches no row; does nothing on databases that lock rows.
+    """Take SQLite's write lock by a DELETE that matches no row. Does nothing on databases that lock rows.
 
-    A transaction on SQLite may begin without a lock. `which` narrows the DELETE to the caller's learner.
+    A deferred transaction on SQLite begins without a lock, and fails if another connection writes between its first
+    read and its first write. `which` narrows the DELETE to the caller's learner.
     """
     if not connections[database].features.has_select_for_update:
-        model._base_manager.using(database).filter(which, revision__lt=TOMBSTONE)._raw_delete(database)
+        delete_rows(all_rows(model, database).filter(which, revision__lt=TOMBSTONE))
 
 
 def following(rows: QuerySet[Entry], after: Key | None) -> QuerySet[Entry]:
     """Return the rows that follow the key `after`, in key order."""
-    # The first condition follows from the second. MariaDB needs it: it makes no index range of a row comparison.
+    # The row comparison alone gives the same rows. MariaDB does not turn it into an index range, and would scan the
+    # table from its beginning for each page.
     return (rows if after is None else rows.filter(student_id__gte=after[0], pk__gt=after)).order_by(*KEY)
 
 
 def insert_or_replace(model: type[Entry], alias: str, entries: Sequence[Entry], replaced: Sequence[str]) -> None:
-    """Insert entries; where the key exists, set the columns `replaced` instead."""
-    # MySQL's ON DUPLICATE KEY names no key, and the primary key is the only unique one.
+    """Insert entries; where the key exists, update the columns `replaced` instead (an upsert)."""
+    # ON DUPLICATE KEY of MySQL and MariaDB names no key. The primary key is the only unique key of these tables.
     unique = KEY if connections[alias].features.supports_update_conflicts_with_target else None
-    model._base_manager.using(alias).bulk_create(
-        entries, update_conflicts=True, unique_fields=unique, update_fields=replaced
-    )
+    all_rows(model, alias).bulk_create(entries, update_conflicts=True, unique_fields=unique, update_fields=replaced)

@@ -1,4 +1,4 @@
-"""Makes the history entries that are written together with the state, for single and bulk writes alike."""
+"""Makes the history entries that the writer inserts with the state, for single and bulk writes alike."""
 
 from __future__ import annotations
 
@@ -26,27 +26,30 @@ _COLUMNS = ("block_id", "revision", "created", "encoding", "grade", "max_grade",
 
 @dataclass(frozen=True)
 class HistoryRecorder:
-    """Keeps the history of one learner's changes. Only scope ``user_state`` has one, and only recorded block types."""
+    """Makes the history entries of one write of one learner: for recorded block types in scope ``user_state``.
+
+    The writer calls it through the protocol `Recorder` of the store, which knows nothing of history.
+    """
 
     database: str
     student_id: Any
     actor_id: Any
-    # The settings, which are the same for all rows of a write.
+    # Read once, so that all rows of a write follow the same settings.
     recorded_block_types: Collection[str] = field(default_factory=conf.recorded_block_types)
     is_compact: bool = field(default_factory=conf.is_compact)
 
     def chained(self, table: Table, key: RowKey, before: Row | None, after: Row) -> Row:
-        """Return the row `after` with the place of its history entry in the chain, which the state keeps."""
+        """Return the row `after` with its ``chain``: the place of its history entry in the chain of deltas."""
+        # The state row keeps the place, so that a write need not read history to choose between full entry and delta.
         if not self._is_recorded(table, key) or after.text is None:
             return after._replace(chain=0)
         chain = next_chain(before.chain) if before and self.is_compact else 1
         return after if after.chain == chain else Row(*after[:-1], chain)
 
     def entries(self, table: Table, changed: Changed) -> Rows | None:
-        """Return entries for the changed rows that are recorded, in the order of their keys.
+        """Return entries for the recorded rows among the changed ones, in key order; ``None`` if there are none.
 
-        They are for the default history, or for the outbox of the extended one, from where they are shipped after the
-        commit.
+        Their target is the default history, or the outbox if new entries go to the extended history.
         """
         entries = sorted(self._entries(table, changed))
         if not entries:
@@ -56,7 +59,7 @@ class HistoryRecorder:
         return Rows(Target(connections[self.database], model, _COLUMNS, pinned), entries)
 
     def written(self, entries: Rows) -> None:
-        """Ship entries after the commit, if they are for the extended history and are not left to the relay."""
+        """Report the entries, and ship them after the commit unless the relay ships."""
         is_extended = entries.target.model is HistoryOutbox
         if reporter() is not None:
             report_history(self.database, "outbox" if is_extended else "default", [body for *_, body in entries.values])
@@ -78,4 +81,5 @@ class HistoryRecorder:
     def _encoded(self, before: Row | None, after: Row) -> tuple[int, bytes | None]:
         if not self.is_compact:
             return encode_plain(after.text)
+        # `chained` has set the place: 1 is a full entry, all others are deltas against the revision before.
         return encode_compact(after.text, before.text if before and after.chain > 1 else None)

@@ -31,10 +31,10 @@ from xblock_user_state.history.entries import (
     KEYS_IN_A_STATEMENT,
     Key,
     Owner,
-    buried_among,
     extended_model,
     following,
     take_write_lock,
+    tombstoned_among,
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
 from xblock_user_state.history.outbox.deadline import answer_expected
@@ -150,7 +150,7 @@ class Backfill:
             rows.update((row[:3], row) for row in locked.values_list(*COLUMNS))
         # After the rows were locked: a deletion that commits its tombstone later has to wait for them.
         owners = {Owner(*key[:2]) for key in rows}
-        buried = buried_among(HistoryOutbox._base_manager.using(self.database), owners)
+        buried = tombstoned_among(HistoryOutbox._base_manager.using(self.database), owners)
         moved = {key: row for key, row in rows.items() if Owner(*key[:2]) not in buried}
         with _history_errors():
             copied = _copy(moved)

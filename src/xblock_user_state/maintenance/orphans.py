@@ -25,11 +25,11 @@ from xblock_user_state.history.entries import (
     TOMBSTONE,
     Key,
     Owner,
-    buried_among,
     following,
     owner_of,
     store_name,
     stores,
+    tombstoned_among,
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
 from xblock_user_state.maintenance.paging import PAGE, rows_of
@@ -151,7 +151,7 @@ class Sweep:
         if self.alias == self.database:
             return set()
         with errors_translated(self.database):
-            return buried_among(HistoryOutbox._base_manager.using(self.database), owners)
+            return tombstoned_among(HistoryOutbox._base_manager.using(self.database), owners)
 
     def _still_there(self, orphans: Sequence[Orphan]) -> list[Orphan]:
         """Leave out those that went, since they were read, together with their row."""

@@ -23,14 +23,14 @@ from xblock_user_state.history.entries import (
     TOMBSTONE,
     Key,
     Owner,
-    buried_among,
-    buried_in,
     following,
     owner_of,
     shown_models,
     store_name,
     stores,
     take_write_lock,
+    tombstoned_among,
+    tombstoned_in,
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
 from xblock_user_state.interface import DamagedHistory
@@ -177,11 +177,11 @@ class _Window:
 
         A tombstone has the lowest revision, so the window before has met that of the owner whom it ended with.
         """
-        buried = buried_in(outbox)
+        buried = tombstoned_in(outbox)
         if self._after is not None:
             with errors_translated(self._database):
                 outbox_rows = HistoryOutbox._base_manager.using(self._database)
-                buried |= buried_among(outbox_rows, [Owner(*self._after[:2])])
+                buried |= tombstoned_among(outbox_rows, [Owner(*self._after[:2])])
         return buried
 
 

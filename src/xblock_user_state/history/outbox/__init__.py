@@ -1,1 +1,1 @@
-"""The outbox: history entries that wait in the state's database until they are shipped to the extended history."""
+"""Ships history entries from the outbox, in the state's database, to the extended history in its own database."""

@@ -1,4 +1,4 @@
-"""Keeps requests quick while the history database is down: not each of them waits for it to fail."""
+"""Circuit breakers: while the history database is down, few requests wait for it and all others go on at once."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from threading import Lock
 _LOG = logging.getLogger("xblock_user_state.history")
 
 RETRY_SECONDS = 5.0
-"""After a failure the history database is left alone for so long; then one call tries it again."""
+"""Seconds without a call after a failure; then one call tries the database again."""
 
 WARN_SECONDS = 60.0
-"""A failure is logged once in so long."""
+"""Seconds between two warnings about the same breaker."""
 
 
 @dataclass
 class Breaker:
-    """What this process knows of one way to use a database. Shared by its threads.
+    """The health of one way to use a database, as this process has seen it. Shared by its threads.
 
-    After a failure one call in `RETRY_SECONDS` is let through, whatever the number of threads; the first that succeeds
-    lets all through again.
+    Closed: all calls go through. Open, after a failure: one call in `RETRY_SECONDS` goes through, whatever the number
+    of threads. The first call that succeeds closes the breaker.
     """
 
     failure: str
@@ -33,39 +33,40 @@ class Breaker:
     _warn_at: float = field(default=float("-inf"))
 
     def is_open(self) -> bool:
-        """Tell whether the database failed, and was not seen to work since."""
+        """Tell whether the last call failed."""
         return self._retry_at > float("-inf")
 
     def lets_through(self) -> bool:
-        """Tell a caller whether to try the database. Who is told to must report how it went."""
+        """Tell a caller whether to use the database. After ``True`` the caller must call `failed` or `succeeded`."""
         with self._lock:
             now = self.clock()
             if now < self._retry_at:
                 return False
             if self.is_open():
-                # Nobody else, while this one waits for it to fail.
+                # This caller is the one that tries. No other caller goes through while it waits for an answer.
                 self._retry_at = now + RETRY_SECONDS
             return True
 
     def failed(self, error: BaseException) -> None:
-        """Take note of a failure."""
+        """Open the breaker, and log a warning once a minute."""
         with self._lock:
             now = self.clock()
             self._retry_at = now + RETRY_SECONDS
-            is_news = now >= self._warn_at
-            if is_news:
+            warns = now >= self._warn_at
+            if warns:
                 self._warn_at = now + WARN_SECONDS
-        if is_news:
+        # Outside the lock: a log handler may be slow, and must not stop the other threads.
+        if warns:
             _LOG.warning("%s: %s", self.failure, error)
 
     def succeeded(self) -> None:
-        """Take note that the database works."""
+        """Close the breaker."""
         if self.is_open():
             self.forget()
             _LOG.info(self.recovery)
 
     def forget(self) -> None:
-        """Know nothing of the database."""
+        """Close the breaker, and allow the next warning at once."""
         with self._lock:
             self._retry_at = self._warn_at = float("-inf")
 
@@ -79,9 +80,10 @@ REFUSALS = Breaker(
     failure="the history database does not take some entries; they wait in the outbox",
     recovery="the history database takes all entries again",
 )
-"""For its warnings only: what is refused is no reason to keep other entries back."""
+"""Throttles warnings only. It stops no calls: one refused entry must not keep other entries back."""
 
+# Apart from SHIPPING: a history database that is read-only or full can still be read.
 READING = Breaker(
-    failure="the history database can't be read; readers are refused what is nowhere else",
+    failure="the history database can't be read; reads fail if the state's database does not have all entries",
     recovery="the history database can be read again",
 )

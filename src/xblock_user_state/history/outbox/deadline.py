@@ -1,8 +1,9 @@
-"""Gives up on a history database that does not answer: a deadline that this process keeps itself.
+"""Deadlines for the history database, kept by this process: a thread shuts the socket of a connection that is late.
 
-A server's own timeouts are kept by the server. One that is stopped, or whose disk is, keeps none; and its kernel goes
-on to acknowledge what is sent there, so that no timeout of TCP expires either. Here a thread shuts the connection's
-socket when the time is over, and the driver, which waits for it, raises.
+No other timeout is enough. A statement timeout is kept by the server, and a server that is stopped, or whose disk
+hangs, keeps none. TCP timeouts do not expire either: the server's kernel goes on acknowledging packets. Drivers differ
+in read timeouts, and psycopg has none. A socket that is shut ends the read of every driver at once, with an error that
+Django knows as a lost connection.
 """
 
 from __future__ import annotations
@@ -21,16 +22,17 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 
 @contextmanager
 def answer_expected(alias: str, seconds: float, file_seconds: float | None = None) -> Iterator[None]:
-    """Connect, if need be, and have what is done there fail as a lost connection does once so many seconds are over.
+    """Connect if necessary, and run the block with a deadline: after `seconds` its statements lose their connection.
 
-    To connect is bounded by the driver's own timeout. On SQLite each wait for a locked file is bounded instead, by
-    `file_seconds` if they are given.
+    The deadline does not cover making a connection, which the driver's own timeout must bound. On SQLite it bounds each
+    wait for a locked file instead; `file_seconds` overrides it there.
     """
     connection: BaseDatabaseWrapper = connections[alias]
     until = time.monotonic() + seconds
-    # One that is open may be asked whether it is healthy.
+    # An open connection is watched here too: with CONN_HEALTH_CHECKS Django sends it a statement before its first use.
     with _WATCHDOG.watches(connection, until):
         connection.ensure_connection()
+    # A new connection had no socket above, so watch it now. Both blocks share one deadline.
     if connection.vendor == "sqlite":
         with _file_awaited(connection, seconds if file_seconds is None else file_seconds):
             yield
@@ -41,29 +43,35 @@ def answer_expected(alias: str, seconds: float, file_seconds: float | None = Non
 
 @contextmanager
 def _file_awaited(connection: BaseDatabaseWrapper, seconds: float) -> Iterator[None]:
-    """Wait so long, and no longer than its settings say, for a file that somebody else has locked."""
-    # Not through Django's cursor: tests and logs of a host count those statements.
+    """Wait at most so many seconds for a file that another connection has locked, and never longer than configured."""
+    # Not through Django's cursor, so that a host's tests and logs of statements don't count the PRAGMAs.
     raw: Any = connection.connection
     [before] = raw.execute("PRAGMA busy_timeout").fetchone()
     raw.execute(f"PRAGMA busy_timeout = {min(before, int(seconds * 1000))}")
     try:
         yield
     finally:
+        # The block may have closed the connection, or replaced it.
         if connection.connection is raw:
             raw.execute(f"PRAGMA busy_timeout = {before}")
 
 
 class _Watchdog:
-    """One thread of this process that shuts the sockets whose time is over.
+    """A daemon thread that shuts sockets after their deadline.
 
-    It sleeps until then: who comes and goes in time does not wake it, so to be watched costs microseconds.
+    It sleeps until the earliest deadline. A block that ends in time does not wake it, so watching costs microseconds.
+
+    Closing another thread's connection has two dangers. A ``close`` would take away a descriptor that the driver still
+    uses: hence ``shutdown``, after which the driver reads an end of file. And a driver that closes its descriptor
+    meanwhile frees the number, which may then be another file: hence a duplicate of the descriptor, made by ``dup``.
     """
 
     def __init__(self) -> None:
         self.forget()
 
     def forget(self) -> None:
-        """Begin anew, in a process that was forked: threads are not."""
+        """Start over without a thread. A forked child has none: ``fork`` copies only the thread that calls it."""
+        # A new lock as well: the parent's may have been held at the fork, and nobody in the child would release it.
         self._news = Condition()
         self._watched: dict[socket.socket, float] = {}
         self._wakes_at = float("inf")
@@ -71,14 +79,16 @@ class _Watchdog:
 
     @contextmanager
     def watches(self, connection: BaseDatabaseWrapper, until: float) -> Iterator[None]:
-        """Shut the socket of a connection, if it has one, `until` when the block must have ended."""
+        """Shut the socket of a connection, if it has one, unless the block ends before `until`."""
         raw: Any = connection.connection
         if raw is None or connection.vendor == "sqlite":
             yield
             return
+        # A connection that has broken already has no descriptor: the driver's error becomes Django's.
         with connection.wrap_database_errors:
             descriptor = raw.fileno()
-        # One of our own: the driver's may be closed, and its number used again.
+        # Leaving this block closes the duplicate only. Both descriptors name the same socket, so a shutdown of the
+        # duplicate reaches the driver.
         with socket.socket(fileno=os.dup(descriptor)) as own:
             self._add(own, until)
             try:
@@ -90,12 +100,17 @@ class _Watchdog:
         with self._news:
             self._watched[own] = until
             if self._thread is None:
+                # Started on first use: a process without an extended history has no thread. A daemon thread does not
+                # keep the process from ending.
                 self._thread = Thread(target=self._run, name="history deadline", daemon=True)
                 self._thread.start()
+            # A later deadline needs no wake-up: the thread looks at all deadlines when it wakes for the earlier one.
             elif until < self._wakes_at:
                 self._news.notify()
 
     def _remove(self, own: socket.socket) -> None:
+        # Under the lock, as the shutdown is: after this the thread no longer touches the socket, so a late shutdown
+        # never hits the next statement on the connection.
         with self._news:
             self._watched.pop(own, None)
 
@@ -106,6 +121,7 @@ class _Watchdog:
                 for own in [own for own, until in self._watched.items() if until <= now]:
                     del self._watched[own]
                     _shut(own)
+                # `wait` releases the lock while it sleeps.
                 self._wakes_at = min(self._watched.values(), default=float("inf"))
                 self._news.wait(None if self._wakes_at == float("inf") else self._wakes_at - now)
 
@@ -114,7 +130,7 @@ def _shut(own: socket.socket) -> None:
     try:
         own.shutdown(socket.SHUT_RDWR)
     except OSError:
-        # It is closed on the other side already.
+        # The other side has closed it already.
         return
 
 

@@ -1,6 +1,6 @@
-"""Ships the outbox to the extended history: what is there now, or all that ever comes, for `relay_history`.
+"""The relay: ships the outbox of all learners to the extended history, in one pass or for ever.
 
-Several relays may run at once: each ships the rows that no other has locked. No statement here pins a learner.
+Several relays may run at once: each ships the rows that no other has locked. The statements name no learner (law 7).
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from django.db import close_old_connections
 from django.db.models import Q
 from django.db.utils import Error
 
-from xblock_user_state.history.entries import Key
+from xblock_user_state.history.entries import Key, all_rows
 from xblock_user_state.history.models import HistoryOutbox
 from xblock_user_state.history.outbox.backlog import BacklogGauges
 from xblock_user_state.history.outbox.breaker import REFUSALS, RETRY_SECONDS, SHIPPING, Breaker
@@ -24,10 +24,10 @@ from xblock_user_state.metrics.current import count
 from xblock_user_state.store.transactions import errors_translated
 
 POLL_SECONDS = 1.0
-"""How long a relay that follows waits when it has found the outbox empty."""
+"""Seconds between two passes of a following relay after a pass that found the outbox empty."""
 
 MOST_REFUSED = 100
-"""When the history database refuses more rows than these one after the other, it is not the rows that are wrong."""
+"""Refused rows in a row after which a pass gives up: then the database is at fault and not the rows."""
 
 
 @dataclass
@@ -37,32 +37,33 @@ class Relay:
     database: str
     size: int
     refused: dict[Key, str] = field(default_factory=dict)
-    """The rows that the history database did not take in the last pass, and why."""
+    """The rows that the history database refused in the last pass, each with the reason."""
     _outbox: Breaker = field(
         default_factory=lambda: Breaker(failure="the outbox can't be read", recovery="the outbox can be read again")
     )
 
     def waiting(self) -> int:
-        """Return how many rows the outbox has. Takes as long as reading the index of all of them."""
+        """Return the number of rows in the outbox. Scans an index of the whole table."""
         with errors_translated(self.database):
-            return HistoryOutbox.objects.using(self.database).count()
+            return all_rows(HistoryOutbox, self.database).count()
 
     def once(self) -> Iterator[int]:
-        """Ship what the outbox holds now, in one pass by key; yield the number of rows after each transaction.
+        """Ship the outbox in one pass by key; yield the number of shipped rows after each transaction.
 
-        Rows that another process is shipping are left to it, and so are those behind a tombstone that it is shipping.
-        Rows that the history database does not take are left, and kept in `refused`; those of their batch are then
-        tried one by one. Raises `HistoryUnavailable`, also when there is nothing to ship, `ServiceUnavailable` or an
-        error of the state's database; what was shipped before stays shipped. However a pass ends, it reports what is
-        left in the outbox.
+        Leaves out rows that another process has locked, and the rows behind a tombstone that it has locked. Rows that
+        the history database refuses stay in the outbox, and are listed in `refused`; the other rows of their batch are
+        shipped one by one. Reports the backlog gauges however the pass ends.
+
+        Raises `HistoryUnavailable`, even if the outbox is empty; `ServiceUnavailable` or a database error for the
+        state's database. Rows that were shipped before the error stay shipped.
         """
-        levels = BacklogGauges(self.database)
+        gauges = BacklogGauges(self.database)
         try:
             for rows in self._pass():
-                levels.report_once_in_a_while()
+                gauges.report_when_due()
                 yield rows
         finally:
-            levels.report()
+            gauges.report()
 
     def _pass(self) -> Iterator[int]:
         self.refused.clear()
@@ -74,6 +75,7 @@ class Relay:
                 shipment = self._ship(size, shipment.last)
                 in_a_row = 0
             except EntriesRefused as error:
+                # The error does not name the row. Repeat the batch in transactions of one row to find it.
                 if size > 1:
                     singly = size
                     continue
@@ -96,9 +98,9 @@ class Relay:
         return shipment
 
     def follow(self, pause: Callable[[float], bool]) -> Iterator[int]:
-        """Ship for ever, also what is yet to come; yield the number of rows after each transaction.
+        """Ship for ever, pass after pass; yield the number of shipped rows after each transaction.
 
-        `pause` waits for so many seconds, and says whether to go on. Databases that fail are tried again.
+        `pause` waits for a number of seconds and returns whether to go on. A database that fails is tried again.
         """
         seconds = 0.0
         while pause(seconds):
@@ -108,7 +110,7 @@ class Relay:
                     shipped += rows
                     yield rows
                 self._outbox.succeeded()
-                self._tell_how_it_went()
+                self._report_health()
                 seconds = 0.0 if shipped else POLL_SECONDS
             except HistoryUnavailable as error:
                 SHIPPING.failed(error)
@@ -117,14 +119,15 @@ class Relay:
                 self._outbox.failed(error)
                 seconds = RETRY_SECONDS
             if seconds:
-                # A relay that waits must not keep a connection that has broken, or is older than the host allows.
+                # Django does this after each request, and a relay has no requests: drop connections that are broken or
+                # older than CONN_MAX_AGE.
                 close_old_connections()
 
     def _leave(self, error: EntriesRefused) -> Key:
         self.refused[error.last] = str(error)
         return error.last
 
-    def _tell_how_it_went(self) -> None:
+    def _report_health(self) -> None:
         SHIPPING.succeeded()
         if self.refused:
             REFUSALS.failed(HistoryUnavailable(describe_refused(self.refused)))
@@ -133,7 +136,7 @@ class Relay:
 
 
 def describe_refused(refused: Mapping[Key, str], most: int = 20) -> str:
-    """Return a text that names the rows which the history database did not take, `most` of them with its reason."""
+    """Return a message with the number of refused rows, and the keys and reasons of the first `most`."""
     lines = [
         f"learner {student_id}, block {block_id}, revision {revision}: {reason}"
         for (student_id, block_id, revision), reason in islice(refused.items(), most)

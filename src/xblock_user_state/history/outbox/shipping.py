@@ -1,8 +1,9 @@
-"""Ships entries from the outbox to the extended history.
+"""Ships entries from the outbox to the extended history: for one learner after a commit, for all learners by the relay.
 
-An entry is in the outbox until the history database has committed it: a crash in between ships it again, which replaces
-it by itself, because the primary key is the entry's own. Rows are locked while they are shipped, so that several relays
-share the work, and a deletion waits for an entry that is on its way. Only the relay's statements pin no learner.
+One transaction in the state's database locks rows of the outbox, commits them to the history database, then deletes
+them. A crash between the two commits leaves them in both databases. They are shipped again, and an upsert replaces each
+by itself, because the primary key is the same. The row locks let several relays share the work, and make a deletion
+wait for the entries that are being shipped. Only the relay's statements name no learner (law 7).
 """
 
 from __future__ import annotations
@@ -25,13 +26,15 @@ from xblock_user_state.history.entries import (
     TOMBSTONE,
     VALUE_COLUMNS,
     Key,
-    buried_among,
-    buried_in,
+    all_rows,
+    delete_rows,
     extended_model,
     following,
     insert_or_replace,
     owner_of,
     take_write_lock,
+    tombstoned_among,
+    tombstoned_in,
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
 from xblock_user_state.history.outbox.breaker import REFUSALS, SHIPPING
@@ -45,14 +48,14 @@ from xblock_user_state.store.transactions import LostRace, repeat
 
 _LOG = logging.getLogger("xblock_user_state.history")
 
-# Much less than MariaDB's usual max_allowed_packet; the rest of a statement is small beside its bodies.
+# MariaDB's default max_allowed_packet is 16 MB. The rest leaves room for escaped bodies and the other columns.
 _STATEMENT_BYTES = 2_000_000
 
 BATCH_SECONDS = 60.0
-"""How long a relay waits for the history database to take a batch. Deletions of its rows wait with it."""
+"""Seconds that a relay waits for the history database to take a batch. Deletions of these rows wait as long."""
 
 FILE_SECONDS = 0.1
-"""How long the history's file, on SQLite, is waited for while the state's is locked: others wait for that."""
+"""Seconds to wait for a locked SQLite file of the history. All writers of state wait as long for their own file."""
 
 
 class HistoryUnavailable(Exception):
@@ -60,7 +63,7 @@ class HistoryUnavailable(Exception):
 
 
 class EntriesRefused(HistoryUnavailable):
-    """The history database can be reached, and does not take some of the entries up to the key `last`."""
+    """The history database can be reached, and refuses at least one entry of a batch that ends with the key `last`."""
 
     def __init__(self, message: str, last: Key) -> None:
         super().__init__(message)
@@ -68,31 +71,32 @@ class EntriesRefused(HistoryUnavailable):
 
 
 class _FileLocked(HistoryUnavailable):
-    """Somebody has locked the history's file, on SQLite, for longer than to write some rows."""
+    """Another connection keeps the SQLite file of the history locked for more than `FILE_SECONDS`."""
 
 
 class _HistoryBusy(LostRace):
-    """A transaction met another one in the history database."""
+    """Deadlock, lock timeout or duplicate key in the history database: repeat the whole shipment."""
 
 
 class _Patience(NamedTuple):
-    """How long to wait for an answer, and until when to repeat what met another transaction."""
+    """The deadline of one answer in seconds, and the moment until which a busy shipment is repeated."""
 
     seconds: float
     until: float
 
 
 class Shipment(NamedTuple):
-    """What one transaction has shipped: so many rows, and the last key it came to; ``None`` if no others follow."""
+    """The result of one transaction: the number of shipped rows and the last key; ``None`` if no more rows follow."""
 
     rows: int
     last: Key | None
 
 
 def ship_after_commit(database: str, student_id: Any, block_ids: Collection[int]) -> None:
-    """Ship what the outbox holds of these blocks of one learner, once it is committed; what that raises is logged."""
+    """Ship the outbox rows of these blocks of one learner after the commit. Errors are logged and never raised."""
 
-    # Django logs the name of what has raised: a partial has none, so that its error would reach the caller.
+    # A function and no `partial`: Django's robust on_commit logs the `__qualname__` of the callback, which a partial
+    # does not have, and the AttributeError would reach the caller.
     def ship_entries() -> None:
         ship_at_once(database, student_id, block_ids)
 
@@ -100,15 +104,16 @@ def ship_after_commit(database: str, student_id: Any, block_ids: Collection[int]
 
 
 def ship_at_once(database: str, student_id: Any, block_ids: Collection[int]) -> None:
-    """Ship what the outbox holds of these blocks of one learner, after the commit that put it there.
+    """Ship the outbox rows of these blocks of one learner, after the commit that wrote them.
 
-    Never raises for the history database: what can't be shipped waits for the relay.
+    Never raises for a database: rows that can't be shipped wait for the relay, or for the next call with these blocks.
     """
     if not SHIPPING.lets_through():
         count(names.SHIPPING_SKIPPED, 1)
         return
     which = Q(student_id=student_id, block_id__in=block_ids)
     try:
+        # Room for 100 rows that had to wait before, so that an outage's backlog shrinks without a relay.
         shipment = ship(database, which, size=len(block_ids) + 100, seconds=conf.history_timeout())
     except EntriesRefused as error:
         SHIPPING.succeeded()
@@ -119,7 +124,8 @@ def ship_at_once(database: str, student_id: Any, block_ids: Collection[int]) -> 
         count_failure("call", error)
     except (Error, ServiceUnavailable) as error:
         count_failure("call", error)
-        # The state is committed, and the entries with it. The caller's next call meets the state's database itself.
+        # No breaker for the state's database: state and entries are committed, and the caller's next call will raise
+        # by itself if the database is down.
         _LOG.exception("history entries could not be shipped; they wait in the outbox")
     else:
         SHIPPING.succeeded()
@@ -127,43 +133,45 @@ def ship_at_once(database: str, student_id: Any, block_ids: Collection[int]) -> 
 
 
 def count_failure(by: str, error: Exception) -> None:
-    """Report that a shipment failed: one of a client's ``call``, or of the ``relay``."""
+    """Count a failed shipment; `by` is ``call`` or ``relay``."""
     refused = "refused" if isinstance(error, EntriesRefused) else "unavailable"
     outcome = refused if isinstance(error, HistoryUnavailable) else "state_database"
     count(names.SHIPPING_FAILURES, 1, by, outcome)
 
 
 def ship(database: str, which: Q, size: int, after: Key | None = None, *, seconds: float = BATCH_SECONDS) -> Shipment:
-    """Ship up to `size` rows of the outbox by their keys, those that follow `after`.
+    """Ship up to `size` rows of the outbox in key order, after the key `after`. One transaction in each database.
 
-    The history database may take so many `seconds` to be found ready, and as many again to take the rows; while they
-    last, a shipment that meets another transaction there is repeated. Rows that another process is shipping are left to
-    it. Raises `HistoryUnavailable`, then nothing has left the outbox; of the state's database its own errors, or
-    `ServiceUnavailable` if it kept failing.
+    The history database has up to `seconds` to prove that an open connection is healthy (the driver's timeout bounds a
+    new one), and up to `seconds` to take the rows; until then, a deadlock there repeats the shipment. Leaves out rows
+    that another process has locked.
+
+    Raises `HistoryUnavailable`; the outbox then keeps these rows. For the state's database raises its own errors, or
+    `ServiceUnavailable` if every attempt failed.
     """
-    # Before any row is locked: where no server answers, this takes as long as its timeout.
+    # Connect before any row is locked: if no server answers, this takes the whole connect timeout.
     reach_history(seconds)
     try:
         return _ship(database, which, size, after, seconds)
     except _FileLocked:
-        # Nothing of the state's database is locked meanwhile, which may be a file too.
+        # Wait without a lock on the state's file, so that other learners can write meanwhile.
         await_file(seconds)
         return _ship(database, which, size, after, seconds)
 
 
 def reach_history(seconds: float) -> None:
-    """See that the history database is there. Raises `HistoryUnavailable`."""
+    """Connect to the history database. Raises `HistoryUnavailable`."""
     alias = conf.history_database()
     try:
         with answer_expected(alias, seconds):
             return
     except Error as error:
-        # Whatever the reason, a wrong password among them.
+        # Any reason counts, a wrong password too: entries wait until an operator has changed something.
         raise HistoryUnavailable(_described(error)) from error
 
 
 def await_file(seconds: float) -> None:
-    """Wait until the history's file, on SQLite, is locked by nobody. Raises `HistoryUnavailable`."""
+    """Wait until no other connection locks the SQLite file of the history. Raises `HistoryUnavailable`."""
     alias = conf.history_database()
     if connections[alias].features.has_select_for_update:
         return
@@ -186,31 +194,33 @@ def _ship(database: str, which: Q, size: int, after: Key | None, seconds: float)
 
 def _attempt(database: str, which: Q, size: int, after: Key | None, patience: _Patience) -> Shipment:
     take_write_lock(database, which=which)
-    outbox = HistoryOutbox._base_manager.using(database).filter(which)
-    rows = _locked(following(outbox, after), database)[:size]
-    page = list(rows)
-    batch = _without_buried(outbox, page)
+    outbox = all_rows(HistoryOutbox, database).filter(which)
+    page = list(_locked(following(outbox, after), database)[:size])
+    batch = _without_tombstoned(outbox, page)
     if batch:
         _send(batch, patience)
         for keys in pieces(database, [row.pk for row in batch], KEYS_IN_A_STATEMENT):
-            outbox.filter(pk__in=keys)._raw_delete(database)
-    # A page that is not full is the last one: a relay must not run after writers for ever.
+            delete_rows(outbox.filter(pk__in=keys))
+    # A page that is not full is the last. Asking for more would let a pass chase the writers for ever.
     return Shipment(len(batch), page[-1].pk if len(page) == size else None)
 
 
 def _locked(rows: QuerySet[HistoryOutbox], database: str) -> QuerySet[HistoryOutbox]:
+    # Without SKIP LOCKED, relays take turns.
     features = connections[database].features
     return rows.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
 
 
-def _without_buried(outbox: QuerySet[HistoryOutbox], rows: Sequence[HistoryOutbox]) -> list[HistoryOutbox]:
-    """Leave out rows whose tombstone is not among `rows`: it is shipped later, or by another process."""
-    buried = buried_among(outbox, {owner_of(row) for row in rows} - buried_in(rows))
-    return [row for row in rows if owner_of(row) not in buried]
+def _without_tombstoned(outbox: QuerySet[HistoryOutbox], rows: Sequence[HistoryOutbox]) -> list[HistoryOutbox]:
+    """Leave out rows whose tombstone is in the outbox but not among `rows`."""
+    # Another process has locked that tombstone, or it was committed after this pass had gone past its key. If these
+    # rows were shipped before it, shipping it would delete them from the extended history.
+    tombstoned = tombstoned_among(outbox, {owner_of(row) for row in rows} - tombstoned_in(rows))
+    return [row for row in rows if owner_of(row) not in tombstoned]
 
 
 def _send(rows: Sequence[HistoryOutbox], patience: _Patience) -> None:
-    """Commit rows to the extended history. What the outbox holds is the truth: it replaces what has the same key."""
+    """Commit rows to the extended history. They replace entries with the same key: the outbox is the newer truth."""
     alias = conf.history_database()
     connection = connections[alias]
     try:
@@ -219,10 +229,12 @@ def _send(rows: Sequence[HistoryOutbox], patience: _Patience) -> None:
     except Error as error:
         failure = dialect_of(connection).failure(error)
         connection.close_if_unusable_or_obsolete()
+        # No row locks: SQLite, where a conflict is a locked file.
         if failure is Failure.CONFLICT and not connection.features.has_select_for_update:
             raise _FileLocked(_described(error)) from error
         if failure in (Failure.DUPLICATE, Failure.CONFLICT) and time.monotonic() < patience.until:
             raise _HistoryBusy(_described(error)) from error
+        # An error of no known kind: the rows are at fault if the table can be read.
         if failure is None and _is_readable(alias, patience.seconds):
             raise EntriesRefused(_described(error), rows[-1].pk) from error
         raise HistoryUnavailable(_described(error)) from error
@@ -230,9 +242,10 @@ def _send(rows: Sequence[HistoryOutbox], patience: _Patience) -> None:
 
 def _write(rows: Sequence[HistoryOutbox], alias: str) -> None:
     model = extended_model()
-    for student_id, owners in groupby(sorted(buried_in(rows)), key=attrgetter("student_id")):
+    # Tombstones first: an entry of the same owner in this batch belongs to the row that began after the deletion.
+    for student_id, owners in groupby(sorted(tombstoned_in(rows)), key=attrgetter("student_id")):
         for some_ids in pieces(alias, [owner.block_id for owner in owners]):
-            model._base_manager.using(alias).filter(student_id=student_id, block_id__in=some_ids)._raw_delete(alias)
+            delete_rows(all_rows(model, alias).filter(student_id=student_id, block_id__in=some_ids))
     entries = [
         model(**{column: getattr(row, column) for column in COLUMNS}) for row in rows if row.revision != TOMBSTONE
     ]
@@ -243,20 +256,20 @@ def _write(rows: Sequence[HistoryOutbox], alias: str) -> None:
 def _is_readable(alias: str, seconds: float) -> bool:
     try:
         with answer_expected(alias, seconds):
-            extended_model()._base_manager.using(alias).exists()
+            all_rows(extended_model(), alias).exists()
     except Error:
         return False
     return True
 
 
 def _described(error: Error) -> str:
-    """Say which database failed, and how, without what learners wrote."""
-    # The first line: PostgreSQL's next ones show the whole row, which is a learner's state.
+    """Return a message with the alias and the error, without learners' data."""
+    # The first line only: PostgreSQL's next lines show the failing row, with a learner's state.
     return f"{conf.history_database()!r}: {str(error).partition(chr(10))[0]}"
 
 
 def _loads(entries: Sequence[BaseStudentModuleHistory]) -> Iterator[list[BaseStudentModuleHistory]]:
-    """Cut entries into statements that a server takes: MariaDB refuses packets of more than 16 MB as it comes."""
+    """Cut entries into loads of at most 2 MB of bodies, or one larger entry: MariaDB limits the size of a statement."""
     load: list[BaseStudentModuleHistory] = []
     size = 0
     for entry in entries:
