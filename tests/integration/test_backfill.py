@@ -18,7 +18,7 @@ from opaque_keys.edx.keys import UsageKey
 
 from tests.factories import make_block, make_blocks, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.entries import extended_model
+from xblock_user_state.history.entries import Key, extended_model
 from xblock_user_state.history.outbox.shipping import ship
 from xblock_user_state.maintenance.backfill import Backfill, EntriesDiffer
 from xblock_user_state.maintenance.checkpoint import BadCheckpoint, Checkpoint
@@ -223,9 +223,7 @@ def test_what_is_deleted_for_good_while_it_is_copied_stays_deleted(settings: Any
         connections.close_all()
 
     with transaction.atomic():
-        Backfill("default", 1000)._page(
-            list(StudentModuleHistory.objects.values_list("student_id", "block_id", "revision"))
-        )
+        Backfill("default", 1000)._page([Key(*entry.pk) for entry in StudentModuleHistory.objects.all()])
         thread = threading.Thread(target=delete)
         thread.start()
         assert not deleted.wait(0.5)

@@ -46,9 +46,10 @@ class HistoryCommand(ProgressCommand):
 @contextmanager
 def interruptions(message: Callable[[Exception], str], *others: type[Exception]) -> Iterator[None]:
     """Raise ``CommandError`` with `message` for a database error, `ServiceUnavailable`, and `others`."""
+    expected: tuple[type[Exception], ...] = (Error, ServiceUnavailable, *others)
     try:
         yield
-    except (Error, ServiceUnavailable, *others) as error:
+    except expected as error:
         raise CommandError(message(error)) from error
 
 
