@@ -1,0 +1,79 @@
+"""Law 7 at run time: finds statements on learners' state or history without a single learner, and their modules.
+
+Every integration test runs under `watched` (conftest), so it finds any statement that a test makes the package send.
+"""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from django.db.backends.utils import CursorWrapper
+
+from xblock_user_state.models import HistoryOutbox, Preferences, StudentModule, StudentModuleHistory, UserInfo
+
+MODELS = (StudentModule, StudentModuleHistory, HistoryOutbox, Preferences, UserInfo)
+OWNED = [*(model._meta.db_table for model in MODELS), "xblock_user_state_extended_history_studentmodulehistoryextended"]
+# The modules that may send statements without a learner, also through functions of other modules.
+ALLOWED = (
+    "xblock_user_state.archive.",
+    "xblock_user_state.history.outbox.backlog",
+    "xblock_user_state.history.outbox.relay",
+    "xblock_user_state.maintenance.",
+    "xblock_user_state.store.iteration",
+)
+
+_QUOTE = '[`"]'
+_TABLES = re.compile(f"(?:FROM|JOIN|UPDATE) {_QUOTE}(?:{'|'.join(OWNED)}){_QUOTE}")
+_PINS = re.compile(rf"{_QUOTE}student_id{_QUOTE} = %s")
+
+
+def pins_a_learner(sql: str, parameters: Sequence[Any] | None) -> bool:
+    """Tell whether each part of a statement that reads or changes owned tables names the same single learner.
+
+    INSERT names the learner of each row by itself.
+    """
+    parts = len(_TABLES.findall(sql))
+    if not parts:
+        return True
+    pins = [found.end() - len("%s") for found in _PINS.finditer(sql)]
+    learners = {str((parameters or ())[sql.count("%s", 0, end)]) for end in pins}
+    return len(pins) >= parts and len(learners) == 1
+
+
+def sender() -> str | None:
+    """Return the module of the package that sends the current statement, or the allowed module that calls it.
+
+    ``None`` if a test sends it: no module of the package stands between the test and Django.
+    """
+    frame = sys._getframe()
+    found: str | None = None
+    while frame := frame.f_back:  # type: ignore[assignment]
+        module = str(frame.f_globals.get("__name__", ""))
+        if module.startswith("tests.") and module != __name__:
+            return found
+        if module.startswith(ALLOWED):
+            return None
+        if module.startswith("xblock_user_state."):
+            found = found or module
+    return found
+
+
+@contextmanager
+def watched(patch: Any) -> Iterator[list[str]]:
+    """Collect the module and the text of each statement that breaks law 7, in all threads."""
+    offences: list[str] = []
+    execute = CursorWrapper.execute
+
+    def watch(self: CursorWrapper, sql: Any, params: Any = None) -> Any:
+        if not pins_a_learner(str(sql), params):
+            module = sender()
+            if module is not None:
+                offences.append(f"{module}: {sql}")
+        return execute(self, sql, params)
+
+    patch.setattr(CursorWrapper, "execute", watch)
+    yield offences
