@@ -1,4 +1,4 @@
-# Each target sets up what it needs by itself, in the virtual environment $(VENV); `make help` lists them.
+# `make help` lists the targets. Each installs its needs into the virtual environment $(VENV) first.
 #
 #   PYTHON       interpreter to make the environment with                    make test PYTHON=python3.12
 #   DJANGO       series of Django (default: the newest for the Python)       make test DJANGO=5.2

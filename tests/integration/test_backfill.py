@@ -323,22 +323,3 @@ def test_an_extended_history_that_is_down_is_an_error_and_loses_nothing(settings
     assert StudentModuleHistory.objects.count() == 12
     run(remove_source=True)
     assert extended_rows().count() == 12
-
-
-@pytest.mark.parametrize("arguments", [["--batch", "0"], ["--rate", "0"], ["--rate=-1"]])
-def test_senseless_numbers_are_refused(arguments: list[str]) -> None:
-    with pytest.raises(CommandError, match="must be 1 or more"):
-        call_command(COMMAND, *arguments)
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_terminal_shows_rate_and_time_left(client: Any, tmp_path: Path) -> None:
-    write_history(client, revisions=2)
-    terminal = Terminal()
-    call_command(COMMAND, stdout=terminal, batch=4, state_file=tmp_path / "position.json")
-    assert "of 24 entries" in terminal.getvalue()
-    assert " left" in terminal.getvalue()

@@ -477,22 +477,3 @@ def test_the_command_changes_nothing(site: str, client: DjangoXBlockUserStateCli
     before = everything()
     failed()
     assert everything() == before
-
-
-@pytest.mark.parametrize("size", [0, -1])
-def test_pages_have_an_entry_at_least(size: int) -> None:
-    with pytest.raises(CommandError, match="must be 1 or more"):
-        check(f"--batch={size}")
-
-
-class Terminal(StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_terminal_shows_how_far_it_is(client: DjangoXBlockUserStateClient) -> None:
-    answer(client, 3)
-    terminal = Terminal()
-    call_command("check_history", stdout=terminal)
-    assert "of 1 rows" in terminal.getvalue()
-    assert "of 3 entries of the default history" in terminal.getvalue()

@@ -129,7 +129,7 @@ def test_the_iterations_alone_ask_for_all_learners(learners: list[User]) -> None
     assert not any(is_pinned(text, learners[0].pk) for text in found)
 
 
-def test_no_statement_joins_users_to_state_and_only_the_look_before_a_write_joins_keys(learners: list[User]) -> None:
+def test_no_statement_joins_users_to_state_and_only_the_lookup_before_a_write_joins_keys(learners: list[User]) -> None:
     with captured() as statements:
         list(each_operation(DjangoXBlockUserStateClient()))
     users, blocks = User._meta.db_table, f"xblock_user_state_block{QUOTE}"

@@ -312,21 +312,3 @@ def test_many_orphans_take_statements_by_the_page(client: DjangoXBlockUserStateC
     assert counts(printed) == ["default history: 250 entries belong to no state and were removed"]
     assert revisions() == {"StudentModuleHistory": [1]}
     assert len(statements) < 30
-
-
-@pytest.mark.parametrize("size", [0, -1])
-def test_pages_have_an_entry_at_least(size: int) -> None:
-    with pytest.raises(CommandError, match="must be 1 or more"):
-        sweep(f"--batch={size}")
-
-
-class Terminal(StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_terminal_shows_how_far_it_is(client: DjangoXBlockUserStateClient) -> None:
-    answer(client, 3)
-    terminal = Terminal()
-    call_command("sweep_history", "--batch", "2", stdout=terminal)
-    assert "of 3 entries of the default history" in terminal.getvalue()
