@@ -170,7 +170,7 @@ def _without_second(urls: Mapping[str, Urls]) -> dict[str, str]:
 
 
 def _tiers(paths: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """Return the paths of the unit tests and of the other tests: those that the caller named, or else all."""
+    """Return the paths of unit tests and of other tests: the paths that the caller named, or else all."""
     if not paths:
         return UNIT, ON_EACH_DATABASE
     unit = [path for path in paths if path.startswith(UNIT)]

@@ -82,6 +82,7 @@ def _check_values() -> list[checks.CheckMessage]:
     if not isinstance(alias, str) or not alias:
         wrong.append(("HISTORY_DATABASE", "the alias of a database, a string"))
     seconds = conf.value("HISTORY_TIMEOUT")
+    # True is an int in Python.
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
         wrong.append(("HISTORY_TIMEOUT", "a number of seconds above 0"))
     return [
@@ -120,6 +121,7 @@ def _check_sqlite(alias: str) -> list[checks.CheckMessage]:
     connection = connections[alias]
     if connection.vendor != "sqlite":
         return []
+    # Test databases are in memory, where WAL does not exist.
     name = str(connection.settings_dict["NAME"])
     is_in_memory = name == ":memory:" or "mode=memory" in name
     options = connection.settings_dict.get("OPTIONS", {})

@@ -66,6 +66,7 @@ def _is_inherited(name: str) -> bool:
 
 
 def _features() -> Mapping[str, Any]:
+    # Hosts other than Open edX have no FEATURES.
     found: Mapping[str, Any] = getattr(settings, "FEATURES", None) or {}
     return found
 

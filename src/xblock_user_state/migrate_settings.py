@@ -63,6 +63,7 @@ def _variable(alias: str, part: str, variables: Mapping[str, str]) -> str | None
 
 def _name(part: str, alias: str | None = None) -> str:
     """Return the name of a variable for one alias, or for all aliases."""
+    # An alias may have characters that variables can't have.
     middle = "" if alias is None else "_" + re.sub(r"\W", "_", alias).upper()
     return f"{_PREFIX}{middle}_{part}"
 

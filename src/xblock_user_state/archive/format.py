@@ -141,6 +141,7 @@ class ExportWriter:
         with temporary.open("w") as file:
             json.dump(manifest, file, indent=1)
             _flush(file)
+        # In one step: an interrupted process leaves the old manifest or the new one.
         temporary.replace(self._folder / MANIFEST)
 
 
@@ -152,10 +153,12 @@ class _Part:
         self._path = folder / f"part-{number:06}.jsonl.zst"
         self._partial = self._path.with_suffix(".partial")
         self._file = self._partial.open("wb")
+        # The frame has a checksum, so that other programs notice damage too.
         self._compressed = zstd.ZstdFile(self._file, "wb", options={zstd.CompressionParameter.checksum_flag: 1})
         self._counts = {"entries": 0, "damaged": 0}
 
     def write(self, entry: Mapping[str, Any]) -> None:
+        # The codec of states: NaN, infinities and integers of any size survive.
         line = codec.encode(entry).encode() + b"\n"
         self._compressed.write(line)
         self.size += len(line)
@@ -165,6 +168,7 @@ class _Part:
     def complete(self) -> dict[str, Any]:
         """Close the file, rename it, and return its record for the manifest."""
         self._compressed.close()
+        # On disk before the manifest names it.
         _flush(self._file)
         self._file.close()
         facts = {"name": self._path.name, **self._counts, "bytes": self._partial.stat().st_size}
@@ -190,6 +194,7 @@ def _check_part(folder: Path, part: Mapping[str, Any]) -> None:
 
 def _entries_of(folder: Path, part: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     count = 0
+    # Only \n ends a line: texts may contain other line separators.
     with zstd.open(folder / part["name"], "rt", encoding="utf-8", newline="\n") as lines:
         for count, line in enumerate(lines, 1):  # noqa: B007 (counted for the line after the loop)
             yield codec.decode(line)

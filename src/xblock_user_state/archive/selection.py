@@ -23,7 +23,7 @@ from xblock_user_state.store.users import Usernames
 
 @dataclass(frozen=True)
 class Selection:
-    """The entries to export from the state's `database`: by default all, or those of a learner, blocks, a time range.
+    """A selection of entries in the state's `database`: all, or limited to a learner, blocks and a time range.
 
     `block_ids` is sorted. `since` belongs to the range, `until` does not.
     """
@@ -41,6 +41,7 @@ class Selection:
         """
         usernames = Usernames()
         begun = None if after is None else after.owner
+        # The owner at which the export was interrupted; its newer entries are in complete parts.
         if begun is not None and after is not None:
             yield from self._of_page([begun], usernames, before_revision=after.revision)
         for page in owner_pages(self.database, self.student_id, self.block_ids, begun):
@@ -55,6 +56,7 @@ class Selection:
         for owner in owners:
             history = BlockHistory(self.database, *owner).newest_first(before_revision=before_revision)
             entries = self._in_range(history)
+            # Names of actors are looked up for a page of entries, not for each.
             while some := list(islice(entries, PAGE)):
                 actors = usernames.of({entry.actor_id for entry in some if entry.actor_id is not None})
                 for entry in some:

@@ -117,8 +117,10 @@ class Backfill:
         done: list[_Copied] = []
         pending, give_up = set(keys), time.monotonic() + _MAX_WAIT_SECONDS
         while pending:
+            # Before any row is locked: a server that does not answer takes the whole timeout.
             reach_history(BATCH_SECONDS)
             await_file(BATCH_SECONDS)
+            # In key order, so two passes at once can't deadlock.
             done.append(repeat(self.database, partial(self._attempt, sorted(pending))))
             pending -= set(done[-1].locked)
             # Rows that could not be locked are being deleted. Wait for the commit: a rollback leaves them here.
@@ -139,6 +141,7 @@ class Backfill:
 
     def _attempt(self, keys: Sequence[Key]) -> _Copied:
         take_write_lock(self.database)
+        # A locked row is skipped, and awaited by the caller: this transaction holds no locks while it waits.
         skip_locked = connections[self.database].features.has_select_for_update_skip_locked
         rows: RowsByKey = {}
         for some in pieces(self.database, keys, KEYS_IN_A_STATEMENT):
@@ -165,6 +168,7 @@ def _copy(rows: RowsByKey) -> int:
     missing = [row for key, row in rows.items() if key not in present]
     if missing:
         connection = connections[alias]
+        # Committed before the source row goes: a crash in between leaves two copies, never none.
         with transaction.atomic(using=alias):
             dialect_of(connection).insert(Target(connection, model, COLUMNS, {}), missing)
     return len(missing)
@@ -193,7 +197,9 @@ def _history_errors() -> Iterator[None]:
             yield
     except Error as error:
         if dialect_of(connection).failure(error) in (Failure.DUPLICATE, Failure.CONFLICT):
+            # Another back-fill or a relay wrote the same key. The next attempt finds its row and compares.
             raise LostRace from error
+        # A timeout has shut the connection; the next page needs a new one.
         connection.close_if_unusable_or_obsolete()
         raise HistoryUnavailable(str(error)) from error
 
@@ -210,11 +216,13 @@ def _fetch(
 
 
 def _digest(row: tuple[Any, ...]) -> bytes:
+    # repr keeps 1, 1.0 and True apart, and NULL from an empty text.
     return hashlib.sha256(repr([_comparable(value) for value in row]).encode()).digest()
 
 
 def _comparable(value: Any) -> Any:
     """Return the same value for every driver."""
+    # PostgreSQL's driver returns a memoryview where the other drivers return bytes.
     if isinstance(value, memoryview | bytearray):
         return bytes(value)
     return value.astimezone(UTC).isoformat() if isinstance(value, datetime) and value.tzinfo else value

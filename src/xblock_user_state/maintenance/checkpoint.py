@@ -1,8 +1,8 @@
 """The checkpoint of an interrupted back-fill: the last key that it has copied, in a small file.
 
-The key can't be derived from the tables. Entries that were shipped stand among the copies, and new entries among those
-that are still to be copied. The file is replaced in one step after each page, so a killed process leaves the old key or
-the new one. A key that is too early costs time, never an entry.
+The tables can't tell the key: shipped entries stand among the copies, and new entries among the rows still to copy. The
+file is replaced in one step after each page, so a killed process leaves the old key or the new key. A key that is too
+early costs time, never an entry.
 """
 
 from __future__ import annotations
@@ -45,10 +45,13 @@ class Checkpoint:
 
     def write(self, after: Key | None) -> None:
         """Replace the checkpoint."""
+        # Texts, because ids of users may be UUIDs.
         kept = {"databases": self._databases(), "after": None if after is None else after.texts()}
+        # Two back-fills at once must not write the same temporary file.
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
         with temporary.open("w") as file:
             json.dump(kept, file)
+            # On disk before it is renamed: after a crash of the machine the name must not lead to an empty file.
             file.flush()
             os.fsync(file.fileno())
         temporary.replace(self.path)

@@ -109,6 +109,7 @@ class Sweep:
         """
         after: Key | None = None
         while page := self._entries(after):
+            # A page of entries may have more owners than one statement takes.
             found = [orphan for some in pieces(self.database, page, PAGE) for orphan in self._orphans(some)]
             orphans = self._remaining(found)
             if remove:
@@ -122,6 +123,7 @@ class Sweep:
             return self.model._base_manager.using(self.alias).count()
 
     def _entries(self, after: Key | None) -> list[BaseStudentModuleHistory]:
+        # Without the bodies, which are most of an entry.
         rows = following(self.model._base_manager.using(self.alias), after).only(*KEY, "created")
         with errors_translated(self.alias):
             return list(rows[: self.size])
@@ -168,11 +170,12 @@ class Sweep:
                 repeat(self.alias, partial(self._attempt, some))
 
     def _attempt(self, orphans: Sequence[Orphan]) -> None:
+        # One DELETE without signals: no other table refers to history entries.
         self.model._base_manager.using(self.alias).filter(_any_of(orphans))._raw_delete(self.alias)
 
 
 def sweeps(database: str, size: int) -> Iterator[Sweep]:
-    """Yield a sweep for each store, in the order in which entries move: a later sweep meets those that have moved."""
+    """Yield a sweep for each store, in the order in which entries move: a later sweep meets moved entries."""
     return (Sweep(database, model, alias, size) for model, alias in stores(database))
 
 

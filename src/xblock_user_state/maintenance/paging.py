@@ -43,6 +43,7 @@ def owner_pages(
 def _pages_by_block(
     rows: QuerySet[StudentModule], block_ids: Sequence[int], after: Owner | None
 ) -> Iterator[list[Owner]]:
+    # The index (block_id, student_id) finds the rows of some blocks without a scan of all learners.
     for block_id in block_ids[bisect_left(block_ids, after.block_id) if after else 0 :]:
         of_block = rows.filter(block_id=block_id).order_by("student_id")
         is_begun = after is not None and after.block_id == block_id
@@ -61,6 +62,7 @@ def rows_of(owners: Collection[Owner]) -> Q:
 
     An empty collection would select every row.
     """
+    # By learner, which makes fewer alternatives than one for each owner.
     blocks: dict[Any, list[int]] = defaultdict(list)
     for student_id, block_id in owners:
         blocks[student_id].append(block_id)

@@ -94,6 +94,7 @@ class RowHistory:
         readable = [copy for copy in decoded if copy.is_readable]
         if len({(*copy.content, copy.entry.created, copy.entry.actor_id) for copy in readable}) > 1:
             self._fault(f"revision {revision} is in {len(copies)} stores, and is not the same in all of them")
+        # A damaged copy does not hide a readable one: the next delta is decoded against the readable copy.
         previous, self._newest = self._newest, (readable or decoded)[0]
         self._compare_with_previous(previous, self._newest)
 
@@ -105,6 +106,7 @@ class RowHistory:
         # Compressed bodies have a checksum. A plain body has none, so it must at least be JSON.
         if entry.encoding == PLAIN and isinstance(text, str):
             text = _check_json(entry.revision, text)
+        # An entry without a text is no base, so its place is 0.
         is_delta = entry.encoding == DELTA
         return _DecodedEntry(entry, text, previous.place + 1 if previous and is_delta else int(text is not None))
 
@@ -112,8 +114,10 @@ class RowHistory:
         revision, last = newest.entry.revision, previous.entry.revision if previous else 0
         if revision > last + 1:
             self._check_gap(last + 1, revision - 1)
+        # Times of a row rise strictly, also where the clock stands still.
         if previous and newest.entry.created <= previous.entry.created:
             self._fault(f"revision {revision} is not later than revision {last}")
+        # After a gap the entries are no neighbours, and may be equal.
         if previous and revision == last + 1 and newest.content == previous.content:
             self._fault(f"revision {revision} changed nothing")
         if newest.is_readable and newest.place > MAX_CHAIN:

@@ -92,6 +92,7 @@ class Verification:
         """Verify one row while its writers wait; ``None`` if the row is gone."""
 
         def attempt() -> RowHistory | None:
+            # SQLite locks no rows; its write lock keeps all writers away.
             take_write_lock(self.database)
             return self._verify(Q(**owner._asdict()), lock=True).get(owner)
 

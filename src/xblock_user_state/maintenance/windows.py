@@ -52,12 +52,14 @@ class _Window:
         buried: set[Owner] = set()
         for model, alias in stores(database):
             page = self._page(model, alias, size)
+            # A full page may be followed by more entries, so the window is complete up to its last key only.
             last_keys += [Key(*page[-1].pk)] if len(page) == size else []
             if model is HistoryOutbox:
                 buried = self._buried(page)
             found += page if alias == database else [entry for entry in page if owner_of(entry) not in buried]
         self.last = min(last_keys, default=None)
         inside = [entry for entry in found if entry.revision != TOMBSTONE and self._is_inside(entry)]
+        # The sort is stable: copies with one key stay in the order of the stores.
         self.entries = sorted(inside, key=attrgetter("pk"))
 
     def _page(self, model: type[BaseStudentModuleHistory], alias: str, size: int) -> list[BaseStudentModuleHistory]:

@@ -54,6 +54,7 @@ class Progress:
             self._output.write("\r", ending="")
 
     def _show(self, line: str) -> None:
+        # Blanks wipe the end of a longer line before.
         self._output.write("\r" + line.ljust(self._width), ending="")
         self._width = len(line)
 

@@ -106,6 +106,7 @@ def _report_fields(to: Reporter, scope: Scope, change: Change, row: tuple[Row | 
     to.record(names.SET_MANY_FIELDS_IN, len(fields), scope.name)
     if row is None:
         return
+    # Raw JSON texts: the store compares texts too, so 1 and 1.0 differ.
     before = split(row[0].text or DELETED) if row[0] else {}
     updated = sum(bytes(text) != bytes(before[name]) for name, text in fields.items() if name in before)
     to.record(names.SET_MANY_FIELDS_SET, len(fields.keys() - before.keys()), scope.name)

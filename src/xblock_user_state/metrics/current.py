@@ -36,6 +36,7 @@ class _Resolver:
 
     def resolved(self, setting: object) -> Resolved:
         newest = self._newest
+        # By identity: a changed setting is another object, and the comparison costs nothing.
         if newest.setting is not setting:
             newest = self._newest = _resolve(setting)
         return newest

@@ -48,6 +48,7 @@ class DogStatsDSink:
     def record(self, name: str, value: float, tags: Tags) -> None:
         """Add to a histogram, or set a gauge."""
         if METRICS[name].kind == "gauge":
+            # Not sampled: a gauge that is not sent would keep its old value.
             self._statsd.gauge(name, value, _listed(tags))
         else:
             self._statsd.histogram(name, value, _listed(tags), self._sample_rate)

@@ -9,7 +9,7 @@ Kind = Literal["counter", "histogram", "gauge"]
 
 
 class Metric(NamedTuple):
-    """One metric. Each measurement has a value for every one of the `tags`."""
+    """One metric. Each measurement has a value for each of the `tags`."""
 
     name: str
     kind: Kind

@@ -30,6 +30,7 @@ class PrometheusSink:
     def count(self, name: str, value: int, tags: Tags) -> None:
         """Add to a counter."""
         counter = self._collectors.counters[name]
+        # A collector without labels takes values itself.
         (counter.labels(**tags) if tags else counter).inc(value)
 
     def record(self, name: str, value: float, tags: Tags) -> None:

@@ -27,6 +27,7 @@ class Reporter:
 
     def count(self, metric: Metric, value: int, *tags: str) -> None:
         """Add to a counter; `tags` are the values of its tags. Does not report a value of 0."""
+        # Most counters of a call are 0, and a sink may send a packet for each.
         if value:
             self._pass_on(self.sink.count, metric, value, tags)
 

@@ -33,6 +33,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if any(name in _FIXTURES for name in getattr(item, "fixturenames", ())):
             marker = item.get_closest_marker("django_db")
+            # Before the item's other markers: pytest-django takes the closest.
             item.add_marker(pytest.mark.django_db(**_with_databases(marker.kwargs if marker else {})), append=False)
 
 

@@ -50,6 +50,7 @@ class Command(HistoryCommand):
             _need_readers()
         size = at_least_one(options, "batch")
         rate = None if options["rate"] is None else at_least_one(options, "rate")
+        # A batch above the rate would pause for more than a second at a time.
         backfill = Backfill(state_database(), min(size, rate) if rate else size, options["remove_source"])
         checkpoint = Checkpoint(options["state_file"], backfill.database, conf.history_database())
         try:

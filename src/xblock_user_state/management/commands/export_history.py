@@ -93,6 +93,7 @@ def _time(text: str | None) -> datetime | None:
         time = datetime.fromisoformat(text)
     except ValueError as error:
         raise CommandError(f"{text!r} is not a time in ISO 8601, such as 2026-02-01T00:00:00+00:00") from error
+    # A time without an offset is UTC, as all stored times are.
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 

@@ -103,6 +103,7 @@ class Stop:
 def stopped_by_signals() -> Iterator[Stop]:
     """Yield a `Stop` that SIGTERM and SIGINT request. Other threads than the main one can't handle signals."""
     stop = Stop()
+    # Python lets only the main thread set signal handlers.
     numbers = (signal.SIGTERM, signal.SIGINT) if current_thread() is main_thread() else ()
     before = {number: signal.signal(number, stop.now) for number in numbers}
     try:

@@ -49,6 +49,7 @@ class Command(HistoryCommand):
         with interruptions(interrupted), self.progress(f"entries of the {sweep.store}", sweep.count) as progress:
             for page in sweep.pages(remove=remove):
                 progress.advance(page.entries)
+                # Named at once: an interrupted sweep has told which entries are gone.
                 orphans = page.orphans[: max(0, names - found)]
                 if orphans:
                     progress.close()
