@@ -13,13 +13,13 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.db import connection, connections, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from opaque_keys.edx.keys import UsageKey
 
 from tests.factories import make_block, make_blocks, make_learners
+from tests.relaying import ship_all
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import Key, extended_model
-from xblock_user_state.history.outbox.shipping import ship
 from xblock_user_state.maintenance.backfill import Backfill, EntriesDiffer
 from xblock_user_state.maintenance.checkpoint import BadCheckpoint, Checkpoint
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule, StudentModuleHistory
@@ -76,11 +76,6 @@ def rows_of(entries: QuerySet[Any]) -> list[tuple[Any, ...]]:
     columns = [field.attname for field in StudentModuleHistory._meta.concrete_fields]
     rows = entries.order_by("student_id", "block_id", "revision").values_list(*columns)
     return [tuple(bytes(value) if isinstance(value, memoryview) else value for value in row) for row in rows]
-
-
-def ship_all() -> None:
-    while ship("default", Q(), 100).rows:
-        pass
 
 
 @pytest.mark.parametrize("encoding", ["delta", "plain"])
