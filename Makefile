@@ -1,10 +1,11 @@
 # `make help` lists the targets. Each installs its needs into the virtual environment $(VENV) first.
 #
 #   PYTHON       interpreter to make the environment with                    make test PYTHON=python3.12
-#   DJANGO       series of Django (default: the newest for the Python)       make test DJANGO=5.2
+#   DJANGO       series of Django (default: the one in constraints/)         make test DJANGO=5.2
 #   VENV         folder of the environment                                   make test VENV=.venv-newest
 #   DATABASES    some of sqlite, postgresql, mariadb (default: all)          make test DATABASES="sqlite mariadb"
 #   JOBS         runs of the tests at a time (default: 2)                    make test JOBS=1
+#   COVERAGE     1 to measure coverage of all runs together; below 97 % fails  make test COVERAGE=1
 #   PYTEST_ARGS  arguments of pytest                                         make test PYTEST_ARGS="-x -k history"
 #   QUICK        1 for few repetitions and small tables                      make bench QUICK=1
 #   BENCH_ARGS   arguments of the benchmark: a workload, --database, ...     make bench BENCH_ARGS="calls"
@@ -18,6 +19,7 @@ DJANGO ?=
 VENV ?= .venv
 DATABASES ?=
 JOBS ?=
+COVERAGE ?=
 PYTEST_ARGS ?=
 TOX_ARGS ?=
 QUICK ?=
@@ -26,7 +28,8 @@ BENCH_ARGS ?=
 IN_VENV := $(VENV)/bin/python
 SET_UP = $(PYTHON) -m scripts.environment --venv $(VENV) --django "$(DJANGO)"
 
-.PHONY: help test compatibility matrix demo demo-extended bench check lint types contracts migrations docs clean
+.PHONY: help test compatibility matrix demo demo-extended bench check lint types contracts migrations spelling docs
+.PHONY: constraints clean
 .PHONY: test-environment compatibility-environment check-environment
 .DEFAULT_GOAL := help
 
@@ -34,7 +37,9 @@ help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
 test: test-environment  ## run all tests on SQLite, PostgreSQL and MariaDB, with one database and with two
-	@$(IN_VENV) -m scripts.run_tests $(DATABASES:%=--database %) $(JOBS:%=--jobs %) -- $(PYTEST_ARGS)
+	@$(if $(COVERAGE),$(IN_VENV) -m coverage erase)
+	@$(IN_VENV) -m scripts.run_tests $(if $(COVERAGE),--coverage) $(DATABASES:%=--database %) $(JOBS:%=--jobs %) -- $(PYTEST_ARGS)
+	@$(if $(COVERAGE),$(IN_VENV) -m coverage combine --quiet && $(IN_VENV) -m coverage report)
 
 compatibility: compatibility-environment  ## test the stock workbench of xblock-sdk on this store, in a separate environment
 	@.venv-workbench/bin/python -m pytest tests/compatibility $(PYTEST_ARGS)
@@ -50,11 +55,11 @@ demo:  ## serve a course of real XBlocks; prints the address and the accounts
 demo-extended: export DEMO_EXTENDED_HISTORY = 1
 demo-extended: demo  ## serve the course with the history in a second SQLite file
 
-bench:  ## measure, and update docs/performance.md; half an hour, or about two minutes with QUICK=1
+bench:  ## measure, and write docs/performance.md; half an hour, or about two minutes with QUICK=1
 	@$(SET_UP) --optional mysql bench demo postgresql
 	@$(IN_VENV) -m bench $(if $(QUICK),--quick) $(BENCH_ARGS)
 
-check: lint types contracts migrations docs  ## run all of the following checks; make -k goes on after a failure
+check: lint types contracts migrations spelling docs  ## run all of the following checks; make -k goes on after a failure
 
 lint: check-environment  ## ruff: lint and format
 	$(IN_VENV) -m ruff check
@@ -69,9 +74,15 @@ contracts: check-environment  ## import-linter: the layers of the modules
 migrations: check-environment  ## check that the migrations match the models
 	$(IN_VENV) -m django makemigrations --check --dry-run --settings=tests.settings
 
+spelling: check-environment  ## codespell: common misspellings, in every file
+	$(IN_VENV) -m codespell_lib
+
 docs:  ## build the documentation into docs/_build/html; a warning is an error
 	@$(SET_UP) docs
 	$(IN_VENV) -m sphinx -W --keep-going -q -b html docs docs/_build/html
+
+constraints:  ## pin the newest releases in constraints/, for the version of PYTHON
+	@$(PYTHON) -m scripts.constraints
 
 test-environment:
 	@$(SET_UP) --optional mysql demo postgresql test
@@ -83,6 +94,6 @@ check-environment:
 	@$(SET_UP) check demo docs postgresql test
 
 clean:  ## remove the files of all other targets
-	rm -rf .venv .venv-newest .venv-workbench .tox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
+	rm -rf .venv .venv-newest .venv-workbench .tox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.*
 	rm -rf build dist demo/var docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

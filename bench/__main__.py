@@ -1,10 +1,11 @@
-"""Measures, and writes the figures into docs/performance.md.
+"""Measures, and writes figures and charts into docs/performance.md.
 
     python -m bench [--quick] [--largest ROWS] [--database NAME]... [WORKLOAD]...
+    python -m bench --render
 
-Each workload runs on PostgreSQL and MariaDB servers of our own, with the durability that they have by default, and
-where only sizes count on SQLite too. With ``--database`` it runs on these only, and what was measured is printed
-instead.
+Each workload runs on its own PostgreSQL and MariaDB servers with their default durability; workloads that only compare
+sizes run on SQLite too. With ``--database`` the figures of these databases are printed instead of written. ``--render``
+measures nothing: it writes page and charts again from docs/performance.json.
 """
 
 from __future__ import annotations
@@ -19,37 +20,38 @@ from collections.abc import Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from time import monotonic
+from typing import Any
 
-from bench import report, scale, targets
-from bench.environment import DATABASES, SLOW_IN_VAIN, WORKLOADS, load, optional, set_up
+from bench.page import report, sections
+from bench.site import scale
+from bench.site.environment import DATABASES, set_up
+from bench.workloads import NOT_QUICK, WORKLOADS, prepare
 from scripts.database_servers import SERVERS, BinariesMissing
 
 
 def main() -> int:
     arguments = _parse_arguments()
-    with tempfile.TemporaryDirectory(prefix="xblock-user-state-bench-") as folder, ExitStack() as servers:
-        try:
-            urls = {name: _start(name, Path(folder), servers) for name in _databases(arguments)}
-        except BinariesMissing as missing:
-            print(f"Cannot measure: {missing}. With --database you can choose others.", file=sys.stderr)
-            return 1
-        set_up(Path(folder), f"sqlite:///{folder}/prepared.sqlite3", "demo.settings")
-        for workload in arguments.workload:
-            _run(workload, urls, Path(folder), publish=not arguments.database)
-        if not arguments.database:
-            report.show("targets", targets.section(report.known()))
+    if not arguments.render and not _measure_all(arguments):
+        return 1
+    if not arguments.database:
+        sections.publish()
     return 0
 
 
 def _parse_arguments() -> argparse.Namespace:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Measures what the documentation states.")
-    parser.add_argument("workload", nargs="*", help=f"of {', '.join(WORKLOADS)}; all of them without it")
-    parser.add_argument("--database", action="append", choices=DATABASES, help="print the figures of this one only")
+    parser = argparse.ArgumentParser(
+        prog="python -m bench", description="Measures, and writes the figures into docs/performance.md."
+    )
+    parser.add_argument("workload", nargs="*", help=f"one of {', '.join(WORKLOADS)}; all if none is given")
+    parser.add_argument(
+        "--database", action="append", choices=DATABASES, help="measure only this database, and print its figures"
+    )
     parser.add_argument("--quick", action="store_true", help="few repetitions and small tables")
-    parser.add_argument("--largest", metavar="ROWS", help="the rows that the largest table grows to")
+    parser.add_argument("--largest", metavar="ROWS", help="size of the largest table in the workload growth")
+    parser.add_argument("--render", action="store_true", help="measure nothing; write the page from stored figures")
     arguments = parser.parse_args()
     if unknown := set(arguments.workload) - set(WORKLOADS):
-        parser.error(f"there is no workload {' '.join(unknown)}; there are: {' '.join(WORKLOADS)}")
+        parser.error(f"unknown workload {' '.join(unknown)}; choose from {' '.join(WORKLOADS)}")
     if arguments.quick:
         os.environ[scale.QUICK_VARIABLE] = "1"
     if arguments.largest:
@@ -59,7 +61,21 @@ def _parse_arguments() -> argparse.Namespace:
 
 
 def _all(*, quick: bool) -> list[str]:
-    return [name for name in WORKLOADS if not quick or name not in SLOW_IN_VAIN]
+    return [name for name in WORKLOADS if not quick or name not in NOT_QUICK]
+
+
+def _measure_all(arguments: argparse.Namespace) -> bool:
+    """Run the workloads. Return ``False`` if a database is not installed."""
+    with tempfile.TemporaryDirectory(prefix="xblock-user-state-bench-") as folder, ExitStack() as servers:
+        try:
+            urls = {name: _start(name, Path(folder), servers) for name in _databases(arguments)}
+        except BinariesMissing as missing:
+            print(f"Cannot measure: {missing}. Use --database to choose other databases.", file=sys.stderr)
+            return False
+        set_up(Path(folder), f"sqlite:///{folder}/prepared.sqlite3", "demo.settings")
+        for workload in arguments.workload:
+            _run(workload, urls, Path(folder), keep=not arguments.database)
+    return True
 
 
 def _databases(arguments: argparse.Namespace) -> list[str]:
@@ -73,33 +89,34 @@ def _start(database: str, folder: Path, servers: ExitStack) -> str:
     return f"sqlite:///{folder}/measured.sqlite3"
 
 
-def _run(name: str, urls: dict[str, str], folder: Path, *, publish: bool) -> None:
-    workload, started = load(name), monotonic()
+def _run(name: str, urls: dict[str, str], folder: Path, *, keep: bool) -> None:
+    started = monotonic()
+    databases = [database for database in WORKLOADS[name].databases if database in urls]
+    if not databases:
+        print(f"{name}: runs on {' and '.join(WORKLOADS[name].databases)} only", flush=True)
+        return
     print(f"{name}: preparing", flush=True)
-    optional(workload, "prepare")(folder)
+    prepare(name, folder)
     results = {}
-    for database in WORKLOADS[name].databases:
-        if database in urls:
-            print(f"{name}: measuring on {database}", flush=True)
-            measured = _measure([name, str(folder)], urls[database])
-            results[measured["database"]] = measured["results"]
-    text = workload.section(results)
-    if publish:
-        report.write(name, text, results)
-        optional(workload, "draw")(results)
+    for database in databases:
+        print(f"{name}: measuring on {database}", flush=True)
+        measured = _measure([name, str(folder)], urls[database])
+        results[measured["database"]] = measured["results"]
+    if keep:
+        report.store(name, results)
     else:
-        print(text, flush=True)
-    print(f"{name}: done after {monotonic() - started:.0f} s", flush=True)
+        print(sections.text(name, results), flush=True)
+    print(f"{name}: done in {monotonic() - started:.0f} s", flush=True)
 
 
-def _measure(arguments: Sequence[str], url: str) -> report.Results:
-    """Measure in a process of its own: Django knows one set of databases in each."""
-    command = [sys.executable, "-m", "bench.measure", *arguments]
+def _measure(arguments: Sequence[str], url: str) -> dict[str, Any]:
+    """Measure in a new process, because Django can be set up only once in each."""
+    command = [sys.executable, "-m", "bench.workloads.measure", *arguments]
     environment = {**os.environ, "DATABASE_URL": url}
-    ended = subprocess.run(  # noqa: S603 - this interpreter, with a program of ours
+    ended = subprocess.run(  # noqa: S603 - runs our own module
         command, env=environment, stdout=subprocess.PIPE, check=True
     )
-    measured: report.Results = json.loads(ended.stdout)
+    measured: dict[str, Any] = json.loads(ended.stdout)
     return measured
 
 

@@ -1,5 +1,5 @@
-"""A small XBlock host with a course of real XBlocks, to see in a browser what `xblock_user_state` keeps.
+"""A small XBlock host with a course of real XBlocks. It shows in a browser the state that `xblock_user_state` keeps.
 
-Run it with ``python -m demo``. ``host/`` is also the example to read when the client is to be built into another
-host: ``host/runtime.py`` binds blocks to it, ``host/views/staff.py`` reads back what it kept.
+Run it with ``python -m demo``. ``host/`` is also an example for other hosts: ``host/runtime.py`` binds blocks to the
+client, and ``host/views/staff.py`` shows learners' state and history.
 """

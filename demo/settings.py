@@ -1,8 +1,9 @@
-"""Settings of the demo: what a small site of one process needs, and no more.
+"""Settings of the demo, a small site in one process.
 
-``DATABASE_URL`` names a database on PostgreSQL or MariaDB instead of the SQLite file in ``demo/var``, and ``DEMO_VAR``
-moves that folder. ``DEMO_COURSE`` names another course (see `demo.host.content`). With ``DEMO_EXTENDED_HISTORY=1`` new
-history goes to a second database: a SQLite file, or what ``HISTORY_DATABASE_URL`` names.
+``DATABASE_URL`` chooses a PostgreSQL or MariaDB database instead of the SQLite file in ``demo/var``. ``DEMO_VAR``
+chooses another folder, and ``DEMO_COURSE`` another course file (see `demo.host.content`). With
+``DEMO_EXTENDED_HISTORY=1`` new history goes to a second database: a SQLite file, or the database in
+``HISTORY_DATABASE_URL``.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ VAR.mkdir(parents=True, exist_ok=True)
 
 
 def secret_key() -> str:
-    """Return a key made at the first start, so that those who are logged in stay so over a restart."""
+    """Return the key of this demo, created at the first start. With a new key, a restart would end all sessions."""
     file = VAR / "secret-key"
     if not file.exists():
         file.touch(mode=0o600)
@@ -30,13 +31,13 @@ def secret_key() -> str:
 
 
 def database(url: str | None, file: Path) -> dict[str, Any]:
-    """Return the database of a URL, and without one a SQLite file."""
+    """Return the settings of the database at `url`; without a URL, of a SQLite `file`."""
     found: dict[str, Any] = {"ENGINE": "django.db.backends.sqlite3", "NAME": file}
     if url:
         found = dict(dj_database_url.parse(url))
     if found["ENGINE"].endswith("sqlite3"):
-        # Requests run side by side. A transaction that reads first and writes later would find the database locked;
-        # one that takes the lock at its beginning waits for its turn. Readers never wait (write-ahead log).
+        # Requests run concurrently. A transaction that reads first and writes later fails as "locked" if another
+        # request writes in between. IMMEDIATE waits for the lock and takes it first. With WAL, readers never wait.
         found["OPTIONS"] = {
             "transaction_mode": "IMMEDIATE",
             "timeout": 20,
@@ -49,11 +50,11 @@ def database(url: str | None, file: Path) -> dict[str, Any]:
 
 SECRET_KEY = secret_key()
 STATE = database(os.environ.get("DATABASE_URL"), VAR / "demo.sqlite3")
-# Beside the state's file, so that it goes with that and no other.
+# The name follows the state's file, so that a copied or deleted demo keeps the two together.
 HISTORY_FILE = (VAR / STATE["NAME"]).with_suffix(".history.sqlite3")
 HISTORY_URL = os.environ.get("HISTORY_DATABASE_URL")
 EXTENDED_HISTORY = os.environ.get("DEMO_EXTENDED_HISTORY") == "1"
-# Also when no more history goes there: what was written there stays readable.
+# Earlier entries stay readable after DEMO_EXTENDED_HISTORY is turned off.
 HAS_EXTENDED_HISTORY = EXTENDED_HISTORY or bool(HISTORY_URL) or HISTORY_FILE.exists()
 
 DATABASES = {"default": STATE}
@@ -68,7 +69,7 @@ INSTALLED_APPS = [
     "django.contrib.staticfiles",
     "xblock_user_state",
     "demo.host",
-    # The templates of problems.
+    # Problems load their templates from this app.
     "xblocks_contrib.problem.capa",
 ]
 MIDDLEWARE = [
@@ -77,7 +78,7 @@ MIDDLEWARE = [
     "django.middleware.common.CommonMiddleware",
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
-    "demo.host.middleware.nothing_from_elsewhere",
+    "demo.host.middleware.same_origin_only",
 ]
 TEMPLATES = [
     {
@@ -93,7 +94,7 @@ TEMPLATES = [
     }
 ]
 
-# The history of every block, not only of problems: the demo is there to show it.
+# By default only problems have a history. The demo shows the history of every block type.
 XBLOCK_USER_STATE = {"RECORDED_BLOCK_TYPES": "*", "EXTENDED_HISTORY": EXTENDED_HISTORY}
 if HAS_EXTENDED_HISTORY:
     DATABASES["student_module_history"] = database(HISTORY_URL, HISTORY_FILE)
@@ -108,13 +109,13 @@ TIME_ZONE = "UTC"
 USE_TZ = True
 
 STATIC_URL = "static/"
-# Old blocks need jQuery, and Django's admin brings one along.
+# Old blocks need jQuery. Django's admin contains a copy.
 STATICFILES_DIRS = [Path(django.__file__).parent / "contrib" / "admin" / "static"]
 
-# Who runs the Python scripts of problems.
+# The function that runs the Python scripts of problems.
 ENABLE_CODEJAIL_REST_SERVICE = True
 CODE_JAIL_REST_SERVICE_REMOTE_EXEC = "demo.host.scripts.run"
 
-# A problem takes its own files from where a plain XBlock has them only if told that no asset pipeline runs.
+# With a pipeline, problems would request their files under Open edX's paths, which this host does not serve.
 PIPELINE = {"PIPELINE_ENABLED": False}
 REQUIRE_DEBUG = True

@@ -31,7 +31,7 @@ class Note:
 
     python: str
     django: str
-    pyproject: str
+    sources: str
     extras: list[str]
 
 
@@ -65,20 +65,31 @@ def _check_interpreter() -> None:
 
 def _set_up(venv: Path, django: str, extras: list[str], optional: list[str]) -> None:
     python = sysconfig.get_python_version()
-    pyproject = hashlib.sha256((ROOT / "pyproject.toml").read_bytes()).hexdigest()
+    sources = _hash_sources(python)
     note = _read_note(venv)
     if note is None or note.python != python or (django and note.django != django):
         _create(venv, python)
         note = Note(python, django, "", [])
     wanted = sorted({*note.extras, *extras})
-    if (note.pyproject, note.extras) != (pyproject, wanted):
-        _install(venv, note.django, wanted)
-        note = replace(note, pyproject=pyproject, extras=wanted)
+    if (note.sources, note.extras) != (sources, wanted):
+        _install(venv, note, wanted)
+        note = replace(note, sources=sources, extras=wanted)
         _write_note(venv, note)
     for extra in set(optional) - set(note.extras):
-        if _install_optional(venv, note.django, extra):
+        if _install_optional(venv, note, extra):
             note = replace(note, extras=sorted({*note.extras, extra}))
             _write_note(venv, note)
+
+
+def constraints_of(python: str) -> Path:
+    """Return the file that pins each distribution for a version of Python such as 3.11; it may not exist."""
+    return ROOT / "constraints" / f"python{python}.txt"
+
+
+def _hash_sources(python: str) -> str:
+    """Hash the files that decide what is installed: a change of one of them repeats the installation."""
+    files = [ROOT / "pyproject.toml", ROOT / "src/xblock_user_state/__init__.py", constraints_of(python)]
+    return hashlib.sha256(b"".join(file.read_bytes() for file in files if file.exists())).hexdigest()
 
 
 def _note_path(venv: Path) -> Path:
@@ -87,7 +98,10 @@ def _note_path(venv: Path) -> Path:
 
 def _read_note(venv: Path) -> Note | None:
     path = _note_path(venv)
-    return Note(**json.loads(path.read_text())) if path.exists() else None
+    try:
+        return Note(**json.loads(path.read_text()))
+    except (FileNotFoundError, TypeError):  # The latter when another version of this script wrote it.
+        return None
 
 
 def _write_note(venv: Path, note: Note) -> None:
@@ -99,16 +113,16 @@ def _create(venv: Path, python: str) -> None:
     _run([sys.executable, "-m", "venv", "--clear", str(venv)])
 
 
-def _install(venv: Path, django: str, extras: list[str]) -> None:
+def _install(venv: Path, note: Note, extras: list[str]) -> None:
     print(f"Installing {', '.join(extras)} into {venv.name}; the first time takes some minutes", flush=True)
-    _run(_pip(venv, django, extras))
+    _run(_pip(venv, note, extras))
 
 
-def _install_optional(venv: Path, django: str, extra: str) -> bool:
+def _install_optional(venv: Path, note: Note, extra: str) -> bool:
     reason = _why_not(extra)
     if reason is None:
         print(f"Installing {extra} into {venv.name}", flush=True)
-        if subprocess.run(_pip(venv, django, [extra]), check=False).returncode == 0:
+        if subprocess.run(_pip(venv, note, [extra]), check=False).returncode == 0:
             return True
         reason = "its installation failed, see above"
     print(f"Going on without the extra {extra}: {reason}", flush=True)
@@ -136,11 +150,28 @@ def _missing_for_mysqlclient() -> list[str]:
     return packages
 
 
-def _pip(venv: Path, django: str, extras: list[str]) -> list[str]:
+def _pip(venv: Path, note: Note, extras: list[str]) -> list[str]:
     project = f"{ROOT}[{','.join(extras)}]" if extras else str(ROOT)
-    series = [f"Django=={django}.*"] if django else []
+    series = [f"Django=={note.django}.*"] if note.django else []
     pip = [str(venv / "bin" / "python"), "-m", "pip", "install", "--quiet", "--disable-pip-version-check"]
-    return [*pip, "--editable", project, *series]
+    return [*pip, "--editable", project, *series, *_constrain(venv, note)]
+
+
+def _constrain(venv: Path, note: Note) -> list[str]:
+    """Return pip's options that pin every version; a version of Python without constraints gets the newest releases."""
+    file = constraints_of(note.python)
+    if not file.exists():
+        print(f"There is no {file.relative_to(ROOT)}: going on with the newest releases", flush=True)
+        return []
+    own = venv / "constraints.txt"
+    own.write_text("".join(f"{line}\n" for line in file.read_text().splitlines() if _agrees(line, note.django)))
+    return ["--constraint", str(own)]
+
+
+def _agrees(constraint: str, series: str) -> bool:
+    """Tell whether a constraint leaves pip a release of the series of Django that the caller asked for."""
+    name, _, version = constraint.lower().partition("==")
+    return not series or name != "django" or f"{version}.".startswith(f"{series}.")
 
 
 def _run(command: list[str]) -> None:

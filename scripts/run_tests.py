@@ -90,7 +90,7 @@ def main() -> int:
             print("REQUIRE_DATABASES=1: a database that is not available is a failure.", flush=True)
             return 1
         runs = _plan(urls, arguments.pytest)
-        ended = run_side_by_side([_program(run) for run in runs], arguments.jobs)
+        ended = run_side_by_side([_program(run, measured=arguments.coverage) for run in runs], arguments.jobs)
     outcomes = [_outcome(*one) for one in zip(runs, ended, strict=True)]
     _report(outcomes, {**skipped, **_without_second(urls)})
     return 0 if _passed(outcomes, chosen=bool(arguments.pytest)) else 1
@@ -100,6 +100,7 @@ def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m scripts.run_tests")
     parser.add_argument("--database", action="append", choices=DATABASES, help="a database to test on (default: all)")
     parser.add_argument("--jobs", type=_number_of_jobs, default=JOBS, help="runs at a time (default: %(default)s)")
+    parser.add_argument("--coverage", action="store_true", help="measure coverage, into files that coverage combines")
     parser.add_argument("pytest", nargs="*", help="arguments of pytest, after --")
     return parser.parse_args()
 
@@ -177,9 +178,10 @@ def _tiers(paths: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
     return unit, [path for path in paths if path not in unit]
 
 
-def _program(run: Run) -> Program:
+def _program(run: Run, *, measured: bool) -> Program:
     colour = ["--color=yes"] if sys.stdout.isatty() else []
-    command = [sys.executable, "-X", "dev", "-m", "pytest", *colour, *run.arguments]
+    coverage = ["-m", "coverage", "run"] if measured else []
+    command = [sys.executable, "-X", "dev", *coverage, "-m", "pytest", *colour, *run.arguments]
     environment = {**os.environ, "DATABASE_URL": run.urls.default, "HISTORY_DATABASE_URL": run.urls.history}
     return Program(f"Tests: {run.name}", command, environment)
 

@@ -1,67 +1,45 @@
-"""Visitors as learners with names, so that tests of the contract, which name theirs, can be run with them."""
+"""Visitors as learners with names, so that the tests of the contract, whose learners have names, can run with them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Iterable, Mapping, Sequence
 from uuid import uuid4
 
-from opaque_keys.edx.keys import LearningContextKey, UsageKey
+from opaque_keys.edx.keys import LearningContextKey
 from xblock.fields import Scope
 
-from xblock_user_state.clients import arguments
-from xblock_user_state.clients.base import Changes, ChangeWriter
+from xblock_user_state.clients.base import Changes, CheckedClient, LearnerRow, RecordedState
 from xblock_user_state.ephemeral import EphemeralXBlockUserStateClient
-from xblock_user_state.interface import BlockKey, BlockScore, HistoryEntry, XBlockUserState
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
+from xblock_user_state.state.change import Row
+from xblock_user_state.state.keys import BlockId, RowKey
 
 
-class NamedVisitors(ChangeWriter):
-    """Gives each name an ephemeral client of its own, and puts the name into what that finds."""
+class NamedVisitors(CheckedClient):
+    """Passes each verb on to an ephemeral client of that name, which does not know the name."""
 
     def __init__(self) -> None:
         self._run = uuid4().hex
         self._shared = InMemoryXBlockUserStateClient()
 
-    def _of(self, username: str | None) -> EphemeralXBlockUserStateClient:
-        name = arguments.checked_username(username)
-        return EphemeralXBlockUserStateClient(f"{self._run}{name}", self._shared, max_bytes=10_000_000)
+    def _of(self, username: str) -> EphemeralXBlockUserStateClient:
+        return EphemeralXBlockUserStateClient(f"{self._run}{username}", self._shared, max_bytes=10_000_000)
 
-    def get_many(
-        self,
-        username: str | None,
-        block_keys: Iterable[BlockKey],
-        scope: Scope = Scope.user_state,
-        fields: Collection[str] | None = None,
-    ) -> Iterator[XBlockUserState]:
-        found = self._of(username).get_many("", block_keys, scope, fields)
-        return (each._replace(username=username) for each in found)
+    def _rows(self, username: str, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
+        return self._of(username)._rows("", keys, scope)
 
-    def get_history(
-        self,
-        username: str | None,
-        block_key: BlockKey,
-        scope: Scope = Scope.user_state,
-        limit: int | None = None,
-        before_revision: int | None = None,
-    ) -> Iterator[HistoryEntry]:
-        return self._of(username).get_history("", block_key, scope, limit, before_revision)
+    def _history(
+        self, username: str, block: BlockId, limit: int | None, before_revision: int | None
+    ) -> Iterable[RecordedState]:
+        return self._of(username)._history("", block, limit, before_revision)
 
-    def iter_all_for_block(
-        self, block_key: BlockKey, scope: Scope = Scope.user_state, batch_size: int | None = None
-    ) -> Iterator[XBlockUserState]:
-        return self._of(None).iter_all_for_block(block_key, scope, batch_size)
+    def _all_of_block(self, key: RowKey, scope: Scope, batch_size: int) -> Iterable[LearnerRow]:
+        return self._of("")._all_of_block(key, scope, batch_size)
 
-    def iter_all_for_course(
-        self,
-        course_key: LearningContextKey,
-        block_type: str | None = None,
-        scope: Scope = Scope.user_state,
-        batch_size: int | None = None,
-    ) -> Iterator[XBlockUserState]:
-        return self._of(None).iter_all_for_course(course_key, block_type, scope, batch_size)
+    def _all_of_course(
+        self, course_key: LearningContextKey, block_type: str | None, scope: Scope, batch_size: int
+    ) -> Iterable[LearnerRow]:
+        return self._of("")._all_of_course(course_key, block_type, scope, batch_size)
 
-    def get_scores(self, username: str | None, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
-        return self._of(username).get_scores("", block_keys)
-
-    def _write(self, username: str | None, changes: Changes, operation: str) -> None:
+    def _write(self, username: str, changes: Changes, operation: str) -> None:
         self._of(username)._write("", changes, operation)

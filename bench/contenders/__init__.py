@@ -1,6 +1,6 @@
-"""Who is measured: this package, the shape that it replaces, others who keep history, and the limit.
+"""The implementations under comparison: this package, the reference, two peers, and raw SQL as the limit.
 
-Modules of contenders need Django set up, and some a database that not every run has: `named` imports them on demand.
+Their modules need Django set up, and some need a driver that not every environment has, so `named` imports them late.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _CLASSES = {
 
 
 def named(names: Iterable[str]) -> dict[str, Contender]:
-    """Return those of the contenders that this database has."""
+    """Return the contenders of these names that support the default database."""
     paths = {name: path for (name, vendors), path in _CLASSES.items() if connection.vendor in vendors}
     return {name: _make(paths[name]) for name in names if name in paths}
 

@@ -1,8 +1,8 @@
-"""The fastest JSON that keeps what learners' states may hold.
+"""The fastest JSON codec that keeps every value a state may hold.
 
-orjson alone would not: it writes NaN as null, reads integers of more than 64 bits as floats, and knows no tuples with
-names. A text that it can't be trusted with is written by simplejson, and begins with a space, which JSON allows: so
-reading needs no second look at the others.
+orjson alone would lose values: it writes NaN as null, reads integers of more than 64 bits as floats, and does not know
+named tuples. Such states are written by simplejson, with a leading space, which JSON allows. Decoding looks at that
+space to choose the library.
 """
 
 from __future__ import annotations
@@ -16,24 +16,24 @@ _OPTIONS = orjson.OPT_PASSTHROUGH_DATACLASS | orjson.OPT_PASSTHROUGH_DATETIME | 
 
 
 def is_plain(fields: dict[str, Any]) -> bool:
-    """Tell whether orjson writes these fields as they are."""
+    """Tell whether orjson writes these fields without loss."""
     try:
         text = orjson.dumps(fields, option=_OPTIONS)
     except TypeError:
         return False
-    # Only what reads as null may have been NaN.
+    # orjson writes NaN as null, so a text without null had none.
     return b"null" not in text or _has_no_nan(fields)
 
 
 def encode(state: dict[str, Any], *, is_plain: bool) -> str:
-    """Return the text of a state."""
+    """Return the JSON text of a state; `is_plain` says that orjson may write it."""
     if is_plain:
         return orjson.dumps(state, option=_OPTIONS).decode()
     return " " + simplejson.dumps(state, allow_nan=True, separators=(",", ":"))
 
 
 def decode(text: str | None) -> tuple[dict[str, Any], bool]:
-    """Return the state, and whether orjson writes it as it was."""
+    """Return the state, and whether orjson may write it again."""
     if text is None:
         return {}, True
     if text[0] == " ":

@@ -1,6 +1,7 @@
-"""What others who keep the history of models share: an equivalent model, and calls as a careful host writes them.
+"""The part that the peers share: an equivalent model, and calls as a careful host would write them.
 
-One transaction; the rows are read with a lock, overlaid, and written by the bulk helpers that there are.
+A call is one transaction. It reads the rows with a lock, overlays the fields and writes through the peer's bulk
+functions.
 """
 
 from __future__ import annotations
@@ -15,14 +16,14 @@ from django.conf import settings
 from django.db import models, transaction
 
 from bench.contenders.base import Call, Contender
-from bench.data import Block, Learner, State
-from bench.filling import Rows
+from bench.site.data import Block, Learner, State
+from bench.site.filling import Rows
 
 DELETED = "{}"
 
 
 class PeerModel(models.Model):
-    """What one learner has in one block."""
+    """State and score of one learner in one block."""
 
     id = models.BigAutoField(primary_key=True)
     student = models.ForeignKey(
@@ -47,51 +48,43 @@ class PeerModel(models.Model):
 
 
 class Peer(Contender):
-    """States in `model`; how changes are recorded is what the contenders differ in."""
+    """Keeps states in `model`. Subclasses differ in the way they record changes."""
 
     model: type[PeerModel]
 
     @abstractmethod
     def insert(self, rows: Sequence[PeerModel]) -> None:
-        """Insert rows, and record them."""
+        """Insert rows and record them."""
 
     @abstractmethod
     def update(self, rows: Sequence[PeerModel]) -> None:
-        """Write ``state`` and ``modified`` of rows, and record them."""
+        """Write ``state`` and ``modified`` of the rows and record them."""
 
     @abstractmethod
     def recorded(self, learner: Learner, block: Block) -> list[str | None]:
         """Return the recorded texts, newest first."""
 
     def fill(self, rows: Rows) -> None:
-        """Insert states; who records them by triggers does so here too."""
+        """Insert states. Triggers record them here too; without triggers a subclass adds the entries."""
         columns = {"student_id": "q.learner", "course_key": "b.course", "usage_key": "b.usage_key"}
         times = {"created": "now()", "modified": "now()"}
         rows.insert(self.model._meta.db_table, {**columns, "state": "s.compact", **times})
 
     def set_many(self, learner: Learner, states: Mapping[Block, State]) -> Call:
-        """Return the call."""
         return lambda: self._set_many(
             learner.id, {block.usage_key: (block, fields) for block, fields in states.items()}
         )
 
     def get_many(self, learner: Learner, blocks: Sequence[Block]) -> Call:
-        """Return the call."""
         keys = {block.usage_key: block.key for block in blocks}
         return lambda: self._get_many(learner, keys)
 
     def delete_many(self, learner: Learner, blocks: Sequence[Block]) -> Call:
-        """Return the call."""
         keys = [block.usage_key for block in blocks]
         return lambda: self._delete_many(learner.id, keys)
 
     def entries(self, learner: Learner, block: Block) -> list[State | None]:
-        """Return the recorded states, newest first."""
         return [None if text in (None, DELETED) else simplejson.loads(text) for text in self.recorded(learner, block)]
-
-    def states(self, learner: Learner, blocks: Sequence[Block]) -> dict[str, State]:
-        """Return the states by usage key."""
-        return {str(key): state for _, key, state, _ in self.get_many(learner, blocks)()}
 
     @transaction.atomic
     def _set_many(self, learner_id: int, states: Mapping[str, tuple[Block, State]]) -> None:

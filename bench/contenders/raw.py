@@ -1,23 +1,25 @@
-"""What the raw contenders share: overlay and compare-and-set, with nothing of Django around the statements.
+"""The part that the raw contenders share: overlay and compare-and-set, without Django around the statements.
 
-They take 64-bit ids of blocks that are registered, know their learner, and check no argument. What they do is what the
-client promises: fields are overlaid on what is stored, each change raises the revision by one and has an entry, all of
-it is committed or none, a lost race is repeated, and what changes nothing commits nothing. Entries are full copies,
-which takes less time than making deltas.
+They keep the client's promises: fields are overlaid on the stored state, each change raises the revision by one and has
+an entry, a call is committed as a whole or not at all, a lost race is retried, and an unchanged state is not written.
+They leave out the rest: callers give ids of registered blocks and of learners, arguments are not checked, and entries
+are full copies, which cost less time than deltas.
 """
 
 from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from functools import cached_property
 from typing import Any, NamedTuple
 
 from django.db import connection
 
 from bench.contenders import codec
 from bench.contenders.base import Call, Contender
-from bench.data import Block, Learner, State, blocks_of
-from bench.filling import Rows
+from bench.contenders.tables import fill_tables
+from bench.site.data import Block, Learner, State, blocks_of
+from bench.site.filling import Rows
 from xblock_user_state.models import StudentModule, StudentModuleHistory
 
 STATE = "bench_raw_state"
@@ -25,11 +27,11 @@ HISTORY = "bench_raw_history"
 DELETED = "{}"
 
 Stored = Mapping[int, tuple[int, str | None]]
-"""Revision and text by block."""
+"""Revision and JSON text by block id."""
 
 
 class Written(NamedTuple):
-    """A row to write: it is new with revision 1, and else replaces the revision before."""
+    """A row to write. Revision 1 inserts it; a higher one replaces the revision before."""
 
     id: int
     revision: int
@@ -37,17 +39,26 @@ class Written(NamedTuple):
 
 
 class LostRace(Exception):
-    """Somebody else changed a row after it was read; nothing was written."""
+    """Another writer changed a row after it was read. Nothing was written."""
 
 
 class RawContender(Contender):
-    """The meaning of a call; what the statements are is the database's."""
+    """The meaning of the calls; subclasses have the driver and the statements of one database."""
 
     tables = (STATE, HISTORY)
 
+    @cached_property
+    def session(self) -> Any:
+        """The contender's own connection, opened at first use."""
+        return self.connect()
+
+    @abstractmethod
+    def connect(self) -> Any:
+        """Open a connection to the default database in autocommit."""
+
     @abstractmethod
     def read(self, learner_id: int, ids: Collection[int]) -> Stored:
-        """Return what is stored. One round trip."""
+        """Return the stored rows. One round trip."""
 
     @abstractmethod
     def write(self, learner_id: int, rows: Sequence[Written]) -> None:
@@ -55,56 +66,52 @@ class RawContender(Contender):
 
     @abstractmethod
     def fetch(self, learner_id: int, ids: Collection[int]) -> list[tuple[Any, ...]]:
-        """Return block, text and time of the rows. One round trip."""
+        """Return block id, text and modification time of the rows. One round trip."""
 
     @abstractmethod
     def iterate(self, blocks: dict[int, str]) -> Iterator[Any]:
-        """Yield the states of all learners in these blocks, which are ids with their usage keys."""
+        """Yield the states of all learners in these blocks, which map ids to usage keys."""
 
     @abstractmethod
     def delete(self, learner_id: int, ids: Collection[int]) -> None:
-        """Delete all states that are there, with their entries. One round trip."""
+        """Delete the existing states and record that. One round trip."""
 
     def create(self) -> None:
-        """Make tables of the shape of ours."""
+        """Create tables with the columns, indexes and storage options of the package."""
         with connection.cursor() as cursor:
             for table, model in ((STATE, StudentModule), (HISTORY, StudentModuleHistory)):
                 cursor.execute(_like(table, model._meta.db_table))
 
     def fill(self, rows: Rows) -> None:
-        """Insert states and entries."""
-        owner = {"student_id": "q.learner", "block_id": "b.id", "revision": "1"}
-        rows.insert(STATE, {**owner, "state": "s.compact", "created": "now()", "modified": "now()"})
-        body = "convert_to(s.compact, 'UTF8')" if connection.vendor == "postgresql" else "s.compact"
-        rows.insert(HISTORY, {**owner, "created": "now()", "encoding": "0", "body": body})
+        fill_tables(rows, STATE, HISTORY)
 
     def set_many(self, learner: Learner, states: Mapping[Block, State]) -> Call:
-        """Return the call."""
         by_id = {block.id: fields for block, fields in states.items()}
         return lambda: self._set_many(learner.id, by_id, None)
 
     def get_many(self, learner: Learner, blocks: Sequence[Block]) -> Call:
-        """Return the call."""
         ids = [block.id for block in blocks]
         return lambda: self._get_many(learner, ids)
 
     def delete_many(self, learner: Learner, blocks: Sequence[Block]) -> Call:
-        """Return the call."""
         ids = [block.id for block in blocks]
         return lambda: self.delete(learner.id, ids)
 
     def iterate_block(self, block: Block) -> Iterator[Any]:
-        """Iterate over one block."""
         return self.iterate({block.id: block.usage_key})
 
     def iterate_course(self, course: int) -> Iterator[Any]:
-        """Iterate over all blocks of a course."""
         return self.iterate({block.id: block.usage_key for block in blocks_of(course)})
 
     def states(self, learner: Learner, blocks: Sequence[Block]) -> dict[str, State]:
-        """Return the states by usage key."""
+        # The rows have ids in the place of keys.
         keys = {block.id: block.usage_key for block in blocks}
         return {keys[id_]: state for _, id_, state, _ in self.get_many(learner, blocks)()}
+
+    def disconnect(self) -> None:
+        if "session" in self.__dict__:
+            self.session.close()
+            del self.__dict__["session"]
 
     def _set_many(self, learner_id: int, states: Mapping[int, State], known: Stored | None) -> None:
         while True:
@@ -124,19 +131,25 @@ class RawContender(Contender):
 
 
 class Warm(RawContender):
-    """A caller who has read the rows before, as a request does: writing takes no further read."""
+    """A caller that has read the rows before, as a request does, and needs no read to write them."""
 
     def create(self) -> None:
-        """Share the tables."""
+        """Do nothing: the cold contender has created the shared tables."""
 
     def fill(self, rows: Rows) -> None:
-        """Share the rows."""
+        """Do nothing: the cold contender has filled the shared tables."""
 
     def set_many(self, learner: Learner, states: Mapping[Block, State]) -> Call:
-        """Read the blocks, and return the call."""
         by_id = {block.id: fields for block, fields in states.items()}
         known = self.read(learner.id, by_id)
         return lambda: self._set_many(learner.id, by_id, known)
+
+
+def address(*, database: str) -> dict[str, Any]:
+    """Return the arguments of a driver's ``connect``; `database` is the driver's name for the database's name."""
+    settings = connection.settings_dict
+    names = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", database: "NAME"}
+    return {name: settings[key] for name, key in names.items() if settings[key]}
 
 
 def _overlaid(id_: int, fields: State, stored: tuple[int, str | None] | None) -> Written | None:

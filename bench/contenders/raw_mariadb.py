@@ -1,23 +1,21 @@
-"""The limit on MariaDB: by mysqlclient, one statement to read and one block of statements that writes everything.
+"""The limit on MariaDB: mysqlclient, one statement that reads, and one compound statement that writes everything.
 
-The block counts what it wrote, and rolls back if that is not all: so the whole write is one round trip.
+The compound statement counts the written rows and rolls back if one is missing, so a write is one round trip.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
-from functools import cached_property
 from typing import Any
 
 import MySQLdb
-from django.db import connection
 from MySQLdb.cursors import SSCursor
 from opaque_keys.edx.keys import UsageKey
 
 from bench.contenders import codec
-from bench.contenders.raw import DELETED, HISTORY, STATE, LostRace, RawContender, Stored, Warm, Written
-from bench.data import Block, Learner, State
+from bench.contenders.raw import DELETED, HISTORY, STATE, LostRace, RawContender, Stored, Warm, Written, address
+from bench.site.data import Block, Learner, State
 
 _READ = f"SELECT block_id, revision, state FROM {STATE} WHERE student_id = %s AND block_id IN (%s)"
 _FETCH = f"SELECT block_id, state, modified FROM {STATE} WHERE student_id = %s AND block_id IN (%s)"
@@ -28,8 +26,8 @@ _COLUMNS = "student_id, block_id, revision, state, created, modified"
 _HISTORY_COLUMNS = "student_id, block_id, revision, created, encoding, body, grade, max_grade"
 _IS_NEXT = "revision = VALUES(revision) - 1"
 _COPIED = f"SELECT student_id, block_id, revision, modified, 0, state, grade, max_grade FROM {STATE}"
-# A row counts twice if it was updated, once if it was inserted, and not at all if another revision was there. The
-# revision is assigned last: assignments see those before them.
+# ROW_COUNT() counts an updated row twice, an inserted row once, and an unchanged row not at all: that one had another
+# revision. The revision comes last, because each assignment sees the values of the assignments before it.
 _WRITE = f"""
 BEGIN NOT ATOMIC
     DECLARE EXIT HANDLER FOR SQLEXCEPTION BEGIN ROLLBACK; RESIGNAL; END;
@@ -61,29 +59,27 @@ _COURSE = f"""
     SELECT u.username, m.block_id, m.state, m.modified FROM {STATE} AS m JOIN auth_user AS u ON u.id = m.student_id
     WHERE m.block_id IN (%s) AND m.state IS NOT NULL AND m.state <> '{DELETED}'
 """
-# A signal of ours, a deadlock, a duplicate: somebody else was there first.
-_REPEATED = {1644, 1213, 1205, 1062}
+# Errors of a lost race: the signal of _WRITE, a deadlock, a lock wait timeout, a duplicate key.
+_RETRIED = {1644, 1213, 1205, 1062}
 
 
 class Raw(RawContender):
-    """mysqlclient, on a connection of its own."""
+    """Uses mysqlclient on its own connection."""
 
-    @cached_property
-    def _connection(self) -> Any:
+    def connect(self) -> Any:
         isolation = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED"
-        return MySQLdb.connect(**_address(), charset="utf8mb4", autocommit=True, init_command=isolation)
+        found = address(database="database")
+        port = int(found.pop("port", 3306))
+        return MySQLdb.connect(**found, port=port, charset="utf8mb4", autocommit=True, init_command=isolation)
 
     def read(self, learner_id: int, ids: Collection[int]) -> Stored:
-        """Return what is stored."""
         return {id_: (revision, text) for id_, revision, text in self._query(_READ % (learner_id, _list(ids)))}
 
     def fetch(self, learner_id: int, ids: Collection[int]) -> list[tuple[Any, ...]]:
-        """Return block, text and time of the rows."""
         return self._query(_FETCH % (learner_id, _list(ids)))
 
     def write(self, learner_id: int, rows: Sequence[Written]) -> None:
-        """Commit all rows with their entries, or raise `LostRace`."""
-        now, quoted = _now(), self._connection.escape_string
+        now, quoted = _now(), self.session.escape_string
         values = [
             f"({learner_id},{id_},{revision},'{quoted(text).decode()}','{now}','{now}')" for id_, revision, text in rows
         ]
@@ -92,45 +88,36 @@ class Raw(RawContender):
         try:
             self._query(_WRITE % (",".join(values), expected, learner_id, ids))
         except MySQLdb.Error as error:
-            if error.args[0] not in _REPEATED:
+            if error.args[0] not in _RETRIED:
                 raise
             raise LostRace from error
 
     def delete(self, learner_id: int, ids: Collection[int]) -> None:
-        """Delete all states that are there, with their entries."""
         found = _list(ids)
         self._query(_DELETE % (_now(), learner_id, found, learner_id, found))
 
     def entries(self, learner: Learner, block: Block) -> list[State | None]:
-        """Return the recorded states, newest first."""
         return [codec.decode(body.decode())[0] or None for _, _, body in self._query(_ENTRIES % (learner.id, block.id))]
 
-    def disconnect(self) -> None:
-        """Close the connection."""
-        if "_connection" in self.__dict__:
-            self._connection.close()
-            del self.__dict__["_connection"]
-
     def _query(self, sql: str) -> list[tuple[Any, ...]]:
-        self._connection.query(sql)
-        result = self._connection.store_result()
+        self.session.query(sql)
+        result = self.session.store_result()
         rows = result.fetch_row(maxrows=0) if result else ()
-        # What follows the rows of a block, or of nothing.
-        while self._connection.next_result() == 0:
-            self._connection.store_result()
+        # The connection is free again only after all results of a compound statement.
+        while self.session.next_result() == 0:
+            self.session.store_result()
         return list(rows)
 
     def iterate(self, blocks: dict[int, str]) -> Iterator[Any]:
-        """Yield what a server-side cursor gives."""
         keys = {id_: UsageKey.from_string(usage_key) for id_, usage_key in blocks.items()}
-        with self._connection.cursor(SSCursor) as cursor:
+        with self.session.cursor(SSCursor) as cursor:
             cursor.execute(_COURSE % _list(keys))
             for username, id_, text, modified in cursor:
                 yield username, keys[id_], codec.decode(text)[0], modified
 
 
 class RawWarm(Warm, Raw):
-    """The same, for a caller who has read the rows before."""
+    """`Raw` for a caller that has read the rows before."""
 
 
 def _list(numbers: Iterable[int]) -> str:
@@ -139,10 +126,3 @@ def _list(numbers: Iterable[int]) -> str:
 
 def _now() -> str:
     return datetime.now(UTC).strftime("%Y-%m-%d %H:%M:%S.%f")
-
-
-def _address() -> dict[str, Any]:
-    settings = connection.settings_dict
-    names = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "database": "NAME"}
-    found = {name: settings[key] for name, key in names.items() if settings[key]}
-    return {**found, "port": int(found.get("port", 3306))}

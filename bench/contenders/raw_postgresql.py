@@ -1,7 +1,7 @@
-"""The limit on PostgreSQL: prepared statements by psycopg, one to read and one that writes everything.
+"""The limit on PostgreSQL: prepared statements through psycopg, one that reads and one that writes everything.
 
-The statement that writes counts what it wrote, and divides by zero if that is not all: so it is rolled back, and needs
-no transaction around it.
+The writing statement counts the written rows and divides by zero if one is missing. That rolls it back, so it needs no
+transaction around it.
 """
 
 from __future__ import annotations
@@ -12,18 +12,17 @@ from functools import cached_property
 from typing import Any
 
 import psycopg
-from django.db import connection
 from opaque_keys.edx.keys import UsageKey
 
 from bench.contenders import codec
-from bench.contenders.raw import DELETED, HISTORY, STATE, LostRace, RawContender, Stored, Warm, Written
-from bench.data import Block, Learner, State
+from bench.contenders.raw import DELETED, HISTORY, STATE, LostRace, RawContender, Stored, Warm, Written, address
+from bench.site.data import Block, Learner, State
 
 _READ = f"SELECT block_id, revision, state FROM {STATE} WHERE student_id = $1 AND block_id = ANY($2::bigint[])"
 _FETCH = f"SELECT block_id, state, modified FROM {STATE} WHERE student_id = $1 AND block_id = ANY($2::bigint[])"
 _ENTRIES = f"SELECT revision, created, body FROM {HISTORY} WHERE student_id = $1 AND block_id = $2 ORDER BY 1 DESC"
 
-# JSON has no line breaks but between its parts, and there are none here: splitting is faster than an array's escapes.
+# Compact JSON has no line breaks, so a text that is split at line breaks replaces an array, whose escapes are slower.
 _NEW = (
     r"new AS (SELECT * FROM unnest($2::bigint[], $3::bigint[], string_to_array($4, E'\n')) AS n (id, revision, state))"
 )
@@ -47,7 +46,7 @@ _COURSE = f"""
     SELECT u.username, m.block_id, m.state, m.modified FROM {STATE} AS m JOIN auth_user AS u ON u.id = m.student_id
     WHERE m.block_id = ANY(%s) AND m.state IS NOT NULL AND m.state <> '{DELETED}'
 """
-_REPEATED = (
+_RETRIED = (
     psycopg.errors.DivisionByZero,
     psycopg.errors.UniqueViolation,
     psycopg.errors.DeadlockDetected,
@@ -73,70 +72,54 @@ _DELETE = f"WITH {_DELETED}, {_recorded('deleted')} SELECT count(*) FROM entries
 
 
 class Raw(RawContender):
-    """psycopg, on a connection of its own."""
+    """Uses psycopg on its own connection."""
 
-    @cached_property
-    def _connection(self) -> psycopg.Connection[tuple[Any, ...]]:
-        return psycopg.connect(**_address(), autocommit=True)
+    def connect(self) -> psycopg.Connection[tuple[Any, ...]]:
+        return psycopg.connect(**address(database="dbname"), autocommit=True)
 
     @cached_property
     def _execute(self) -> Callable[..., list[tuple[Any, ...]]]:
-        cursor = psycopg.RawCursor(self._connection)
+        cursor = psycopg.RawCursor(self.session)
         return lambda sql, *parameters: cursor.execute(sql, parameters, prepare=True, binary=True).fetchall()
 
     def read(self, learner_id: int, ids: Collection[int]) -> Stored:
-        """Return what is stored."""
         return {id_: (revision, text) for id_, revision, text in self._execute(_READ, learner_id, _array(ids))}
 
     def fetch(self, learner_id: int, ids: Collection[int]) -> list[tuple[Any, ...]]:
-        """Return block, text and time of the rows."""
         return self._execute(_FETCH, learner_id, _array(ids))
 
     def write(self, learner_id: int, rows: Sequence[Written]) -> None:
-        """Commit all rows with their entries, or raise `LostRace`."""
         ids, revisions, texts = zip(*rows, strict=True)
         created = revisions.count(1)
         sql = _UPDATE if not created else _CREATE if created == len(rows) else _BOTH
         parameters = (_array(ids), _array(revisions), "\n".join(texts), datetime.now(UTC), len(rows))
         try:
             self._execute(sql, learner_id, *parameters)
-        except _REPEATED as error:
+        except _RETRIED as error:
             raise LostRace from error
 
     def delete(self, learner_id: int, ids: Collection[int]) -> None:
-        """Delete all states that are there, with their entries."""
         self._execute(_DELETE, learner_id, _array(ids), datetime.now(UTC))
 
     def entries(self, learner: Learner, block: Block) -> list[State | None]:
-        """Return the recorded states, newest first."""
         found = self._execute(_ENTRIES, learner.id, block.id)
         return [codec.decode(bytes(body).decode())[0] or None for _, _, body in found]
 
     def disconnect(self) -> None:
-        """Close the connection."""
-        if "_connection" in self.__dict__:
-            self._connection.close()
-            del self.__dict__["_connection"]
+        super().disconnect()
         self.__dict__.pop("_execute", None)
 
     def iterate(self, blocks: dict[int, str]) -> Iterator[Any]:
-        """Yield what a server-side cursor gives."""
         keys = {id_: UsageKey.from_string(usage_key) for id_, usage_key in blocks.items()}
-        with self._connection.transaction(), self._connection.cursor("iteration") as cursor:
+        with self.session.transaction(), self.session.cursor("iteration") as cursor:
             cursor.itersize = ROWS_OF_FETCH
             for username, id_, text, modified in cursor.execute(_COURSE, [list(keys)], binary=True):
                 yield username, keys[id_], codec.decode(text)[0], modified
 
 
 class RawWarm(Warm, Raw):
-    """The same, for a caller who has read the rows before."""
+    """`Raw` for a caller that has read the rows before."""
 
 
 def _array(numbers: Iterable[int]) -> str:
     return f"{{{','.join(map(str, numbers))}}}"
-
-
-def _address() -> dict[str, Any]:
-    settings = connection.settings_dict
-    names = {"host": "HOST", "port": "PORT", "user": "USER", "password": "PASSWORD", "dbname": "NAME"}
-    return {name: settings[key] for name, key in names.items() if settings[key]}

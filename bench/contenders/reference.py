@@ -1,7 +1,7 @@
-"""The shape that we replace: row by row, with its sequence of statements, through Django's ORM.
+"""The shape of storage that the package replaces: one row after another, through Django's ORM.
 
-Each call runs in a transaction, as views do there (``ATOMIC_REQUESTS``): without it every block would be committed by
-itself.
+It sends the same sequence of statements. Each call runs in one transaction, as the platform's views do
+(``ATOMIC_REQUESTS``); without that, every block would need its own commit.
 """
 
 from __future__ import annotations
@@ -22,28 +22,26 @@ from opaque_keys.edx.keys import UsageKey
 from bench.contenders.base import Call, Contender
 from bench.contenders.reference_models import StudentModule, StudentModuleHistory
 from bench.contenders.tables import create_tables
-from bench.data import Block, Learner, State, course_key
-from bench.filling import Rows
+from bench.site.data import Block, Learner, State, course_key
+from bench.site.filling import Rows
 
 KEYS_OF_STATEMENT = 500
 ROWS_OF_PAGE = 5000
 
-# What simplejson did by itself before its version 4.
+# simplejson allowed NaN by default before version 4.
 _dumps = partial(simplejson.dumps, allow_nan=True)
 _loads = partial(simplejson.loads, allow_nan=True)
 
 
 class Reference(Contender):
-    """States as rows of texts, and a copy of each for every save."""
+    """Keeps states as JSON texts, and a full copy for each save."""
 
     tables = (StudentModule._meta.db_table, StudentModuleHistory._meta.db_table)
 
     def create(self) -> None:
-        """Make the tables."""
         create_tables(StudentModule, StudentModuleHistory)
 
     def fill(self, rows: Rows) -> None:
-        """Insert states and entries."""
         rows.insert(
             self.tables[0],
             {
@@ -65,23 +63,20 @@ class Reference(Contender):
             )
 
     def set_many(self, learner: Learner, states: Mapping[Block, State]) -> Call:
-        """Return the call."""
         user = get_user_model()(pk=learner.id, username=learner.username)
         by_key = {block.key: fields for block, fields in states.items()}
         return lambda: _set_many(user, by_key)
 
     def get_many(self, learner: Learner, blocks: Sequence[Block]) -> Call:
-        """Return the call."""
         keys = [block.key for block in blocks]
         return lambda: list(_get_many(learner.username, keys))
 
     def delete_many(self, learner: Learner, blocks: Sequence[Block]) -> Call:
-        """Return the call."""
         keys = [block.key for block in blocks]
         return lambda: _delete_many(learner.username, keys)
 
     def entries(self, learner: Learner, block: Block) -> list[State | None]:
-        """Return the recorded states, newest first, each with its two look-ups of the module."""
+        """Return the recorded states, newest first; the reference looks up the module twice for each."""
         module = next(_modules(learner.username, [block.key]))
         found = StudentModuleHistory._base_manager.filter(student_module_id__in=[module.id]).order_by("-id")
         return [_entry(entry) for entry in found]
@@ -91,12 +86,8 @@ class Reference(Contender):
         return _iterate(StudentModule._base_manager.filter(module_state_key=block.key))
 
     def iterate_course(self, course: int) -> Iterator[Any]:
-        """Page through the rows by OFFSET; with the join on the users, which it lacks there."""
+        """Page through the rows by OFFSET, with a join on the users that the original lacks."""
         return _iterate(StudentModule._base_manager.filter(course_id=course_key(course)))
-
-    def states(self, learner: Learner, blocks: Sequence[Block]) -> dict[str, State]:
-        """Return the states by usage key."""
-        return {str(key): state for _, key, state, _ in self.get_many(learner, blocks)()}
 
 
 @receiver(post_save, sender=StudentModule)

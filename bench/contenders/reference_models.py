@@ -1,4 +1,4 @@
-"""The tables of the shape that we replace: its columns and its indexes, eleven of them on PostgreSQL for a state."""
+"""The reference's tables, with its columns and its indexes: on PostgreSQL a state has eleven."""
 
 from __future__ import annotations
 
@@ -8,12 +8,12 @@ from django.conf import settings
 from django.db import models
 from opaque_keys.edx.django.models import LearningContextKeyField, UsageKeyField
 
-# An app that is not installed: no migration and no flush knows of the tables.
+# An app without migrations: only the benchmark creates and drops these tables.
 APP = "bench"
 
 
 class StudentModule(models.Model):
-    """What one learner has in one block, the keys as texts, and the score."""
+    """State and score of one learner in one block, with the keys as texts."""
 
     id = models.BigAutoField(primary_key=True)
     module_type = models.CharField(max_length=32, db_index=True, default="problem")
@@ -42,7 +42,7 @@ class StudentModule(models.Model):
 
 
 class StudentModuleHistory(models.Model):
-    """A full copy for each save of a problem."""
+    """A full copy of the state for each save of a problem."""
 
     id = models.BigAutoField(primary_key=True)
     student_module = models.ForeignKey(

@@ -1,4 +1,4 @@
-"""django-simple-history, with its bulk helpers."""
+"""The peer django-simple-history, through its bulk functions."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from simple_history.utils import bulk_create_with_history, bulk_update_with_hist
 
 from bench.contenders.peers import Peer, PeerModel
 from bench.contenders.tables import create_tables
-from bench.data import Block, Learner
-from bench.filling import Rows
+from bench.site.data import Block, Learner
+from bench.site.filling import Rows
 
 
 class SimpleHistoryState(PeerModel):
-    """A model as others, and a table beside it with a copy of each version."""
+    """The peers' model; django-simple-history copies each version to a table beside it."""
 
     history = HistoricalRecords()
 
@@ -28,17 +28,15 @@ _HISTORY = SimpleHistoryState.history.model
 
 
 class SimpleHistory(Peer):
-    """Entries are made in Python, for each row of a bulk."""
+    """Makes the entries in Python, one for each row of a bulk."""
 
     model = SimpleHistoryState
     tables = (SimpleHistoryState._meta.db_table, _HISTORY._meta.db_table)
 
     def create(self) -> None:
-        """Make the tables."""
         create_tables(SimpleHistoryState, _HISTORY)
 
     def fill(self, rows: Rows) -> None:
-        """Insert states and entries."""
         super().fill(rows)
         state, history = self.tables
         columns = "id, course_key, usage_key, state, created, modified, student_id"
@@ -49,14 +47,11 @@ class SimpleHistory(Peer):
             )
 
     def insert(self, rows: Sequence[PeerModel]) -> None:
-        """Insert rows, and record them."""
         bulk_create_with_history(rows, SimpleHistoryState)
 
     def update(self, rows: Sequence[PeerModel]) -> None:
-        """Write rows, and record them."""
         bulk_update_with_history(rows, SimpleHistoryState, ["state", "modified"])
 
     def recorded(self, learner: Learner, block: Block) -> list[str | None]:
-        """Return the recorded texts, newest first."""
         entries = SimpleHistoryState.history.filter(student_id=learner.id, usage_key=block.usage_key)
         return list(entries.order_by("-history_id").values_list("state", flat=True))

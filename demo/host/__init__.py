@@ -1,1 +1,1 @@
-"""The host itself: runtime, course content, and pages."""
+"""The host: runtime, course content, and pages."""

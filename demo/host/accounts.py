@@ -1,4 +1,4 @@
-"""The people of the demo."""
+"""The accounts of the demo."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ ACCOUNTS = (
     Account("chen", "Chen", "Mei"),
     Account("staff", "Sam", "Ferreira", is_staff=True),
 )
-# Printed and shown on the login page: these accounts guard nothing.
+# The demo prints this password and shows it on the login page: the accounts protect nothing.
 PASSWORD = "night-sky"
 
 
 def create_accounts() -> None:
-    """Create the accounts that do not exist yet."""
+    """Create missing accounts. Existing accounts stay unchanged."""
     users = get_user_model().objects
     for account in ACCOUNTS:
         if not users.filter(username=account.username).exists():

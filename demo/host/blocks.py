@@ -1,4 +1,4 @@
-"""Block types: which class serves which name, and what this host adds to every block."""
+"""Block types of the course, and the attributes that this host adds to every block."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from web_fragments.fragment import Fragment
 from xblock.core import XBlock, XBlockMixin
 from xblock.fields import Boolean, DateTime, Scope, String
 
-# xblocks-contrib registers its blocks under these names until Open edX has moved its own ones out of the way.
+# Open edX still registers these types itself. Until it stops, xblocks-contrib registers its blocks under other names.
 EXTRACTED = {
     "html": "_html_extracted",
     "poll_question": "_poll_question_extracted",
@@ -18,21 +18,20 @@ EXTRACTED = {
     "word_cloud": "_word_cloud_extracted",
 }
 
-# Every installed aside decorates every block unless the host says otherwise. acid's is for acid's own blocks, which
-# test a host (see tests/acceptance).
+# By default XBlock adds every installed aside to every block. The aside of the acid blocks, which test a host (see
+# tests/acceptance), belongs only to them.
 ASIDE_TYPES = ("acid_aside",)
 DECORATED_TYPES = ("acid", "acid_parent")
 
-
-# These do not show their name, so the page does.
+# These types do not render their title, so the page renders it.
 UNTITLED_TYPES = ("done", "feedback", "poll_question", "recap")
 
-# Learners do nothing in these.
+# These types only show content. They do not count as activities.
 SHOWN_TYPES = ("html", "recap")
 
 
 class VerticalBlock(XBlock):
-    """One page of the course: its children below one another."""
+    """One page of the course. It renders its children one below the other."""
 
     has_children = True
 
@@ -50,7 +49,7 @@ class VerticalBlock(XBlock):
 
 
 class HostMixin(XBlockMixin):
-    """What blocks that come from Open edX expect to find on themselves, whoever hosts them."""
+    """Fields and attributes that blocks from Open edX expect of every host."""
 
     display_name = String(default="", scope=Scope.settings)
     graded = Boolean(default=True, scope=Scope.settings)

@@ -1,4 +1,4 @@
-"""Keys of blocks and names of learners in addresses: what can be neither matches no address, and so is a 404."""
+"""URL converters for block keys and usernames. Invalid text matches no address, so the answer is a 404."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from opaque_keys.edx.keys import UsageKey
 
 
 class UsageKeyConverter:
-    """Passes usage keys to views."""
+    """Converts between the text of a usage key and a `UsageKey`."""
 
     regex = "[^/]+"
 
@@ -23,6 +23,6 @@ class UsageKeyConverter:
 
 
 class UsernameConverter(StringConverter):
-    """Passes what Django allows in usernames; PostgreSQL refuses to compare with some of what it does not."""
+    """Accepts the characters that Django allows in usernames. Others, such as NUL, are errors on PostgreSQL."""
 
     regex = r"[\w.@+-]+"

@@ -1,4 +1,4 @@
-"""The ids of the course's blocks: opaque keys that are made from names, so that they outlive every restart."""
+"""Ids of the course's blocks: opaque keys made from names, so they stay the same after a restart."""
 
 from __future__ import annotations
 
@@ -12,10 +12,10 @@ from xblock.runtime import IdGenerator, IdReader
 
 
 class CourseIds(IdReader, IdGenerator):
-    """Answers XBlock's questions about ids from the keys alone; it remembers only which usages exist.
+    """Computes the ids that XBlock asks for from the keys alone. It stores only the set of existing usages.
 
-    Blocks are named by the authors of the course (`usage`), never generated: a learner's state is found again
-    under the same key after the content was edited and loaded anew.
+    The course's authors name each block (`usage`). Generated ids would change when the content is edited and loaded
+    again, and learners would lose their state.
     """
 
     def __init__(self, course_key: CourseLocator) -> None:
@@ -23,7 +23,7 @@ class CourseIds(IdReader, IdGenerator):
         self._usages: set[UsageKey] = set()
 
     def usage(self, block_type: str, name: str) -> UsageKey:
-        """Return the key of a new block. One name may be given to one block of a type."""
+        """Return the key of a new block. Raises ``ValueError`` if a block of this type already has the name."""
         key = self.course_key.make_usage_key(block_type, name)
         if key in self._usages:
             raise ValueError(f"two blocks of the course are called {name!r} ({block_type})")
@@ -33,6 +33,7 @@ class CourseIds(IdReader, IdGenerator):
     def get_definition_id(self, usage_id: UsageKey) -> DefinitionLocator:
         if usage_id not in self._usages:
             raise NoSuchUsage(str(usage_id))
+        # A DefinitionLocator takes a MongoDB ObjectId: 12 bytes.
         digest = hashlib.blake2b(str(usage_id).encode(), digest_size=12).hexdigest()
         return DefinitionLocator(usage_id.block_type, digest)
 
@@ -57,7 +58,7 @@ class CourseIds(IdReader, IdGenerator):
         return str(aside_id.aside_type)
 
     def create_definition(self, block_type: str, slug: str | None = None) -> DefinitionLocator:
-        raise NotImplementedError("definitions follow from usages here, see get_definition_id")
+        raise NotImplementedError("definition ids are computed from usage ids, see get_definition_id")
 
     def create_usage(self, def_id: DefinitionLocator) -> UsageKey:
-        raise NotImplementedError("the course's authors name its blocks, see usage")
+        raise NotImplementedError("the course's authors name the blocks, see usage")

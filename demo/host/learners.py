@@ -1,4 +1,4 @@
-"""Who looks at blocks: somebody with an account, or a visitor who has not logged in (yet)."""
+"""The learner of a request: an account, or a visitor who has not logged in."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Learner:
-    """Somebody and the client that keeps what they do; `anonymous_id` is stable and tells a block nothing else."""
+    """A user and the client that keeps the user's state. `anonymous_id` is stable and does not reveal the user."""
 
     user: User | AnonymousUser
     client: XBlockUserStateClient
@@ -36,26 +36,29 @@ def with_account(user: User) -> Learner:
 
 def visitor(user: AnonymousUser, session: SessionBase) -> Learner:
     found = visitor_id(session)
+    # The second client reads data that all learners share, such as the votes of a poll.
     client = EphemeralXBlockUserStateClient(found, DjangoXBlockUserStateClient())
     return Learner(user, client, _anonymous_id(f"visitor {found}"))
 
 
-def nobody(user: AnonymousUser) -> Learner:
-    """Return who stands for a crawler: there is no session to find it again by."""
+def unidentified(user: AnonymousUser) -> Learner:
+    """Return the learner for a request without a session, such as a crawler's. Its state can't be found again."""
     return Learner(user, DjangoXBlockUserStateClient(), _anonymous_id("nobody"))
 
 
 def _anonymous_id(who: str) -> str:
+    # The secret key keeps blocks from computing the ids of other users.
     return hashlib.blake2b(f"{settings.SECRET_KEY}/{who}".encode(), digest_size=16).hexdigest()
 
 
 class Login(LoginView):
-    """Whoever logs in brings along what they did as a visitor."""
+    """The login page. A successful login moves the visitor's state into the account."""
 
     template_name = "host/login.html"
     redirect_authenticated_user = True
 
     def form_valid(self, form: AuthenticationForm) -> HttpResponse:
+        # The login keeps the data of the session, and with it the visitor's id.
         response = super().form_valid(form)
         user = form.get_user()
         adopt_visitor(self.request.session, DjangoXBlockUserStateClient(user), user.username)

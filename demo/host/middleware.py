@@ -1,4 +1,4 @@
-"""What is true of every answer of this host."""
+"""Middleware of the host."""
 
 from __future__ import annotations
 
@@ -9,15 +9,15 @@ if TYPE_CHECKING:
 
     from django.http import HttpRequest, HttpResponse
 
-# Blocks bring inline scripts and compile templates in the browser, so those are allowed. What is not: fonts and icons
-# from other servers, which stylesheets of blocks ask for. Without a network the page would wait for them.
+# Blocks use inline scripts and compile templates in the browser, so the policy allows both. It blocks the fonts and
+# icons that stylesheets of blocks load from other servers: without a network, the page would wait for them.
 POLICY = "default-src 'self' 'unsafe-inline' 'unsafe-eval' data:; frame-ancestors 'none'"
 
 
-def nothing_from_elsewhere(
+def same_origin_only(
     get_response: Callable[[HttpRequest], HttpResponse],
 ) -> Callable[[HttpRequest], HttpResponse]:
-    """Let browsers load what this server has, and nothing else."""
+    """Forbid browsers to load anything from another server."""
 
     def answer(request: HttpRequest) -> HttpResponse:
         response = get_response(request)

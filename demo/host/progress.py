@@ -1,4 +1,4 @@
-"""How far a learner is, told from what the client keeps: two statements for the whole course."""
+"""A learner's progress, computed from states and scores: two statements for the whole course."""
 
 from __future__ import annotations
 
@@ -9,11 +9,11 @@ if TYPE_CHECKING:
     from collections.abc import Iterable
     from datetime import datetime
 
-    from demo.host.content import Item
+    from demo.host.outline import Item
     from xblock_user_state.interface import BlockScore, XBlockUserStateClient
 
-# A block that was only looked at has state too (a problem keeps its seed). These fields say that it was answered;
-# for other types the score does.
+# A view alone can create state: a problem stores its seed. A value in one of these fields means that the learner has
+# answered. For other block types a score means it.
 ANSWERED_BY = {
     "feedback": "user_vote",
     "poll": "choice",
@@ -25,7 +25,7 @@ ANSWERED_BY = {
 
 @dataclass(frozen=True)
 class Activity:
-    """What one learner did in one block; `updated` is ``None`` where there is nothing at all."""
+    """The progress of one learner in one block. `updated` is ``None`` without state and score."""
 
     item: Item
     answered: bool
@@ -34,12 +34,12 @@ class Activity:
 
     @property
     def complete(self) -> bool:
-        """True when there is nothing left to gain."""
+        """True after an answer, with full points if the block has a score."""
         return self.answered and (self.score is None or self.score.grade == self.score.max_grade)
 
 
 def activities(client: XBlockUserStateClient, username: str, items: Iterable[Item]) -> list[Activity]:
-    """Return the learner's activity in each of these blocks, in their order."""
+    """Return the learner's activity in each of `items`, in the same order."""
     items = list(items)
     keys = [item.key for item in items]
     states = {found.block_key: found for found in client.get_many(username, keys)}
@@ -55,5 +55,5 @@ def activities(client: XBlockUserStateClient, username: str, items: Iterable[Ite
 
 def _is_answered(item: Item, state: dict[str, Any]) -> bool:
     value = state.get(ANSWERED_BY.get(item.key.block_type, ""))
-    # feedback counts its choices from 0, and -1 is none.
+    # The feedback block numbers its choices from 0; -1 means no choice.
     return value >= 0 if type(value) is int else bool(value)

@@ -1,4 +1,4 @@
-"""A block of this host that shows what its reader did in other blocks: it asks the service ``user_state``."""
+"""A block that shows its reader's attempts in other blocks, through the service ``user_state``."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from xblock.fields import Scope, String
 
 @XBlock.needs("user", "user_state")
 class RecapBlock(XBlock):
-    """How often the reader has tried each problem of a list. One statement."""
+    """Lists problems with the reader's number of attempts. One statement for all of them."""
 
-    problems = String(scope=Scope.content, default="", help="the names of the problems, with blanks between them")
+    problems = String(scope=Scope.content, default="", help="names of problems, separated by spaces")
 
     def student_view(self, context: dict[str, Any] | None = None) -> Fragment:
         course = self.scope_ids.usage_id.course_key

@@ -1,4 +1,4 @@
-"""All learners' answers to one block, as the block itself words them."""
+"""Reports of all learners' answers to one block, in the words of the block."""
 
 from __future__ import annotations
 
@@ -16,20 +16,20 @@ if TYPE_CHECKING:
 
 Row = list[str]
 
-# A spreadsheet takes a cell that begins like this for a formula, and runs it on the machine of whoever opens the file.
+# A spreadsheet runs a cell that starts like this as a formula, on the computer of the reader.
 FORMULA_START = re.compile(r"\s*[=+\-@＝＋－＠]|[\t\r\n]")
 NUMBER = re.compile(r"[+-]?\d+([.,]\d+)?")
 
 
 def responses(block: XBlock, states: Iterable[XBlockUserState]) -> tuple[Row, list[Row]]:
-    """Return the heading and the rows of a block's report. Rows may lack cells that others have."""
+    """Return the heading and the rows of a block's report. A missing cell is empty."""
     found = [{"Learner": username, **report} for username, report in block.generate_report_data(iter(states))]
     heading = list(dict.fromkeys(name for report in found for name in report))
     return heading, [[printable(report.get(name, "")) for name in heading] for report in found]
 
 
 def printable(value: object) -> str:
-    """Return the text of a value, without the halves of surrogate pairs that can't be encoded."""
+    """Return the text of a value. Lone surrogates become escapes, because UTF-8 can't encode them."""
     return str(value).encode("utf-8", "backslashreplace").decode()
 
 
@@ -39,5 +39,5 @@ def write_csv(target: SupportsWrite[str], heading: Row, rows: list[Row]) -> None
 
 
 def safe_cell(text: str) -> str:
-    """Return a cell that no spreadsheet computes: the answer of a learner is not to be trusted."""
+    """Return a cell that no spreadsheet runs as a formula: learners can enter anything."""
     return f"'{text}" if FORMULA_START.match(text) and not NUMBER.fullmatch(text) else text

@@ -1,4 +1,4 @@
-"""XBlock's runtime for this host, and the one place where blocks meet the user state client."""
+"""The XBlock runtime of this host. It connects blocks to the user state client."""
 
 from __future__ import annotations
 
@@ -24,26 +24,26 @@ if TYPE_CHECKING:
     from django.contrib.sessions.backends.base import SessionBase
     from lxml.etree import _Element
 
-    from demo.host.content import Course
     from demo.host.ids import CourseIds
     from demo.host.learners import Learner
+    from demo.host.outline import Course
 
 OWN = {"recap": RecapBlock, "vertical": VerticalBlock}
-"""The block types that are this host's, and not installed."""
+"""Block types that this host defines itself. They are not installed as entry points."""
 
 AUTHORED_SCOPES = (Scope.content, Scope.settings, Scope.children, Scope.parent)
 LEARNER_SCOPES = (Scope.user_state, Scope.user_state_summary, Scope.preferences, Scope.user_info)
 
 
 def split_fields(authored: FieldData, learner: FieldData) -> SplitFieldData:
-    """Return the field data of blocks: what authors wrote, and what learners do."""
+    """Return the field data of blocks: authored scopes from `authored`, learner scopes from `learner`."""
     return SplitFieldData(dict.fromkeys(AUTHORED_SCOPES, authored) | dict.fromkeys(LEARNER_SCOPES, learner))
 
 
 class CourseRuntime(Runtime):
-    """What does not depend on who is looking: types, addresses, and reading the course's XML."""
+    """The part of the runtime that is the same for all learners: block types, addresses, and parsing of the XML."""
 
-    # XBlock deprecated this attribute, and `get_block` still takes the learner's id from it.
+    # XBlock deprecated this attribute, but its `get_block` still reads the learner's id from it.
     user_id: int | None = None
     is_author_mode = False
 
@@ -64,15 +64,16 @@ class CourseRuntime(Runtime):
         return list(ASIDE_TYPES) if block.scope_ids.block_type in DECORATED_TYPES else []
 
     def get_policy(self, usage_id: UsageKey) -> dict[str, Any]:
-        """Return settings that override those in the XML: the course has none, and some blocks ask."""
+        """Return overrides of the settings in the XML: none. Some blocks call this method, so it must exist."""
         return {}
 
     def add_block(self, node: _Element, parent: UsageKey | None = None) -> UsageKey:
-        """Read one block, and the blocks inside of it, from the XML of the course."""
+        """Create a block and its children from the course's XML; return the key of the block."""
         key = self.ids.usage(node.tag, str(node.attrib.pop("url_name")))
         scope_ids = ScopeIds(None, node.tag, self.ids.get_definition_id(key), key)
         block = self.mixologist.mix(self.load_block_type(node.tag)).parse_xml(node, self, scope_ids)
         block.parent = parent
+        # XBlock keeps parsed fields in memory until a save. The next request creates new blocks.
         block.save()
         return key
 
@@ -83,7 +84,7 @@ class CourseRuntime(Runtime):
         self, block: XBlock, handler_name: str, suffix: str = "", query: str = "", thirdparty: bool = False
     ) -> str:
         if thirdparty:
-            raise NotImplementedError("handlers of this host are for its own pages")
+            raise NotImplementedError("handlers of this host serve only its own pages")
         parts = [block.scope_ids.usage_id, handler_name, suffix]
         url = reverse("handler", args=parts if suffix else parts[:2])
         return f"{url}?{query}" if query else url
@@ -95,20 +96,21 @@ class CourseRuntime(Runtime):
         return static(resource)
 
     def publish(self, block: XBlock, event_type: str, event_data: dict[str, Any]) -> None:
-        """Events are a learner's: while the course is read, nobody is there who could cause one."""
+        """Drop the event: without a learner there is no score to store."""
 
     def _css_classes_for(self, block: XBlock, view: str) -> list[str]:
         classes: list[str] = super()._css_classes_for(block, view)
+        # The stylesheets of blocks that were XModules select these classes, which Open edX adds.
         if getattr(block, "uses_xmodule_styles_setup", False):
             classes += ["xmodule_display", f"xmodule_{block.unmixed_class.__name__}"]
         return classes
 
 
 class LearnerRuntime(CourseRuntime):
-    """Blocks as one learner sees them; it lives for one request.
+    """The runtime of one learner, for one request.
 
-    Authored fields come from the course and can't be written; the four learner scopes go through
-    `UserStateKeyValueStore` to the client. That is the whole integration.
+    Authored fields come from the course and are read-only. The four learner scopes go through `UserStateKeyValueStore`
+    to the client. The integration needs nothing else.
     """
 
     def __init__(
@@ -121,17 +123,17 @@ class LearnerRuntime(CourseRuntime):
         self.anonymous_student_id = learner.anonymous_id
 
     def get_page(self, key: UsageKey) -> XBlock:
-        """Return a block of which all that is shown with it was read at once: the blocks inside of it, and asides."""
+        """Return a block after one prefetch of its state and the state of its descendants and asides."""
         block = self.get_block(key)
-        self.learner_state.prefetch(_with_those_inside(block))
+        self.learner_state.prefetch(_with_descendants(block))
         return block
 
     def publish(self, block: XBlock, event_type: str, event_data: dict[str, Any]) -> None:
-        """Keep grades; a host with analytics would pass the other events on to it."""
+        """Store the score of a ``grade`` event. A host with analytics would also pass on the other events."""
         self.learner_state.publish(block, event_type, event_data)
 
 
-def _with_those_inside(block: XBlock) -> Iterator[XBlock]:
+def _with_descendants(block: XBlock) -> Iterator[XBlock]:
     yield block
     for child in block.get_children():
-        yield from _with_those_inside(child)
+        yield from _with_descendants(child)

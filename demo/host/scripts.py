@@ -1,8 +1,8 @@
-"""Runs the Python scripts of problems, each in a process of its own.
+"""Runs the Python scripts of problems, each in a separate process.
 
-What problems run before a script puts a seeded stand-in for ``random`` into ``sys.modules`` and moves ``TMPDIR``:
-in the server's process every other request would feel it. The process has the rights of the server, which is enough
-for a course that is part of this repository. A site whose problems others write runs the codejail service instead.
+Before a script, capa replaces ``random`` in ``sys.modules`` by a seeded version and changes ``TMPDIR``. In the server's
+process this would affect every other request. The separate process has the rights of the server, which is safe enough
+for the course in this repository. A site with problems by other authors should run the codejail service instead.
 """
 
 from __future__ import annotations
@@ -26,10 +26,11 @@ sys.__stdout__.write(json.dumps(json_safe(names)))
 
 
 def run(task: dict[str, Any]) -> tuple[str | None, SafeExecException | None]:
-    """Run the code of a task and leave its variables in the task's ``globals_dict``.
+    """Run the code of a task and store its variables in the task's ``globals_dict``.
 
-    The signature is what xblocks-contrib asks of ``CODE_JAIL_REST_SERVICE_REMOTE_EXEC``.
+    xblocks-contrib requires this signature for ``CODE_JAIL_REST_SERVICE_REMOTE_EXEC``.
     """
+    # Sorted keys make equal tasks equal cache keys.
     answer, failure = _run(json.dumps([task["code"], json_safe(task["globals_dict"])], sort_keys=True))
     if failure:
         return failure, SafeExecException(failure)
@@ -39,8 +40,8 @@ def run(task: dict[str, Any]) -> tuple[str | None, SafeExecException | None]:
 
 @lru_cache(maxsize=1000)
 def _run(task: str) -> tuple[str, str]:
-    """Return the variables as JSON, and what went wrong. The seed is part of the code, so a result can be kept."""
-    done = subprocess.run(  # noqa: S603 - this interpreter, with a program of ours
+    """Return the variables as JSON, and the error output. Results are cached: the code contains the seed."""
+    done = subprocess.run(  # noqa: S603 - this interpreter, with our own program
         [sys.executable, "-c", RUNNER], input=task, capture_output=True, text=True, timeout=TIMEOUT, check=False
     )
     return done.stdout, done.stderr if done.returncode else ""

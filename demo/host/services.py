@@ -1,4 +1,4 @@
-"""The services that the course's blocks ask their runtime for."""
+"""The runtime services of the course's blocks."""
 
 from __future__ import annotations
 
@@ -16,11 +16,12 @@ if TYPE_CHECKING:
 
 
 class CurrentUser(UserService):
-    """Who is looking at the block, under the attribute names that Open edX made customary."""
+    """The learner of the request, under Open edX's attribute names, which blocks rely on."""
 
     def __init__(self, learner: Learner) -> None:
         super().__init__()
         user = learner.user
+        # A visitor has neither email address nor name.
         self._user = XBlockUser(is_current_user=True)
         if user.is_authenticated:
             self._user = XBlockUser(is_current_user=True, emails=[user.email], full_name=user.get_full_name())
@@ -36,7 +37,7 @@ class CurrentUser(UserService):
 
 
 def user_state_for(learner: Learner) -> UserStateService:
-    """Return what reads other blocks' state: staff may see everybody's, all others their own."""
+    """Return the service that reads other blocks' state. Staff may read all states, learners only their own."""
 
     def may_read(reader: str, username: str, block_key: UsageKey) -> bool:
         return learner.user.is_staff or only_own(reader, username, block_key)
@@ -45,25 +46,25 @@ def user_state_for(learner: Learner) -> UserStateService:
 
 
 class Sandbox:
-    """Lets no script of a problem run in the server's process: see `demo.host.scripts`."""
+    """Forbids scripts in the server's process. `demo.host.scripts` runs them."""
 
     def can_execute_unsafe_code(self) -> bool:
         return False
 
     def get_python_lib_zip(self) -> None:
-        """Return modules that scripts may import: the course has none."""
+        """Return the course's own modules for scripts: none."""
 
 
 class NoQueue:
-    """Stands where external graders would be asked: the course has none."""
+    """A placeholder for the queue of external graders, which the course does not use."""
 
 
 class PlainUrls:
-    """Course content here holds real addresses only: there is nothing to rewrite."""
+    """Leaves addresses unchanged: the course contains no Open edX shortcuts such as ``/static/``."""
 
     def replace_urls(self, text: str, **_options: Any) -> str:
-        # capa hands over markup that is marked safe and puts the result into an attribute, where it must be escaped.
-        # Adding to it is what takes the mark off.
+        # capa passes text that is marked as safe, and puts the result into an attribute, which must be escaped. The sum
+        # with a plain string is not marked.
         return text + ""
 
 

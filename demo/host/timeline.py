@@ -1,4 +1,4 @@
-"""The history of one learner in one block, made readable: what each revision changed."""
+"""The history of one learner in one block, as a list of readable changes for each revision."""
 
 from __future__ import annotations
 
@@ -12,27 +12,25 @@ from django.contrib.auth import get_user_model
 
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory
-from xblock_user_state.state.codec import decode, encode
-from xblock_user_state.state.diff import diff
+from xblock_user_state.state import decode, diff, encode
 
 if TYPE_CHECKING:
     from datetime import datetime
 
     from xblock_user_state.models import BaseStudentModuleHistory
-    from xblock_user_state.state.diff import FieldChange
+    from xblock_user_state.state import FieldChange
 
 SHORT = 60
-"""Values of up to so many characters are shown on one line, old beside new."""
-
+"""The maximum length of values that are shown on one line, old beside new."""
 
 HISTORY_DATABASE = "student_module_history"
 
 STORES = {StudentModuleHistory: "default history", HistoryOutbox: "outbox"}
-"""Where an entry was found. The third store is the model of an app that need not be installed."""
+"""Names of the stores. The third, the extended history, has no model if its app is not installed."""
 
 
 class Line(NamedTuple):
-    """One line of a comparison: ``kind`` is ``added``, ``removed``, ``same`` or ``skip``."""
+    """One line of a comparison. `kind` is ``added``, ``removed``, ``same`` or ``skip``."""
 
     kind: str
     text: str
@@ -40,7 +38,7 @@ class Line(NamedTuple):
 
 @dataclass(frozen=True)
 class ShownChange:
-    """One field that changed: `old` and `new` where they are short, else the `lines` of a comparison."""
+    """A changed field: `old` and `new` if both are short, else the `lines` of a comparison."""
 
     field: str
     kind: str
@@ -56,7 +54,7 @@ class ShownChange:
 
 @dataclass(frozen=True)
 class Entry:
-    """One revision. `scored` says that the score changed with it, `note` what else is to be said."""
+    """One revision. `scored` means that it changed the score; `note` is a remark for the page."""
 
     revision: int
     created: datetime
@@ -73,7 +71,7 @@ def where_new_entries_go() -> str:
     configured: dict[str, Any] = getattr(settings, "XBLOCK_USER_STATE", {})
     if not configured.get("EXTENDED_HISTORY"):
         return "default history, beside the state"
-    return f"extended history, in a database of its own: {settings.DATABASES[HISTORY_DATABASE]['NAME']}"
+    return f"extended history, in a separate database: {settings.DATABASES[HISTORY_DATABASE]['NAME']}"
 
 
 def timeline(module: StudentModule) -> list[Entry]:
@@ -81,6 +79,7 @@ def timeline(module: StudentModule) -> list[Entry]:
     history = list(StudentModuleHistory.get_history([module]))
     actors = get_user_model().objects.in_bulk({entry.actor_id for entry in history if entry.actor_id})
     names = {user_id: user.get_username() for user_id, user in actors.items()}
+    # Each entry is compared with the next older one; the oldest is compared with nothing.
     return [_entry(new, old, names) for new, old in zip(history, [*history, None][1:], strict=True)]
 
 
@@ -88,7 +87,7 @@ def _entry(new: BaseStudentModuleHistory, old: BaseStudentModuleHistory | None, 
     try:
         changes, note = _changes(old, new)
     except DamagedHistory as error:
-        changes, note = [], f"What changed can't be told: {error}."
+        changes, note = [], f"The change can't be shown: {error}."
     return Entry(
         revision=new.revision,
         created=new.created,
@@ -98,6 +97,7 @@ def _entry(new: BaseStudentModuleHistory, old: BaseStudentModuleHistory | None, 
         actor=names.get(new.actor_id),
         note=note,
         store=STORES.get(type(new), "extended history"),
+        # Short changes first: they would be lost between long comparisons.
         changes=sorted(changes, key=lambda change: bool(change.lines)),
     )
 
@@ -124,7 +124,7 @@ def _sides(change: FieldChange, indent: int | None) -> tuple[str, str]:
 
 
 def readable(value: Any) -> str:
-    """Return a value as text: one line where that is short, else indented."""
+    """Return a value as JSON: one line if it is short, else indented."""
     line = _text(value, indent=None)
     return line if len(line) <= SHORT else _text(value, indent=2)
 
@@ -133,16 +133,17 @@ def _text(value: Any, indent: int | None) -> str:
     try:
         text = json.dumps(value, indent=indent, ensure_ascii=False)
     except ValueError:
-        # An integer that is longer than Python likes to print.
+        # Python refuses to print integers of more than 4,300 digits.
         text = encode(value)
-    # What learners send may hold half a surrogate pair, which no page can be encoded with.
+    # Learners' text may contain lone surrogates, which UTF-8 can't encode.
     return text.encode("utf-8", "backslashreplace").decode()
 
 
 def compare(old: str, new: str) -> list[Line]:
-    """Return the lines that differ, each change with two lines around it."""
+    """Return the differing lines, with two lines of context."""
     lines: list[Line] = []
     kinds = {"+": "added", "-": "removed", " ": "same", "@": "skip"}
+    # The first two lines of a unified diff are file names.
     for text in list(difflib.unified_diff(old.splitlines(), new.splitlines(), lineterm="", n=2))[2:]:
         line = Line(kinds[text[0]], "⋯" if text[0] == "@" else text[1:])
         if lines or line.kind != "skip":

@@ -1,4 +1,4 @@
-"""Addresses of the host."""
+"""URLs of the host."""
 
 from __future__ import annotations
 
@@ -22,6 +22,7 @@ urlpatterns = [
     path("units/<slug:slug>/", learner.unit, name="unit"),
     path("xblock/<usage:key>/handler/<str:name>/<path:suffix>", handlers.handler, name="handler"),
     path("xblock/<usage:key>/handler/<str:name>/", handlers.handler, name="handler"),
+    # Without the last slash too: a redirect to the address with it would lose the body of the POST.
     path("xblock/<usage:key>/handler/<str:name>", handlers.handler),
     path("xblock/resource/<str:block_type>/<path:path>", handlers.resource, name="resource"),
     path("staff/", staff.learners, name="learners"),

@@ -1,4 +1,4 @@
-"""Access policies: may this reader see that learner's state in a block? The host decides."""
+"""Access policies: functions of the host that decide who may read a learner's state."""
 
 from __future__ import annotations
 
@@ -6,10 +6,12 @@ from collections.abc import Callable
 
 from opaque_keys.edx.keys import UsageKey
 
+__all__ = ["MayRead", "only_own"]
+
 MayRead = Callable[[str, str, UsageKey], bool]
-"""Answers whether the reader may see what the learner did in the block; both are usernames."""
+"""Returns whether a reader may see a learner's state in a block. Arguments: both usernames, and the block's key."""
 
 
 def only_own(reader: str, learner: str, block_key: UsageKey) -> bool:
-    """Let everybody read their own state in any block, and nobody else's."""
+    """Allow learners to read their own state, in any block, and no other state."""
     return reader == learner

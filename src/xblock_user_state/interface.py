@@ -1,18 +1,18 @@
-"""The contract: what every XBlock user state client does, and the errors that it raises.
+"""The contract of all XBlock user state clients, and their errors.
 
-The contract was defined by the Open edX community in 2015 (``XBlockUserStateClient``) and is kept here with its
-names and meaning; it is written anew so that hosts need no archived package. Errors::
+The Open edX community defined it in 2015 as ``XBlockUserStateClient``. Names and meaning are kept; the code is new, so
+that hosts need no archived package. Errors::
 
     UserStateError
     ├── ServiceUnavailable       the store can't be reached, or kept failing
     ├── PermissionDenied         the caller may not do this
     ├── DoesNotExist             no such state, or no such history
-    │   └── UserDoesNotExist     no such learner
+    │   └── UserDoesNotExist     no such user
     ├── DamagedHistory           an entry of the history can't be read
     └── BlockKeyCollision        two blocks with one 64-bit id
 
-Each can be reached from a client too (``client.DoesNotExist``), so that a caller needs no import.
-Bad arguments raise ``TypeError`` or ``ValueError``, with a message that says which argument and why.
+A client has them as attributes too (``client.DoesNotExist``), so that callers need no import. Bad arguments raise
+``TypeError`` or ``ValueError``, with a message that names the argument and the reason.
 """
 
 from __future__ import annotations
@@ -27,16 +27,35 @@ from typing import Any, NamedTuple, Protocol, Self
 from opaque_keys.edx.keys import BlockTypeKey, LearningContextKey, UsageKey
 from xblock.fields import Scope
 
+__all__ = [
+    "Batch",
+    "BlockKey",
+    "BlockKeyCollision",
+    "BlockScore",
+    "DamagedHistory",
+    "DoesNotExist",
+    "HistoryEntry",
+    "PermissionDenied",
+    "ServiceUnavailable",
+    "State",
+    "UserDoesNotExist",
+    "UserStateError",
+    "XBlockUserState",
+    "XBlockUserStateClient",
+]
+
 BlockKey = UsageKey | BlockTypeKey | str | None
-"""What names the owner of a state beside the learner: depends on the scope, see `XBlockUserStateClient`."""
+"""The key of a state apart from its learner. Its type depends on the scope, see `XBlockUserStateClient`."""
 
 State = dict[str, Any]
+"""JSON values by field name."""
 
 
 class UserStateError(Exception):
     """The learner's state could not be read or written."""
 
     def __init__(self, *args: object) -> None:
+        # The docstring is the default message.
         super().__init__(*(args or (type(self).__doc__,)))
 
 
@@ -64,18 +83,11 @@ class BlockKeyCollision(UserStateError):
     """Another block or learning context is registered under the same 64-bit id."""
 
 
-ANONYMOUS = (
-    "an anonymous user's state can't be kept here; keep it in the ephemeral store (xblock_user_state.ephemeral) until"
-    " there is an account"
-)
-"""The message of `PermissionDenied` at a write for an anonymous user."""
-
-
 class XBlockUserState(NamedTuple):
     """The state of one block (or block type, or learner) at one time.
 
-    ``updated`` is an aware datetime in UTC: the returned fields did not change after it. ``state`` maps field
-    names to JSON values and is the caller's own; in history it is ``None`` where there was no state.
+    ``updated`` is an aware datetime in UTC: the fields did not change after it. ``state`` is a fresh object that the
+    caller may change; in history it is ``None`` where there was no state.
     """
 
     username: str | None
@@ -94,57 +106,89 @@ class BlockScore(NamedTuple):
 
 
 class HistoryEntry(XBlockUserState):
-    """What one state was after one change, with the ``revision`` of that change and the ``score`` of that moment.
+    """A state as one change left it, with the ``revision`` of that change and the ``score`` at that time.
 
-    Of a damaged entry everything but the state can be read: reading ``state`` raises `DamagedHistory`, which stands in
-    the state's place in the tuple too.
+    The tuple has the five fields of `XBlockUserState`. Equality, copies and ``_replace`` count the revision and the
+    score too. In a damaged entry a `DamagedHistory` stands in the place of the state: reading ``state`` raises it, and
+    all else can be read.
     """
 
     revision: int
     score: BlockScore | None
 
-    def __new__(cls, result: tuple[Any, ...], revision: int, score: BlockScore | None) -> Self:
-        """Make an `XBlockUserState` of the five values of `result`; a `DamagedHistory` may stand for the state."""
-        entry = tuple.__new__(cls, result)
+    # One argument a value, in the tuple's order, so that _make and _replace need no packing.
+    def __new__(  # noqa: PLR0913, PLR0917
+        cls,
+        username: str | None,
+        block_key: Any,
+        state: State | DamagedHistory | None,
+        updated: datetime,
+        scope: Scope,
+        revision: int,
+        score: BlockScore | None,
+    ) -> Self:
+        # A named tuple's own __new__ takes its fields only.
+        entry = tuple.__new__(cls, (username, block_key, state, updated, scope))
         entry.revision = revision
         entry.score = score
         return entry
 
     @property
     def state(self) -> State | None:
-        """The state, ``None`` where there was none."""
+        """The state, ``None`` where there was none. Raises `DamagedHistory` if the entry is damaged."""
         state = self[2]
         if isinstance(state, DamagedHistory):
             raise state
         return state
 
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> Self:  # type: ignore[override]  # mypy's own has a TypeVar
+        """Make an entry of all seven values."""
+        return cls(*iterable)
+
+    def _replace(self, **changes: Any) -> Self:
+        """Return a copy with other values of some fields, the revision and the score among them."""
+        return type(self)(**{**self._asdict(), **changes})
+
+    def _asdict(self) -> dict[str, Any]:
+        """Return all seven values by name."""
+        return {**dict(zip(self._fields, self, strict=True)), "revision": self.revision, "score": self.score}
+
     def __getnewargs__(self) -> tuple[Any, ...]:
-        """Return what copies are made of."""
-        return tuple(self), self.revision, self.score
+        """Return the arguments from which ``copy`` and ``pickle`` make the entry again."""
+        return tuple(self._asdict().values())
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, HistoryEntry) and self.__getnewargs__() == other.__getnewargs__()
+
+    # A tuple's own __ne__ would compare five fields.
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    def __hash__(self) -> int:
+        return hash(self.__getnewargs__())
 
     def __repr__(self) -> str:
-        fields = zip(self._fields, self, strict=True)
-        shown = [*fields, ("revision", self.revision), ("score", self.score)]
-        return f"HistoryEntry({', '.join(f'{name}={value!r}' for name, value in shown)})"
+        return f"HistoryEntry({', '.join(f'{name}={value!r}' for name, value in self._asdict().items())})"
 
 
 class Batch(Protocol):
-    """Changes of one learner, collected to be committed as one: see `XBlockUserStateClient.batch`."""
+    """Collects changes of one learner, which are committed together: see `XBlockUserStateClient.batch`."""
 
     def set(self, block_key: BlockKey, fields: Mapping[str, Any], scope: Scope = Scope.user_state) -> None:
         """Overlay `fields` on the state of one block."""
 
     def delete(self, block_key: BlockKey, fields: Iterable[str] | None = None, scope: Scope = Scope.user_state) -> None:
-        """Remove `fields` from the state of one block, or all of them."""
+        """Remove `fields`, or all fields, from the state of one block."""
 
     def set_score(self, block_key: UsageKey, grade: float | None, max_grade: float | None) -> None:
         """Set the learner's score in one block."""
 
 
 class XBlockUserStateClient(ABC):
-    """Keeps what learners do inside XBlocks.
+    """Stores the state, scores and history of learners in XBlocks.
 
-    What ``block_key`` is depends on the scope:
+    The type of ``block_key`` depends on the scope:
 
     ======================  ============================================================================
     ``user_state``          a usage key, or the usage key of an aside
@@ -153,8 +197,8 @@ class XBlockUserStateClient(ABC):
     ``user_info``           ``None``
     ======================  ============================================================================
 
-    Any other scope is a ``ValueError``. Reading for an unknown or anonymous user (an empty username) finds
-    nothing; writing for an unknown one raises `UserDoesNotExist`, for an anonymous one `PermissionDenied`.
+    Any other scope is a ``ValueError``. Reads for an unknown or anonymous user (an empty username) find nothing. Writes
+    for an unknown user raise `UserDoesNotExist`, writes for an anonymous user `PermissionDenied`.
     """
 
     UserStateError = UserStateError
@@ -174,8 +218,9 @@ class XBlockUserStateClient(ABC):
     ) -> XBlockUserState:
         """Return the state of one block, with only `fields` when given.
 
-        Raises `DoesNotExist` where there never was state, or all of it was deleted.
+        Raises `DoesNotExist` where there never was a state, or where it was deleted.
         """
+        # One key yields at most one state.
         for found in self.get_many(username, [block_key], scope, fields):
             return found
         raise DoesNotExist(f"{username!r} has no state in {block_key} ({scope.name})")
@@ -187,7 +232,7 @@ class XBlockUserStateClient(ABC):
         state: Mapping[str, Any],
         scope: Scope = Scope.user_state,
     ) -> None:
-        """Overlay the fields of `state` on the state of one block; fields that it does not name are kept."""
+        """Overlay the fields of `state` on the state of one block. Other fields are kept."""
         self.set_many(username, {block_key: state}, scope)
 
     def delete(
@@ -197,7 +242,7 @@ class XBlockUserStateClient(ABC):
         scope: Scope = Scope.user_state,
         fields: Iterable[str] | None = None,
     ) -> None:
-        """Remove `fields` from the state of one block, or all of them. History is kept: this is a change."""
+        """Remove `fields`, or all fields, from the state of one block. This is a change: history is kept."""
         self.delete_many(username, [block_key], scope, fields)
 
     @abstractmethod
@@ -210,15 +255,15 @@ class XBlockUserStateClient(ABC):
     ) -> Iterator[XBlockUserState]:
         """Yield the states of the blocks that have one, in the order asked for, each key once.
 
-        With `fields`, a state holds only those of them that are set.
+        With `fields`, states hold only the named fields that are set.
         """
 
     def get_encoded(
         self, username: str | None, block_keys: Iterable[BlockKey], scope: Scope = Scope.user_state
     ) -> dict[Any, str]:
-        """Return the JSON texts of the states of those blocks that have one, for who decodes later, field by field.
+        """Return the JSON texts of the states of the blocks that have one, for callers that decode later, by field.
 
-        What is here encodes what `get_many` has decoded. A client that stores texts gives them as they are.
+        This implementation encodes the results of `get_many`. A client that stores texts returns them unchanged.
         """
         return {
             found.block_key: json.dumps(found.state, separators=(",", ":"))
@@ -232,7 +277,7 @@ class XBlockUserStateClient(ABC):
         block_keys_to_state: Mapping[Any, Mapping[str, Any]],
         scope: Scope = Scope.user_state,
     ) -> None:
-        """Overlay fields on the states of many blocks: all of it is committed, or nothing and an error raised."""
+        """Overlay fields on the states of many blocks, in one commit: all changes or none."""
 
     @abstractmethod
     def delete_many(
@@ -242,7 +287,7 @@ class XBlockUserStateClient(ABC):
         scope: Scope = Scope.user_state,
         fields: Iterable[str] | None = None,
     ) -> None:
-        """Remove `fields`, or all of them, from the states of many blocks: of all or, on an error, of none."""
+        """Remove `fields`, or all fields, from the states of many blocks, in one commit: all changes or none."""
 
     @abstractmethod
     def get_history(
@@ -253,12 +298,12 @@ class XBlockUserStateClient(ABC):
         limit: int | None = None,
         before_revision: int | None = None,
     ) -> Iterator[HistoryEntry]:
-        """Yield what the state was after each change, newest first, ``None`` for deleted or absent state.
+        """Yield the state after each change, newest first, ``None`` for a deleted or absent state.
 
-        At most `limit` entries; only those of revisions lower than `before_revision`: the revision of the last entry
-        of one page begins the next. Raises `DoesNotExist` (at the first ``next``) where no history was recorded: an
-        unknown user or block, a block type that is not recorded, a scope other than ``user_state``. A page that
-        begins at `before_revision` may be empty instead: that is the history's end. A damaged entry raises nothing
+        Yields at most `limit` entries, and only entries with revisions lower than `before_revision`. For the next page,
+        give the revision of the last entry. Raises `DoesNotExist` (at the first ``next``) where no history was
+        recorded: an unknown user or block, a block type that is not recorded, a scope other than ``user_state``. A page
+        that begins at `before_revision` may be empty instead, at the end of the history. A damaged entry raises nothing
         until its ``state`` is read.
         """
 
@@ -266,11 +311,10 @@ class XBlockUserStateClient(ABC):
     def iter_all_for_block(
         self, block_key: BlockKey, scope: Scope = Scope.user_state, batch_size: int | None = None
     ) -> Iterator[XBlockUserState]:
-        """Yield the states that all learners have in one block, with the block's canonical key.
+        """Yield the states of all learners in one block, with the block's canonical key.
 
-        Deleted and never-had states, and those of users who are gone, are left out. Memory is bounded by
-        `batch_size` rows (default 1,000). A state that is written meanwhile may be given as before or as
-        after.
+        Deleted and absent states are left out, and the states of deleted users. Memory is bounded by `batch_size` rows
+        (default 1,000). A state that is written during the iteration may be yielded as before or as after the write.
         """
 
     @abstractmethod
@@ -281,29 +325,29 @@ class XBlockUserStateClient(ABC):
         scope: Scope = Scope.user_state,
         batch_size: int | None = None,
     ) -> Iterator[XBlockUserState]:
-        """Yield the states of all learners in all blocks (or those of one type) of a course, as for a block.
+        """Yield the states of all learners in all blocks of a course, or in its blocks of one type, as for a block.
 
-        For ``user_state`` and ``user_state_summary``; the other scopes belong to no course (``ValueError``).
+        For ``user_state`` and ``user_state_summary``. The other scopes belong to no course (``ValueError``).
         """
 
     @abstractmethod
     def set_score(
         self, username: str | None, block_key: UsageKey, grade: float | None, max_grade: float | None
     ) -> None:
-        """Set the learner's score in one block, and leave the state alone; ``None`` for both takes it away."""
+        """Set the learner's score in one block and leave the state alone. ``None`` for both removes the score."""
 
     @abstractmethod
     def get_scores(self, username: str | None, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
-        """Return the scores of those blocks that have one."""
+        """Return the scores of the blocks that have one."""
 
     @abstractmethod
     def batch(self, username: str | None, *, only_new: bool = False) -> AbstractContextManager[Batch]:
         """Collect changes of one learner and commit them together when the ``with`` block ends.
 
-        Each block changes once: one revision and one history entry, however many calls named it. Nothing is
-        committed if the body raises. Reads do not see a change before; calls on the client itself do not
-        join.
+        Each block changes once, with one revision and one history entry, however many calls named it. Nothing is
+        committed if the body raises. Reads do not see the collected changes, and calls on the client itself do not join
+        the batch.
 
-        With `only_new`, a block where there was ever anything, be it a score or a state that was deleted, is left as it
-        is, also if that comes into being in the same moment; the others are committed.
+        With `only_new`, rows that exist are left alone, even rows with only a score or a deleted state, and also rows
+        that another writer creates at the same moment. The other rows are committed.
         """

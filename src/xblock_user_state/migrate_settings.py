@@ -21,6 +21,8 @@ from typing import Any
 
 from django.core.exceptions import ImproperlyConfigured
 
+__all__ = ["databases_for_migrations"]
+
 Databases = Mapping[str, Mapping[str, Any]]
 
 _PREFIX = "DB_MIGRATION"

@@ -57,12 +57,12 @@ def test_history_goes_to_a_second_file_and_all_of_it_is_shown(browser: Browser, 
     assert not (tmp_path / "demo.history.sqlite3").exists()
 
     with DemoServer(tmp_path, {**ON_SQLITE, "DEMO_EXTENDED_HISTORY": "1"}) as server:
-        assert "in a database of its own" in server.log
+        assert "in a separate database" in server.log
         answer(browser, server, "A dim red torch", "Correct (1/1 point)")
         block, entries, site = what_staff_see(browser, server)
     assert "the default history (2), the extended history (1)" in block
     assert entries == ["extended history", "default history", "default history"]
-    assert f"in a database of its own: {tmp_path}/demo.history.sqlite3" in site
+    assert f"in a separate database: {tmp_path}/demo.history.sqlite3" in site
     assert "0 entries" in site
     assert count(tmp_path / "demo.history.sqlite3", EXTENDED_TABLE) == 1
 

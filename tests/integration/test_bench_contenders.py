@@ -1,4 +1,4 @@
-"""Those who are compared do the same: the same states, and an entry for each change."""
+"""All contenders do the same: they hold the same states, and an entry for each change."""
 
 from __future__ import annotations
 
@@ -8,10 +8,11 @@ from random import Random
 import pytest
 from django.contrib.auth import get_user_model
 
-from bench import contenders, data
+from bench import contenders
 from bench.contenders.base import Contender
 from bench.contenders.tables import drop_tables
-from bench.data import Learner
+from bench.site import data
+from bench.site.data import Learner
 
 BLOCKS = data.blocks_of(3, 5)
 CREATED, UPDATED, TWICE, DELETED, DELETED_AGAIN = BLOCKS
@@ -21,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def everybody() -> Iterator[dict[str, tuple[Contender, Learner]]]:
-    """Who is compared, each with a learner of its own."""
+    """The contenders, each with its own learner."""
     found = contenders.named([*contenders.CORE, *contenders.WARM])
     learners = [data.learner(number) for number, _ in enumerate(found)]
     get_user_model().objects.bulk_create([get_user_model()(**learner._asdict()) for learner in learners])

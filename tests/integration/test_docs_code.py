@@ -24,8 +24,6 @@ DATABASES["learner_state"] = {**DATABASES["default"], "NAME": BASE_DIR / "learne
 @pytest.mark.django_db
 @pytest.mark.parametrize("name", documentation.pages_with("database"))
 def test_examples_run(name: str) -> None:
-    if name == "README.md":
-        get_user_model().objects.create_user("ada")
     documentation.run_page(name, "database")
 
 

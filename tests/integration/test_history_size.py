@@ -14,9 +14,9 @@ from django.db.models import Sum
 from django.db.models.functions import Length
 from django.test import override_settings
 
-from bench import history_size
-from bench.history_size import Crowd, Scenario
-from bench.recordings import FIVE_INPUTS, PROBLEMS, TEN_INPUTS, Problem, Revision, record
+from bench.site.recordings import FIVE_INPUTS, PROBLEMS, TEN_INPUTS, Problem, Revision, record
+from bench.workloads import history_size
+from bench.workloads.history_size import Crowd, Scenario
 from tests.factories import make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule, StudentModuleHistory

@@ -75,7 +75,7 @@ def _runtime(user: User) -> PageRuntime:
 
 def documented(event: str) -> int:
     """Return the statements of an event on the database of this run, as the documentation tells them."""
-    table = (DOCS / "how-to/bind-a-runtime.md").read_text().partition("## What a page costs")[2]
+    table = (DOCS / "how-to/bind-a-runtime.md").read_text().partition("## Cost of a page")[2]
     [cells] = re.findall(rf"^\| {event} \|(.*)\|$", table, re.MULTILINE)
     return int(cells.split("|")[1 + VENDORS.index(connection.vendor)])
 
@@ -106,7 +106,7 @@ def test_a_first_view_reads_once_a_scope_and_writes_all_seeds_at_once(ada: User)
 
 
 def test_a_first_view_of_a_page_that_nobody_has_seen(ada: User) -> None:
-    assert cost(view, ada) == documented("the same, the first of all learners")
+    assert cost(view, ada) == documented("first view by any learner")
 
 
 def test_the_page_shows_what_was_done(ada: User) -> None:
@@ -121,7 +121,7 @@ def test_the_page_shows_what_was_done(ada: User) -> None:
     ("event", "act"),
     [
         ("submit to a problem, with its grade", lambda user: answer_quiz(user, "blue")),
-        ("submit to a poll, which counts", lambda user: answer_poll(user, "blue")),
+        ("submit to a poll, which counts votes", lambda user: answer_poll(user, "blue")),
         ("submit to an aside, state and preference", write_note),
         ("delete of a field", delete_answers),
     ],

@@ -1,4 +1,4 @@
-"""What the benchmark makes of times, and how it writes them."""
+"""Figures of measured times, and the data and the codec of the contenders."""
 
 from __future__ import annotations
 
@@ -7,11 +7,14 @@ from random import Random
 import pytest
 import simplejson
 
-from bench import calls_page, data, figures, scale
-from bench.contenders import OURS, RAW, REFERENCE, codec
+from bench.contenders import codec
+from bench.page import figures
+from bench.page.history_size import bytes_an_entry
+from bench.page.storage import bytes_of_entry
+from bench.site import data, scale
 
 
-def test_a_summary_has_the_median_and_the_middle_half() -> None:
+def test_a_summary_has_the_median_and_the_quartiles() -> None:
     assert figures.summary([5, 1, 2, 4, 3]) == {"median": 3, "low": 2, "high": 4, "count": 5}
 
 
@@ -19,24 +22,32 @@ def test_a_single_time_is_its_own_spread() -> None:
     assert figures.summary([7]) == {"median": 7, "low": 7, "high": 7, "count": 1}
 
 
+def test_each_operation_and_contender_has_its_summary() -> None:
+    found = figures.summaries({"get_many": {"ours": [1, 3], "raw": [1]}})
+    assert [found["get_many"][name]["median"] for name in ("ours", "raw")] == [2, 1]
+
+
 @pytest.mark.parametrize(("percent", "value"), [(50, 50), (99, 99), (100, 100), (1, 1)])
-def test_percentiles_are_values_that_were_measured(percent: int, value: int) -> None:
+def test_percentiles_are_measured_values(percent: int, value: int) -> None:
     assert figures.percentile([*range(100, 0, -1)], percent) == value
 
 
-@pytest.mark.parametrize(
-    ("one", "other", "text"), [(3, 2, "1.50"), (7, 2, "3.5"), (90, 4, "22"), (None, 2, "–"), (2, None, "–")]
-)
-def test_ratios_have_as_many_digits_as_they_are_worth(one: float | None, other: float | None, text: str) -> None:
+@pytest.mark.parametrize(("one", "other", "text"), [(3, 2, "1.50"), (7, 2, "3.5"), (90, 4, "22"), (1, 4, "0.25")])
+def test_a_ratio_is_the_quotient(one: float, other: float, text: str) -> None:
     assert figures.ratio(one, other) == text
 
 
-@pytest.mark.parametrize(("value", "text"), [(0.374, "0.37"), (36.04, "36.0"), (2603.4, "2,603"), (None, "–")])
-def test_times_have_three_digits(value: float | None, text: str) -> None:
-    assert figures.milliseconds(value) == text
+@pytest.mark.parametrize(("one", "other"), [(None, 2), (2, None), (None, None)])
+def test_a_ratio_needs_both_values(one: float | None, other: float | None) -> None:
+    assert figures.ratio(one, other) == figures.MISSING
 
 
-def test_data_is_as_large_as_a_site_has_it() -> None:
+def test_an_entry_counts_with_its_table_and_indexes() -> None:
+    assert bytes_an_entry({"table": 900, "indexes": 100, "entries": 10}) == 100
+    assert bytes_of_entry({"weights": {"ours": {"history": {"table": 200.0, "index": 20.0}}}}, "ours") == 220
+
+
+def test_data_is_as_large_as_on_a_site() -> None:
     blocks = data.blocks_of(7)
     assert {len(block.usage_key) for block in blocks} == {83}
     assert len({block.id for block in blocks}) == data.BLOCKS_OF_COURSE
@@ -73,30 +84,3 @@ def test_the_raw_codec_keeps_every_value(value: object) -> None:
 def test_the_raw_codec_keeps_nan() -> None:
     fields = {"value": float("nan")}
     assert "NaN" in codec.encode(fields, is_plain=codec.is_plain(fields))
-
-
-def test_the_section_of_calls_has_ratios_times_and_round_trips() -> None:
-    times = {OURS: figures.summary([2]), RAW: figures.summary([1]), REFERENCE: figures.summary([30])}
-    results = {
-        "machine": "A machine.",
-        "times": {"get_many": {"1": times, "10": times}},
-        "history": {"1": times},
-        "round_trips": {"get_many": {"1": {OURS: 1, RAW: 1, REFERENCE: 3}}},
-    }
-    lines = calls_page.section({"PostgreSQL 15.1": results}).splitlines()
-    assert "### PostgreSQL 15.1" in lines
-    assert "| ours ÷ raw | get_many | 2.00 | 2.00 |" in lines
-    assert "| reference ÷ ours | get_many | 15.0 | 15.0 |" in lines
-    assert "| get_many | reference | 30.0 (30.0–30.0) | 30.0 (30.0–30.0) |" in lines
-    assert "| get_many | reference | 3 |" in lines
-
-
-def test_the_section_of_calls_has_no_line_for_who_was_not_measured() -> None:
-    times = {OURS: figures.summary([2]), RAW: figures.summary([1]), REFERENCE: figures.summary([30])}
-    results = {
-        "machine": "",
-        "times": {"get_many": {"1": times}},
-        "history": {"1": times},
-        "round_trips": {"x": {"1": {}}},
-    }
-    assert "django-pghistory" not in calls_page.section({"MariaDB": results})

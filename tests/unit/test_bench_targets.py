@@ -1,4 +1,4 @@
-"""The table that says which targets are reached."""
+"""Targets are held against the measured values."""
 
 from __future__ import annotations
 
@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from bench import metrics, report, targets
 from bench.contenders import OURS, OURS_WARM, RAW, REFERENCE
-from bench.environment import WORKLOADS
-from bench.figures import summary
+from bench.page import figures, targets
+from bench.page.figures import summary
+from bench.page.report import Known, kind_of_runs
+from bench.workloads import WORKLOADS
 
 UPDATE = "set_many, update"
 
@@ -20,66 +21,95 @@ def _calls(ours: float, reference: float) -> dict[str, Any]:
     return {"machine": "A full run, on a machine.", "times": {UPDATE: {"10": times}}, "round_trips": {UPDATE: trips}}
 
 
-def _lines(known: dict[str, dict[str, report.Results]]) -> list[str]:
-    return targets.section(known).splitlines()
+def _verdict(known: Known, database: str, figure: str) -> tuple[Any, ...]:
+    """Return the database, the measured value, and whether the target is met."""
+    [found] = [
+        verdict
+        for verdict in targets.verdicts(known)
+        if verdict.target.figure == figure and verdict.target.database == database
+    ]
+    return found.database, found.measured, found.is_met
 
 
-def test_a_target_is_met_at_its_bound() -> None:
-    lines = _lines({"calls": {"PostgreSQL 15.1": _calls(3.6, 50.4)}})
-    assert "| PostgreSQL 15.1 | set_many, update, 10 blocks: ours ÷ raw | at most 1.80 | 1.80 | yes |" in lines
-    assert "| PostgreSQL 15.1 | set_many, update, 10 blocks: reference ÷ ours | at least 14 | 14.00 | yes |" in lines
+@pytest.mark.parametrize(
+    ("ours", "reference", "to_raw", "to_reference", "are_met"),
+    [(3.6, 50.4, 1.8, 14, True), (4, 40, 2, 10, False)],
+    ids=["at their bounds", "beyond their bounds"],
+)
+def test_ratios_are_held_against_their_bounds(
+    ours: float, reference: float, to_raw: float, to_reference: float, *, are_met: bool
+) -> None:
+    known = {"calls": {"PostgreSQL 15.1": _calls(ours, reference)}}
+    at_most = _verdict(known, "PostgreSQL", f"{UPDATE}, 10 blocks: ours ÷ raw")
+    assert at_most == ("PostgreSQL 15.1", pytest.approx(to_raw), are_met)
+    at_least = _verdict(known, "PostgreSQL", f"{UPDATE}, 10 blocks: reference ÷ ours")
+    assert at_least == ("PostgreSQL 15.1", pytest.approx(to_reference), are_met)
 
 
-def test_a_target_that_is_missed_says_so() -> None:
-    lines = _lines({"calls": {"PostgreSQL 15.1": _calls(4, 40)}})
-    assert "| PostgreSQL 15.1 | set_many, update, 10 blocks: ours ÷ raw | at most 1.80 | 2.00 | **no** |" in lines
-    assert "| PostgreSQL 15.1 | set_many, update, 10 blocks: reference ÷ ours | at least 14 | 10.00 | **no** |" in lines
-
-
-def test_a_size_or_a_database_that_was_left_out_is_not_held_against_its_target() -> None:
-    lines = _lines({"calls": {"PostgreSQL 15.1": _calls(3, 60)}})
-    assert "| PostgreSQL | set_many, update, 100 blocks: ours ÷ raw | at most 1.50 | – | not measured |" in lines
-    assert "| MariaDB | bytes of a row in indexes | at most 80 | – | not measured |" in lines
+def test_a_figure_that_was_not_measured_has_no_verdict() -> None:
+    known = {"calls": {"PostgreSQL 15.1": _calls(3, 60)}}
+    assert _verdict(known, "PostgreSQL", f"{UPDATE}, 100 blocks: ours ÷ raw") == ("PostgreSQL", None, None)
+    assert _verdict(known, "MariaDB", "bytes of a row in indexes") == ("MariaDB", None, None)
+    assert {verdict.is_met for verdict in targets.verdicts({})} == {None}
+    assert "yes" not in targets.section({})
 
 
 def test_the_most_round_trips_of_any_size_count() -> None:
     of = _calls(3, 60)
     of["round_trips"]["set_many, new"] = {"1": {OURS: 2}, "10": {OURS: 4}}
-    lines = _lines({"calls": {"PostgreSQL 15.1": of}})
-    assert "| PostgreSQL 15.1 | round trips of set_many: ours | at most 3 | 4 | **no** |" in lines
-    assert "| PostgreSQL 15.1 | round trips of set_many: ours, warm | at most 1 | 1 | yes |" in lines
+    known = {"calls": {"PostgreSQL 15.1": of}}
+    assert _verdict(known, "PostgreSQL", "round trips of set_many: ours")[1:] == (4, False)
+    assert _verdict(known, "PostgreSQL", "round trips of set_many: ours, warm")[1:] == (1, True)
 
 
 @pytest.mark.parametrize(("entries", "reset", "lost"), [(101, 0, 0), (99, 0, 2), (101, 3, 3)])
 def test_lost_writes_are_missing_entries_and_values_that_were_reset(entries: int, reset: int, lost: int) -> None:
-    rates = {"rate": 1.0}
-    ours = {"rate": 2.0, "writes": 100, "entries": entries, "reset": reset}
-    own = {"8": {OURS: {"rate": 20.0}, REFERENCE: rates}, "4": {OURS: {"rate": 9.0}, REFERENCE: {"rate": 2.0}}}
-    of = {"machine": "", "own": own, "hot": {OURS: ours, REFERENCE: rates}}
-    lines = _lines({"processes": {"MariaDB 11": of}})
-    met = "**no**" if lost else "yes"
-    assert f"| MariaDB 11 | the hot row, 8 writers: writes lost | at most 0 | {lost} | {met} |" in lines
+    hot = {OURS: {"rate": 2.0, "writes": 100, "entries": entries, "reset": reset}, REFERENCE: {"rate": 1.0}}
+    own = {
+        "8": {OURS: {"rate": 20.0}, REFERENCE: {"rate": 1.0}},
+        "4": {OURS: {"rate": 9.0}, REFERENCE: {"rate": 2.0}},
+    }
+    known = {"processes": {"MariaDB 11": {"machine": "", "own": own, "hot": hot}}}
+    assert _verdict(known, "MariaDB", "the hot row, 8 writers: lost writes")[1:] == (lost, lost == 0)
     best = "set_many of 10 blocks, 8 processes: blocks a second, ÷ the reference's best"
-    assert f"| MariaDB 11 | {best} | at least 10 | 10.00 | yes |" in lines
+    assert _verdict(known, "MariaDB", best)[1:] == (10, True)
 
 
-def test_figures_of_a_quick_run_are_told_from_others() -> None:
-    of = _calls(3, 60)
-    assert _lines({"calls": {"PostgreSQL 15.1": of}})[0] == "All figures are of full runs."
-    quick = {**of, "machine": "A quick run, on a machine."}
-    assert _lines({"calls": {"PostgreSQL 15.1": quick}})[0].startswith("The figures of calls are of a **quick run**")
+def test_the_share_of_metrics_is_that_of_the_call_with_the_largest() -> None:
+    call, long_call = {"milliseconds": 0.5, "looks": 4}, {"milliseconds": 5.0, "looks": 4}
+    assert figures.share(1250, call) == pytest.approx(0.01)
+    of = {"machine": "", "look": 1250.0, "calls": {OURS: {"get_many": call, UPDATE: long_call}}}
+    verdict = _verdict(
+        {"metrics": {"PostgreSQL 15.1": of}}, "PostgreSQL", "disabled metrics: share of a call of 1 block"
+    )
+    assert verdict[1:] == (pytest.approx(0.01), True)
 
 
-def test_looks_are_held_against_their_call() -> None:
-    call = {"milliseconds": 0.5, "looks": 4}
-    assert metrics.share(1250, call) == pytest.approx(0.01)
-    of = {"machine": "", "look": 1250.0, "calls": {OURS: {"get_many": call}}}
-    assert "| One | get_many | ours | 0.50 | 4 | 1250 | 1.00% |" in metrics.section({"One": of})
-    lines = _lines({"metrics": {"PostgreSQL 15.1": of}})
-    assert any(line.endswith("| at most 1.00% | 1.00% | yes |") for line in lines)
+def test_an_iteration_is_compared_by_row() -> None:
+    by_name = {
+        OURS: {"seconds": 6.0, "rows": 500_000, "peak": 71.0},
+        RAW: {"seconds": 2.0, "rows": 250_000, "peak": 81.0},
+    }
+    known = {"iteration": {"MariaDB 11": {"machine": "", "courses": {"500000": {"course": by_name}}}}}
+    assert _verdict(known, "MariaDB", "a course of 500,000 rows: time ÷ the raw cursor's")[1:] == (1.5, True)
+    assert _verdict(known, "MariaDB", "a course of 500,000 rows: MB of the process")[1:] == (71, True)
 
 
-def test_the_documentation_has_each_target() -> None:
-    assert {target.workload for target in targets.TARGETS} <= WORKLOADS.keys()
-    section = report.PAGE.read_text().partition("<!-- bench: targets -->")[2].partition("<!-- end")[0]
-    assert section.strip() == targets.section(report.known()).strip()
+def test_a_row_is_weighed_without_its_text() -> None:
+    weights = {OURS: {"text": 700.0, "state": {"table": 800.0, "one": 60.0, "two": 30.0}, "history": {}}}
+    known = {"storage": {"PostgreSQL 15": {"machine": "", "weights": weights, "updates": {OURS: {"in_place": 0.95}}}}}
+    assert _verdict(known, "PostgreSQL", "bytes of a row in indexes")[1:] == (90, False)
+    assert _verdict(known, "PostgreSQL", "bytes of a row beyond its text")[1:] == (190, False)
+    assert _verdict(known, "PostgreSQL", "updates in place (heap-only)")[1:] == (0.95, True)
+
+
+def test_quick_runs_are_named() -> None:
+    full, quick = _calls(3, 60), {**_calls(3, 60), "machine": "A quick run, on a machine."}
+    known = {"calls": {"PostgreSQL 15.1": full}, "growth": {"PostgreSQL 15.1": quick}}
+    assert "growth" in kind_of_runs(known)
+    assert "calls" not in kind_of_runs(known)
+    assert "quick" not in kind_of_runs({"calls": {"PostgreSQL 15.1": full}})
+
+
+def test_each_target_belongs_to_a_workload() -> None:
+    assert WORKLOADS.keys() >= targets.WORKLOADS

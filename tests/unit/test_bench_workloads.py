@@ -1,19 +1,25 @@
-"""The sections that the benchmark writes, and what it makes of what processes tell it."""
+"""The figures that the workloads derive from their measurements, and the proxy between client and server."""
 
 from __future__ import annotations
 
+import random
 import socket
 import subprocess
 import sys
 from random import Random
 from threading import Thread
+from types import ModuleType
 
-from bench import filling, growth, iteration, latency, machine, processes, storage
-from bench.contenders import OURS, RAW, REFERENCE
-from bench.data import COURSES, blocks_of
-from bench.figures import summary
+import django
+import opaque_keys
+import pytest
 
-NAMES = (OURS, REFERENCE, RAW)
+from bench.site import filling, machine, scale
+from bench.site.data import COURSES, blocks_of
+from bench.workloads import growth, processes, profiling, storage
+from xblock_user_state import client
+from xblock_user_state.history import encoding
+from xblock_user_state.state import codec, keys
 
 
 def test_a_value_that_falls_was_reset() -> None:
@@ -28,7 +34,7 @@ def test_a_value_that_falls_was_reset() -> None:
     assert processes.values_reset(entries[:3]) == 0
 
 
-def test_learners_are_asked_for_blocks_that_they_have() -> None:
+def test_a_learner_of_a_grown_table_has_the_blocks_that_are_read() -> None:
     rows = filling.of_site(4_000)
     more = filling.after([rows], 10_000)
     assert (rows.learners, more.first_learner, more.learners, more.count) == (20, 21, 30, 6_000)
@@ -36,54 +42,49 @@ def test_learners_are_asked_for_blocks_that_they_have() -> None:
         learner, blocks = growth.some_blocks(Random(seed), [rows, more])
         number = learner.id - 1 if learner.id <= 20 else learner.id - 21
         assert {*blocks} <= {*blocks_of(number * 7 % COURSES)}
-        assert len(blocks) == growth.BLOCKS
+        assert len(blocks) == scale.BLOCKS
 
 
-def test_the_machine_and_the_versions_are_stated() -> None:
+def test_the_machine_and_its_versions_are_described() -> None:
     line = machine.line()
-    assert all(word in line for word in ("A full run", "Linux", "Python 3.", "Django "))
+    assert not machine.is_of_quick_run(line)
+    assert all(word in line for word in ("Linux", "Python 3.", "Django "))
 
 
-def test_sections_compare_within_a_database() -> None:
-    times = {name: summary([at]) for at, name in enumerate(NAMES, 1)}
-    delays = {"0.0": {"added": 0.05, "times": dict.fromkeys(latency.OPERATIONS, times)}}
-    assert "| get_many | reference ÷ ours | 2.00 |" in latency.section({"One": {"machine": "", "delays": delays}})
-    sizes = {size: dict.fromkeys(growth.OPERATIONS, times) for size in ("10", "20")}
-    text = growth.section({"One": {"machine": "", "times": sizes}})
-    assert "| get_many | raw | 3.00 (3.00–3.00) | 3.00 (3.00–3.00) | 1.00 |" in text
+def test_a_quick_run_is_told_by_its_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv(scale.QUICK_VARIABLE, "1")
+    assert machine.is_of_quick_run(machine.line())
 
 
-def test_an_iteration_is_compared_with_the_cursor() -> None:
-    one = {"seconds": 2.0, "rows": 1000.0, "before": 50.0, "peak": 60.0}
-    by_name = {name: {**one, "seconds": 1.0} if name == RAW else one for name in NAMES}
-    text = iteration.section({"One": {"machine": "", "courses": {"1000": {"course": by_name}}}})
-    assert "| One | ours | 1,000 | course | 2.00 | 2000.0 | 2.00 | 50 | 60 |" in text
+@pytest.mark.parametrize(
+    ("module", "part"),
+    [
+        (codec, "JSON"),
+        (encoding, "deltas"),
+        (keys, "keys and arguments"),
+        (opaque_keys, "keys and arguments"),
+        (client, "rows and statements"),
+        (django, "Django"),
+        (random, "other"),
+    ],
+    ids=lambda value: getattr(value, "__name__", value),
+)
+def test_a_profile_finds_the_part_of_each_module(module: ModuleType, part: str) -> None:
+    assert profiling.part_of(str(module.__file__)) == part
 
 
-def test_a_row_is_weighed_without_its_text() -> None:
-    weights = {
-        name: {"text": 700.0, "state": {"a": 800.0, "b": 60.0}, "history": {"c": 200.0, "d": 20.0}} for name in NAMES
-    }
-    text = storage.section(
-        {"One": {"machine": "", "weights": weights, "updates": {OURS: {"in_place": 0.9, "wal": 1200}}}}
-    )
-    assert "| One | ours | 700 | 800 | 60 | 160 | 220 |" in text
-    assert "| One | `b` | 60 |" in text
-    assert "| One | ours | 90.0% | 1,200 |" in text
-
-
-def test_learners_who_go_on_are_few_and_the_same_in_every_round() -> None:
+def test_active_learners_are_few_and_the_same_in_every_round() -> None:
     few, many = filling.of_site(5_000), filling.of_site(20_000)
-    assert len({*storage.going_on(few)}) == few.learners // storage.ONE_IN
-    assert len({*storage.going_on(many)}) == storage.LEARNERS
-    assert storage.going_on(many) == storage.going_on(many)
+    assert len({*storage.active_learners(few)}) == few.learners // storage.ONE_IN
+    assert len({*storage.active_learners(many)}) == storage.LEARNERS
+    assert storage.active_learners(many) == storage.active_learners(many)
 
 
 def test_the_proxy_counts_round_trips_and_delays_them() -> None:
     with socket.create_server(("127.0.0.1", 0)) as server:
         Thread(target=_echo, args=(server,), daemon=True).start()
         address = ["127.0.0.1", str(server.getsockname()[1]), "1"]
-        command = [sys.executable, "-m", "bench.proxy", *address]
+        command = [sys.executable, "-m", "bench.site.proxy", *address]
         with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as proxy:
             assert proxy.stdout is not None
             assert proxy.stdin is not None

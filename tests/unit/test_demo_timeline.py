@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from demo.host.timeline import Line, ShownChange, readable, shown
-from xblock_user_state.state.diff import diff
+from xblock_user_state.state import diff
 
 
 def change(old: dict[str, Any] | None, new: dict[str, Any] | None) -> ShownChange:

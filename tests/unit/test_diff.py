@@ -7,8 +7,7 @@ from typing import Any
 from hypothesis import given
 from hypothesis import strategies as st
 
-from xblock_user_state.state.codec import encode
-from xblock_user_state.state.diff import FieldChange, diff
+from xblock_user_state.state import FieldChange, diff, encode
 
 STATES = st.one_of(
     st.none(),

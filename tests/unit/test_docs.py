@@ -33,6 +33,9 @@ OF_RUNTIMES = (UserStateKeyValueStore, UserStateService)
 LINK = re.compile(r"\]\((?!https?://)([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 LABEL = re.compile(r"^\((.+)\)=$", re.MULTILINE)
+PROJECT = "xblock-user-state/xblock-user-state"
+OWN_FILE = re.compile(rf"https://(?:github\.com/{PROJECT}/blob|raw\.githubusercontent\.com/{PROJECT})/main/([^)\s]+)")
+OWN_PAGE = re.compile(r"https://xblock-user-state\.readthedocs\.io/en/latest/([^)\s]+)\.html")
 
 
 def public_functions(owner: type) -> list[str]:
@@ -152,6 +155,17 @@ def test_the_readme_names_the_first_two_commands() -> None:
     readme = (ROOT / "README.md").read_text()
     assert "\n$ make demo " in readme
     assert "\n$ make test " in readme
+
+
+def test_the_readmes_links_are_absolute_and_lead_somewhere() -> None:
+    readme = (ROOT / "README.md").read_text()
+    # PyPI shows the file without the repository around it.
+    assert not LINK.findall(readme)
+    files = [ROOT / path for path in OWN_FILE.findall(readme)]
+    pages = [DOCS / f"{path}.md" for path in OWN_PAGE.findall(readme)]
+    assert files
+    assert pages
+    assert not [path for path in files + pages if not path.exists()]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

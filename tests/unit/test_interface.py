@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import copy
 import inspect
+import pickle
 import subprocess
 import sys
+from collections.abc import Callable
 from datetime import UTC, datetime
+from functools import partial
 
 import pytest
 from edx_user_state_client import interface as reference
@@ -79,24 +82,82 @@ def test_a_result_is_the_references_tuple() -> None:
     assert XBlockUserState._fields == reference.XBlockUserState._fields
 
 
-def test_an_entry_of_the_history_is_a_result_that_knows_more() -> None:
-    time = datetime(2026, 1, 1, tzinfo=UTC)
-    score = BlockScore(1.0, 2.0, time)
-    entry = HistoryEntry(("ann", "key", {"a": 1}, time, Scope.user_state), 7, score)
-    assert entry == XBlockUserState("ann", "key", {"a": 1}, time, Scope.user_state)
-    assert (entry.state, entry.revision, entry.score) == ({"a": 1}, 7, score)
-    again = copy.deepcopy(entry)
-    assert (again, again.revision, again.score) == (entry, 7, score)
-    assert "revision=7, score=BlockScore(grade=1.0" in repr(entry)
+TIME = datetime(2026, 1, 1, tzinfo=UTC)
+SCORE = BlockScore(1.0, 2.0, TIME)
+ENTRY = HistoryEntry("ann", "key", {"a": 1}, TIME, Scope.user_state, 7, SCORE)
+DAMAGED = HistoryEntry("ann", "key", DamagedHistory("revision 7 is damaged"), TIME, Scope.user_state, 7, SCORE)
 
 
-def test_reading_the_state_of_a_damaged_entry_is_an_error() -> None:
-    error = DamagedHistory("revision 7 can't be read")
-    entry = HistoryEntry(("ann", "key", error, datetime(2026, 1, 1, tzinfo=UTC), Scope.user_state), 7, None)
-    assert (entry.revision, entry.score) == (7, None)
-    with pytest.raises(DamagedHistory, match="revision 7 can't be read"):
-        entry.state  # noqa: B018
-    assert "revision 7 can't be read" in repr(entry)
+def test_a_history_entry_is_a_result_of_five_fields_with_revision_and_score() -> None:
+    assert tuple(ENTRY) == XBlockUserState("ann", "key", {"a": 1}, TIME, Scope.user_state)
+    assert (ENTRY.state, ENTRY.revision, ENTRY.score) == ({"a": 1}, 7, SCORE)
+    assert "revision=7, score=BlockScore(grade=1.0" in repr(ENTRY)
+
+
+def test_history_entries_are_equal_if_all_seven_values_are() -> None:
+    same = HistoryEntry("ann", "key", {"a": 1}, TIME, Scope.user_state, 7, BlockScore(1.0, 2.0, TIME))
+    # The negation is an operator of its own, which tuples define apart.
+    assert same == ENTRY
+    assert not same != ENTRY  # noqa: SIM202
+    for other in (ENTRY._replace(revision=8), ENTRY._replace(score=None), ENTRY._replace(state={"a": 2})):
+        assert other != ENTRY
+        assert not other == ENTRY  # noqa: SIM201
+    result = XBlockUserState(*ENTRY)
+    assert result != ENTRY
+    assert not result == ENTRY  # noqa: SIM201
+
+
+def test_history_entries_without_a_state_can_be_in_a_set() -> None:
+    deleted = ENTRY._replace(state=None)
+    assert len({deleted, ENTRY._replace(state=None), deleted._replace(revision=8)}) == 2
+
+
+def test_replacing_a_field_of_a_history_entry_keeps_the_others() -> None:
+    replaced = ENTRY._replace(username="bob")
+    assert type(replaced) is HistoryEntry
+    assert (replaced.username, replaced.state, replaced.revision, replaced.score) == ("bob", {"a": 1}, 7, SCORE)
+    again = ENTRY._replace(revision=8, score=None)
+    assert (again.username, again.revision, again.score) == ("ann", 8, None)
+    with pytest.raises(TypeError, match="colour"):
+        ENTRY._replace(colour="red")
+
+
+def test_a_history_entry_is_made_of_its_seven_values() -> None:
+    assert HistoryEntry._make([*ENTRY, 7, SCORE]) == ENTRY
+    assert HistoryEntry(**ENTRY._asdict()) == ENTRY
+    assert [*ENTRY._asdict()] == [*XBlockUserState._fields, "revision", "score"]
+    with pytest.raises(TypeError, match="revision"):
+        HistoryEntry._make([*ENTRY])
+
+
+def _pickled(entry: HistoryEntry, protocol: int) -> HistoryEntry:
+    again: HistoryEntry = pickle.loads(pickle.dumps(entry, protocol))  # noqa: S301
+    return again
+
+
+@pytest.mark.parametrize(
+    "copied",
+    [copy.copy, copy.deepcopy, *(partial(_pickled, protocol=protocol) for protocol in (2, 5))],
+    ids=["copy", "deepcopy", "pickle 2", "pickle 5"],
+)
+def test_copies_of_a_history_entry_have_its_revision_and_score(copied: Callable[[HistoryEntry], HistoryEntry]) -> None:
+    assert copied(ENTRY) == ENTRY
+    damaged = copied(DAMAGED)
+    assert (damaged.revision, damaged.score) == (7, SCORE)
+    with pytest.raises(DamagedHistory, match="revision 7 is damaged"):
+        damaged.state  # noqa: B018
+
+
+def test_a_damaged_history_entry_can_be_read_apart_from_its_state() -> None:
+    with pytest.raises(DamagedHistory, match="revision 7 is damaged"):
+        DAMAGED.state  # noqa: B018
+    username, block_key, _, updated, scope = DAMAGED
+    assert (username, block_key, updated, scope) == ("ann", "key", TIME, Scope.user_state)
+    assert isinstance(tuple(DAMAGED)[2], DamagedHistory)
+    assert (DAMAGED.revision, DAMAGED.score) == (7, SCORE)
+    assert DAMAGED == DAMAGED._replace(username="ann") != ENTRY
+    assert DAMAGED._replace(state={"a": 1}) == ENTRY
+    assert "revision 7 is damaged" in repr(DAMAGED)
 
 
 def test_errors_can_be_reached_from_a_client() -> None:

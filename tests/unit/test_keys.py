@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 from hashlib import blake2b
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from opaque_keys import OpaqueKey
 from opaque_keys.edx.asides import AsideUsageKeyV1, AsideUsageKeyV2
 from opaque_keys.edx.keys import CourseKey, UsageKey
 from opaque_keys.edx.locator import CourseLocator, LibraryLocator, LibraryLocatorV2, LibraryUsageLocatorV2
 
 from tests.factories import COURSE, make_block
+from xblock_user_state.state import keys
 from xblock_user_state.state.keys import hash_key, identify_block, identify_block_type, identify_context, parse_block
 
 OLD_BLOCK = UsageKey.from_string("i4x://Astro/A101/problem/stars").map_into_course(
@@ -81,3 +84,64 @@ def test_block_types() -> None:
     for text in ("", " ", "a b", "a\n", "x" * 256):
         with pytest.raises(ValueError, match="key"):
             identify_block_type(text)
+
+
+@pytest.fixture
+def empty_cache(monkeypatch: pytest.MonkeyPatch) -> dict[int, Any]:
+    """The cache of blocks by the addresses of their keys, emptied for the test."""
+    cache: dict[int, Any] = {}
+    monkeypatch.setattr(keys, "_BLOCKS_SEEN", cache)
+    return cache
+
+
+@pytest.mark.usefixtures("empty_cache")
+def test_a_key_object_is_hashed_once_because_its_hash_takes_longer_than_a_lookup(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    hashed = []
+
+    def counting_hash(key: OpaqueKey) -> int:
+        hashed.append(key)
+        return plain_hash(key)
+
+    plain_hash = OpaqueKey.__hash__
+    monkeypatch.setattr(OpaqueKey, "__hash__", counting_hash)
+    block = make_block()
+    first = identify_block(block)
+    assert block in hashed
+    hashed.clear()
+    assert identify_block(block) is first
+    assert not hashed
+
+
+def test_keys_that_come_to_lie_at_the_same_address_are_not_confused(empty_cache: dict[int, Any]) -> None:
+    """CPython gives the memory of a key that nobody holds to the next one of its size."""
+    addresses = set()
+    for number in range(1000):
+        key = make_block(f"block{number}")
+        addresses.add(id(key))
+        assert identify_block(key).usage_key == str(key)
+        del key
+    # Each entry holds its key: without that, addresses would come back.
+    assert len(addresses) == len(empty_cache) == 1000
+    assert all(id(held) == address for address, (held, _) in empty_cache.items())
+
+
+def test_an_address_that_comes_back_after_the_cache_was_emptied_is_the_new_keys(
+    empty_cache: dict[int, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keys, "_CACHED_KEYS", 3)
+    addresses = set()
+    for number in range(1000):
+        key = make_block(f"block{number % 7}")
+        addresses.add(id(key))
+        assert identify_block(key).usage_key == str(key)
+        assert len(empty_cache) <= 3
+        del key
+    assert len(addresses) < 1000
+
+
+def test_an_entry_of_another_key_under_the_address_is_not_used(empty_cache: dict[int, Any]) -> None:
+    key, other = make_block("one"), make_block("other")
+    empty_cache[id(key)] = (other, identify_block(other))
+    assert identify_block(key).usage_key == str(key)

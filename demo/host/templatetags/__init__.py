@@ -1,1 +1,1 @@
-"""What the templates say in few words."""
+"""Template filters of the host."""

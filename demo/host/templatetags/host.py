@@ -1,4 +1,4 @@
-"""Points and scores as people write them."""
+"""Template filters for points and scores."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ register = template.Library()
 
 
 class Scored(Protocol):
-    """A state row, a history entry or a score of the client."""
+    """An object with a score: a state row, a history entry or a `BlockScore`."""
 
     grade: float
     max_grade: float | None
@@ -18,7 +18,7 @@ class Scored(Protocol):
 
 @register.filter
 def points(value: float) -> str:
-    """Return 1 for 1.0, and at most two digits behind the point."""
+    """Format points with at most two decimals and no trailing zeros."""
     return f"{value:.2f}".rstrip("0").rstrip(".")
 
 

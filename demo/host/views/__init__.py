@@ -1,4 +1,4 @@
-"""The pages: of learners, of staff, and what blocks call."""
+"""Views for learners, for staff, and for the requests of blocks."""
 
 from __future__ import annotations
 
@@ -11,6 +11,6 @@ if TYPE_CHECKING:
 
 
 class KnownRequest(HttpRequest):
-    """A request of someone who is logged in."""
+    """A request of a logged-in user."""
 
     user: User

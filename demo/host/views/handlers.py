@@ -1,4 +1,4 @@
-"""What blocks call from the browser: their handlers, and the files that they bring along."""
+"""Handlers of blocks, and the static files in their packages."""
 
 from __future__ import annotations
 
@@ -34,10 +34,10 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 
-# Blocks change state in any handler, so none may be called by a mere link: only POST is checked for its CSRF token.
+# Any handler may change state. So GET is refused: Django checks the CSRF token of a POST, but not of a GET.
 @require_POST
 def handler(request: HttpRequest, key: UsageKey, name: str, suffix: str = "") -> HttpResponse:
-    """Let one block answer one request, as whoever sends it and nobody else."""
+    """Call a handler of a block as the learner of the request, in one unit of work."""
     runtime = runtime_of(request)
     try:
         with runtime.learner_state.unit_of_work():
@@ -45,10 +45,10 @@ def handler(request: HttpRequest, key: UsageKey, name: str, suffix: str = "") ->
     except (NoSuchUsage, NoSuchHandlerError, NotFoundError) as error:
         raise Http404(str(error)) from error
     except ProcessingError as error:
-        # What a problem wants to tell the learner, such as that there are no attempts left: its script shows it.
+        # A message of the problem to the learner, such as "no attempts left". The problem's script shows it.
         return JsonResponse({"success": str(error)})
     except (XBlockSaveError, ServiceUnavailable):
-        log.exception("nothing was saved of %s in %s", name, key)
+        log.exception("the handler %s of %s saved nothing", name, key)
         return HttpResponse("The answer could not be saved. Please try again.", status=503)
     return webob_to_django_response(response)
 
@@ -62,7 +62,7 @@ def _block(runtime: CourseRuntime, key: UsageKey) -> XBlock:
 
 
 def resource(request: HttpRequest, block_type: str, path: str) -> FileResponse:
-    """Serve a public file of a block's package."""
+    """Serve a public file from the package of a block."""
     course = get_course()
     runtime = CourseRuntime(course.ids, course.files, course.authored)
     load = runtime.load_aside_type if block_type in ASIDE_TYPES else runtime.load_block_type

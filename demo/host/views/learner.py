@@ -1,4 +1,4 @@
-"""What learners see: the outline of the course, and its units."""
+"""Pages for learners: the outline of the course, and its units."""
 
 from __future__ import annotations
 
@@ -34,6 +34,7 @@ def outline(request: HttpRequest) -> HttpResponse:
     return render(request, "host/outline.html", context)
 
 
+# The page has no form for visitors, but page.js reads the token from the cookie for the requests of blocks.
 @ensure_csrf_cookie
 def unit(request: HttpRequest, slug: str) -> HttpResponse:
     course = get_course()
@@ -42,6 +43,7 @@ def unit(request: HttpRequest, slug: str) -> HttpResponse:
     if index is None:
         raise Http404(f"the course has no unit {slug!r}")
     runtime = runtime_of(request)
+    # Blocks write state during a view too: a problem stores its seed.
     with runtime.learner_state.unit_of_work():
         fragment = runtime.get_page(units[index].key).render("student_view", {})
     context = {

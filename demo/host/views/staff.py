@@ -1,4 +1,4 @@
-"""What staff see: learners, what they did, the history of each block, and all answers to one."""
+"""Pages for staff: learners, their activities, histories, and reports of all answers to a block."""
 
 from __future__ import annotations
 
@@ -23,14 +23,14 @@ from demo.host.runtime import LearnerRuntime
 from demo.host.timeline import readable, timeline, where_new_entries_go
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import HistoryOutbox, StudentModule
-from xblock_user_state.state.codec import decode
+from xblock_user_state.state import decode
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from opaque_keys.edx.keys import UsageKey
 
-    from demo.host.content import Item
+    from demo.host.outline import Item
     from demo.host.views import KnownRequest
 
     View = Callable[..., HttpResponse]
@@ -39,7 +39,7 @@ FOUND_AT_MOST = 50
 
 
 def for_staff(view: View) -> View:
-    """Send those who are not logged in to do so, and refuse learners."""
+    """Redirect anonymous users to the login page, and refuse learners."""
 
     def guarded(request: KnownRequest, **arguments: Any) -> HttpResponse:
         if not request.user.is_staff:
@@ -51,6 +51,7 @@ def for_staff(view: View) -> View:
 
 @for_staff
 def learners(request: KnownRequest) -> HttpResponse:
+    # PostgreSQL refuses NUL in a parameter.
     query = request.GET.get("q", "").replace("\0", "").strip()
     found = get_user_model().objects.filter(is_staff=False).order_by("username")
     for word in query.split():
@@ -69,7 +70,7 @@ def learners(request: KnownRequest) -> HttpResponse:
 def learner(request: KnownRequest, username: str) -> HttpResponse:
     person = get_object_or_404(get_user_model(), username=username)
     found = activities(DjangoXBlockUserStateClient(request.user), person.username, get_course().items)
-    seen = sorted((one for one in found if one.updated), key=attrgetter("updated"), reverse=True)
+    seen = sorted((activity for activity in found if activity.updated), key=attrgetter("updated"), reverse=True)
     return render(request, "host/learner.html", {"person": person, "activities": seen})
 
 
@@ -83,6 +84,7 @@ def view_as(request: KnownRequest, username: str) -> HttpResponse:
 @require_POST
 @for_staff
 def stop_viewing(request: KnownRequest) -> HttpResponse:
+    # Read the learner first: stop_viewing removes it from the session.
     learner = visits.learner_of(request).user
     visits.stop_viewing(request)
     return redirect("learner", learner.username)
@@ -96,6 +98,7 @@ def history(request: KnownRequest, username: str, key: UsageKey) -> HttpResponse
         StudentModule.objects.select_related("block"),
         student_id=person.pk,
         block__usage_key=str(key),
+        # A usage key is unique only within its course: an old-style key does not contain the run.
         block__context__key=str(key.course_key),
     )
     state = decode(module.state) if module.state else {}
@@ -125,7 +128,7 @@ def report_csv(request: KnownRequest, key: UsageKey) -> HttpResponse:
         content_type="text/csv; charset=utf-8",
         headers={"Content-Disposition": f'attachment; filename="{name}"'},
     )
-    # Without a byte order mark Excel reads UTF-8 as something else.
+    # Without a byte order mark, Excel does not recognise UTF-8.
     response.write("\N{BYTE ORDER MARK}")
     write_csv(response, heading, rows)
     return response

@@ -1,1 +1,1 @@
-"""The front that every client shares: checked arguments, batches, and base classes. No Django, no storage."""
+"""The parts that all clients share: argument checks, batches and the base class. No Django, no storage."""

@@ -1,4 +1,7 @@
-"""Checks of what callers pass, before any SQL: ``TypeError`` or ``ValueError`` that says what would be right."""
+"""Checks of callers' arguments, before any SQL.
+
+Each raises ``TypeError`` or ``ValueError`` with a message that names the argument, the value and a right kind of value.
+"""
 
 from __future__ import annotations
 
@@ -12,12 +15,7 @@ from xblock.fields import Scope
 
 from xblock_user_state.state.change import Change, Overlay, Removal, Score
 from xblock_user_state.state.codec import encode_fields
-from xblock_user_state.state.keys import (
-    LEARNER_SCOPES,
-    RowKey,
-    identify_context,
-    row_key,
-)
+from xblock_user_state.state.keys import LEARNER_SCOPES, RowKey, identify_context, row_key
 
 DEFAULT_BATCH_SIZE = 1000
 
@@ -25,9 +23,9 @@ _NAMES = frozenset((str,))
 
 
 def checked_scope(scope: object) -> Scope:
-    """Return `scope`, if it is one of those that hold learner state."""
+    """Return the package's own object for `scope`, so that later checks can compare by identity."""
     for supported in LEARNER_SCOPES:
-        # A scope may be a copy; ours are the same objects throughout, which need no comparing in Python.
+        # A host's scope may be a copy. Comparing scopes takes Python code, identity takes none.
         if scope is supported or scope == supported:
             return supported
     names = ", ".join(supported.name for supported in LEARNER_SCOPES)
@@ -35,7 +33,7 @@ def checked_scope(scope: object) -> Scope:
 
 
 def checked_username(username: object) -> str:
-    """Return the username; an anonymous user's (``None``) as the empty string."""
+    """Return the username; the empty string for an anonymous user (``None``)."""
     if username is None:
         return ""
     if not isinstance(username, str):
@@ -44,9 +42,9 @@ def checked_username(username: object) -> str:
 
 
 def row_keys(keys: object, scope: Scope) -> list[tuple[Any, RowKey]]:
-    """Return each of `keys` once, in their order, with its row key."""
+    """Return each key once, in the given order, with its row key. Two keys of one block are both kept."""
     pairs: list[tuple[Any, RowKey]] = []
-    # Hashing a usage key takes as long as parsing a small state; hashing its row key takes nothing.
+    # By row key, because hashing a usage key takes as long as parsing a small state.
     seen: dict[RowKey, list[Any]] = {}
     for key in _checked_iterable(keys, "block_keys", "keys"):
         row = row_key(key, scope)
@@ -61,31 +59,33 @@ def row_keys(keys: object, scope: Scope) -> list[tuple[Any, RowKey]]:
     return pairs
 
 
-def checked_course(key: object) -> int:
-    """Return the id of a course or other learning context."""
+def checked_course(key: object) -> LearningContextKey:
+    """Return the key of a course or other learning context, if state can be stored under it."""
     if not isinstance(key, LearningContextKey):
         raise TypeError(f"course_key must be a CourseKey or LearningContextKey, not {key!r} ({type(key).__name__})")
-    return identify_context(key)
+    identify_context(key)
+    return key
 
 
 def checked_course_scope(scope: object) -> Scope:
-    """Return `scope`, if its state belongs to blocks and so to courses."""
+    """Return `scope`, if its state belongs to blocks: only blocks belong to courses."""
     if checked_scope(scope) in (Scope.user_state, Scope.user_state_summary):
         return scope
     raise ValueError(f"{scope} belongs to no course; iterate over user_state or user_state_summary")
 
 
 def checked_block_type(block_type: object) -> str | None:
-    """Return the name of a block type, or ``None`` for all."""
+    """Return the name of a block type, or ``None`` for all types."""
     if block_type is None or isinstance(block_type, str):
         return block_type
     raise TypeError(f"block_type must be a string, not {block_type!r} ({type(block_type).__name__})")
 
 
 def checked_fields(fields: object) -> tuple[str, ...] | None:
-    """Return the names of fields, or ``None`` for all."""
+    """Return the names of fields, or ``None`` for all fields."""
     if fields is None:
         return None
+    # A list, because an iterator can be read once only.
     names = _checked_iterable(fields, "fields", "field names")
     for name in names:
         _check_field_name(name, "fields")
@@ -93,14 +93,15 @@ def checked_fields(fields: object) -> tuple[str, ...] | None:
 
 
 def checked_batch_size(batch_size: object) -> int:
-    """Return how many rows an iteration may hold at a time."""
+    """Return the number of rows that an iteration reads at a time."""
     return checked_count(batch_size, "batch_size") or DEFAULT_BATCH_SIZE
 
 
 def checked_count(count: object, name: str) -> int | None:
-    """Return a number of things, at least 1, or ``None`` if it was not given."""
+    """Return the count, which is at least 1, or ``None`` if none was given. `name` is the argument's."""
     if count is None:
         return None
+    # A bool is an int, and True would count as 1.
     if not isinstance(count, int) or isinstance(count, bool):
         raise TypeError(f"{name} must be an integer, not {count!r} ({type(count).__name__})")
     if count < 1:
@@ -108,13 +109,8 @@ def checked_count(count: object, name: str) -> int | None:
     return count
 
 
-def checked_window(limit: object, before_revision: object) -> tuple[int | None, int | None]:
-    """Return which part of a history is wanted: how many entries, and of revisions lower than which."""
-    return checked_count(limit, "limit"), checked_count(before_revision, "before_revision")
-
-
 def overlays(states: object, scope: Scope) -> dict[RowKey, Change]:
-    """Return the changes that set these states. Keys of one block (with and without branch) are overlaid in order."""
+    """Return the changes that set these states. Two keys of one block make one change, in order."""
     if not isinstance(states, Mapping):
         raise TypeError(f"block_keys_to_state must map keys to states, not be {type(states).__name__}")
     changes: dict[RowKey, Change] = {}
@@ -125,9 +121,10 @@ def overlays(states: object, scope: Scope) -> dict[RowKey, Change]:
 
 
 def overlay(key: object, fields: object) -> Change:
-    """Return the change that sets `fields`. Its values are a copy, so the caller may go on using its own."""
+    """Return the change that sets `fields`. It holds their JSON texts, so the caller may change the values later."""
     if not isinstance(fields, Mapping):
         raise TypeError(f"the state of {key} must be a dict of fields, not {type(fields).__name__}")
+    # Runs in C in the usual case. A subclass of str is no plain name, so names are then looked at one by one.
     if not _NAMES.issuperset(map(type, fields)):
         for name in fields:
             _check_field_name(name, f"the state of {key}")
@@ -135,13 +132,13 @@ def overlay(key: object, fields: object) -> Change:
 
 
 def removal(fields: object) -> Change:
-    """Return the change that removes `fields`, or all."""
+    """Return the change that removes `fields`, or all fields."""
     names = checked_fields(fields)
     return Change((Removal(None if names is None else frozenset(names)),))
 
 
 def new_score(grade: object, max_grade: object) -> Change:
-    """Return the change that sets a score: finite numbers, or ``None`` for both to take it away."""
+    """Return the change that sets a score: finite numbers, or ``None`` for both to remove it."""
     if grade is None and max_grade is not None:
         raise ValueError(f"grade is None but max_grade is {max_grade!r}; give both, or None for both")
     return Change(score=Score(_checked_points(grade, "grade"), _checked_points(max_grade, "max_grade")))
@@ -154,9 +151,11 @@ def _checked_points(points: object, name: str) -> float | None:
         raise TypeError(f"{name} must be a number, not {points!r} ({type(points).__name__})")
     try:
         number = float(points)
-    except (OverflowError, ValueError):  # A number beyond all floats; a signalling NaN.
+    # An integer or decimal beyond all floats; a signalling NaN.
+    except (OverflowError, ValueError):
         number = math.nan
     if not math.isfinite(number):
+        # Shortened, because an integer may have thousands of digits.
         raise ValueError(f"{name} must be a finite number within the range of a float, not {Decimal(points):.10}")
     return number
 
@@ -166,7 +165,8 @@ def _check_field_name(name: object, where: str) -> None:
         raise TypeError(f"{where}: field names must be strings, not {name!r} ({type(name).__name__})")
 
 
-def _checked_iterable(values: object, name: str, what: str) -> list[Any]:
+def _checked_iterable(values: object, name: str, items: str) -> list[Any]:
+    # A string is iterable too: "seen" instead of ["seen"] would be four fields.
     if isinstance(values, str | UsageKey | BlockTypeKey) or not isinstance(values, Iterable):
-        raise TypeError(f"{name} must be a list of {what}, not {values!r} ({type(values).__name__})")
+        raise TypeError(f"{name} must be a list of {items}, not {values!r} ({type(values).__name__})")
     return list(values)

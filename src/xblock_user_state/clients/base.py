@@ -1,30 +1,189 @@
-"""The writing half of a client: arguments become changes, and one method commits them."""
+"""The base class of all clients: it checks arguments and makes results, so that a client only moves rows."""
 
 from __future__ import annotations
 
 from abc import abstractmethod
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from typing import Any
+from datetime import datetime
+from typing import Any, NamedTuple
 
-from opaque_keys.edx.keys import UsageKey
+from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
 from xblock_user_state.clients import arguments
 from xblock_user_state.clients.batch import ChangeSet
-from xblock_user_state.interface import Batch, BlockKey, XBlockUserStateClient
-from xblock_user_state.state.change import Change
-from xblock_user_state.state.keys import RowKey, checked_block
+from xblock_user_state.interface import (
+    Batch,
+    BlockKey,
+    BlockScore,
+    DamagedHistory,
+    DoesNotExist,
+    HistoryEntry,
+    PermissionDenied,
+    State,
+    XBlockUserState,
+    XBlockUserStateClient,
+)
+from xblock_user_state.state.change import Change, Row, existing_state, is_state
+from xblock_user_state.state.keys import BlockId, RowKey, checked_block, row_key
 
 Changes = Mapping[Scope, Mapping[RowKey, Change]]
+"""The changes of one call, by scope and row."""
 
 
-class ChangeWriter(XBlockUserStateClient):
-    """A client that writes by committing changes of rows: a store has only to say how."""
+class LearnerRow(NamedTuple):
+    """A row of an iteration, with its learner (``None`` for a shared row) and its block's canonical key."""
+
+    username: str | None
+    block_key: BlockKey
+    text: str | None
+    modified: datetime
+
+
+class RecordedState(NamedTuple):
+    """A revision of the history. If the entry can't be read, a `DamagedHistory` stands in the place of the state."""
+
+    revision: int
+    state: State | DamagedHistory | None
+    updated: datetime
+    score: BlockScore | None
+
+
+class CheckedClient(XBlockUserStateClient):
+    """Implements the contract over a few verbs, which a subclass implements.
+
+    The verbs get checked arguments: a username is a string, empty for an anonymous user; keys are row keys; scopes are
+    the package's own objects. `_history` and the iterations may read lazily.
+    """
 
     @abstractmethod
-    def _write(self, username: str | None, changes: Changes, operation: str) -> None:
-        """Commit all changes, or none and raise. `operation` is the method that asks, for those who measure."""
+    def _rows(self, username: str, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
+        """Return the rows that exist. A key is repeated where the caller gave two keys of one block."""
+
+    @abstractmethod
+    def _history(
+        self, username: str, block: BlockId, limit: int | None, before_revision: int | None
+    ) -> Iterable[RecordedState]:
+        """Return the history of one block, newest first: at most `limit` entries older than `before_revision`."""
+
+    @abstractmethod
+    def _all_of_block(self, key: RowKey, scope: Scope, batch_size: int) -> Iterable[LearnerRow]:
+        """Return the rows of all learners in one block, holding at most `batch_size` at a time."""
+
+    @abstractmethod
+    def _all_of_course(
+        self, course_key: LearningContextKey, block_type: str | None, scope: Scope, batch_size: int
+    ) -> Iterable[LearnerRow]:
+        """Return the rows of all learners in the blocks of a course, or in its blocks of one type."""
+
+    @abstractmethod
+    def _write(self, username: str, changes: Changes, operation: str) -> None:
+        """Commit all changes, or none and raise. Metrics are named after `operation`, the method that was called."""
+
+    def _scores(self, username: str, keys: Sequence[RowKey]) -> Mapping[RowKey, BlockScore]:
+        """Return the scores that exist. A client may override it to read no states."""
+        rows = self._rows(username, keys, Scope.user_state)
+        return {key: row.score for key, row in rows.items() if row.score is not None}
+
+    def _checked_name(self, username: object) -> str:
+        """Return the username for the verbs. A client may override it to refuse learners that it does not serve."""
+        return arguments.checked_username(username)
+
+    def get_many(
+        self,
+        username: str | None,
+        block_keys: Iterable[BlockKey],
+        scope: Scope = Scope.user_state,
+        fields: Collection[str] | None = None,
+    ) -> Iterator[XBlockUserState]:
+        """Yield the states of the blocks that have one, in the order asked for, each key once.
+
+        Arguments are checked at the call; the rows are read at the first ``next``, all at once.
+        """
+        scope = arguments.checked_scope(scope)
+        name = self._checked_name(username)
+        keys = arguments.row_keys(block_keys, scope)
+        names = arguments.checked_fields(fields)
+
+        # Inside, because a generator would check its arguments only at the first next.
+        def states() -> Iterator[XBlockUserState]:
+            rows = self._rows(name, [row for _, row in keys], scope)
+            for key, asked in keys:
+                row = rows.get(asked)
+                state = existing_state(row.text, names) if row else None
+                if row and state is not None:
+                    yield XBlockUserState(username, key, state, row.modified, scope)
+
+        return states()
+
+    def get_encoded(
+        self, username: str | None, block_keys: Iterable[BlockKey], scope: Scope = Scope.user_state
+    ) -> dict[Any, str]:
+        """Return the JSON texts of the states of the blocks that have one, as they are stored."""
+        scope = arguments.checked_scope(scope)
+        name = self._checked_name(username)
+        keys = arguments.row_keys(block_keys, scope)
+        rows = self._rows(name, [row for _, row in keys], scope)
+        found = ((key, rows.get(asked)) for key, asked in keys)
+        return {key: row.text for key, row in found if row and is_state(row.text)}
+
+    def get_scores(self, username: str | None, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
+        """Return the scores of the blocks that have one."""
+        name = self._checked_name(username)
+        keys = arguments.row_keys(block_keys, Scope.user_state)
+        # Two keys of one block share its score.
+        scores = self._scores(name, [row for _, row in keys])
+        return {key: scores[row] for key, row in keys if row in scores}
+
+    def get_history(
+        self,
+        username: str | None,
+        block_key: BlockKey,
+        scope: Scope = Scope.user_state,
+        limit: int | None = None,
+        before_revision: int | None = None,
+    ) -> Iterator[HistoryEntry]:
+        """Yield the state after each change, newest first. Arguments are checked at the call."""
+        scope = arguments.checked_scope(scope)
+        name = self._checked_name(username)
+        row = row_key(block_key, scope)
+        limit = arguments.checked_count(limit, "limit")
+        before_revision = arguments.checked_count(before_revision, "before_revision")
+
+        def entries() -> Iterator[HistoryEntry]:
+            is_empty = True
+            # No client records another scope.
+            if scope == Scope.user_state and isinstance(row, BlockId):
+                for revision, state, updated, score in self._history(name, row, limit, before_revision):
+                    is_empty = False
+                    yield HistoryEntry(username, block_key, state, updated, scope, revision, score)
+            # Pages after the first may be empty: that is the end of the history.
+            if is_empty and before_revision is None:
+                raise DoesNotExist(f"no history of {username!r} in {block_key} ({scope.name}) was recorded")
+
+        return entries()
+
+    def iter_all_for_block(
+        self, block_key: BlockKey, scope: Scope = Scope.user_state, batch_size: int | None = None
+    ) -> Iterator[XBlockUserState]:
+        """Yield the states of all learners in one block."""
+        scope = arguments.checked_scope(scope)
+        row = row_key(block_key, scope)
+        return _states_of(self._all_of_block(row, scope, arguments.checked_batch_size(batch_size)), scope)
+
+    def iter_all_for_course(
+        self,
+        course_key: LearningContextKey,
+        block_type: str | None = None,
+        scope: Scope = Scope.user_state,
+        batch_size: int | None = None,
+    ) -> Iterator[XBlockUserState]:
+        """Yield the states of all learners in all blocks of a course, or in its blocks of one type."""
+        scope = arguments.checked_course_scope(scope)
+        course = arguments.checked_course(course_key)
+        name = arguments.checked_block_type(block_type)
+        return _states_of(self._all_of_course(course, name, scope, arguments.checked_batch_size(batch_size)), scope)
 
     def set_many(
         self,
@@ -32,9 +191,10 @@ class ChangeWriter(XBlockUserStateClient):
         block_keys_to_state: Mapping[Any, Mapping[str, Any]],
         scope: Scope = Scope.user_state,
     ) -> None:
-        """Overlay fields on the states of many blocks: all of it is committed, or nothing and an error raised."""
+        """Overlay fields on the states of many blocks, in one commit: all changes or none."""
         scope = arguments.checked_scope(scope)
-        self._write(username, {scope: arguments.overlays(block_keys_to_state, scope)}, "set_many")
+        overlays = arguments.overlays(block_keys_to_state, scope)
+        self._write(self._checked_name(username), {scope: overlays}, "set_many")
 
     def delete_many(
         self,
@@ -43,26 +203,46 @@ class ChangeWriter(XBlockUserStateClient):
         scope: Scope = Scope.user_state,
         fields: Iterable[str] | None = None,
     ) -> None:
-        """Remove `fields`, or all of them, from the states of many blocks: of all or, on an error, of none."""
+        """Remove `fields`, or all fields, from the states of many blocks, in one commit: all changes or none."""
         scope = arguments.checked_scope(scope)
         removal = arguments.removal(fields)
         keys = arguments.row_keys(block_keys, scope)
-        self._write(username, {scope: dict.fromkeys((row for _, row in keys), removal)}, "delete_many")
+        # A change is immutable, so all rows can share it.
+        removals = dict.fromkeys((row for _, row in keys), removal)
+        self._write(self._checked_name(username), {scope: removals}, "delete_many")
 
     def set_score(
         self, username: str | None, block_key: UsageKey, grade: float | None, max_grade: float | None
     ) -> None:
-        """Set the learner's score in one block, and leave the state alone; ``None`` for both takes it away."""
+        """Set the learner's score in one block and leave the state alone. ``None`` for both removes the score."""
         block = checked_block(block_key)
-        self._write(username, {Scope.user_state: {block: arguments.new_score(grade, max_grade)}}, "set_score")
+        score = arguments.new_score(grade, max_grade)
+        self._write(self._checked_name(username), {Scope.user_state: {block: score}}, "set_score")
 
     @contextmanager
     def batch(self, username: str | None, *, only_new: bool = False) -> Iterator[Batch]:
         """Collect changes of one learner and commit them together when the ``with`` block ends."""
-        arguments.checked_username(username)
+        name = self._checked_name(username)
         collected = ChangeSet(only_new=only_new)
         try:
             yield collected
+        # Also after an exception, because the caller may have kept the batch.
         finally:
             collected.end()
-        self._write(username, collected.changes, "batch")
+        self._write(name, collected.changes, "batch")
+
+
+def refuse_anonymous(username: str, scopes: Collection[Scope]) -> None:
+    """Raise `PermissionDenied` for a write of an anonymous user, unless it only changes state that all share."""
+    if not username and any(scope != Scope.user_state_summary for scope in scopes):
+        raise PermissionDenied(
+            "an anonymous user's state can't be kept here; keep it in the ephemeral store"
+            " (xblock_user_state.ephemeral) until there is an account"
+        )
+
+
+def _states_of(rows: Iterable[LearnerRow], scope: Scope) -> Iterator[XBlockUserState]:
+    for row in rows:
+        state = existing_state(row.text)
+        if state is not None:
+            yield XBlockUserState(row.username, row.block_key, state, row.modified, scope)

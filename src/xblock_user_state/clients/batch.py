@@ -1,4 +1,4 @@
-"""The changes that a batch collects."""
+"""The collected changes of a batch."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xblock_user_state.state.keys import RowKey, row_key
 
 
 class ChangeSet:
-    """Changes by scope and row, each row's joined into one. Arguments are checked at the call that gives them."""
+    """Changes by scope and row, one for each row. Arguments are checked at the call that gives them."""
 
     def __init__(self, *, only_new: bool = False) -> None:
         self.changes: dict[Scope, dict[RowKey, Change]] = {}
@@ -23,7 +23,7 @@ class ChangeSet:
         self._ended = False
 
     def end(self) -> None:
-        """Take no more changes: nobody would commit them."""
+        """Refuse later changes, because they would not be committed."""
         self._ended = True
 
     def set(self, block_key: BlockKey, fields: Mapping[str, Any], scope: Scope = Scope.user_state) -> None:
@@ -31,7 +31,7 @@ class ChangeSet:
         self._add(block_key, arguments.overlay(block_key, fields), arguments.checked_scope(scope))
 
     def delete(self, block_key: BlockKey, fields: Iterable[str] | None = None, scope: Scope = Scope.user_state) -> None:
-        """Remove `fields` from the state of one block, or all of them."""
+        """Remove `fields`, or all fields, from the state of one block."""
         self._add(block_key, arguments.removal(fields), arguments.checked_scope(scope))
 
     def set_score(self, block_key: UsageKey, grade: float | None, max_grade: float | None) -> None:
@@ -43,4 +43,5 @@ class ChangeSet:
             raise RuntimeError("this batch has ended; make its changes inside the with block")
         row = row_key(block_key, scope)
         changes = self.changes.setdefault(scope, {})
+        # `then` keeps the first change's only_new, so each row starts from one that has it.
         changes[row] = changes.get(row, Change(only_new=self._only_new)).then(change)

@@ -1,4 +1,4 @@
-"""Learners who are not logged in: their state in Django's cache, until it expires or they have an account."""
+"""State of visitors without an account, in Django's cache, until it expires or an account adopts it."""
 
 from xblock_user_state.ephemeral.client import EphemeralXBlockUserStateClient
 from xblock_user_state.ephemeral.session import adopt_visitor, visitor_id

@@ -1,13 +1,13 @@
 """A visitor's entry in Django's cache: all of their rows under one key.
 
-One entry and not one for each block: a cache lists no keys, so whoever adopts the rows finds them all here; several
-changes are stored at once or not at all; there is one size to be bounded and one time at which all is gone. Each change
-rewrites the entry, which the bound keeps cheap.
+There is one entry, not one for each block, because a cache can't list its keys: adoption finds all rows in the entry.
+Several changes are stored together or not at all, and one size limit and one expiry hold for all rows. Each change
+rewrites the entry; the size limit keeps that cheap.
 
-A cache has no transactions. Changes take turns by a lock: a key that `add` makes for one of them only. It expires, so
-that the others go on where a process has died. Who has held it for too long finds that out before storing, and repeats.
-So no change is lost where `add` is atomic, as it is in Django's backends for Memcached, Redis, databases and the
-process's memory, unless somebody stalls between that look and the storing.
+A cache has no transactions. A lock makes changes take turns: a key that `add` creates for only one of them. The lock
+expires, so that a dead process does not block the others. A change that held the lock too long notices that before it
+stores, and repeats. No change is lost where `add` is atomic, as in Django's backends for Memcached, Redis, databases
+and local memory, unless a process stalls between that check and the store.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ from xblock_user_state.interface import PermissionDenied, ServiceUnavailable
 from xblock_user_state.state.change import Row
 from xblock_user_state.state.keys import RowKey
 
-# The number is that of the format: who changes what is stored counts it up, and old entries are left to expire.
+# Count the number up when the stored format changes: old entries are then ignored and expire.
 KEY = "xblock_user_state.visitor.1.{}"
 
 ADOPTED: Literal["adopted"] = "adopted"
-"""What is left of an entry whose rows an account has: a late request of the visitor must not write into the void."""
+"""The entry after adoption. It makes a late request of the visitor fail, instead of losing its change."""
 
 LOCK_SECONDS = 10
-"""A lock whose holder has died is gone after so long."""
+"""The expiry of a lock, for a holder that has died."""
 
 WAIT_SECONDS = 15
-"""Longer than a lock lasts, so that no dead process makes a request fail."""
+"""The longest wait for a lock: longer than its expiry, so that a dead process makes no request fail."""
 
 BYTES_FOR_A_ROW = 400
-"""What a row takes beside its text: keys, numbers and times."""
+"""The size of a row without its text: keys, numbers and times."""
 
-Place = tuple[str, RowKey]
+RowAddress = tuple[str, RowKey]
 """The name of a scope, and the key of the row in it."""
 
-Rows = Mapping[Place, Row]
+Rows = Mapping[RowAddress, Row]
 
 Stored = Rows | Literal["adopted"]
 
@@ -59,16 +59,16 @@ class VisitorEntry:
         self._max_bytes = max_bytes
 
     def rows(self) -> Rows:
-        """Return the rows: none if they have expired, or an account has them. One look into the cache."""
+        """Return the rows: none after they have expired or were adopted. One round trip."""
         with _errors_translated(self._alias):
             found = self._cache.get(self._key)
         return {} if found in (None, ADOPTED) else found
 
     def change(self, change: Callable[[Rows], Rows]) -> None:
-        """Replace the rows by what `change` makes of them, alone among all changes; it may be called again.
+        """Replace the rows by the result of `change`, under the lock. `change` may be called again.
 
-        Raises `PermissionDenied`, and nothing is changed, where an account has the rows or they become too large. What
-        changes nothing leaves the time at which they expire alone.
+        Raises `PermissionDenied`, and changes nothing, after an adoption or if the rows become too large. A change that
+        leaves the rows equal does not move their expiry.
         """
 
         def checked(stored: Stored) -> Stored:
@@ -81,9 +81,9 @@ class VisitorEntry:
         self._replace(checked)
 
     def hand_over(self, take: Callable[[Rows], None]) -> None:
-        """Let `take` put the rows elsewhere, and when it has returned, keep them no more.
+        """Pass the rows to `take`, and remove them when it has returned.
 
-        It may be called again, and is not called where there are no rows, such as after it has returned.
+        `take` may be called again. It is not called where there are no rows, as after an earlier success.
         """
 
         def handed_over(stored: Stored) -> Stored:
@@ -98,6 +98,7 @@ class VisitorEntry:
         while not self._is_replaced(action):
             if time.monotonic() > waits_until:
                 raise ServiceUnavailable("other requests have been changing this visitor's state for too long")
+            # Random, so that waiting requests do not try in step.
             time.sleep(random.uniform(0.001, 0.02))
 
     def _is_replaced(self, action: Callable[[Stored], Stored]) -> bool:
@@ -111,6 +112,7 @@ class VisitorEntry:
             if after == before:
                 return True
             with _errors_translated(self._alias):
+                # The lock has expired, and another change may have stored meanwhile.
                 if self._cache.get(self._lock_key) != token:
                     return False
                 self._cache.set(self._key, after, self._timeout)
@@ -124,6 +126,7 @@ class VisitorEntry:
             yield is_mine
         finally:
             with _errors_translated(self._alias):
+                # An expired lock may be another's by now.
                 if is_mine and self._cache.get(self._lock_key) == token:
                     self._cache.delete(self._lock_key)
 
@@ -131,8 +134,8 @@ class VisitorEntry:
         size = sum(len(row.text or "") + BYTES_FOR_A_ROW for row in rows.values())
         if size > self._max_bytes:
             raise PermissionDenied(
-                f"a visitor's state may take {self._max_bytes} bytes, and this would make it {size}; it is kept without"
-                " such a bound once they have logged in"
+                f"a visitor's state may take {self._max_bytes} bytes, and this change would make it {size};"
+                " there is no such limit after login"
             )
 
     @property
@@ -142,8 +145,8 @@ class VisitorEntry:
 
 @contextmanager
 def _errors_translated(alias: str) -> Iterator[None]:
-    """Raise errors of the cache as the contract's: which they are depends on its backend."""
+    """Raise `ServiceUnavailable` for any error of the cache: each backend has its own errors."""
     try:
         yield
     except Exception as error:
-        raise ServiceUnavailable(f"the cache {alias!r}, which keeps the state of visitors, failed: {error}") from error
+        raise ServiceUnavailable(f"the cache {alias!r} of visitors' state failed: {error}") from error

@@ -1,4 +1,4 @@
-"""The visitor of a session: who they are, and what becomes of them at login."""
+"""The visitor id of a session, and the adoption of a visitor's state at login."""
 
 from __future__ import annotations
 
@@ -15,9 +15,9 @@ VISITOR = "xblock_user_state.visitor"
 
 
 def visitor_id(session: SessionBase) -> str:
-    """Return the id of this session's visitor, made at the first call: 128 random bits, which nobody can guess.
+    """Return the id of this session's visitor. The first call makes it, of 128 random bits, which nobody can guess.
 
-    The session keeps it through Django's ``login``, for `adopt_visitor`; ``logout`` ends it with the session.
+    Django's ``login`` keeps it in the session, for `adopt_visitor`; ``logout`` removes it with the session.
     """
     if VISITOR not in session:
         session[VISITOR] = secrets.token_hex(16)
@@ -28,11 +28,10 @@ def visitor_id(session: SessionBase) -> str:
 def adopt_visitor(
     session: SessionBase, client: XBlockUserStateClient, username: str, *, cache: str = "default"
 ) -> None:
-    """Move what was done in this session before login into the account, see ``adopt_into``.
+    """Move the state of this session's visitor into the account, by ``adopt_into``. Call it right after ``login``.
 
-    To be called right after ``login``; in a transaction, such as that of ``ATOMIC_REQUESTS``, it happens once that is
-    committed. Does nothing where there was no visitor. If it raises, the session still knows the visitor, and a later
-    call moves everything.
+    In a transaction, such as that of ``ATOMIC_REQUESTS``, the move waits for the commit. Without a visitor the call
+    does nothing. If it raises, the session still has the visitor's id, and a later call moves everything.
     """
     if VISITOR not in session:
         return
@@ -40,6 +39,8 @@ def adopt_visitor(
 
     def adopt() -> None:
         visitor.adopt_into(client, username)
+        # Last, so that a failed adoption can be repeated.
         session.pop(VISITOR, None)
 
+    # After the commit: a rollback would take the rows from the account, and the visitor has them no more.
     transaction.on_commit(adopt, using=state_database())

@@ -8,6 +8,8 @@ from django.db.models import Model
 
 from xblock_user_state import conf
 
+__all__ = ["StudentModuleHistoryExtendedRouter"]
+
 _APP_LABEL = "xblock_user_state_extended_history"
 
 

@@ -29,6 +29,8 @@ from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.models import Preferences, StudentModule, UserInfo
 from xblock_user_state.store.statements import pieces
 
+__all__ = ["delete_learner"]
+
 
 def connect() -> None:
     """Listen for deletions of learners and of their rows."""

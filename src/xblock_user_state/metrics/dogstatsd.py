@@ -9,6 +9,8 @@ from datadog.dogstatsd.base import DogStatsd
 from xblock_user_state.metrics.names import METRICS
 from xblock_user_state.metrics.sink import Tags
 
+__all__ = ["DogStatsDSink"]
+
 
 class DogStatsDSink:
     """Sends each measurement as a UDP packet, without waiting; packets that no agent receives are lost."""

@@ -8,6 +8,8 @@ from xblock_user_state.metrics.buckets import BUCKETS
 from xblock_user_state.metrics.names import Metric, of_kind
 from xblock_user_state.metrics.sink import Tags
 
+__all__ = ["OpenTelemetrySink"]
+
 _UNITS = {"ms": "ms", "s": "s", "bytes": "By"}
 
 

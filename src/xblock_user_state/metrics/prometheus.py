@@ -11,6 +11,8 @@ from xblock_user_state.metrics.buckets import BUCKETS
 from xblock_user_state.metrics.names import Metric, of_kind
 from xblock_user_state.metrics.sink import Tags
 
+__all__ = ["PrometheusSink"]
+
 # A registry takes each name once, and changed settings make a new sink for the same registry.
 _MADE: WeakKeyDictionary[CollectorRegistry, dict[str, _Collectors]] = WeakKeyDictionary()
 _LOCK = Lock()

@@ -1,4 +1,4 @@
-"""For hosts: what binds an XBlock runtime to the user state client."""
+"""Binding of an XBlock runtime to a user state client, for hosts."""
 
 from xblock_user_state.access import only_own
 from xblock_user_state.runtime.destinations import clear_masquerade

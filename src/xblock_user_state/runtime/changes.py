@@ -1,4 +1,4 @@
-"""What blocks write: the fields and scores of one save, or of one unit of work."""
+"""Changes that blocks make: the fields and scores of one save or of one unit of work."""
 
 from __future__ import annotations
 
@@ -7,26 +7,27 @@ from dataclasses import dataclass, field
 
 from msgspec import Raw
 
-from xblock_user_state.runtime.places import Place
+from xblock_user_state.runtime.addresses import RowAddress
 from xblock_user_state.state.change import Score
 
 FieldChanges = Mapping[str, Raw | None]
-"""The JSON text that each field is set to; ``None`` for one that is deleted."""
+"""The new JSON text of each field; ``None`` for a deleted field."""
 
 
 @dataclass(frozen=True)
 class Changes:
-    """The new fields and scores by their places. The later of two changes of one field is the one that counts."""
+    """New fields and scores by row. Of two changes of one field, the later one counts."""
 
-    fields: Mapping[Place, FieldChanges] = field(default_factory=dict)
-    scores: Mapping[Place, Score] = field(default_factory=dict)
+    fields: Mapping[RowAddress, FieldChanges] = field(default_factory=dict)
+    scores: Mapping[RowAddress, Score] = field(default_factory=dict)
 
     @property
-    def places(self) -> set[Place]:
-        """The rows that would change."""
+    def addresses(self) -> set[RowAddress]:
+        """The changed rows."""
         return {*self.fields, *self.scores}
 
     def then(self, later: Changes) -> Changes:
-        """Return these changes followed by `later`, as one."""
-        joined = {place: {**self.fields.get(place, {}), **fields} for place, fields in later.fields.items()}
+        """Return these changes and the `later` ones as one."""
+        # Merged field by field: the later change may name other fields of the row.
+        joined = {address: {**self.fields.get(address, {}), **fields} for address, fields in later.fields.items()}
         return Changes({**self.fields, **joined}, {**self.scores, **later.scores})

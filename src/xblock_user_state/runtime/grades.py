@@ -1,4 +1,4 @@
-"""The runtime's ``grade`` event: what a block says that the learner has earned."""
+"""Scores from the runtime's ``grade`` events."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from xblock_user_state.state.change import Score
 
 
 def score_of(event: Mapping[str, Any], block_key: UsageKey) -> Score:
-    """Return the score of an event; ``None`` twice takes a score away.
+    """Return the score of an event; ``None`` for both values removes the score.
 
-    ``ValueError`` where one of the two is missing: a score without its maximum can't be weighed against others, and a
-    maximum that we make up would be taken for the block's. ``TypeError`` or ``ValueError`` for what is no finite
-    number.
+    Raises ``ValueError`` if one of the two values is missing: a score without its maximum can't be compared with
+    others, and an invented maximum would pass for the block's own. Raises ``TypeError`` or ``ValueError`` for values
+    that are not finite numbers.
     """
     try:
         value, max_value = event["value"], event["max_value"]
@@ -28,7 +28,8 @@ def score_of(event: Mapping[str, Any], block_key: UsageKey) -> Score:
 
 
 def is_at_least(score: Score, other: Score) -> bool:
-    """Tell whether a score is as good as another, as the shares of their maxima; one that has none is the least."""
+    """Tell whether `score` is at least `other`, as shares of their maxima. No score is less than any score."""
     if other.grade is None or score.grade is None:
         return other.grade is None
+    # No share can be made of a maximum of 0, or of none: it counts as 1.
     return score.grade * (other.max_grade or 1) >= other.grade * (score.max_grade or 1)

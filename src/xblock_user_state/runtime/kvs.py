@@ -1,4 +1,4 @@
-"""XBlock's key-value store over the user state client: how blocks' fields reach the learner's state."""
+"""XBlock's key-value store over a user state client."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ from xblock.fields import Scope, UserScope
 from xblock.runtime import KeyValueStore
 
 from xblock_user_state.interface import PermissionDenied, UserStateError, XBlockUserStateClient
+from xblock_user_state.runtime.addresses import RowAddress, address_of, addresses_of_block, addresses_of_class
 from xblock_user_state.runtime.changes import Changes
 from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient, ToSession
 from xblock_user_state.runtime.grades import is_at_least, score_of
-from xblock_user_state.runtime.places import Place, place_of, places_of_block, places_of_class
 from xblock_user_state.runtime.row_cache import CachedRow
 from xblock_user_state.state.change import Score
 from xblock_user_state.state.codec import decode_field, encode_fields
@@ -27,15 +27,15 @@ from xblock_user_state.state.keys import checked_block
 
 
 class UserStateKeyValueStore(KeyValueStore):
-    """The four learner scopes of one learner's blocks and asides; make one for each request.
+    """Stores the learner fields of one learner's blocks and asides, in four scopes. Make one for each request.
 
-    Give it to `xblock.runtime.KvsFieldData`. What authors write (content, settings, children) belongs elsewhere: a
-    key of such a scope is an ``InvalidScopeError``, and a key of another learner `PermissionDenied`.
+    Give it to `xblock.runtime.KvsFieldData`. Fields that authors write (content, settings, children) belong in another
+    store: a key of such a scope is an ``InvalidScopeError``, and a key of another learner is `PermissionDenied`.
 
-    A row is read once, with all of its fields, and kept, also if it is not there: one statement for each block and
-    scope that nobody has prefetched. Writes keep what was read true, and a write that fails changes nothing of it. What
-    others commit meanwhile is not seen, nor is it undone; nor is it seen if a transaction around this store is rolled
-    back, so make a new store then. Values are fresh objects, which blocks may change as they like.
+    The store reads each row once, with all of its fields, and caches it, also if it is absent: one statement for each
+    block and scope that was not prefetched. A write changes the cache too; a failed write leaves it alone. Commits of
+    other requests are not seen meanwhile, and not undone. A rollback of a transaction around the store is not noticed,
+    so make a new store then. Values are fresh objects, which blocks may change freely.
     """
 
     def __init__(
@@ -46,19 +46,20 @@ class UserStateKeyValueStore(KeyValueStore):
         read_only: bool = False,
         session: MutableMapping[str, Any] | None = None,
     ) -> None:
-        """`user` is one of Django's, or what a host's tests put in its place: an id and a username.
+        """`user` is a Django user, or in tests any object with an ``id`` and a ``username``.
 
-        Where `read_only`, writes are dropped and counted, for crawlers and previews. With a `session`, the Django
-        session of staff who act as `user`, writes stay in that session; the learner's own state shows through, and is
-        never touched. Either way the blocks of this request see what they wrote.
+        With `read_only`, for crawlers and previews, writes are dropped and counted. With a `session`, the Django
+        session of staff who act as `user`, writes stay in that session: the learner's own state shows through and is
+        never touched. In both cases the blocks of this request see their own writes.
         """
         if read_only and session is not None:
-            raise ValueError("read_only drops what a session would keep: give one of the two")
+            raise ValueError("read_only drops the changes that a session keeps: give one of the two")
         self._client = client
         self._user_id = user.id
+        # A custom user model may call the field by another name.
         self._username: str = user.get_username() if hasattr(user, "get_username") else user.username
         self._destination = self._destined(read_only=read_only, session=session)
-        self._rows: dict[Place, CachedRow] = {}
+        self._rows: dict[RowAddress, CachedRow] = {}
         self._collected: Changes | None = None
 
     def _destined(self, *, read_only: bool, session: MutableMapping[str, Any] | None) -> Destination:
@@ -68,40 +69,44 @@ class UserStateKeyValueStore(KeyValueStore):
 
     @property
     def dropped_writes(self) -> int:
-        """The number of changes of a row that `read_only` has dropped."""
+        """The number of row changes that `read_only` has dropped."""
         return self._destination.dropped
 
     def prefetch(self, blocks: Iterable[XBlock]) -> None:
-        """Read what these blocks and their asides may ask for: one statement for each scope that they declare.
+        """Read the rows of these blocks and their asides: one statement for each scope that they declare.
 
-        Nothing that a block or an aside asks for later takes a statement, be it there or not. Asides are those that the
-        runtime of a block gives (`get_asides`). Children are read if they are among `blocks`.
+        No field that they declare takes another statement, whether it has a value or not. Asides are the ones that
+        the runtime of a block gives (`get_asides`). Children are read only if they are among `blocks`.
         """
         asked = [each for block in blocks for each in (block, *block.runtime.get_asides(block))]
-        self._read(place for each in asked for place in places_of_block(each))
+        self._read(address for each in asked for address in addresses_of_block(each))
 
     def prefetch_keys(self, blocks: Iterable[tuple[UsageKey, type[XBlock]]]) -> None:
-        """Do the same without instances: for usage keys and the classes that declare their blocks' fields.
+        """Do the same without instances, for usage keys and the classes that declare the fields.
 
-        An aside is named by its own usage key and class. Give classes as the runtime makes blocks of them, mixed with
-        its mixins, if those have learners' fields.
+        Name an aside by its own usage key and class. If the runtime's mixins have learner fields, give the classes with
+        the mixins.
         """
-        self._read(place for usage_key, block_class in blocks for place in places_of_class(usage_key, block_class))
+        self._read(
+            address for usage_key, block_class in blocks for address in addresses_of_class(usage_key, block_class)
+        )
 
     @contextmanager
     def unit_of_work(self) -> Iterator[None]:
-        """Collect all that blocks save, and commit it as one when the ``with`` block ends: for a view, or a handler.
+        """Collect the changes of blocks, and commit them together when the ``with`` block ends.
 
-        One transaction; one revision and one history entry a block, scores included. Reads see what was collected. An
-        exception keeps none of it and forgets it; so does a failure of the commit, which is raised as the client raises
-        it. A unit inside of a unit joins it, and takes back its own part only if it fails.
+        Put it around a view or a handler. It takes one transaction, with one revision and one history entry a block,
+        scores included. Reads see the collected changes. An exception discards and forgets them; so does a failed
+        commit, whose error is raised as the client raises it. A unit inside another joins it; if the inner one fails,
+        it takes back its own changes only.
 
-        XBlock takes fields for saved when they are collected: throw blocks away with a unit that failed.
+        XBlock marks fields as saved when they are collected, so discard the blocks of a failed unit.
         """
         outer = self._collected
         self._collected = outer or Changes()
         try:
             yield
+        # Also an exit: changes that stay collected would be committed by the next unit.
         except BaseException:
             self._collected = outer
             raise
@@ -110,7 +115,7 @@ class UserStateKeyValueStore(KeyValueStore):
             self._commit(collected)
 
     def get(self, key: KeyValueStore.Key) -> Any:
-        """Return the value that was stored, as plain JSON; ``KeyError`` if there is none."""
+        """Return the stored value, as plain JSON. Raises ``KeyError`` if there is none."""
         text = self._find(key)
         if text is None:
             raise KeyError(repr(key))
@@ -123,104 +128,108 @@ class UserStateKeyValueStore(KeyValueStore):
         self._write(self._changes({key: value}))
 
     def set_many(self, update_dict: Mapping[KeyValueStore.Key, Any]) -> None:
-        """Write all of it, whatever its scopes and blocks, in one transaction, or collect it for the unit of work.
+        """Write all fields, of any scopes and blocks, in one transaction, or collect them for the unit of work.
 
         A failure is a ``KeyValueMultiSaveError`` that names no field as saved, because none was.
         """
         changes = self._changes(update_dict)
         try:
             self._write(changes)
+        # XBlock handles this one error only.
         except (UserStateError, DatabaseError) as error:
             raise KeyValueMultiSaveError([]) from error
 
     def delete(self, key: KeyValueStore.Key) -> None:
-        """Remove one value; ``KeyError`` if there is none."""
+        """Remove one value. Raises ``KeyError`` if there is none."""
         if not self.has(key):
             raise KeyError(repr(key))
-        self._write(Changes({self._place(key): {key.field_name: None}}))
+        self._write(Changes({self._address(key): {key.field_name: None}}))
 
     def publish(self, block: XBlock, event_type: str, event_data: Mapping[str, Any]) -> None:
-        """Keep the score of a ``grade`` event: the runtime's `publish` may hand all events on, others are ignored.
+        """Store the score of a ``grade`` event. Other events are ignored, so a runtime may pass on all of them.
 
-        The event has ``value`` and ``max_value``; ``None`` for both takes the score away. Where it says
-        ``only_if_higher``, a score that is lower than the one there is, as a share of its maximum, is ignored; that
-        reads the score, and of two requests at once both may find theirs to be higher. A ``user_id`` of another learner
-        is `PermissionDenied`.
+        The event has ``value`` and ``max_value``; ``None`` for both removes the score. With ``only_if_higher``, a score
+        that is a smaller share of its maximum than the present one is ignored. That check reads the score first, so two
+        concurrent requests may both pass it. A ``user_id`` of another learner is `PermissionDenied`.
         """
         if event_type != "grade":
             return
         block_key = block.scope_ids.usage_id
         if event_data.get("user_id") is not None:
             self._check_learner(event_data["user_id"], f"a grade in {block_key}")
-        place, score = Place(Scope.user_state, checked_block(block_key)), score_of(event_data, block_key)
-        if not event_data.get("only_if_higher") or is_at_least(score, self._score(place)):
-            self._write(Changes(scores={place: score}))
+        address, score = RowAddress(Scope.user_state, checked_block(block_key)), score_of(event_data, block_key)
+        if not event_data.get("only_if_higher") or is_at_least(score, self._score(address)):
+            self._write(Changes(scores={address: score}))
 
-    def _score(self, place: Place) -> Score:
-        """Return the score that the learner would have if the unit of work ended now."""
-        if self._collected is not None and place in self._collected.scores:
-            return self._collected.scores[place]
-        found = self._client.get_scores(self._username, [place.block_key])
+    def _score(self, address: RowAddress) -> Score:
+        """Return the learner's score, with the collected changes."""
+        if self._collected is not None and address in self._collected.scores:
+            return self._collected.scores[address]
+        found = self._client.get_scores(self._username, [address.block_key])
         return next((Score(score.grade, score.max_grade) for score in found.values()), Score(None, None))
 
     def _find(self, key: KeyValueStore.Key) -> Raw | None:
-        """Return the text of a field, ``None`` if it is absent."""
-        place = self._place(key)
-        collected = self._collected.fields.get(place, {}) if self._collected else {}
+        """Return the text of a field; ``None`` for an absent field."""
+        address = self._address(key)
+        # A deleted field is collected as None, so its name decides.
+        collected = self._collected.fields.get(address, {}) if self._collected else {}
         if key.field_name in collected:
             return collected[key.field_name]
-        row = self._row(place)
+        row = self._row(address)
         if not row.knows(key.field_name):
-            self._read([place])
+            self._read([address])
         return row.get(key.field_name)
 
-    def _read(self, places: Iterable[Place]) -> None:
-        """Read those of these rows that were not read yet: one statement a scope."""
-        unread: dict[Scope, set[Place]] = defaultdict(set)
-        for place in places:
-            if not self._row(place).was_read:
-                unread[place.scope].add(place)
+    def _read(self, addresses: Iterable[RowAddress]) -> None:
+        """Read the rows that were not read yet: one statement a scope."""
+        unread: dict[Scope, set[RowAddress]] = defaultdict(set)
+        for address in addresses:
+            if not self._row(address).was_read:
+                unread[address.scope].add(address)
         for scope, rows in unread.items():
-            keys = {place: place.block_key for place in rows}
+            keys = {address: address.block_key for address in rows}
+            # Texts, because a page reads only some fields of a row.
             found = self._client.get_encoded(self._username, keys.values(), scope)
-            for place, block_key in keys.items():
-                self._row(place).read(found.get(block_key))
+            for address, block_key in keys.items():
+                self._row(address).read(found.get(block_key))
 
-    def _row(self, place: Place) -> CachedRow:
-        row = self._rows.get(place)
+    def _row(self, address: RowAddress) -> CachedRow:
+        row = self._rows.get(address)
         if row is None:
-            row = self._rows[place] = CachedRow(self._destination.earlier(place))
+            row = self._rows[address] = CachedRow(self._destination.earlier(address))
         return row
 
     def _write(self, changes: Changes) -> None:
         if self._collected is None:
             self._commit(changes)
         else:
+            # A new object: the outer unit of work keeps its own, in case this one fails.
             self._collected = self._collected.then(changes)
 
     def _commit(self, changes: Changes) -> None:
-        if not changes.places:
+        if not changes.addresses:
             return
         self._destination.commit(changes)
-        for place, fields in changes.fields.items():
-            self._row(place).write(fields)
+        # Only now, because a failed commit must leave the cache as it was.
+        for address, fields in changes.fields.items():
+            self._row(address).write(fields)
 
     def _changes(self, values: Mapping[KeyValueStore.Key, Any]) -> Changes:
-        """Return what sets these fields. Their texts are made now: blocks may go on changing the values."""
-        fields: dict[Place, dict[str, Any]] = defaultdict(dict)
+        """Return the changes that set these fields. They hold texts, because blocks may change the values later."""
+        fields: dict[RowAddress, dict[str, Any]] = defaultdict(dict)
         for key, value in values.items():
-            fields[self._place(key)][key.field_name] = value
-        return Changes({place: encode_fields(named, place.block_key) for place, named in fields.items()})
+            fields[self._address(key)][key.field_name] = value
+        return Changes({address: encode_fields(named, address.block_key) for address, named in fields.items()})
 
-    def _place(self, key: KeyValueStore.Key) -> Place:
-        place = place_of(key)
+    def _address(self, key: KeyValueStore.Key) -> RowAddress:
+        address = address_of(key)
         if key.scope.user == UserScope.ONE:
             self._check_learner(key.user_id, f"the field {key.field_name!r} of {key.block_scope_id}")
-        return place
+        return address
 
-    def _check_learner(self, user_id: Any, what: str) -> None:
+    def _check_learner(self, user_id: Any, subject: str) -> None:
         if user_id != self._user_id:
             raise PermissionDenied(
-                f"this store holds the state of {self._username!r} (id {self._user_id}); {what} was asked for user id"
-                f" {user_id}"
+                f"this store holds the state of {self._username!r} (id {self._user_id});"
+                f" {subject} was asked for user id {user_id}"
             )

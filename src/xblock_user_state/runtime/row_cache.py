@@ -1,4 +1,4 @@
-"""What a store knows of a row: its text once it was read, and what has been written over it since."""
+"""The row cache of a key-value store: the rows that it has read, with its own writes over them."""
 
 from __future__ import annotations
 
@@ -9,32 +9,33 @@ from xblock_user_state.state.codec import FieldTexts, split
 
 
 class CachedRow:
-    """One row as this request sees it. Its text is split when a field is first asked for, and no value is decoded."""
+    """One row as this request sees it. The text is split when a field is first read; no value is decoded."""
 
     def __init__(self, written: FieldChanges) -> None:
-        """`written` are fields that count whatever is stored, as of an earlier request of a masquerade."""
+        """`written` are fields from an earlier request of a masquerade, which cover the stored ones."""
         self.was_read = False
         self._text: str | None = None
         self._fields: FieldTexts | None = None
         self._written = {**written}
 
     def knows(self, name: str) -> bool:
-        """Tell whether it is known what the field is, or that it is absent."""
+        """Tell whether `get` can answer for this field without a read."""
         return self.was_read or name in self._written
 
     def get(self, name: str) -> Raw | None:
-        """Return the text of a known field; ``None`` for an absent one."""
+        """Return the text of a field that the row `knows`; ``None`` for an absent field."""
         if name in self._written:
             return self._written[name]
+        # Late, because many prefetched rows are never read.
         if self._fields is None:
             self._fields = split(self._text) if self._text else {}
         return self._fields.get(name)
 
     def read(self, text: str | None) -> None:
-        """Take note of what is stored; ``None`` where there is no state."""
+        """Keep the stored text; ``None`` where there is no state."""
         self.was_read = True
         self._text = text
 
     def write(self, fields: FieldChanges) -> None:
-        """Take note of fields that were written, over what was read or is still to be read."""
+        """Keep fields that were written. They cover the stored text, also if that is read later."""
         self._written.update(fields)

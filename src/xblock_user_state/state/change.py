@@ -1,7 +1,7 @@
-"""What a call does to a row: overlay, field removal, score, and the next revision.
+"""Rows and their changes: overlay, removal of fields, score, and the next revision.
 
-One `Row` is all that is kept of one learner and block (or of another scope's owner). A `Change` is a list of
-edits that is applied to the row as read, once for each attempt to write it. Both clients share this meaning.
+A `Row` holds the stored values of one learner and block, or of another scope's owner. A `Change` holds the edits of one
+call. It is applied to the row as read, again at each retry. All clients share these rules.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from xblock_user_state.interface import BlockScore
 from xblock_user_state.state.codec import FieldTexts, decode, decode_field, join, split
 
 DELETED = "{}"
-"""The text of a state that was there and of which all was deleted; ``None`` is a state that never was."""
+"""The text of a state whose fields were all deleted. A state that never existed is ``None``."""
 
 
 class Row(NamedTuple):
-    """What is stored for one owner. Times are aware and in UTC."""
+    """The stored values of one owner. Times are aware and in UTC."""
 
     revision: int
     text: str | None
@@ -28,7 +28,7 @@ class Row(NamedTuple):
     created: datetime
     modified: datetime
     chain: int = 0
-    """The place of the newest history entry in its chain, see `state.encoding`; 0 if there is none to build on."""
+    """The newest history entry's position in its chain of deltas (`history.encoding`); 0 if there is none."""
 
     @property
     def score(self) -> BlockScore | None:
@@ -37,61 +37,64 @@ class Row(NamedTuple):
 
 
 class Overlay(NamedTuple):
-    """Set these fields, keep the others."""
+    """Sets these fields and keeps the others."""
 
     fields: FieldTexts
 
     def apply(self, text: str | None) -> str | None:
-        """Return the text of the state after the edit. Setting no fields leaves also an absent state as it is."""
+        """Return the text of the state after the edit. An overlay of no fields creates no state."""
         if not self.fields:
             return text
         return join({**split(text), **self.fields} if text else self.fields)
 
 
 class Removal(NamedTuple):
-    """Remove these fields, or all of them."""
+    """Removes these fields, or all fields."""
 
     fields: frozenset[str] | None
 
     def apply(self, text: str | None) -> str | None:
-        """Return the text of the state after the edit. A state that never was stays so."""
+        """Return the text of the state after the edit. A state that never existed stays ``None``."""
         if text is None or self.fields is None:
+            # A state that never existed has nothing to delete.
             return text and DELETED
         state = split(text)
         kept = {name: value for name, value in state.items() if name not in self.fields}
+        # Joining could write the same fields in another way, which would be a change.
         return text if len(kept) == len(state) else join(kept)
 
 
 class Score(NamedTuple):
-    """A learner's score: the points earned, of how many. ``None`` for both is no score."""
+    """A learner's points and the maximum. ``None`` for both is no score."""
 
     grade: float | None
     max_grade: float | None
 
 
 _NO_SCORE = Score(None, None)
-# The databases keep microseconds.
+# The resolution of times in the databases.
 _TICK = timedelta(microseconds=1)
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """What one call does to one row: edits of the state in their order, and the new score, if any."""
+    """The change of one row by one call: edits of the state in order, and the new score, if any."""
 
     edits: tuple[Overlay | Removal, ...] = ()
     score: Score | None = None
     only_new: bool = False
-    """Whether a row that is there already, whatever is in it, is to stay as it is."""
+    """Insert only: leave existing rows alone."""
 
     def then(self, later: Change) -> Change:
-        """Return this change followed by `later`, as one, for the rows that this one is for."""
+        """Return this change followed by `later` as one, with this one's `only_new`."""
+        # A score is a tuple and therefore true, also the one that removes a score.
         return Change(self.edits + later.edits, later.score or self.score, self.only_new)
 
     def apply(self, row: Row | None, now: datetime) -> Row | None:
         """Return the row after the change, or ``None`` if it changes nothing.
 
-        The revision counts changes: 1 at creation, plus one for each. ``modified`` is `now`, and always later
-        than before, also when the clock stands still or goes back.
+        The revision is 1 at creation, plus one for each change. ``modified`` is `now`, but always later than before,
+        even if the clock stands still or goes back.
         """
         if row and self.only_new:
             return None
@@ -100,6 +103,7 @@ class Change:
             text = edit.apply(text)
         if row is None:
             score = self.score or _NO_SCORE
+            # Neither state nor score: there is nothing to store.
             return None if text is None and score == _NO_SCORE else Row(1, text, *score, now, now)
         old_score = (row.grade, row.max_grade)
         grade, max_grade = self.score or old_score
@@ -110,17 +114,17 @@ class Change:
 
 
 def clock() -> datetime:
-    """Return the time, which is the same for all changes of a call."""
+    """Return the current time. A call reads it once, so all of its changes have the same time."""
     return datetime.now(UTC)
 
 
 def is_state(text: str | None) -> TypeGuard[str]:
-    """Tell whether a text is a state: not one that never was, or of which all was deleted."""
+    """Tell whether a text is a state, neither deleted nor absent."""
     return text is not None and text != DELETED
 
 
 def existing_state(text: str | None, fields: Iterable[str] | None = None) -> dict[str, Any] | None:
-    """Return the state, or those of its `fields` that are set; ``None`` where it never was or all was deleted."""
+    """Return the state, or its set `fields` only; ``None`` for a deleted or absent state."""
     if not is_state(text):
         return None
     if fields is None:

@@ -1,12 +1,12 @@
-r"""The JSON text of a state: what goes in comes out.
+r"""The JSON texts of states.
 
-The meaning is that of the store that we replace (simplejson): namedtuples become objects at any depth,
-``Decimal`` a number, NaN and infinities are kept, keys that are not strings become strings. The text is
-ASCII, so ``\u0000`` and lone surrogates survive in every database, and compact. Two states are the same if
-their texts are. A change needs no values: it replaces the texts of some fields.
+Values mean the same as in Open edX's store, which uses simplejson: namedtuples become objects at any depth, ``Decimal``
+becomes a number, NaN and infinities are kept, and keys that are not strings become strings. Texts are compact. They are
+ASCII, so that ``\u0000`` and lone surrogates survive in every database. Two states are equal if their texts are. A
+change needs no values: it replaces the texts of some fields.
 
-What is fast is checked: msgspec and the standard library's C code read and write plain JSON values as simplejson does,
-which tests hold, and all others are left to simplejson.
+Plain JSON values take a fast path: msgspec and the standard library's C code read and write them exactly as simplejson
+does, which tests hold. simplejson handles all other values.
 """
 
 from __future__ import annotations
@@ -20,24 +20,23 @@ import msgspec
 import simplejson
 
 MAX_DEPTH = 200
-"""How deep values may be nested: what was accepted can be read from deep down a host's stack too."""
+"""The limit of nesting: low enough to decode a value deep in a host's call stack."""
 
-# Beyond this many digits Python refuses to convert between int and str (CPython issue 95778); Decimal does
-# not.
+# Python refuses to convert longer integers to text and back (CPython issue 95778). Decimal converts them.
 _MAX_INT_DIGITS = 4300
 _SCALARS = (str, int, float, Decimal, type(None))
-# Are what they are read back as, and can't be changed.
+# Types whose values are immutable and read back as they were written.
 _PLAIN = frozenset((str, int, float, bool, type(None)))
 _PLAIN_OR_CONTAINERS = _PLAIN | {dict, list}
 _NAMES = frozenset((str,))
 
 FieldTexts = dict[str, msgspec.Raw]
-"""The state as the JSON texts of its fields."""
+"""A state as the JSON texts of its fields."""
 
 _read_fast = msgspec.json.Decoder().decode
 _split_fast = msgspec.json.Decoder(FieldTexts).decode
 _join_fast = msgspec.json.Encoder().encode
-# The standard library's: msgspec writes NaN as null, and what is not ASCII as it is.
+# The standard library's encoder, because msgspec writes NaN as null and leaves non-ASCII characters unescaped.
 _write_fast = JSONEncoder(separators=(",", ":"), check_circular=False).encode
 
 
@@ -46,21 +45,23 @@ def encode(value: object) -> str:
     try:
         return _dumps(value)
     except ValueError as error:
+        # The wording of CPython. Decimals avoid this error, and no other.
         if "integer string conversion" not in str(error):
             raise
         return _dumps(_with_decimals(value))
 
 
 def decode(text: str) -> Any:
-    """Return the value of a text that `encode` wrote: a fresh object at every call."""
+    """Return the value of a JSON text, a fresh object at every call."""
     try:
         return _read_fast(text)
-    except msgspec.DecodeError:  # NaN, half a surrogate pair, a number beyond all floats; or no JSON.
+    # NaN, a lone surrogate, a number beyond all floats; or not JSON at all.
+    except msgspec.DecodeError:
         return simplejson.loads(text, allow_nan=True, parse_int=_parse_int)
 
 
 def decode_field(text: msgspec.Raw) -> Any:
-    """Return the value of one field of `split`: a fresh object at every call."""
+    """Return the value of one field of `split`, a fresh object at every call."""
     return decode(_as_text(text))
 
 
@@ -69,11 +70,13 @@ def split(text: str) -> FieldTexts:
     try:
         return _split_fast(text)
     except msgspec.DecodeError:
+        # msgspec can't cut texts with NaN or lone surrogates.
         return {name: msgspec.Raw(encode(value)) for name, value in decode(text).items()}
 
 
 def join(fields: FieldTexts) -> str:
     """Return the text of the state that has these fields."""
+    # msgspec does not escape other names as `encode` does.
     names = "".join(fields)
     if names.isascii() and names.isprintable():
         return _join_fast(fields).decode()
@@ -81,24 +84,24 @@ def join(fields: FieldTexts) -> str:
 
 
 def encode_fields(fields: Mapping[str, Any], owner: object) -> FieldTexts:
-    """Return the texts of these fields, whatever becomes of their values.
+    """Return the texts of these fields.
 
-    They are those of what is read back, so that a value that is read and written again is no change. Raises
-    ``TypeError`` or ``ValueError`` that names `owner`, the field and the path inside it, where a value can't be written
-    as JSON.
+    Each text is normalised by a round trip, so that writing a value that was read is no change. Raises ``TypeError`` or
+    ``ValueError`` for a value that can't be written as JSON, with a message that names `owner`, the field and the path.
     """
-    # A string of an enumeration has its own idea of str(); what is stored is its value.
+    # str() of a member of a string enumeration is not its value.
     named = {str.__str__(name): value for name, value in fields.items()}
     if _are_plain(named.values()):
         try:
             return split(_write_fast(named))
-        except ValueError:  # An integer that Python does not print.
+        # An integer that Python refuses to convert to text.
+        except ValueError:
             pass
     return {name: msgspec.Raw(_normal_text(name, value, owner)) for name, value in named.items()}
 
 
 def _are_plain(values: Collection[Any], levels: int = MAX_DEPTH) -> bool:
-    """Tell whether values are what they are read back as, and nested in no more than so many levels."""
+    """Tell whether values read back as they are, and are nested in at most `levels` levels."""
     kinds = set(map(type, values))
     if kinds <= _PLAIN:
         return True
@@ -128,22 +131,24 @@ def _normal_text(name: str, value: object, owner: object) -> str:
         return _written_back(value)
     except (TypeError, ValueError, RecursionError) as error:
         where = next(_problems(value, name, ()), f"{name}: {error}")
+        # A RecursionError means a value that is nested too deeply: a bad value too.
         kind = TypeError if isinstance(error, TypeError) else ValueError
         raise kind(f"the state of {owner} can't be written as JSON, field {name!r}: {where}") from error
 
 
 def _written_back(value: object) -> str:
-    """Return the text of what `value` is read back as."""
+    """Return the text of `value` after a round trip, which makes tuples lists and joins keys with the same text."""
     text = encode(value)
     normal = decode(text)
-    # Counting brackets is cheap; few values have enough of them to be looked at.
+    # Counting brackets is cheap, and few values have enough of them to be walked through.
     if text.count("[") + text.count("{") > MAX_DEPTH and _is_deeper(normal, MAX_DEPTH):
         raise ValueError(f"nested too deeply, in more than {MAX_DEPTH} levels")
     return encode(normal)
 
 
 def _is_deeper(value: Any, levels: int) -> bool:
-    """Tell whether containers are nested in more than so many levels."""
+    """Tell whether containers are nested in more than `levels` levels."""
+    # Level by level, because the value may be too deep for recursion.
     level = [value]
     for _ in range(levels):
         containers = (
@@ -154,7 +159,8 @@ def _is_deeper(value: Any, levels: int) -> bool:
 
 
 def _problems(value: Any, path: str, parents: tuple[int, ...]) -> Iterator[str]:
-    """Yield what keeps `value` from being JSON, each with its path. Only walked once encoding has failed."""
+    """Yield the reasons why `value` can't be JSON, each with its path. Slow: called after encoding has failed."""
+    # By identity, because equal containers may be inside each other.
     if id(value) in parents:
         yield f"{path} contains itself"
     elif len(parents) > MAX_DEPTH:
@@ -165,6 +171,7 @@ def _problems(value: Any, path: str, parents: tuple[int, ...]) -> Iterator[str]:
         return
     else:
         inside = (*parents, id(value))
+        # As simplejson does.
         value = value._asdict() if hasattr(value, "_asdict") else value
         for item, item_path in _items(value, path):
             if item_path is None:
@@ -174,7 +181,7 @@ def _problems(value: Any, path: str, parents: tuple[int, ...]) -> Iterator[str]:
 
 
 def _items(value: Any, path: str) -> Iterator[tuple[Any, str | None]]:
-    """Yield the items of a container, each with its path; a problem instead, with the path ``None``."""
+    """Yield the items of a container, each with its path. A problem has the path ``None``."""
     if isinstance(value, dict):
         for key, item in value.items():
             if isinstance(key, (*_SCALARS, bytes)):
@@ -196,13 +203,14 @@ def _bytes_problems(value: bytes, path: str) -> Iterator[str]:
 
 
 def _with_decimals(value: Any) -> Any:
-    """Replace integers, which Python may refuse to print, by decimals, which print the same digits."""
+    """Replace integers by decimals: these have the same digits, and Python converts them at any length."""
     if hasattr(value, "_asdict"):
         value = value._asdict()
     if isinstance(value, dict):
         return {_with_decimals(key): _with_decimals(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
         return [_with_decimals(item) for item in value]
+    # JSON has true and false of its own.
     if isinstance(value, int) and not isinstance(value, bool):
         return Decimal(value)
     return value

@@ -1,7 +1,7 @@
-"""The keys of blocks, contexts and block types in canonical form, and the 64-bit ids made from them.
+"""Canonical forms of block, context and block type keys, and the 64-bit ids made from them.
 
-An id is made from the key itself, so it needs no sequence and no lookup and is the same in every database,
-shard, backup and archive. It must never change: state is stored under it (see docs/decisions/0002).
+An id is made from the key alone. It needs no sequence and no lookup, and is the same in every database, shard, backup
+and archive. The rule must never change, because state is stored under these ids (docs/decisions/0002).
 """
 
 from __future__ import annotations
@@ -19,10 +19,12 @@ from xblock.fields import Scope
 
 AnyKey = TypeVar("AnyKey", UsageKey, LearningContextKey)
 
-MAX_KEY_LENGTH = 255
-"""The longest key, in characters, that the key columns hold."""
+LEARNER_SCOPES = (Scope.user_state, Scope.preferences, Scope.user_info, Scope.user_state_summary)
 
-# Parsing and printing a key costs as much as parsing a whole state; a course has some thousand blocks.
+MAX_KEY_LENGTH = 255
+"""The size of the key columns, in characters."""
+
+# Parsing or printing a key takes as long as parsing a whole state. A large course has some thousand blocks.
 _CACHED_KEYS = 20_000
 
 
@@ -37,71 +39,11 @@ class BlockId(NamedTuple):
 
 
 RowKey = BlockId | str | None
-"""The key of a row beside its learner: a block, the text of a block type, or nothing."""
-
-LEARNER_SCOPES = (Scope.user_state, Scope.preferences, Scope.user_info, Scope.user_state_summary)
-
-
-def hash_key(text: str) -> int:
-    """Return the signed 64-bit id of a canonical key text. This must never change."""
-    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
-
-
-def identify_block(key: UsageKey) -> BlockId:
-    """Return the canonical form of a usage key: without branch and version, in its context.
-
-    Raises ``ValueError`` for a key without a context (an old-style key without its run) or too long to store.
-    """
-    same, block = _SEEN.get(id(key), (None, None))
-    if block is None or same is not key:
-        block = _identify_block(key)
-        if len(_SEEN) >= _CACHED_KEYS:
-            _SEEN.clear()
-        _SEEN[id(key)] = key, block
-    return block
-
-
-# Blocks of key objects, which can't change, and are held so that their addresses can't become another's. A key's hash
-# is made in Python of all of its parts, and takes longer than what is done with its block.
-_SEEN: dict[int, tuple[UsageKey, BlockId]] = {}
-
-
-@lru_cache(_CACHED_KEYS)
-def _identify_block(key: UsageKey) -> BlockId:
-    canonical = _canonical_usage_key(key)
-    context = _key_text(_context_of(canonical))
-    usage = _key_text(canonical)
-    return BlockId(hash_key(f"{context}\n{usage}"), hash_key(context), context, usage, canonical.block_type)
-
-
-@lru_cache(_CACHED_KEYS)
-def identify_context(key: LearningContextKey) -> int:
-    """Return the id of a learning context. Raises ``ValueError`` for a course key without its run."""
-    return hash_key(_key_text(_without_version(key, key)))
-
-
-@lru_cache(_CACHED_KEYS)
-def parse_block(context_key: str, usage_key: str) -> UsageKey:
-    """Return the canonical key that was stored as these texts, with the run of its context."""
-    key = UsageKey.from_string(usage_key)
-    return key if _has_run(_context_of(key)) else key.map_into_course(CourseKey.from_string(context_key))
-
-
-def identify_block_type(key: BlockTypeKey | str) -> str:
-    """Return the text of a block type: a plain name for XBlocks, with its family for any other."""
-    try:
-        return str(parse_block_type(_key_text(key)))
-    except InvalidKeyError as error:
-        raise ValueError(f"{key!r} is no block type: {error}") from error
-
-
-def parse_block_type(text: str) -> BlockTypeKey | str:
-    """Return the block type that was stored as `text`: a string for XBlocks, a key for another family."""
-    return BlockTypeKeyV1.from_string(text) if text.startswith("block-type-v1:") else text
+"""The key of a row apart from its learner: a block, the text of a block type, or ``None`` for ``user_info``."""
 
 
 def row_key(key: object, scope: Scope) -> RowKey:
-    """Return where in its scope's table the state named by `key` is kept."""
+    """Return the row key of a caller's `key`. Raises ``TypeError`` or ``ValueError`` if the scope has no such key."""
     if scope is Scope.preferences:
         return _block_type(key)
     if scope is Scope.user_info:
@@ -111,11 +53,90 @@ def row_key(key: object, scope: Scope) -> RowKey:
     return checked_block(key)
 
 
+def canonical_key(row: RowKey) -> UsageKey | BlockTypeKey | str | None:
+    """Return the key of a row as iterations give it: without branch and version, in its context."""
+    if isinstance(row, BlockId):
+        return parse_block(row.context_key, row.usage_key)
+    return None if row is None else parse_block_type(row)
+
+
 def checked_block(key: object) -> BlockId:
-    """Return the canonical form of a usage key or an aside's usage key."""
+    """Return the block of a usage key or of an aside's usage key."""
     if not isinstance(key, UsageKey):
         raise TypeError(f"block_key must be a UsageKey, not {key!r} ({type(key).__name__})")
     return identify_block(key)
+
+
+# Blocks by the address of the key object. Hashing a key joins all of its parts in Python, which takes longer than the
+# rest of the call; an address takes nothing. Each entry holds its key, so the address can't pass to another object
+# while the entry is there. Keys are immutable.
+_BLOCKS_SEEN: dict[int, tuple[UsageKey, BlockId]] = {}
+
+
+def identify_block(key: UsageKey) -> BlockId:
+    """Return the canonical form of a usage key: without branch and version, in its context.
+
+    Raises ``ValueError`` for a key that is too long to store or has no context, such as an old-style key without its
+    run.
+    """
+    same, block = _BLOCKS_SEEN.get(id(key), (None, None))
+    # A key can only be found under another's address if an entry does not hold its key: then this makes it harmless.
+    if block is None or same is not key:
+        block = _identify_block(key)
+        if len(_BLOCKS_SEEN) >= _CACHED_KEYS:
+            _BLOCKS_SEEN.clear()
+        _BLOCKS_SEEN[id(key)] = key, block
+    return block
+
+
+# Finds equal keys under other addresses: each request parses its keys anew.
+@lru_cache(_CACHED_KEYS)
+def _identify_block(key: UsageKey) -> BlockId:
+    canonical = _canonical_usage_key(key)
+    context = _key_text(_context_of(canonical))
+    usage = _key_text(canonical)
+    return BlockId(hash_key(f"{context}\n{usage}"), hash_key(context), context, usage, canonical.block_type)
+
+
+@lru_cache(_CACHED_KEYS)
+def parse_block(context_key: str, usage_key: str) -> UsageKey:
+    """Return the canonical key stored as these texts. The context adds the run that an old-style key lacks."""
+    key = UsageKey.from_string(usage_key)
+    return key if _has_run(_context_of(key)) else key.map_into_course(CourseKey.from_string(context_key))
+
+
+@lru_cache(_CACHED_KEYS)
+def identify_context(key: LearningContextKey) -> int:
+    """Return the id of a learning context. Raises ``ValueError`` for a course key without its run."""
+    return hash_key(_key_text(_without_version(key, key)))
+
+
+def identify_block_type(key: BlockTypeKey | str) -> str:
+    """Return the text of a block type: a plain name for XBlocks, with its family for any other."""
+    try:
+        return str(parse_block_type(_key_text(key)))
+    except InvalidKeyError as error:
+        raise ValueError(f"{key!r} is not a block type: {error}") from error
+
+
+def parse_block_type(text: str) -> BlockTypeKey | str:
+    """Return the block type stored as `text`: a string for XBlocks, a key for another family."""
+    return BlockTypeKeyV1.from_string(text) if text.startswith("block-type-v1:") else text
+
+
+def hash_key(text: str) -> int:
+    """Return the signed 64-bit id of a canonical key text. This must never change."""
+    return int.from_bytes(hashlib.blake2b(text.encode(), digest_size=8).digest(), "big", signed=True)
+
+
+def is_among(block_type: str, recorded: Collection[str]) -> bool:
+    """Tell whether `recorded`, as the setting ``RECORDED_BLOCK_TYPES``, has `block_type` or ``"*"``."""
+    return "*" in recorded or block_type in recorded
+
+
+def is_storable(text: str) -> bool:
+    """Tell whether every database can store a text: PostgreSQL refuses NUL, and a lone surrogate has no UTF-8."""
+    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
 
 
 def _block_type(key: object) -> str:
@@ -127,23 +148,6 @@ def _block_type(key: object) -> str:
     return identify_block_type(key)
 
 
-def canonical_key(row: RowKey) -> UsageKey | BlockTypeKey | str | None:
-    """Return the key that a row key stands for, in canonical form."""
-    if isinstance(row, BlockId):
-        return parse_block(row.context_key, row.usage_key)
-    return None if row is None else parse_block_type(row)
-
-
-def is_among(block_type: str, recorded: Collection[str]) -> bool:
-    """Tell whether `block_type` is one of those `recorded`, where ``"*"``, alone or in a list, stands for all."""
-    return "*" in recorded or block_type in recorded
-
-
-def is_storable(text: str) -> bool:
-    """Tell whether every database can keep a text: PostgreSQL takes no NUL, and half a surrogate pair is no UTF-8."""
-    return "\x00" not in text and not any("\ud800" <= character <= "\udfff" for character in text)
-
-
 def _canonical_usage_key(key: UsageKey) -> UsageKey:
     if isinstance(key, AsideUsageKey):
         return cast("UsageKey", key.replace(usage_key=_canonical_usage_key(key.usage_key)))
@@ -151,21 +155,23 @@ def _canonical_usage_key(key: UsageKey) -> UsageKey:
 
 
 def _context_of(key: UsageKey) -> LearningContextKey:
-    """Return the context of a block; an aside's is its block's."""
+    """Return the context of a block, or of an aside's block."""
     return _context_of(key.usage_key) if isinstance(key, AsideUsageKey) else key.context_key
 
 
 def _without_version(key: AnyKey, context: LearningContextKey) -> AnyKey:
     if not _has_run(context):
         raise ValueError(f"{key!r} names no course run; map it into its course first (map_into_course)")
-    if not hasattr(key, "version_agnostic"):  # Keys of the newer libraries have neither branch nor version.
+    # Keys of the newer libraries have neither branch nor version.
+    if not hasattr(key, "version_agnostic"):
         return key
     versioned: Any = key
     return cast("AnyKey", versioned.for_branch(None).version_agnostic())
 
 
 def _has_run(context: LearningContextKey) -> bool:
-    """Tell whether a context is named in full: a version alone, or an old-style key by itself, is not enough."""
+    """Tell whether a context key is complete: it is not a mere version, nor an old-style key without its run."""
+    # A course key of a version alone has no organization.
     if getattr(context, "org", None) is None:
         return False
     return not (isinstance(context, CourseLocator) and context.run is None)
@@ -173,8 +179,9 @@ def _has_run(context: LearningContextKey) -> bool:
 
 def _key_text(key: object) -> str:
     text = str(key)
+    # A space counts as printable.
     if not text or " " in text or not text.isprintable():
-        raise ValueError(f"{text!r} is no key: it is empty, or has white space or characters that can't be printed")
+        raise ValueError(f"{text!r} is not a key: it is empty, or has white space or characters that can't be printed")
     if len(text) > MAX_KEY_LENGTH:
-        raise ValueError(f"the key {text[:60]}… has {len(text)} characters; {MAX_KEY_LENGTH} can be stored")
+        raise ValueError(f"the key {text[:60]}… has {len(text)} characters; at most {MAX_KEY_LENGTH} can be stored")
     return text

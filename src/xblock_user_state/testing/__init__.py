@@ -13,6 +13,8 @@ from django.utils.functional import classproperty
 from xblock_user_state import conf
 from xblock_user_state.store.databases import state_database
 
+__all__ = ["LearnerStateDatabases"]
+
 
 def learner_state_databases() -> set[str]:
     """Return the aliases of the users' database, the state's, and the extended history's if there is one."""

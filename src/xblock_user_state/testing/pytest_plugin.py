@@ -14,6 +14,8 @@ import pytest
 
 from xblock_user_state import testing
 
+__all__ = ["learner_state_db", "transactional_learner_state_db"]
+
 _FIXTURES = ("learner_state_db", "transactional_learner_state_db")
 
 

@@ -14,7 +14,10 @@ EACH_OWNED_SCOPE = pytest.mark.parametrize(
     [(Scope.user_state, BLOCK), (Scope.preferences, "problem"), (Scope.user_info, None)],
     ids=["user_state", "preferences", "user_info"],
 )
-pytestmark = pytest.mark.parametrize("username", ["", None], ids=["no name", "none"])
+pytestmark = [
+    pytest.mark.not_for_visitors,
+    pytest.mark.parametrize("username", ["", None], ids=["no name", "none"]),
+]
 
 
 @EACH_OWNED_SCOPE

@@ -144,33 +144,24 @@ COURSE_SCOPES = {
 }
 
 
-@each(FIELDS)
-def test_names_of_fields(client: XBlockUserStateClient, statements: Statements, refusal: Refusal) -> None:
-    refusal.check(client, statements)
+REFUSALS = {
+    f"{subject}: {name}": refusal
+    for subject, refusals in (
+        ("fields", FIELDS),
+        ("batch size", BATCH_SIZES),
+        ("score", SCORES),
+        ("username", USERNAMES),
+        ("scope", SCOPES),
+        ("scope of a course", COURSE_SCOPES),
+    )
+    for name, refusal in refusals.items()
+}
 
 
-@each(BATCH_SIZES)
-def test_batch_sizes(client: XBlockUserStateClient, statements: Statements, refusal: Refusal) -> None:
-    refusal.check(client, statements)
-
-
-@each(SCORES)
-def test_scores(client: XBlockUserStateClient, statements: Statements, refusal: Refusal) -> None:
-    refusal.check(client, statements)
-
-
-@each(USERNAMES)
-def test_usernames(client: XBlockUserStateClient, statements: Statements, refusal: Refusal) -> None:
-    refusal.check(client, statements)
-
-
-@each(SCOPES)
-def test_scopes(client: XBlockUserStateClient, statements: Statements, refusal: Refusal) -> None:
-    refusal.check(client, statements)
-
-
-@each(COURSE_SCOPES)
-def test_scopes_of_a_course(client: XBlockUserStateClient, statements: Statements, refusal: Refusal) -> None:
+@each(REFUSALS)
+def test_a_bad_argument_is_refused_before_any_sql(
+    client: XBlockUserStateClient, statements: Statements, refusal: Refusal
+) -> None:
     refusal.check(client, statements)
 
 

@@ -147,6 +147,7 @@ def test_a_block_type_that_no_database_keeps_is_refused(
     assert len(seen) == 0
 
 
+@pytest.mark.not_for_visitors
 @BAD_TEXT
 def test_a_username_that_no_database_keeps_names_nobody(client: XBlockUserStateClient, text: str) -> None:
     client.set("ann", BLOCK, {"a": 1})
@@ -154,6 +155,7 @@ def test_a_username_that_no_database_keeps_names_nobody(client: XBlockUserStateC
     assert client.get_scores(text, [BLOCK]) == {}
 
 
+@pytest.mark.not_for_visitors
 @BAD_TEXT
 def test_a_block_type_of_a_course_that_no_database_keeps_finds_nothing(
     client: XBlockUserStateClient, text: str

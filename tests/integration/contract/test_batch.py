@@ -21,6 +21,7 @@ def _revisions(client: XBlockUserStateClient) -> int:
         return 0
 
 
+@pytest.mark.not_for_visitors
 def test_all_changes_of_a_block_are_one(client: XBlockUserStateClient) -> None:
     with client.batch("ann") as batch:
         batch.set(BLOCK, {"a": 1, "b": 1})
@@ -32,6 +33,7 @@ def test_all_changes_of_a_block_are_one(client: XBlockUserStateClient) -> None:
     assert [entry.state for entry in client.get_history("ann", BLOCK)] == [{"b": 2}]
 
 
+@pytest.mark.not_for_visitors
 def test_changes_apply_in_the_order_of_their_calls(client: XBlockUserStateClient) -> None:
     client.set("ann", BLOCK, {"old": 0})
     with client.batch("ann") as batch:
@@ -55,6 +57,7 @@ def test_changes_apply_in_the_order_of_their_calls(client: XBlockUserStateClient
     assert _revisions(client) == 4
 
 
+@pytest.mark.not_for_visitors
 def test_changes_that_undo_each_other_change_nothing(client: XBlockUserStateClient) -> None:
     client.set("ann", BLOCK, {"a": 1})
     client.set_score("ann", BLOCK, 1, 2)
@@ -105,6 +108,7 @@ class BodyFailed(BaseException):
     """Raised in a body. Not an ``Exception``, like the one of a request that is killed."""
 
 
+@pytest.mark.not_for_visitors
 def test_nothing_is_committed_if_the_body_raises(client: XBlockUserStateClient) -> None:
     client.set("ann", BLOCK, {"a": 1})
     with suppress(BodyFailed), client.batch("ann") as batch:
@@ -126,6 +130,7 @@ def test_nothing_is_committed_if_a_change_in_it_is_refused(client: XBlockUserSta
     assert list(client.get_many("ann", [BLOCK])) == []
 
 
+@pytest.mark.not_for_visitors
 def test_reads_do_not_see_a_batch_before_it_ends(client: XBlockUserStateClient) -> None:
     client.set("ann", BLOCK, {"a": 1})
     with client.batch("ann") as batch:
@@ -137,6 +142,7 @@ def test_reads_do_not_see_a_batch_before_it_ends(client: XBlockUserStateClient) 
     assert client.get("ann", BLOCK).state == {"a": 2}
 
 
+@pytest.mark.not_for_visitors
 def test_calls_on_the_client_do_not_join_a_batch(client: XBlockUserStateClient) -> None:
     with suppress(BodyFailed), client.batch("ann") as batch:
         batch.set(BLOCK, {"batch": 1})
@@ -194,6 +200,7 @@ def test_a_batch_of_the_shared_scope_alone_needs_no_learner(client: XBlockUserSt
     assert client.get(None, BLOCK, Scope.user_state_summary).state == {"votes": 1}
 
 
+@pytest.mark.not_for_visitors
 def test_a_batch_for_an_anonymous_learner_is_refused_as_a_whole(client: XBlockUserStateClient) -> None:
     batches = client.batch("")
     batch = batches.__enter__()
@@ -212,6 +219,7 @@ def test_a_batch_that_has_ended_takes_no_more_changes(client: XBlockUserStateCli
         batch.set(BLOCK, {"a": 2})
 
 
+@pytest.mark.not_for_visitors
 def test_a_batch_for_what_is_new_leaves_alone_what_is_there(client: XBlockUserStateClient) -> None:
     new, with_state, with_score, deleted = make_blocks(4)
     client.set("ann", with_state, {"a": 1})
@@ -240,6 +248,7 @@ def test_a_batch_for_what_is_new_leaves_alone_what_is_there(client: XBlockUserSt
     assert [len(list(client.get_history("ann", key))) for key in blocks] == [1, 1, 1, 2]
 
 
+@pytest.mark.not_for_visitors
 def test_a_batch_for_what_is_new_changes_nothing_the_second_time(client: XBlockUserStateClient) -> None:
     for number in range(2):
         with client.batch("ann", only_new=True) as batch:

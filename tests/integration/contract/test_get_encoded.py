@@ -57,6 +57,7 @@ def test_texts_come_in_the_order_asked_for_under_the_keys_asked_with(client: XBl
     assert found[keys[-1]] == found[make_block("block1")]
 
 
+@pytest.mark.not_for_visitors
 @pytest.mark.parametrize("username", ["", None, "bob"])
 def test_nothing_of_others_is_found(client: XBlockUserStateClient, username: str | None) -> None:
     client.set("ann", BLOCK, {"a": 1})

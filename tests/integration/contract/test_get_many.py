@@ -59,6 +59,7 @@ def test_no_keys_give_nothing(client: XBlockUserStateClient) -> None:
     assert client.get_scores("ann", []) == {}
 
 
+@pytest.mark.not_for_visitors
 @pytest.mark.parametrize("scope", [Scope.user_state, Scope.user_state_summary], ids=lambda scope: scope.name)
 def test_what_is_handed_out_is_the_callers_own(client: XBlockUserStateClient, scope: Scope) -> None:
     key = make_block()
@@ -74,6 +75,7 @@ def test_what_is_handed_out_is_the_callers_own(client: XBlockUserStateClient, sc
     assert client.get("ann", key, scope).state == {"list": [1, {"deep": [2]}], "dict": {"a": 1}}
 
 
+@pytest.mark.not_for_visitors
 def test_history_is_the_callers_own(client: XBlockUserStateClient) -> None:
     key = make_block()
     client.set("ann", key, {"list": [1]})

@@ -16,6 +16,8 @@ from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import BlockKey, BlockScore, DoesNotExist, State, XBlockUserStateClient
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 
+pytestmark = pytest.mark.not_for_visitors
+
 BLOCK = make_block()
 DATABASES = ["default", "student_module_history"]
 

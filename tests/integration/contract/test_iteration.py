@@ -12,6 +12,8 @@ from xblock.fields import Scope
 from tests.factories import COURSE, make_block, make_blocks
 from xblock_user_state.interface import BlockKey, XBlockUserState, XBlockUserStateClient
 
+pytestmark = pytest.mark.not_for_visitors
+
 LEARNERS = ["ann", "bob", "cid"]
 SIZES = pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 5, 7, 1000, None])
 

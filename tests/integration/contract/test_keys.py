@@ -64,6 +64,7 @@ BLOCKS = {
 ONE_BLOCK = pytest.mark.parametrize("block", BLOCKS.values(), ids=BLOCKS.keys())
 
 
+@pytest.mark.not_for_visitors
 @ONE_BLOCK
 def test_branch_and_version_do_not_count(client: XBlockUserStateClient, block: Named) -> None:
     client.set("ann", block.key, {"a": 0})
@@ -79,6 +80,7 @@ def test_branch_and_version_do_not_count(client: XBlockUserStateClient, block: N
     assert len(list(client.get_history("ann", block.key))) == 1 + 2 * len(block.others)
 
 
+@pytest.mark.not_for_visitors
 @ONE_BLOCK
 def test_reads_give_back_the_key_asked_with(client: XBlockUserStateClient, block: Named) -> None:
     client.set("ann", block.key, {"a": 0})
@@ -89,6 +91,7 @@ def test_reads_give_back_the_key_asked_with(client: XBlockUserStateClient, block
         assert list(client.get_scores("ann", [key])) == [key]
 
 
+@pytest.mark.not_for_visitors
 @ONE_BLOCK
 @pytest.mark.parametrize("scope", [Scope.user_state, Scope.user_state_summary], ids=lambda scope: scope.name)
 def test_iteration_gives_the_canonical_key_in_its_context(
@@ -105,6 +108,7 @@ def test_iteration_gives_the_canonical_key_in_its_context(
     assert repr(by_course[0]) == repr(block.key)
 
 
+@pytest.mark.not_for_visitors
 @ONE_BLOCK
 def test_the_type_of_an_aside_is_its_blocks(client: XBlockUserStateClient, block: Named) -> None:
     client.set("ann", block.key, {"a": 0})
@@ -113,12 +117,14 @@ def test_the_type_of_an_aside_is_its_blocks(client: XBlockUserStateClient, block
     assert len(list(client.get_history("ann", block.key))) == 1
 
 
+@pytest.mark.not_for_visitors
 def test_a_course_key_with_a_branch_names_the_course(client: XBlockUserStateClient) -> None:
     client.set("ann", make_block(), {"a": 0})
     for course in (COURSE.for_branch("draft"), COURSE.for_branch("draft").for_version(VERSION)):
         assert len(list(client.iter_all_for_course(course))) == 1
 
 
+@pytest.mark.not_for_visitors
 def test_every_other_difference_between_keys_counts(client: XBlockUserStateClient) -> None:
     different = [
         *(block.key for block in BLOCKS.values()),
@@ -142,6 +148,7 @@ def test_every_other_difference_between_keys_counts(client: XBlockUserStateClien
         assert found.block_key == key
 
 
+@pytest.mark.not_for_visitors
 def test_two_keys_of_one_block_in_one_call_are_overlaid_in_their_order(client: XBlockUserStateClient) -> None:
     key, draft = make_block(), _BRANCHES[0]
     client.set_many("ann", {key: {"a": 1, "b": 1}, draft: {"b": 2, "c": 2}})
@@ -151,6 +158,7 @@ def test_two_keys_of_one_block_in_one_call_are_overlaid_in_their_order(client: X
     assert len(list(client.get_history("ann", key))) == 2
 
 
+@pytest.mark.not_for_visitors
 def test_an_old_style_key_belongs_to_the_run_it_is_mapped_into(client: XBlockUserStateClient) -> None:
     other_run = CourseKey.from_string("Astro/A101/2027")
     client.set("ann", OLD_BLOCK, {"run": 2026})
@@ -167,6 +175,7 @@ def test_an_old_style_key_in_a_new_course_is_that_courses_block(client: XBlockUs
     assert client.get("ann", make_block()).state == {"a": 1}
 
 
+@pytest.mark.not_for_visitors
 @pytest.mark.parametrize("name", ["problem", "block-type-v1:xblock.v1:problem"])
 def test_a_plain_block_type_is_the_xblock_familys(client: XBlockUserStateClient, name: str) -> None:
     client.set("ann", name, {"by": "string"}, Scope.preferences)
@@ -177,6 +186,7 @@ def test_a_plain_block_type_is_the_xblock_familys(client: XBlockUserStateClient,
     assert found == ["problem"]
 
 
+@pytest.mark.not_for_visitors
 def test_the_family_of_a_block_type_counts(client: XBlockUserStateClient) -> None:
     aside = BlockTypeKeyV1("xblock.asides-v1", "notes")
     client.set("ann", aside, {"family": "asides"}, Scope.preferences)
@@ -187,6 +197,7 @@ def test_the_family_of_a_block_type_counts(client: XBlockUserStateClient) -> Non
     assert client.get("ann", str(aside), Scope.preferences).state == {"family": "asides"}
 
 
+@pytest.mark.not_for_visitors
 def test_what_iteration_gives_can_be_read_with(client: XBlockUserStateClient) -> None:
     """Whatever string was taken as a block type: the key that comes out must name the same state."""
     for name in ("problem", "block-type-v1:odd", "block-type-v1:xblock.asides-v1:notes", "a:b", "poll-question"):
@@ -195,6 +206,7 @@ def test_what_iteration_gives_can_be_read_with(client: XBlockUserStateClient) ->
         assert client.get("ann", found.block_key, Scope.preferences).state == {"name": name}
 
 
+@pytest.mark.not_for_visitors
 def test_a_key_of_the_longest_length_is_kept_whole(client: XBlockUserStateClient) -> None:
     room = 256 - len(str(make_block("x")))
     one, two = make_block("é" * (room - 1) + "a"), make_block("é" * (room - 1) + "b")

@@ -36,6 +36,7 @@ def test_scores_are_given_by_the_keys_asked_with_and_only_those_that_are_set(cli
     assert [(key, score.grade) for key, score in found.items()] == [(keys[3], 3.0), (keys[1], 0.0)]
 
 
+@pytest.mark.not_for_visitors
 @pytest.mark.parametrize(
     "grade",
     [0, 1, -1, 0.1, 0.1 + 0.2, 1 / 3, 2**53 + 2, 1e-300, sys.float_info.max, Decimal("0.25"), 5e-324, True],
@@ -55,6 +56,7 @@ def test_a_maximum_is_not_needed(client: XBlockUserStateClient) -> None:
     assert client.get_scores("ann", [BLOCK])[BLOCK][:2] == (1.0, None)
 
 
+@pytest.mark.not_for_visitors
 def test_a_score_without_state_is_no_state(client: XBlockUserStateClient) -> None:
     client.set_score("ann", BLOCK, 1, 2)
     assert list(client.get_many("ann", [BLOCK])) == []
@@ -79,6 +81,7 @@ def test_a_score_moves_the_time_of_the_state(client: XBlockUserStateClient) -> N
     assert client.get("ann", BLOCK).updated == client.get_scores("ann", [BLOCK])[BLOCK].updated
 
 
+@pytest.mark.not_for_visitors
 def test_a_score_can_be_taken_away(client: XBlockUserStateClient) -> None:
     client.set("ann", BLOCK, {"a": 1})
     client.set_score("ann", BLOCK, 1, 2)
@@ -90,6 +93,7 @@ def test_a_score_can_be_taken_away(client: XBlockUserStateClient) -> None:
     assert len(list(client.get_history("ann", BLOCK))) == 3
 
 
+@pytest.mark.not_for_visitors
 def test_the_maximum_alone_is_a_change(client: XBlockUserStateClient) -> None:
     client.set_score("ann", BLOCK, 1, 2)
     client.set_score("ann", BLOCK, 1, 4)

@@ -126,6 +126,7 @@ def test_a_call_that_changes_nothing_leaves_the_time_alone(
     assert client.get("ann", key, scope) == before
 
 
+@pytest.mark.not_for_visitors
 def test_setting_nothing_does_not_bring_state_into_being(
     client: XBlockUserStateClient, scope: Scope, key: BlockKey
 ) -> None:
@@ -136,6 +137,7 @@ def test_setting_nothing_does_not_bring_state_into_being(
     assert list(client.iter_all_for_block(key, scope)) == []
 
 
+@pytest.mark.not_for_visitors
 def test_learners_have_their_own_state(client: XBlockUserStateClient, scope: Scope, key: BlockKey) -> None:
     client.set("ann", key, {"who": "ann"}, scope)
     if scope == Scope.user_state_summary:

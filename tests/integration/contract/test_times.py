@@ -60,6 +60,7 @@ def test_times_grow_by_a_microsecond_at_least(
         clock.time += step
 
 
+@pytest.mark.not_for_visitors
 def test_history_has_the_same_times_when_the_clock_goes_back(client: XBlockUserStateClient, clock: Clock) -> None:
     for number in range(3):
         client.set("ann", BLOCK, {"a": number})

@@ -23,6 +23,7 @@ PLACES = pytest.mark.parametrize(
 )
 
 
+@pytest.mark.not_for_visitors
 @EACH
 @PLACES
 def test_what_goes_in_comes_out(client: XBlockUserStateClient, golden: Golden, scope: Scope, key: BlockKey) -> None:
@@ -35,6 +36,7 @@ def test_what_goes_in_comes_out(client: XBlockUserStateClient, golden: Golden, s
     assert is_same(client.get("ann", key, scope).state, {"before": 2, "field": golden.back})
 
 
+@pytest.mark.not_for_visitors
 @EACH
 def test_history_gives_the_same(client: XBlockUserStateClient, golden: Golden) -> None:
     client.set("ann", BLOCK, {"field": golden.value})
@@ -44,6 +46,7 @@ def test_history_gives_the_same(client: XBlockUserStateClient, golden: Golden) -
     assert is_same(entry.state, {"field": golden.back})
 
 
+@pytest.mark.not_for_visitors
 @EACH
 def test_writing_what_was_read_is_no_change(client: XBlockUserStateClient, golden: Golden) -> None:
     client.set("ann", BLOCK, {"field": golden.value})

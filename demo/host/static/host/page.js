@@ -1,14 +1,14 @@
-/* What blocks expect of the page around them, whoever hosts them. Loaded after jQuery, before the blocks' scripts. */
+/* Globals that blocks expect on the page of every host. Load this after jQuery and before the blocks' scripts. */
 (function () {
   "use strict";
 
-  // CSRF protection stays on: every request of a block carries the token, by whichever way it is sent.
+  // CSRF protection stays on: every request of a block carries the token, whether jQuery or fetch sends it.
   const token = () => (document.cookie.match(/(?:^|; )csrftoken=([^;]+)/) || [])[1] || "";
   const isOurs = (url) => new URL(url, location.href).origin === location.origin;
 
   $.ajaxPrefilter((options, _original, request) => {
     if (isOurs(options.url)) request.setRequestHeader("X-CSRFToken", token());
-    // jQuery 3 dropped these names; blocks that were written for jQuery 1 call them.
+    // jQuery 3 removed these names, but blocks written for jQuery 1 call them.
     request.success = request.done;
     request.error = request.fail;
   });
@@ -20,7 +20,7 @@
     return plainFetch(request);
   };
 
-  // Open edX's globals, as far as the blocks of the course use them.
+  // Open edX's globals, as far as the blocks of this course use them.
   $.postWithPrefix = $.post;
   window.gettext = (text) => text;
   window.ngettext = (one, many, count) => (count === 1 ? one : many);
@@ -34,6 +34,7 @@
   };
   window.MathJax = { Hub: { Queue() {}, getAllJax: () => [], Startup: { signal: { Interest() {} } } } };
 
+  // The part of Underscore that the blocks' templates call.
   const entities = { "&": "&amp;", "<": "&lt;", ">": "&gt;", '"': "&quot;", "'": "&#x27;", "`": "&#x60;" };
   window._ = {
     escape: (text) => String(text ?? "").replace(/[&<>"'`]/g, (character) => entities[character]),

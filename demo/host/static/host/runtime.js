@@ -1,4 +1,4 @@
-/* The browser's half of the XBlock runtime: finds the blocks of the page and starts their scripts. */
+/* The browser part of the XBlock runtime. It finds the blocks of the page and starts their scripts. */
 (function () {
   "use strict";
 
@@ -17,7 +17,7 @@
     notify() {},
   };
 
-  // Children first: a container's script may ask for them at once.
+  // Children first: the script of a container may use them immediately.
   function start(element) {
     element.xblockChildren = within(element).map(start);
     return initialize(element, [element]);
@@ -32,18 +32,18 @@
     const { init, name } = element.dataset;
     const settings = element.querySelector(":scope > script.xblock_json_init_args");
     const options = settings ? JSON.parse(settings.textContent) : {};
-    // Some of these are classes, others are functions that return the block: `new` does for both.
+    // Some blocks define a class, others a function that returns an object. `new` works for both.
     const block = init ? new window[init](runtime, ...elements, options) : {};
     return Object.assign(block, { element, name, type: element.dataset.blockType });
   }
 
-  // The blocks inside of this element, but not those inside of other blocks.
+  // The direct child blocks of an element: not the blocks nested in other blocks.
   function within(element) {
     const parent = element.closest(BLOCK);
-    return [...element.querySelectorAll(BLOCK)].filter((one) => one.parentElement.closest(BLOCK) === parent);
+    return [...element.querySelectorAll(BLOCK)].filter((block) => block.parentElement.closest(BLOCK) === parent);
   }
 
-  // Blocks name others by what they got from this runtime: an element, a jQuery object, or the block itself.
+  // A block may refer to another block by its element, by a jQuery object, or by the object that this runtime returned.
   function elementOf(owner) {
     return $(owner.element || owner)[0];
   }

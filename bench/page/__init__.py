@@ -1,0 +1,1 @@
+"""The page docs/performance.md: tables and charts, rendered from stored results. Nothing here measures."""

@@ -1,0 +1,60 @@
+"""The section about the bytes of the history."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+
+from bench.page.report import Results, table
+
+STORED_AS = {
+    "delta": "deltas",
+    "plain": "full copies",
+    "old": "full copies in the old table",
+    "uncompressed": "the same, uncompressed",
+}
+HEADS = ("database", "stored as", "table", "indexes", "bytes an entry", "times as many as deltas")
+
+
+def section(results: Mapping[str, Results]) -> str:
+    """Return a table for each problem."""
+    return "\n\n".join(_subsection(problem, results) for problem in next(iter(results.values())))
+
+
+def bytes_an_entry(measured: Results) -> float:
+    """Return the bytes of an entry in the table and all its indexes."""
+    return float(_total(measured) / measured["entries"])
+
+
+def _subsection(problem: str, results: Mapping[str, Results]) -> str:
+    rows = [row for database, of in results.items() for row in _rows(database, of[problem])]
+    return f"**{problem}**: {_average_text(next(iter(results.values()))[problem]['plain'])}\n\n{table(HEADS, rows)}"
+
+
+def _average_text(full_copies: Results) -> str:
+    entries = full_copies["entries"]
+    return (
+        f"{entries:,} entries; the JSON text of an entry has {full_copies['states'] / entries:,.0f} bytes on average."
+    )
+
+
+def _rows(database: str, measured: Results) -> Iterator[tuple[str, ...]]:
+    deltas = _total(measured["delta"])
+    for stored_as in sorted(measured, key=[*STORED_AS].index):
+        one = measured[stored_as]
+        yield (
+            database,
+            STORED_AS[stored_as],
+            _megabytes(one["table"]),
+            _megabytes(one["indexes"]),
+            f"{bytes_an_entry(one):,.0f}",
+            f"{_total(one) / deltas:.1f}",
+        )
+
+
+def _total(measured: Results) -> int:
+    total: int = measured["table"] + measured["indexes"]
+    return total
+
+
+def _megabytes(number: int) -> str:
+    return f"{number / 1e6:,.1f} MB"

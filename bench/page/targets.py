@@ -1,0 +1,237 @@
+"""The table of targets: bounds that were set before the work, the measured values, and the verdicts."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import NamedTuple
+
+from bench.contenders import OURS, OURS_WARM, RAW, REFERENCE
+from bench.page import figures, iteration, report
+from bench.page.report import Known, Results
+
+POSTGRESQL, MARIADB = "PostgreSQL", "MariaDB"
+BOTH = (POSTGRESQL, MARIADB)
+
+LARGE_COURSE = "500000"
+SMALL_TABLE, LARGE_TABLE = "10000", "1000000"
+
+Find = Callable[[Results], float]
+"""Takes a value from the results of a workload on one database; raises ``KeyError`` if it was not measured."""
+
+
+class Target(NamedTuple):
+    """A bound for one figure of a workload on one database, an upper bound unless `is_least` is set."""
+
+    workload: str
+    database: str
+    figure: str
+    bound: float
+    find: Find
+    is_least: bool = False
+    form: str = "{:.2f}"
+
+    def is_met(self, measured: float) -> bool:
+        """Tell whether the value reaches the target; the bound itself does."""
+        return measured >= self.bound if self.is_least else measured <= self.bound
+
+    def written(self) -> str:
+        """Return the bound as text."""
+        return f"{'at least' if self.is_least else 'at most'} {self.form.format(self.bound).removesuffix('.00')}"
+
+
+class Verdict(NamedTuple):
+    """A target and its measured value, both ``None`` without one. `database` has the version of the measured server."""
+
+    target: Target
+    database: str
+    measured: float | None
+    is_met: bool | None
+
+
+def section(known: Known) -> str:
+    """Return the table."""
+    kind = report.kind_of_runs({name: of for name, of in known.items() if name in WORKLOADS})
+    heads = ("database", "figure", "target", "measured", "met")
+    return f"{kind}\n\n{report.table(heads, map(_row, verdicts(known)))}"
+
+
+def verdicts(known: Known) -> list[Verdict]:
+    """Return a verdict for each target."""
+    return [_verdict(target, known) for target in TARGETS]
+
+
+def _verdict(target: Target, known: Known) -> Verdict:
+    for database, of in known.get(target.workload, {}).items():
+        if database.startswith(target.database):
+            try:
+                measured = target.find(of)
+            except KeyError:
+                break
+            return Verdict(target, database, measured, target.is_met(measured))
+    return Verdict(target, target.database, None, None)
+
+
+def _row(verdict: Verdict) -> Sequence[str]:
+    target, database, measured, is_met = verdict
+    if measured is None:
+        return database, target.figure, target.written(), figures.MISSING, "not measured"
+    return database, target.figure, target.written(), target.form.format(measured), "yes" if is_met else "**no**"
+
+
+def _single_calls() -> Iterator[Target]:
+    update, read = "set_many, update", "get_many"
+    bounds = ((1, 2.5, 2, 2), (10, 1.8, 14, 1.6), (100, 1.5, 30, 1.4), (1000, 1.5, 35, 1.3))
+    for size, to_raw, _, _ in bounds:
+        yield _at_most(update, size, to_raw)
+    for size, _, to_reference, _ in bounds:
+        yield _at_least(POSTGRESQL, size, to_reference)
+    for size, _, _, to_raw in bounds:
+        yield _at_most(read, size, to_raw)
+    for size, to_reference in ((10, 8), (100, 20)):
+        yield _at_least(MARIADB, size, to_reference)
+
+
+def _at_most(operation: str, size: int, bound: float) -> Target:
+    figure = _named(operation, size, OURS, RAW)
+    return Target("calls", POSTGRESQL, figure, bound, _times(operation, size, OURS, RAW))
+
+
+def _at_least(database: str, size: int, bound: float) -> Target:
+    operation = "set_many, update"
+    figure, find = _named(operation, size, REFERENCE, OURS), _times(operation, size, REFERENCE, OURS)
+    return Target("calls", database, figure, bound, find, is_least=True)
+
+
+def _named(operation: str, size: int, one: str, other: str) -> str:
+    return f"{operation}, {size:,} block{'s' if size > 1 else ''}: {one} ÷ {other}"
+
+
+def _times(operation: str, size: int, one: str, other: str) -> Find:
+    def find(results: Results) -> float:
+        times = results["times"][operation][str(size)]
+        return float(times[one]["median"] / times[other]["median"])
+
+    return find
+
+
+def _round_trips() -> Iterator[Target]:
+    writes = ("set_many, new", "set_many, update")
+    for database, cold, warm in ((POSTGRESQL, 3, 1), (MARIADB, 5, 5)):
+        for operations, name, most in ((writes, OURS, cold), (writes[1:], OURS_WARM, warm), (("get_many",), OURS, 1)):
+            figure = f"round trips of {operations[0].partition(',')[0]}: {name}"
+            yield Target("calls", database, figure, most, _most_trips(operations, name), form="{:.0f}")
+
+
+def _most_trips(operations: Sequence[str], name: str) -> Find:
+    return lambda results: max(
+        by_name[name] for operation in operations for by_name in results["round_trips"][operation].values()
+    )
+
+
+def _distance() -> Iterator[Target]:
+    for database in BOTH:
+        for name in (OURS, OURS_WARM):
+            figure = f"set_many, update, 10 blocks, 2 ms away: reference ÷ {name}"
+            yield Target("latency", database, figure, 25, _at_two_milliseconds(name), is_least=True)
+
+
+def _at_two_milliseconds(name: str) -> Find:
+    def find(results: Results) -> float:
+        times = results["delays"]["2.0"]["times"]["set_many, update"]
+        return float(times[REFERENCE]["median"] / times[name]["median"])
+
+    return find
+
+
+def _processes() -> Iterator[Target]:
+    for database in BOTH:
+        own = "set_many of 10 blocks, 8 processes: blocks a second, ÷ the reference's best"
+        yield Target("processes", database, own, 10, _own_rate, is_least=True)
+        yield Target("processes", database, "the hot row, 8 writers: lost writes", 0, _lost, form="{:.0f}")
+        hot = "the hot row, 8 writers: writes a second, ÷ the reference's"
+        yield Target("processes", database, hot, 1, _hot_rate, is_least=True)
+
+
+def _own_rate(results: Results) -> float:
+    own = results["own"]
+    return float(own["8"][OURS]["rate"] / max(by_name[REFERENCE]["rate"] for by_name in own.values()))
+
+
+def _lost(results: Results) -> float:
+    """Count the values that were reset and the entries that are missing; the row starts with one entry."""
+    ours = results["hot"][OURS]
+    return float(ours["reset"] + abs(ours["writes"] + 1 - ours["entries"]))
+
+
+def _hot_rate(results: Results) -> float:
+    return float(results["hot"][OURS]["rate"] / results["hot"][REFERENCE]["rate"])
+
+
+def _iteration() -> Iterator[Target]:
+    course = "a course of 500,000 rows"
+    for database in BOTH:
+        yield Target("iteration", database, f"{course}: time ÷ the raw cursor's", 1.8, _iteration_time)
+        yield Target("iteration", database, f"{course}: MB of the process", 90, _iteration_memory, form="{:.0f}")
+
+
+def _iteration_time(results: Results) -> float:
+    ours, raw = (results["courses"][LARGE_COURSE]["course"][name] for name in (OURS, RAW))
+    return float(iteration.seconds_a_row(ours) / iteration.seconds_a_row(raw))
+
+
+def _iteration_memory(results: Results) -> float:
+    return float(results["courses"][LARGE_COURSE]["course"][OURS]["peak"])
+
+
+def _bytes() -> Iterator[Target]:
+    for database in BOTH:
+        yield Target("storage", database, "bytes of a row in indexes", 80, _bytes_of_indexes, form="{:.0f}")
+        yield Target("storage", database, "bytes of a row beyond its text", 170, _bytes_beyond, form="{:.0f}")
+    yield Target("storage", POSTGRESQL, "updates in place (heap-only)", 0.9, _in_place, is_least=True, form="{:.1%}")
+
+
+def _bytes_of_indexes(results: Results) -> float:
+    _, *indexes = results["weights"][OURS]["state"].values()
+    return float(sum(indexes))
+
+
+def _bytes_beyond(results: Results) -> float:
+    ours = results["weights"][OURS]
+    return float(sum(ours["state"].values()) - ours["text"])
+
+
+def _in_place(results: Results) -> float:
+    return float(results["updates"][OURS]["in_place"])
+
+
+def _growth() -> Iterator[Target]:
+    for database in BOTH:
+        yield Target("growth", database, "set_many, update, 10 blocks: at 1,000,000 rows ÷ at 10,000", 1.3, _grown)
+
+
+def _grown(results: Results) -> float:
+    small, large = (results["times"][size]["set_many, update"][OURS]["median"] for size in (SMALL_TABLE, LARGE_TABLE))
+    return float(large / small)
+
+
+def _metrics() -> Iterator[Target]:
+    for database in BOTH:
+        yield Target("metrics", database, "disabled metrics: share of a call of 1 block", 0.01, _share, form="{:.2%}")
+
+
+def _share(results: Results) -> float:
+    calls = (call for by_operation in results["calls"].values() for call in by_operation.values())
+    return max(figures.share(results["look"], call) for call in calls)
+
+
+TARGETS = (
+    *_single_calls(),
+    *_round_trips(),
+    *_distance(),
+    *_processes(),
+    *_iteration(),
+    *_bytes(),
+    *_growth(),
+    *_metrics(),
+)
+WORKLOADS = {target.workload for target in TARGETS}

@@ -1,0 +1,97 @@
+"""The page is rendered from stored results, and the text around its sections is kept."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from bench.contenders import OURS, PGHISTORY, REFERENCE, SIMPLE_HISTORY
+from bench.page import at_a_glance, report, sections
+from bench.page.figures import summary
+from bench.workloads import WORKLOADS
+
+PAGE = """# Performance
+
+By hand.
+
+<!-- bench: first -->
+old
+<!-- end of bench: first -->
+
+More by hand.
+
+<!-- bench: second -->
+
+| kept |
+
+<!-- end of bench: second -->
+"""
+
+
+def test_the_documentation_is_rendered_from_the_stored_results() -> None:
+    page = report.PAGE.read_text()
+    assert sections.rendered(page, report.known()) == page
+
+
+def test_every_workload_has_stored_results_and_a_section() -> None:
+    assert report.known().keys() == sections.OF_WORKLOADS.keys() == WORKLOADS.keys()
+
+
+def test_every_chart_of_the_page_exists() -> None:
+    charts = [part.partition(")")[0] for part in report.PAGE.read_text().split("](images/")[1:]]
+    assert len(charts) >= 8
+    assert [chart for chart in charts if not (report.DOCS / "images" / chart).is_file()] == []
+
+
+def test_only_the_named_section_is_replaced() -> None:
+    assert report.replace_section(PAGE, "first", "new\n\nfigures") == PAGE.replace("old", "\nnew\n\nfigures\n")
+
+
+def test_replacing_a_section_again_changes_nothing() -> None:
+    once = report.replace_section(PAGE, "first", "new")
+    assert report.replace_section(once, "first", "new") == once
+
+
+@pytest.mark.parametrize(
+    "page", [PAGE.replace("bench: first", "bench: third", 1), PAGE.replace("of bench: first", "of it")]
+)
+def test_a_page_without_the_section_is_an_error(page: str) -> None:
+    with pytest.raises(ValueError, match="no section between"):
+        report.replace_section(page, "first", "new")
+
+
+def test_results_are_stored_beside_those_of_other_workloads(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(report, "DATA", tmp_path / "data.json")
+    report.store("first", {"SQLite": 1})
+    report.store("second", {"SQLite": 2})
+    report.store("first", {"SQLite": 3})
+    assert report.known() == json.loads(report.DATA.read_text()) == {"first": {"SQLite": 3}, "second": {"SQLite": 2}}
+
+
+def _calls(**medians: float) -> dict[str, Any]:
+    times = {name.replace("_", "-"): summary([median]) for name, median in medians.items()}
+    return {"machine": "A full run.", "times": {"get_many": {"1": times, "10": times}}, "history": {"1": times}}
+
+
+def _cells(known: report.Known, beginning: str) -> list[str]:
+    [line] = [line for line in at_a_glance.section(known).splitlines() if line.startswith(beginning)]
+    return line.strip("| ").split(" | ")
+
+
+def test_the_lead_section_divides_the_times_of_others_by_ours() -> None:
+    known = {"calls": {"PostgreSQL 15.1": _calls(ours=2, reference=8, django_simple_history=1)}}
+    assert _cells(known, f"| get_many | {REFERENCE}")[2:] == ["4.0", "4.0", "–"]
+    assert _cells(known, f"| get_many | {SIMPLE_HISTORY}")[2:] == ["0.50", "0.50", "–"]
+    assert _cells(known, f"| get_history | {REFERENCE}")[2:] == ["4.0", "–", "–"]
+    assert PGHISTORY not in at_a_glance.section(known).partition("Round trips")[0]
+
+
+def test_the_lead_section_has_a_dash_for_a_figure_that_was_not_measured() -> None:
+    hot = {OURS: {"rate": 400.0, "reset": 0}, REFERENCE: {"rate": 300.0, "reset": 12}}
+    known = {"calls": {"MariaDB 11.4": _calls(ours=2)}, "processes": {"MariaDB 11.4": {"hot": hot}}}
+    assert _cells(known, "| MariaDB 11.4 | hot row, 8 writers: writes")[2:] == ["400", "300", "–", "–"]
+    assert _cells(known, "| MariaDB 11.4 | hot row, 8 writers: values")[2:] == ["0", "12", "–", "–"]
+    assert {*_cells(known, "| MariaDB | history entry as a full copy")[2:]} == {"–"}
