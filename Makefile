@@ -1,18 +1,18 @@
-# Each target sets up what it needs by itself, in the virtual environment $(VENV); `make help` lists them.
+# `make help` lists the targets. Each installs its needs into the virtual environment $(VENV) first.
 #
 #   PYTHON       interpreter to make the environment with                    make test PYTHON=python3.12
-#   DJANGO       series of Django, the one in constraints/ without it        make test DJANGO=5.2
+#   DJANGO       series of Django (default: the one in constraints/)         make test DJANGO=5.2
 #   VENV         folder of the environment                                   make test VENV=.venv-newest
-#   DATABASES    which of sqlite, postgresql, mariadb                        make test DATABASES="sqlite mariadb"
-#   JOBS         how many runs of the tests go on at a time, 2 without it    make test JOBS=1
+#   DATABASES    some of sqlite, postgresql, mariadb (default: all)          make test DATABASES="sqlite mariadb"
+#   JOBS         runs of the tests at a time (default: 2)                    make test JOBS=1
 #   COVERAGE     1 to measure coverage of all runs together; below 97 % fails  make test COVERAGE=1
 #   PYTEST_ARGS  arguments of pytest                                         make test PYTEST_ARGS="-x -k history"
 #   QUICK        1 for few repetitions and small tables                      make bench QUICK=1
 #   BENCH_ARGS   arguments of the benchmark: a workload, --database, ...     make bench BENCH_ARGS="calls"
 #
-# From the environment: DATABASE_URL (the tests, or the demo, use that database only), HISTORY_DATABASE_URL (and that
-# one for the extended history), ONE_DATABASE=1 (no tests with two databases), REQUIRE_DATABASES=1 and
-# REQUIRE_BROWSER=1 (what is not installed is a failure instead of a skipped test).
+# From the environment: DATABASE_URL (the only database of the tests, or of the demo), HISTORY_DATABASE_URL (the second
+# database, for the extended history), ONE_DATABASE=1 (no tests with two databases), REQUIRE_DATABASES=1 and
+# REQUIRE_BROWSER=1 (a missing database or browser is a failure instead of a skipped test).
 
 PYTHON ?= python3
 DJANGO ?=
@@ -36,15 +36,15 @@ SET_UP = $(PYTHON) -m scripts.environment --venv $(VENV) --django "$(DJANGO)"
 help:  ## list the targets
 	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 22
 
-test: test-environment  ## run all tests, on SQLite and on own PostgreSQL and MariaDB servers, with one database and with two
+test: test-environment  ## run all tests on SQLite, PostgreSQL and MariaDB, with one database and with two
 	@$(if $(COVERAGE),$(IN_VENV) -m coverage erase)
 	@$(IN_VENV) -m scripts.run_tests $(if $(COVERAGE),--coverage) $(DATABASES:%=--database %) $(JOBS:%=--jobs %) -- $(PYTEST_ARGS)
 	@$(if $(COVERAGE),$(IN_VENV) -m coverage combine --quiet && $(IN_VENV) -m coverage report)
 
-compatibility: compatibility-environment  ## the stock workbench of xblock-sdk on our store, in an environment of its own
+compatibility: compatibility-environment  ## test the stock workbench of xblock-sdk on this store, in a separate environment
 	@.venv-workbench/bin/python -m pytest tests/compatibility $(PYTEST_ARGS)
 
-matrix:  ## the tests on every Python, Django and database that tox.ini names; TOX_ARGS="-f py313" for a part
+matrix:  ## run the tests on every Python, Django and database in tox.ini; TOX_ARGS="-f py313" for a part
 	@$(SET_UP) matrix
 	@$(IN_VENV) -m tox $(TOX_ARGS)
 
@@ -53,13 +53,13 @@ demo:  ## serve a course of real XBlocks; prints the address and the accounts
 	@$(IN_VENV) -m demo
 
 demo-extended: export DEMO_EXTENDED_HISTORY = 1
-demo-extended: demo  ## the same, with the history in a second SQLite file
+demo-extended: demo  ## serve the course with the history in a second SQLite file
 
 bench:  ## measure, and write docs/performance.md; half an hour, or about two minutes with QUICK=1
 	@$(SET_UP) --optional mysql bench demo postgresql
 	@$(IN_VENV) -m bench $(if $(QUICK),--quick) $(BENCH_ARGS)
 
-check: lint types contracts migrations spelling docs  ## all of the following checks; -k goes on after one that fails
+check: lint types contracts migrations spelling docs  ## run all of the following checks; make -k goes on after a failure
 
 lint: check-environment  ## ruff: lint and format
 	$(IN_VENV) -m ruff check
@@ -68,10 +68,10 @@ lint: check-environment  ## ruff: lint and format
 types: check-environment  ## mypy, strict
 	$(IN_VENV) -m mypy
 
-contracts: check-environment  ## import-linter: which module may import which
+contracts: check-environment  ## import-linter: the layers of the modules
 	$(VENV)/bin/lint-imports
 
-migrations: check-environment  ## that the migrations say what the models say
+migrations: check-environment  ## check that the migrations match the models
 	$(IN_VENV) -m django makemigrations --check --dry-run --settings=tests.settings
 
 spelling: check-environment  ## codespell: common misspellings, in every file
@@ -93,7 +93,7 @@ compatibility-environment:
 check-environment:
 	@$(SET_UP) check demo docs postgresql test
 
-clean:  ## remove everything that the other targets made
+clean:  ## remove the files of all other targets
 	rm -rf .venv .venv-newest .venv-workbench .tox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.*
 	rm -rf build dist demo/var docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

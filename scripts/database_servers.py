@@ -1,8 +1,7 @@
 """Database servers for one run, started from the installed binaries in a temporary directory on a free port.
 
-Nothing that already runs on the machine is touched, and nothing is left behind. Unless they are asked to be durable,
-the servers give that up for speed: a crash of the machine may lose their data, ``kill -9`` of a client or of a server
-never does.
+Other servers on the machine are left alone, and no file remains. Servers are fast instead of durable unless the caller
+asks for it: a crash of the machine may lose data, but ``kill -9`` of a client or a server loses none.
 """
 
 from __future__ import annotations
@@ -26,15 +25,15 @@ STOP_SECONDS = 30
 
 
 class BinariesMissing(Exception):
-    """A program of the server is not installed; the message says which Debian package has it."""
+    """A program of the server is not installed; the message names its Debian package."""
 
 
 class ServerFailed(Exception):
-    """A program of the server ended with an error; the message holds what it printed."""
+    """A program of the server ended with an error; the message has its output."""
 
 
 def find_binary(name: str, package: str) -> str:
-    """The program on PATH, or where Debian keeps it: servers are not on an ordinary user's PATH there."""
+    """Return the path of a program, on PATH or in Debian's folders for servers. Raises `BinariesMissing`."""
     debian = [str(folder) for folder in _postgresql_folders()] + ["/usr/local/sbin", "/usr/sbin"]
     found = shutil.which(name) or shutil.which(name, path=os.pathsep.join(debian))
     if found is None:
@@ -43,7 +42,7 @@ def find_binary(name: str, package: str) -> str:
 
 
 def _postgresql_folders() -> list[Path]:
-    """Newest version first."""
+    """Return the folders of PostgreSQL's programs, newest version first."""
     folders = Path("/usr/lib/postgresql").glob("[0-9]*/bin")
     return sorted(folders, key=lambda folder: float(folder.parent.name), reverse=True)
 
@@ -56,7 +55,7 @@ def _free_port() -> int:
 
 
 def _account(preferred: str) -> pwd.struct_passwd | None:
-    """Whom to run a server as: both refuse root, everybody else runs it as themselves (None)."""
+    """Return the account to run a server as; ``None`` for the current user. Both servers refuse to run as root."""
     if os.geteuid() != 0:
         return None
     accounts = {entry.pw_name: entry for entry in pwd.getpwall()}
@@ -65,16 +64,16 @@ def _account(preferred: str) -> pwd.struct_passwd | None:
 
 @dataclass(frozen=True)
 class _Place:
-    """Where a server lives, and the account that its programs run as (None: our own)."""
+    """The folder of a server, and the account of its programs; ``None`` for the current user."""
 
     directory: Path
     account: pwd.struct_passwd | None
 
     def start(self, command: Sequence[str], output: BinaryIO) -> subprocess.Popen[bytes]:
-        """In a session of its own: Ctrl-C is ours to answer, by stopping the server after its clients."""
+        """Start a program in a new session: Ctrl-C reaches this process only, which stops clients before servers."""
         return subprocess.Popen(
             command,
-            # The caller's working directory may be closed to the account.
+            # The account may not read the caller's working directory.
             cwd=self.directory,
             user=self.account.pw_uid if self.account else None,
             group=self.account.pw_gid if self.account else None,
@@ -103,12 +102,12 @@ def _run(command: Sequence[str], place: _Place) -> None:
 
 
 class Server:
-    """A server that can be stopped and started again, on the same port and with its data."""
+    """A server. After a stop it starts again on the same port, with its data."""
 
     def __init__(
         self, url: str, command: Sequence[str], is_ready: Sequence[str], stop_by: signal.Signals, place: _Place
     ) -> None:
-        """`url` is of an empty database, for an account that may do everything."""
+        """`url` names an empty database and the account of a superuser."""
         self.url = url
         self._command = command
         self._is_ready = is_ready
@@ -118,7 +117,7 @@ class Server:
         self._process: subprocess.Popen[bytes] | None = None
 
     def start(self) -> None:
-        """Start it, and return when it answers."""
+        """Start the server, and return once it answers. Raises `ServerFailed`."""
         with self._log.open("ab") as output:
             self._process = self._place.start(self._command, output)
         deadline = time.monotonic() + START_SECONDS
@@ -128,7 +127,7 @@ class Server:
             time.sleep(0.1)
 
     def stop(self) -> None:
-        """Stop it as its operator does, unless it is stopped; clients lose their connections."""
+        """Stop the server as an operator does; clients lose their connections. Does nothing if it is stopped."""
         if self._process is None:
             return
         self._process.send_signal(self._stop_by)
@@ -139,25 +138,25 @@ class Server:
         self._process = None
 
     def kill(self) -> None:
-        """End all of its processes as ``kill -9`` does."""
+        """Kill all processes of the server, as ``kill -9`` does."""
         if self._process is None:
             return
-        # A new server does not start while one of them is there.
+        # All processes at once: a new server does not start while an old process is alive.
         self._process.send_signal(signal.SIGSTOP)
         self._signal_all(signal.SIGKILL)
         self._process.wait()
         self._process = None
 
     def pause(self) -> None:
-        """Stop all of its processes where they are: its connections stay, and get no answer."""
+        """Suspend all processes of the server: connections stay open, and get no answer."""
         self._signal_all(signal.SIGSTOP)
 
     def resume(self) -> None:
-        """Let it go on after a pause."""
+        """Continue after `pause`."""
         self._signal_all(signal.SIGCONT)
 
     def _signal_all(self, number: signal.Signals) -> None:
-        """Send a signal to all of its processes. No process group has them all: PostgreSQL's leave it."""
+        """Send a signal to all processes of the server, one by one: PostgreSQL's leave the process group."""
         assert self._process is not None
         children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
         self._process.send_signal(number)
@@ -177,9 +176,9 @@ def _serving(server: Server) -> Iterator[Server]:
 
 @contextmanager
 def postgresql(*, durable: bool = False) -> Iterator[Server]:
-    """A PostgreSQL server; its URL is of an empty database, as its superuser.
+    """Run a PostgreSQL server; its URL names an empty database and the superuser.
 
-    If `durable`, as durable as it is by default, and with the memory of a small site.
+    A `durable` server keeps PostgreSQL's defaults for durability, and has the memory of a small site.
     """
     initdb = find_binary("initdb", "postgresql")
     postgres = find_binary("postgres", "postgresql")
@@ -198,17 +197,17 @@ def postgresql(*, durable: bool = False) -> Iterator[Server]:
         command = [postgres, "-D", data, *(word for setting in settings for word in ("-c", setting))]
         is_ready = [pg_isready, "-h", "127.0.0.1", "-p", port]
         url = f"postgres://postgres@127.0.0.1:{port}/postgres"
-        # SIGINT is PostgreSQL's fast shutdown; on SIGTERM it would wait until the last client has gone.
+        # SIGINT is PostgreSQL's fast shutdown. SIGTERM would wait for the last client.
         with _serving(Server(url, command, is_ready, signal.SIGINT, place)) as server:
             yield server
 
 
 @contextmanager
 def pgbouncer(host: str, port: str, database: str) -> Iterator[str]:
-    """A pooler in transaction mode before a database on a server that trusts us; yields the port to connect to.
+    """Run a pooler in transaction mode for a database without passwords; yield its port.
 
-    It has one server connection for all its clients: one that kept a transaction or a cursor open between two
-    statements would stop all others.
+    The pooler has one server connection for all clients. A client that kept a transaction or a cursor open between two
+    statements would block all others.
     """
     binary = find_binary("pgbouncer", "pgbouncer")
     pg_isready = find_binary("pg_isready", "postgresql-client")
@@ -234,30 +233,30 @@ def pgbouncer(host: str, port: str, database: str) -> Iterator[str]:
 
 
 _MARIADB_OF_A_SITE = ("--innodb-buffer-pool-size=2G", "--innodb-log-file-size=1G")
-# A commit gets as far as the machine's memory.
+# A commit does not wait for the disk.
 _MARIADB_WITHOUT_DISK = ("--innodb-flush-log-at-trx-commit=2", "--skip-innodb-doublewrite")
 
 
 @contextmanager
 def mariadb(*, durable: bool = False) -> Iterator[Server]:
-    """A MariaDB server; its URL is of an empty database, as root.
+    """Run a MariaDB server; its URL names an empty database and the account root.
 
-    If `durable`, as durable as it is by default, and with the memory of a small site.
+    A `durable` server keeps MariaDB's defaults for durability, and has the memory of a small site.
     """
     install = find_binary("mariadb-install-db", "mariadb-server")
     mariadbd = find_binary("mariadbd", "mariadb-server")
     admin = find_binary("mariadb-admin", "mariadb-client")
     with _place(_account("mysql")) as place:
         data, port = str(place.directory / "data"), str(_free_port())
-        # --no-defaults: the machine's configuration is for the machine's own server.
-        # Its own folder for temporary tables, whose names in a shared one two servers may both choose.
+        # --no-defaults: the configuration files of the machine belong to another server.
+        # --tmpdir: in a shared folder two servers may choose the same names for temporary tables.
         start = ["--no-defaults", f"--datadir={data}", f"--tmpdir={place.directory}"]
         _run([install, *start, "--auth-root-authentication-method=normal"], place)
         command = [
             mariadbd,
             *start,
             f"--port={port}",
-            # Relative to the data directory: the path of a socket must be shorter than 108 bytes.
+            # A path relative to the data directory: Linux limits the path of a socket to 107 bytes.
             "--socket=socket",
             "--pid-file=pid",
             "--bind-address=127.0.0.1",

@@ -1,7 +1,7 @@
-"""Makes the project's virtual environment and keeps it up to date.
+"""Creates the project's virtual environment and keeps it up to date.
 
-Runs on the bare interpreter, before anything is installed, so it uses the standard library only, and it does
-nothing, quickly, when the environment already has what is asked for.
+It runs before anything is installed, so it uses the standard library only. When the environment is complete it returns
+at once.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ OLDEST_PYTHON = (3, 11)
 
 
 class CannotSetUp(Exception):
-    """The machine lacks something; the message says what, and which Debian package has it."""
+    """The machine lacks a program or a module; the message names it and its Debian package."""
 
 
 @dataclass(frozen=True)
 class Note:
-    """What an environment is made of, written into it after each installation that succeeded."""
+    """The contents of an environment, written into its folder after each successful installation."""
 
     python: str
     django: str
@@ -130,7 +130,7 @@ def _install_optional(venv: Path, note: Note, extra: str) -> bool:
 
 
 def _why_not(extra: str) -> str | None:
-    """Why an extra cannot be installed on this machine; only the driver of MariaDB is built from source."""
+    """Return the reason why an extra can't be installed on this machine: only MariaDB's driver is built from source."""
     packages = _missing_for_mysqlclient() if extra == "mysql" else []
     if not packages:
         return None

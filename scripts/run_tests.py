@@ -2,13 +2,12 @@
 
     python -m scripts.run_tests [--database NAME]... [--jobs NUMBER] [-- ARGUMENTS OF PYTEST]
 
-Those marked ``extended_history`` then run with two databases, on two servers. Servers of our own are started for
-PostgreSQL and MariaDB. With ``DATABASE_URL`` in the environment the tests run on that database only, and with
-two databases if ``HISTORY_DATABASE_URL`` names the second. A database that this machine cannot serve is skipped,
-and named in the closing lines; with ``REQUIRE_DATABASES=1`` that is a failure. With ``ONE_DATABASE=1`` the runs with
-two databases are left out.
+Tests marked ``extended_history`` then run with two databases, on two servers. The script starts servers for PostgreSQL
+and MariaDB. With ``DATABASE_URL`` in the environment the tests run on that database only, and with two databases if
+``HISTORY_DATABASE_URL`` names the second. A database that this machine cannot serve is skipped, and named at the end;
+with ``REQUIRE_DATABASES=1`` that is a failure. ``ONE_DATABASE=1`` leaves out the runs with two databases.
 
-The runs go on side by side, two at a time: each has test databases of its own.
+Two runs go on side by side, each with separate test databases.
 """
 
 from __future__ import annotations
@@ -37,9 +36,9 @@ DRIVERS = {
 }
 UNIT = ("tests/unit",)
 ON_EACH_DATABASE = ("tests/integration", "tests/acceptance")
-# Before the arguments of the caller, whose own -m is the one that counts.
+# Comes before the caller's arguments: the last -m wins.
 WITH_TWO_DATABASES = ("-m", "extended_history")
-# Whatever the number of processors: in a container it is often that of the whole machine.
+# A constant, because containers often report all processors of the machine.
 JOBS = 2
 NO_TESTS_COLLECTED = 5
 
@@ -48,14 +47,14 @@ _COLOURS = re.compile(r"\x1b\[[\d;]*m")
 
 
 class Unavailable(Exception):
-    """This machine cannot serve the database; the message says what to install."""
+    """This machine cannot serve the database; the message names the missing package."""
 
 
 @dataclass(frozen=True)
 class Urls:
-    """Of the database to test on, and of a second one for the extended history; the latter is empty if there is none.
+    """URLs of the database to test on and of the extended history's database, which is empty if there is none.
 
-    SQLite without a file's name is a file that the tests make.
+    For SQLite without a file name the tests create a file.
     """
 
     default: str
@@ -73,7 +72,7 @@ class Run:
 
 @dataclass(frozen=True)
 class Outcome:
-    """How one run of pytest ended."""
+    """The exit status and the last line of a run of pytest."""
 
     name: str
     status: int
@@ -99,7 +98,7 @@ def main() -> int:
 
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m scripts.run_tests")
-    parser.add_argument("--database", action="append", choices=DATABASES, help="all of them without it")
+    parser.add_argument("--database", action="append", choices=DATABASES, help="a database to test on (default: all)")
     parser.add_argument("--jobs", type=_number_of_jobs, default=JOBS, help="runs at a time (default: %(default)s)")
     parser.add_argument("--coverage", action="store_true", help="measure coverage, into files that coverage combines")
     parser.add_argument("pytest", nargs="*", help="arguments of pytest, after --")
@@ -113,7 +112,7 @@ def _number_of_jobs(number: str) -> int:
 
 
 def _stop_everything(number: int, _frame: FrameType | None) -> NoReturn:
-    """Leave through every finally, once: a second signal must not cut short the stopping of the servers."""
+    """Exit through every ``finally``, and ignore further signals, which would interrupt the stopping of servers."""
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, signal.SIG_IGN)
     print(f"\nStopping: {signal.Signals(number).name}", flush=True)
@@ -121,7 +120,7 @@ def _stop_everything(number: int, _frame: FrameType | None) -> NoReturn:
 
 
 def _start(databases: Sequence[str], servers: ExitStack) -> tuple[dict[str, Urls], dict[str, str]]:
-    """The URLs of each database that can be had, and the reason for each that can't."""
+    """Start the servers; return the URLs of the databases, and the reason for each database that was skipped."""
     given = os.environ.get("DATABASE_URL")
     if given:
         return {given.partition(":")[0]: Urls(given, os.environ.get("HISTORY_DATABASE_URL", ""))}, {}
@@ -150,8 +149,8 @@ def _start_one(name: str, servers: ExitStack) -> Urls:
 
 
 def _plan(urls: Mapping[str, Urls], arguments: Sequence[str]) -> list[Run]:
-    paths = [one for one in arguments if one.startswith("tests/")]
-    others = [one for one in arguments if one not in paths]
+    paths = [argument for argument in arguments if argument.startswith("tests/")]
+    others = [argument for argument in arguments if argument not in paths]
     unit, on_each_database = _tiers(paths)
     runs = [Run("unit", [*others, *unit], Urls("", ""))] if unit else []
     for name, one in urls.items() if on_each_database else ():
@@ -166,13 +165,13 @@ def _two(name: str) -> str:
 
 
 def _without_second(urls: Mapping[str, Urls]) -> dict[str, str]:
-    """What the caller's choice of databases leaves out, and why."""
+    """Return the runs with two databases that the environment leaves out, with the reason."""
     reason = "HISTORY_DATABASE_URL names no database" if os.environ.get("DATABASE_URL") else "ONE_DATABASE=1"
     return {_two(name): reason for name, one in urls.items() if not one.history}
 
 
 def _tiers(paths: Sequence[str]) -> tuple[Sequence[str], Sequence[str]]:
-    """Paths that the caller named stand in for the whole tier that they belong to."""
+    """Return the paths of unit tests and of other tests: the paths that the caller named, or else all."""
     if not paths:
         return UNIT, ON_EACH_DATABASE
     unit = [path for path in paths if path.startswith(UNIT)]
@@ -193,7 +192,7 @@ def _outcome(run: Run, ended: Ended) -> Outcome:
 
 
 def _passed(outcomes: Sequence[Outcome], *, chosen: bool) -> bool:
-    """Whether tests ran and none failed. Where the caller chose them, some runs may be without tests."""
+    """Tell whether tests ran and none failed. If the caller has `chosen` tests, a run may have none."""
     if not any(outcome.status == 0 for outcome in outcomes):
         return False
     accepted = {0, NO_TESTS_COLLECTED} if chosen else {0}

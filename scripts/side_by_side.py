@@ -1,4 +1,4 @@
-"""Runs programs side by side, and shows what they print as if they ran one after another."""
+"""Runs programs side by side, and prints their output as if they ran one after another."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ INTERRUPT_SECONDS = 30
 
 @dataclass(frozen=True)
 class Program:
-    """What to run; the title is printed before its output."""
+    """A program to run; its title is printed before its output."""
 
     title: str
     command: Sequence[str]
@@ -25,17 +25,17 @@ class Program:
 
 @dataclass(frozen=True)
 class Ended:
-    """How a program ended, and all that it printed."""
+    """The exit status and the whole output of a program."""
 
     status: int
     output: str
 
 
 def run_side_by_side(programs: Sequence[Program], jobs: int) -> list[Ended]:
-    """Run them, so many at a time, begun in their order; return how each of them ended.
+    """Run `programs`, at most `jobs` at a time, and return their results in the same order.
 
-    Their output is never mixed: that of the first which has not ended is shown as it comes, and that of those after it
-    when it is their turn.
+    Outputs are never mixed: output of the first running program is printed at once, output of later programs when it is
+    their turn.
     """
     waiting = list(programs)
     running: list[_Running] = []
@@ -51,23 +51,23 @@ def run_side_by_side(programs: Sequence[Program], jobs: int) -> list[Ended]:
                         outputs.unregister(key.fd)
             _show(running)
         finally:
-            for one in running:
-                one.end()
-    return [Ended(one.status, one.output.decode(errors="replace")) for one in running]
+            for program in running:
+                program.end()
+    return [Ended(program.status, program.output.decode(errors="replace")) for program in running]
 
 
 def _show(running: Sequence[_Running]) -> None:
-    for one in running:
-        one.show()
-        if not one.has_ended:
+    for program in running:
+        program.show()
+        if not program.has_ended:
             return
 
 
 class _Running:
-    """A program in a session of its own.
+    """A running program in a new session.
 
-    When we are interrupted, it alone gets the signal and can clean up, and what it then leaves behind is killed with
-    the session.
+    After an interruption `end` signals the program alone, so that it can clean up, and then kills the rest of its
+    session.
     """
 
     def __init__(self, program: Program) -> None:
@@ -87,16 +87,16 @@ class _Running:
 
     @property
     def descriptor(self) -> int:
-        """Can be read from when there is output, or no more will come."""
+        """The descriptor to select on: it is readable on output and at its end."""
         return self._stdout.fileno()
 
     @property
     def status(self) -> int:
-        """Once it has ended."""
+        """The exit status; valid after the end of the output."""
         return self._process.returncode
 
     def read(self) -> bool:
-        """Take in what it has printed; return whether there may be more."""
+        """Read some output; return whether there may be more."""
         chunk = os.read(self.descriptor, 65536)
         self.output += chunk
         self._unseen += chunk
@@ -106,13 +106,13 @@ class _Running:
         return bool(chunk)
 
     def show(self) -> None:
-        """Print what it has printed since the last time."""
+        """Print the output that was read since the last call."""
         sys.stdout.buffer.write(self._unseen)
         sys.stdout.buffer.flush()
         self._unseen = b""
 
     def end(self) -> None:
-        """Interrupt it if it still runs, and kill what is left of its session."""
+        """Interrupt the program if it still runs, and kill the rest of its session."""
         if self.has_ended:
             return
         self.has_ended = True
@@ -123,7 +123,7 @@ class _Running:
             except subprocess.TimeoutExpired:
                 self._process.kill()
                 self._process.wait()
-        # Mostly there is nothing left in the session.
+        # Usually the session is empty by now.
         with suppress(ProcessLookupError):
             os.killpg(self._process.pid, signal.SIGKILL)
         self._stdout.close()

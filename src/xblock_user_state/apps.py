@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 
 class XBlockUserStateConfig(AppConfig):
-    """Everything a learner does inside XBlocks."""
+    """Learners' state, scores and history in XBlocks."""
 
     name = "xblock_user_state"
     label = "xblock_user_state"
@@ -21,7 +21,7 @@ class XBlockUserStateConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Register the system checks, and the deletion of history together with its rows."""
+        """Register the system checks, and the signals that delete history together with its rows."""
         from xblock_user_state import checks
         from xblock_user_state.history import deletion
 
@@ -30,7 +30,10 @@ class XBlockUserStateConfig(AppConfig):
 
     @staticmethod
     def history_of(student_modules: Iterable[StudentModule]) -> list[BaseStudentModuleHistory]:
-        """Return the history entries of state rows, newest first: ``BaseStudentModuleHistory.get_history``."""
+        """Return the history entries of state rows, newest first; ``BaseStudentModuleHistory.get_history`` calls it.
+
+        The app config stands between the two, because models may not import `history.reading`.
+        """
         from xblock_user_state.history.reading import entries_of
 
         return entries_of(student_modules)

@@ -1,4 +1,4 @@
-"""System checks: what would lose data or fail at run time is told at start-up, with what to do."""
+"""System checks: report settings that would lose data or fail at run time, each with a remedy."""
 
 from __future__ import annotations
 
@@ -21,15 +21,19 @@ _CHOICES = {"HISTORY_ENCODING": ("delta", "plain"), "SHIP_HISTORY": ("at_once", 
 _ROUTER = "xblock_user_state.extended_history.router.StudentModuleHistoryExtendedRouter"
 
 
+TAG = "xblock_user_state"
+"""The tag of these checks: ``manage.py check --tag xblock_user_state`` runs them alone."""
+
+
 def register() -> None:
-    """Register the checks with Django."""
+    """Register the checks with Django, under their tag."""
     every = check_settings, check_time_zone, check_sqlite, check_extended_history, check_timeouts, check_metrics
     for check in every:
-        checks.register(check)
+        checks.register(check, TAG)
 
 
 def check_settings(**_: Any) -> list[checks.CheckMessage]:
-    """The setting is a dict of settings that exist, with values of the right type."""
+    """Check that ``XBLOCK_USER_STATE`` is a dict of known settings with valid values."""
     found = conf.configured()
     if not _is_readable():
         return [
@@ -63,7 +67,7 @@ def _check_recorded_block_types() -> list[checks.CheckMessage]:
     return [
         checks.Error(
             f'XBLOCK_USER_STATE["RECORDED_BLOCK_TYPES"] must be a list of block types or "*", not {recorded!r}.',
-            hint='For example ["problem"], which is what it is without the setting.',
+            hint='For example ["problem"], the default.',
             id="xblock_user_state.E002",
         )
     ]
@@ -78,12 +82,13 @@ def _check_values() -> list[checks.CheckMessage]:
     if not isinstance(alias, str) or not alias:
         wrong.append(("HISTORY_DATABASE", "the alias of a database, a string"))
     seconds = conf.value("HISTORY_TIMEOUT")
+    # True is an int in Python.
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
         wrong.append(("HISTORY_TIMEOUT", "a number of seconds above 0"))
     return [
         checks.Error(
             f"{conf.origin(name)} must be {right}, not {conf.value(name)!r}.",
-            hint=f"Without the setting it is {conf.DEFAULTS[name]!r}.",
+            hint=f"The default is {conf.DEFAULTS[name]!r}.",
             id="xblock_user_state.E004",
         )
         for name, right in wrong
@@ -91,7 +96,7 @@ def _check_values() -> list[checks.CheckMessage]:
 
 
 def check_time_zone(**_: Any) -> list[checks.CheckMessage]:
-    """Times are stored in UTC, which Django does only with time zone support."""
+    """Check that time zone support is on: without it Django does not store times in UTC."""
     if settings.USE_TZ:
         return []
     return [
@@ -104,10 +109,9 @@ def check_time_zone(**_: Any) -> list[checks.CheckMessage]:
 
 
 def check_sqlite(**_: Any) -> list[checks.CheckMessage]:
-    """SQLite is set up for several requests at once.
+    """Check that SQLite can serve several requests at a time.
 
-    A transaction that begins with a read can't wait for another writer: it fails with "database is locked" at
-    once.
+    A transaction that begins with a read does not wait for another writer; it fails at once, with "database is locked".
     """
     history = {conf.history_database()} if _is_readable() and conf.has_extended_history() else set()
     return [problem for alias in sorted({state_database()} | history) for problem in _check_sqlite(alias)]
@@ -117,6 +121,7 @@ def _check_sqlite(alias: str) -> list[checks.CheckMessage]:
     connection = connections[alias]
     if connection.vendor != "sqlite":
         return []
+    # Test databases are in memory, where WAL does not exist.
     name = str(connection.settings_dict["NAME"])
     is_in_memory = name == ":memory:" or "mode=memory" in name
     options = connection.settings_dict.get("OPTIONS", {})
@@ -145,7 +150,7 @@ def _compact(sql: str) -> str:
 
 
 def check_extended_history(**_: Any) -> list[checks.CheckMessage]:
-    """What goes to the extended history can be read from there, and nothing else goes there."""
+    """Check the extended history's app, database and router: readers find its entries, and nothing else is there."""
     if not _is_readable():
         return []
     alias = conf.history_database()
@@ -161,8 +166,8 @@ def check_extended_history(**_: Any) -> list[checks.CheckMessage]:
 
 def _no_app() -> checks.CheckMessage:
     return checks.Error(
-        f"{conf.origin('EXTENDED_HISTORY')} is on, and the app of the extended history is not installed: history would "
-        "be written nowhere it can be read from, so changes of recorded blocks are refused.",
+        f"{conf.origin('EXTENDED_HISTORY')} is on, and the app of the extended history is not installed. Nobody could "
+        "read new history entries, so changes of recorded blocks are refused.",
         hint=f"Add {conf.EXTENDED_HISTORY_APP!r} to INSTALLED_APPS, or turn it off.",
         id="xblock_user_state.E005",
     )
@@ -171,8 +176,8 @@ def _no_app() -> checks.CheckMessage:
 def _no_database(alias: str) -> checks.CheckMessage:
     return checks.Error(
         f"The extended history has no database: DATABASES has no {alias!r}. With "
-        f"{conf.origin('EXTENDED_HISTORY')} on, changes of recorded blocks are refused; what an extended history "
-        "holds can't be read.",
+        f"{conf.origin('EXTENDED_HISTORY')} on, changes of recorded blocks are refused, and entries of an extended "
+        "history can't be read.",
         hint=f'Add {alias!r} to DATABASES, name another alias in XBLOCK_USER_STATE["HISTORY_DATABASE"], or turn the '
         f"extended history off and take {conf.EXTENDED_HISTORY_APP!r} out of INSTALLED_APPS.",
         id="xblock_user_state.E006",
@@ -182,15 +187,15 @@ def _no_database(alias: str) -> checks.CheckMessage:
 def _not_apart(alias: str, others: list[str]) -> checks.CheckMessage:
     return checks.Error(
         f"The extended history's database, {alias!r}, is the same as {' and '.join(map(repr, others))}. Its router "
-        "keeps all other tables out of it, and its own may not be made: Django takes its migration as applied.",
-        hint="Give the extended history a database that nothing else is in, or turn it off and take "
+        "keeps all other tables out of it, and its own table may be missing: Django takes its migration as applied.",
+        hint="Give the extended history a separate database, or turn it off and take "
         f"{conf.EXTENDED_HISTORY_APP!r} out of INSTALLED_APPS.",
         id="xblock_user_state.E007",
     )
 
 
 def _are_one(first: str, second: str) -> bool:
-    """Tell whether two aliases are one database. Each connection to ``:memory:`` has a database of its own."""
+    """Tell whether two aliases are one database. Every connection to ``:memory:`` is a separate database."""
     places = [
         tuple(str(connections[alias].settings_dict.get(part) or "") for part in ("ENGINE", "HOST", "PORT", "NAME"))
         for alias in (first, second)
@@ -212,48 +217,48 @@ def _check_routers(alias: str) -> list[checks.CheckMessage]:
 
 
 def _wrong_answers(alias: str) -> Iterator[str]:
-    """Say what the routers answer, taken together, that they should not."""
+    """Yield the wrong answers that the routers give together."""
     model = extended_model()
-    for what, found in (("written to", router.db_for_write(model)), ("read from", router.db_for_read(model))):
+    for verb, found in (("written to", router.db_for_write(model)), ("read from", router.db_for_read(model))):
         if found != alias:
-            yield f"it is {what} {found!r}"
+            yield f"it is {verb} {found!r}"
     if not _may_migrate(alias, model, every=True):
         yield f"its migrations do not run in {alias!r}"
     for other in connections:
         if other != alias and _may_migrate(other, model, every=False):
             yield f"its migrations run in {other!r}"
     strangers = {
-        one._meta.app_label
-        for one in apps.get_models()
-        if one._meta.app_label != model._meta.app_label and _may_migrate(alias, one, every=False)
+        stranger._meta.app_label
+        for stranger in apps.get_models()
+        if stranger._meta.app_label != model._meta.app_label and _may_migrate(alias, stranger, every=False)
     }
     if strangers:
         yield f"migrations of {', '.join(sorted(strangers))} run in {alias!r}"
 
 
 def _may_migrate(alias: str, model: type[Model], *, every: bool) -> bool:
-    """Tell whether any migration of a model's app may run, or `every` one: also those that name no model."""
+    """Tell whether the routers allow any migration of a model's app, or `every` one: with and without a model."""
     answers = router.allow_migrate_model(alias, model), router.allow_migrate(alias, model._meta.app_label)
     return all(answers) if every else any(answers)
 
 
 def check_timeouts(**_: Any) -> list[checks.CheckMessage]:
-    """A history database that can't be connected to delays the requests of learners for a bounded time.
+    """Check that connecting to the history database has a timeout: learners' requests wait for it.
 
-    Once there is a connection, we see to it ourselves (`history.deadline`).
+    `history.outbox.deadline` bounds the time of statements on an open connection.
     """
     if not _is_readable() or not conf.has_extended_history():
         return []
     alias = conf.history_database()
     connection = connections[alias]
     options = connection.settings_dict.get("OPTIONS", {})
-    # A service or an option file is the server's own place to say this.
+    # A service or an option file may set the timeout.
     if connection.vendor == "sqlite" or {"connect_timeout", "service", "read_default_file"} & options.keys():
         return []
     return [
         checks.Warning(
-            f"Connecting to the history database, {alias!r}, has no timeout: while its server does not answer, "
-            "the requests of learners wait with it.",
+            f"Connecting to the history database, {alias!r}, has no timeout: learners' requests wait as long as its "
+            "server does not answer.",
             hint=f'DATABASES[{alias!r}]["OPTIONS"]: add "connect_timeout": 2',
             id="xblock_user_state.W004",
         )
@@ -261,7 +266,7 @@ def check_timeouts(**_: Any) -> list[checks.CheckMessage]:
 
 
 def check_metrics(**_: Any) -> list[checks.CheckMessage]:
-    """The sink of metrics can be made: else nothing would be reported."""
+    """Check that the sink of metrics can be made: without it nothing is reported."""
     problem = current.resolved().problem if _is_readable() else None
     if problem is None:
         return []

@@ -1,4 +1,4 @@
-"""The settings, read at run time from ``settings.XBLOCK_USER_STATE``, so that a change needs no restart of tests."""
+"""The settings. Each call reads ``settings.XBLOCK_USER_STATE`` anew, so ``override_settings`` works in tests."""
 
 from __future__ import annotations
 
@@ -14,25 +14,25 @@ from xblock_user_state.state.keys import is_among
 EXTENDED_HISTORY_APP = "xblock_user_state.extended_history"
 
 DEFAULTS: Mapping[str, Any] = {
-    # The block types whose every change is kept in the history; "*" for all.
+    # Block types that keep a history; "*" for all.
     "RECORDED_BLOCK_TYPES": ["problem"],
-    # How new history entries are stored: "delta" (what has changed, compressed) or "plain" (the JSON text).
+    # Encoding of new history entries: "delta" (the difference to the entry before, compressed) or "plain" (JSON).
     "HISTORY_ENCODING": "delta",
-    # Whether new entries go to the extended history, in a database of its own.
+    # Write new history entries to the extended history, in a separate database.
     "EXTENDED_HISTORY": False,
-    # Whether reads show the default history and the extended one, or only the one that is written to.
+    # Read the default and the extended history, or only the one that new entries go to.
     "READ_MULTIPLE_HISTORIES": True,
-    # The alias of the extended history's database.
+    # Alias of the extended history's database.
     "HISTORY_DATABASE": "student_module_history",
-    # When entries go there: "at_once" after the commit, or "by_relay" (manage.py relay_history).
+    # Ship new entries there "at_once" after the commit, or "by_relay" (manage.py relay_history).
     "SHIP_HISTORY": "at_once",
-    # How many seconds a learner's request waits for that database.
+    # Seconds that a learner's request waits for that database.
     "HISTORY_TIMEOUT": 5,
-    # Where metrics go: the dotted path of a sink, or a dict of "SINK" and "OPTIONS". Without it nowhere.
+    # Sink of metrics: a dotted path, or a dict of "SINK" and "OPTIONS"; None reports nothing.
     "METRICS": None,
 }
 
-# The names in the settings of the system that we replace, honoured where ours are silent.
+# Flags of the reference, used where XBLOCK_USER_STATE has no such setting.
 _FEATURES = {
     "EXTENDED_HISTORY": "ENABLE_CSMH_EXTENDED",
     "READ_MULTIPLE_HISTORIES": "ENABLE_READING_FROM_MULTIPLE_HISTORY_TABLES",
@@ -40,24 +40,24 @@ _FEATURES = {
 
 
 def configured() -> Any:
-    """Return the host's settings as they are, without defaults: a dict, as the system checks see to."""
+    """Return the host's ``XBLOCK_USER_STATE`` without defaults. A system check reports it if it is not a dict."""
     return getattr(settings, "XBLOCK_USER_STATE", {})
 
 
 def value(name: str) -> Any:
-    """Return a setting: the host's, one of its ``FEATURES``, or the default."""
+    """Return a setting: from ``XBLOCK_USER_STATE``, else from ``FEATURES``, else the default."""
     inherited = _features()[_FEATURES[name]] if _is_inherited(name) else DEFAULTS[name]
     return configured().get(name, inherited)
 
 
 def origin(name: str) -> str:
-    """Return where a host would change the setting, as it is written in a settings module."""
+    """Return the place of a setting in the host's settings module, for messages."""
     inherited = name not in configured() and _is_inherited(name)
     return f'FEATURES["{_FEATURES[name]}"]' if inherited else f'XBLOCK_USER_STATE["{name}"]'
 
 
 def metrics() -> object:
-    """Return the setting of metrics, by the shortest way: every call of the client asks, also where there are none."""
+    """Return the setting ``METRICS``. Cheaper than `value`, because every call of the client reads it."""
     return configured().get("METRICS")
 
 
@@ -66,12 +66,13 @@ def _is_inherited(name: str) -> bool:
 
 
 def _features() -> Mapping[str, Any]:
+    # Hosts other than Open edX have no FEATURES.
     found: Mapping[str, Any] = getattr(settings, "FEATURES", None) or {}
     return found
 
 
 def recorded_block_types() -> Collection[str]:
-    """Return the block types whose history is recorded; ``"*"`` is all of them."""
+    """Return the block types whose history is recorded; ``"*"`` stands for all."""
     found: Collection[str] = value("RECORDED_BLOCK_TYPES")
     return found
 
@@ -89,7 +90,7 @@ def is_compact() -> bool:
 def writes_extended_history() -> bool:
     """Tell whether new history entries go to the extended history.
 
-    Raises ``ImproperlyConfigured`` if they should and there is none: nobody could read them.
+    Raises ``ImproperlyConfigured`` if the flag is on without an extended history: nobody could read the entries.
     """
     if not value("EXTENDED_HISTORY"):
         return False
@@ -102,12 +103,12 @@ def writes_extended_history() -> bool:
 
 
 def reads_both_histories() -> bool:
-    """Tell whether reads show the default and the extended history, or only the one that is written to."""
+    """Tell whether readers see both histories, or only the one that new entries go to."""
     return bool(value("READ_MULTIPLE_HISTORIES"))
 
 
 def no_extended_history() -> str:
-    """Return what to tell an operator who needs an extended history where none is configured."""
+    """Return the message for operators who need an extended history and have none."""
     return (
         f"there is no extended history: add {EXTENDED_HISTORY_APP!r} to INSTALLED_APPS and the database "
         f"{history_database()!r} to DATABASES"
@@ -125,10 +126,10 @@ def history_database() -> str:
 
 
 def history_timeout() -> float:
-    """Return how many seconds a learner's request waits for the history database to answer."""
+    """Return the seconds that a learner's request waits for an answer of the history database."""
     return float(value("HISTORY_TIMEOUT"))
 
 
 def ships_at_once() -> bool:
-    """Tell whether entries are shipped right after the commit, or left to the relay."""
+    """Tell whether a process ships entries right after their commit, or leaves them to the relay."""
     return bool(value("SHIP_HISTORY") == "at_once")

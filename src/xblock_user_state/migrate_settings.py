@@ -1,15 +1,15 @@
-"""The databases with the credentials for migrations, for settings modules: imports nothing but Python.
+"""``DATABASES`` with the credentials for migrations, for settings modules. Reads no settings, and imports no models.
 
-An application's account needs to read and write rows; migrations make and alter tables. Sites that keep these apart
-have a settings module for migrations, which takes the credentials from the environment::
+The site's account reads and writes rows; migrations create and alter tables. Sites with two accounts have a settings
+module for migrations, which takes the second account from the environment::
 
     from mysite.settings import *
     from xblock_user_state.migrate_settings import databases_for_migrations
 
     DATABASES = databases_for_migrations(DATABASES)
 
-For each alias, what ``DB_MIGRATION_<ALIAS>_<PART>`` says counts, then ``DB_MIGRATION_<PART>``, then ``DATABASES``; the
-parts are ``USER``, ``PASS``, ``HOST``, ``PORT`` and ``NAME``. A password must come from the environment.
+For each alias the variable ``DB_MIGRATION_<ALIAS>_<PART>`` comes first, then ``DB_MIGRATION_<PART>``, then
+``DATABASES``. The parts are ``USER``, ``PASS``, ``HOST``, ``PORT`` and ``NAME``. The password must be a variable.
 """
 
 from __future__ import annotations
@@ -27,17 +27,17 @@ Databases = Mapping[str, Mapping[str, Any]]
 
 _PREFIX = "DB_MIGRATION"
 _PARTS = {"USER": "USER", "PASS": "PASSWORD", "HOST": "HOST", "PORT": "PORT", "NAME": "NAME"}
-# An account is what these databases do not have: SQLite's are files.
+# SQLite has files and no accounts.
 _WITHOUT_ACCOUNT = "sqlite3"
 
 
 def databases_for_migrations(
     databases: Databases, environment: Mapping[str, str] | None = None
 ) -> dict[str, dict[str, Any]]:
-    """Return ``DATABASES`` with the accounts for migrations, and without the timeouts that bound statements.
+    """Return ``DATABASES`` with the accounts for migrations, and without timeouts of statements.
 
-    Databases of SQLite are returned as they are. Raises ``ImproperlyConfigured``, which names every variable that is
-    missing or wrong, and where one would make two databases the same.
+    SQLite databases stay unchanged. Raises ``ImproperlyConfigured`` with the names of all variables that are missing or
+    wrong, or that would make two aliases the same database.
     """
     variables = os.environ if environment is None else environment
     changed = {alias: _for_migrations(alias, dict(database), variables) for alias, database in databases.items()}
@@ -64,13 +64,14 @@ def _variable(alias: str, part: str, variables: Mapping[str, str]) -> str | None
 
 
 def _name(part: str, alias: str | None = None) -> str:
-    """Return the name of a variable: for one alias, or for all."""
+    """Return the name of a variable for one alias, or for all aliases."""
+    # An alias may have characters that variables can't have.
     middle = "" if alias is None else "_" + re.sub(r"\W", "_", alias).upper()
     return f"{_PREFIX}{middle}_{part}"
 
 
 def _unbounded(options: Mapping[str, Any]) -> dict[str, Any]:
-    """Lift the timeouts of statements: building an index may take hours."""
+    """Remove the timeouts of statements: building an index may take hours."""
     kept = {name: value for name, value in options.items() if name not in ("read_timeout", "write_timeout")}
     if "statement_timeout" in str(kept.get("options")):
         kept["options"] = f"{kept['options']} -c statement_timeout=0"
@@ -87,7 +88,7 @@ def _problems(databases: Databases, variables: Mapping[str, str]) -> Iterator[st
             yield f"the user for {alias!r} is missing, set {_either('USER', alias)}"
         port = _variable(alias, "PORT", variables)
         if port and not port.isdecimal():
-            yield f"the port for {alias!r} is no number but {port!r}, see {_either('PORT', alias)}"
+            yield f"the port for {alias!r} is not a number but {port!r}, see {_either('PORT', alias)}"
 
 
 def _either(part: str, alias: str) -> str:
@@ -95,7 +96,7 @@ def _either(part: str, alias: str) -> str:
 
 
 def _collisions(before: Databases, after: Databases) -> Iterator[str]:
-    """Find aliases that were databases of their own and now are one, because a variable is meant for one of them."""
+    """Find aliases of separate databases that became the same database, by a variable meant for one of them."""
     seen: dict[tuple[str, ...], str] = {}
     for alias in after:
         first = seen.setdefault(_place(after[alias]), alias)

@@ -5,7 +5,6 @@ from __future__ import annotations
 import random
 import signal
 import subprocess
-import sys
 import time
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -18,6 +17,7 @@ from pytest_django import Settings
 
 from tests.acceptance import relays, workers
 from tests.acceptance.agreement import assert_agreement_of_all_stores
+from tests.acceptance.conftest import Start
 from tests.acceptance.processes import Crew, finish
 from tests.acceptance.scene import load, problems
 from tests.integration.outage import ALIAS, NOWHERE
@@ -34,7 +34,6 @@ pytestmark = [
 BY_RELAY = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
 PATIENCE_SECONDS = 60
 
-Start = Callable[..., subprocess.Popen[str]]
 Numbers = Iterator[int]
 
 
@@ -44,21 +43,9 @@ def _by_relay(settings: Settings) -> None:
 
 
 @pytest.fixture
-def start(child_environment: dict[str, str]) -> Iterator[Start]:
+def start(start: Start) -> Start:
     """Starts the command as operators do, with these variables; no process outlives the test."""
-    started: list[subprocess.Popen[str]] = []
-
-    def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:
-        command = [sys.executable, "-m", "django", "relay_history", *arguments]
-        environment = {**child_environment, **variables}
-        pipe = subprocess.PIPE
-        started.append(subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True))
-        return started[-1]
-
-    yield start
-    for process in started:
-        process.kill()
-        process.communicate()
+    return partial(start, "django", "relay_history")
 
 
 @pytest.fixture

@@ -13,13 +13,13 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.db import connection, connections, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import QuerySet
 from opaque_keys.edx.keys import UsageKey
 
 from tests.factories import make_block, make_blocks, make_learners
+from tests.relaying import ship_all
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.entries import extended_model
-from xblock_user_state.history.outbox.shipping import ship
+from xblock_user_state.history.entries import Key, extended_model
 from xblock_user_state.maintenance.backfill import Backfill, EntriesDiffer
 from xblock_user_state.maintenance.checkpoint import BadCheckpoint, Checkpoint
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule, StudentModuleHistory
@@ -76,11 +76,6 @@ def rows_of(entries: QuerySet[Any]) -> list[tuple[Any, ...]]:
     columns = [field.attname for field in StudentModuleHistory._meta.concrete_fields]
     rows = entries.order_by("student_id", "block_id", "revision").values_list(*columns)
     return [tuple(bytes(value) if isinstance(value, memoryview) else value for value in row) for row in rows]
-
-
-def ship_all() -> None:
-    while ship("default", Q(), 100).rows:
-        pass
 
 
 @pytest.mark.parametrize("encoding", ["delta", "plain"])
@@ -223,9 +218,7 @@ def test_what_is_deleted_for_good_while_it_is_copied_stays_deleted(settings: Any
         connections.close_all()
 
     with transaction.atomic():
-        Backfill("default", 1000)._page(
-            list(StudentModuleHistory.objects.values_list("student_id", "block_id", "revision"))
-        )
+        Backfill("default", 1000)._page([Key(*entry.pk) for entry in StudentModuleHistory.objects.all()])
         thread = threading.Thread(target=delete)
         thread.start()
         assert not deleted.wait(0.5)
@@ -325,22 +318,3 @@ def test_an_extended_history_that_is_down_is_an_error_and_loses_nothing(settings
     assert StudentModuleHistory.objects.count() == 12
     run(remove_source=True)
     assert extended_rows().count() == 12
-
-
-@pytest.mark.parametrize("arguments", [["--batch", "0"], ["--rate", "0"], ["--rate=-1"]])
-def test_senseless_numbers_are_refused(arguments: list[str]) -> None:
-    with pytest.raises(CommandError, match="must be 1 or more"):
-        call_command(COMMAND, *arguments)
-
-
-class Terminal(io.StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_terminal_shows_rate_and_time_left(client: Any, tmp_path: Path) -> None:
-    write_history(client, revisions=2)
-    terminal = Terminal()
-    call_command(COMMAND, stdout=terminal, batch=4, state_file=tmp_path / "position.json")
-    assert "of 24 entries" in terminal.getvalue()
-    assert " left" in terminal.getvalue()

@@ -6,9 +6,12 @@ from typing import Any
 
 import pytest
 from django.core import checks as django_checks
+from django.core.management import call_command
+from django.core.management.base import SystemCheckError
 from django.db import connection
 from django.test import override_settings
 
+from xblock_user_state import checks
 from xblock_user_state.checks import check_settings, check_sqlite, check_time_zone
 
 RIGHT: list[Any] = [
@@ -132,3 +135,11 @@ def test_the_checks_run_with_djangos() -> None:
     found = ids(django_checks.run_checks())
     assert "W001" in found
     assert "E003" in found
+
+
+def test_the_tag_selects_these_checks() -> None:
+    assert checks.TAG in django_checks.registry.registry.tags_available()
+    with override_settings(XBLOCK_USER_STATE=[], USE_TZ=False):
+        assert {"E001", "E003"} <= {*ids(django_checks.run_checks(tags=[checks.TAG]))}
+    with override_settings(XBLOCK_USER_STATE=[]), pytest.raises(SystemCheckError, match="E001"):
+        call_command("check", tags=[checks.TAG])

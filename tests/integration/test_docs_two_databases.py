@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import pytest
 from django.db import connection
 
 from tests import documentation
 from tests.documentation import ROOT
-from tests.integration.test_docs_code import Project
+from tests.integration.projects import Project
+from tests.integration.projects import project as project  # noqa: PLC0414 (a fixture)
 
 pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="the projects of this test are on SQLite")
 
@@ -29,15 +28,6 @@ def settings_of_the_guide(word: str) -> str:
     """Return the first settings on the page that have the word in them."""
     page = documentation.examples_on(ROOT / GUIDE)
     return next(example.text for example in page if example.kind == "settings" and word in example.text)
-
-
-@pytest.fixture
-def project(tmp_path: Path) -> Project:
-    made = Project(tmp_path)
-    for example in documentation.examples_on(ROOT / "docs/quickstart.md"):
-        if example.kind == "settings":
-            made.add_settings(example.text)
-    return made
 
 
 def test_the_guide_leads_from_one_database_to_two(project: Project) -> None:

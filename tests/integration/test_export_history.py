@@ -255,9 +255,9 @@ def test_a_site_without_history_has_an_empty_export(export: Export, folder: Path
     ("options", "message"),
     [
         ({"learner": "nobody"}, "there is no user 'nobody'"),
-        ({"context": "moon"}, "'moon' is no key"),
+        ({"context": "moon"}, "'moon' is not a course or library key"),
         ({"context": "course-v1:Astro+A101+2062"}, "no learner has ever had state in 'course-v1:"),
-        ({"since": "yesterday"}, "'yesterday' is no time in ISO 8601"),
+        ({"since": "yesterday"}, "'yesterday' is not a time in ISO 8601"),
         ({"part_size": 0.0}, "a part can't have"),
     ],
 )

@@ -1,4 +1,7 @@
-"""Each statement on learners' state or history pins one learner, but for the iterations (law 7)."""
+"""Each statement on learners' state or history pins one learner, except in the rooms of law 7.
+
+`pinning` watches all integration tests. Here each call of the client is made, and the watch itself is tested.
+"""
 
 from __future__ import annotations
 
@@ -11,14 +14,14 @@ from opaque_keys.edx.asides import AsideUsageKeyV2
 from xblock.fields import Scope
 
 from tests.factories import COURSE, make_block, make_blocks, make_learners
+from tests.integration.pinning import MODELS, OWNED
 from tests.integration.rows import rows_of
 from tests.integration.statements import captured
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history.entries import extended_model
 from xblock_user_state.interface import XBlockUserStateClient
 from xblock_user_state.models import HistoryOutbox, Preferences, StudentModule, StudentModuleHistory, UserInfo
 
-MODELS = (StudentModule, StudentModuleHistory, HistoryOutbox, Preferences, UserInfo)
-OWNED = [model._meta.db_table for model in MODELS]
 QUOTE = '[`"]'
 ASSIGNMENTS = r"(?:UPDATE .*?SET|ON DUPLICATE KEY UPDATE) (.*?)(?: FROM | WHERE |; |$)"
 
@@ -110,7 +113,8 @@ def test_deleting_a_learner_pins_the_learner(learners: list[User]) -> None:
     with captured() as statements:
         learners[0].delete()
     found = on_owned_tables(statements)
-    assert {table for table in OWNED for text in found if f"{table}" in text} == set(OWNED)
+    tables = {model._meta.db_table for model in MODELS}
+    assert {table for table in tables for text in found if f"{table}" in text} == tables
     assert [text for text in found if not is_pinned(text, ann)] == []
 
 
@@ -166,3 +170,44 @@ def test_learner_rows_of_others_are_never_touched(learners: list[User]) -> None:
     list(each_operation(client))
     learners[0].delete()
     assert of_bob() == before
+
+
+QUERIES = {
+    "all": "StudentModule.objects.count()",
+    "second of two": "StudentModule.objects.filter(student_id=1).count() or Outbox.objects.filter(block_id=1).count()",
+    "two learners": "StudentModule.objects.filter(pk__in=[(1, 5), (2, 5)]).exists()",
+    "update": "StudentModule.objects.update(grade=1)",
+    "delete": "Outbox.objects.all()._raw_delete('default')",
+}
+
+
+def send_from(module: str, query: str) -> None:
+    """Send a statement as the package's `module` would."""
+    exec(query, {"__name__": module, "StudentModule": StudentModule, "Outbox": HistoryOutbox})  # noqa: S102
+
+
+@pytest.mark.parametrize("query", QUERIES.values(), ids=QUERIES)
+@pytest.mark.parametrize("module", ["client", "store.reader", "history.reading", "history.outbox.shipping", "checks"])
+def test_a_module_elsewhere_is_found(learners: list[User], law_7_offences: list[str], module: str, query: str) -> None:
+    send_from(f"xblock_user_state.{module}", query)
+    assert [offence.partition(": ")[0] for offence in law_7_offences] == [f"xblock_user_state.{module}"]
+    law_7_offences.clear()
+
+
+@pytest.mark.parametrize(
+    "module", ["maintenance.orphans", "archive.selection", "store.iteration", "history.outbox.relay"]
+)
+def test_the_rooms_of_law_7_may(learners: list[User], law_7_offences: list[str], module: str) -> None:
+    for query in QUERIES.values():
+        send_from(f"xblock_user_state.{module}", query)
+    assert law_7_offences == []
+
+
+def test_one_learner_is_no_offence(learners: list[User], law_7_offences: list[str]) -> None:
+    send_from("xblock_user_state.client", "StudentModule.objects.filter(student_id=1, block_id__in=[1, 2]).exists()")
+    assert law_7_offences == []
+
+
+@pytest.mark.extended_history
+def test_the_extended_history_is_watched() -> None:
+    assert extended_model()._meta.db_table in OWNED

@@ -171,7 +171,7 @@ def test_every_metric_comes_with_the_verb_and_the_tags_it_is_declared_with(
     declared = {name.partition(".")[2]: metric for name, metric in METRICS.items()}
     for verb, name, _, tags in measured:
         assert tuple(tags) == declared[name].tags
-        assert (verb == "count") == (declared[name].kind == "count")
+        assert (verb == "count") == (declared[name].kind == "counter")
 
 
 @several_writers

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 from datetime import timedelta
-from io import StringIO
-from itertools import count
 
 import pytest
-from django.core.management import CommandError, call_command
+from django.core.management import CommandError
 from django.db.models import F
 from pytest_django import Settings
 
-from tests.factories import make_blocks, make_learners
+from tests.factories import make_learners
 from tests.integration.measuring import measured as measured  # noqa: PLC0414 (a fixture)
 from tests.integration.outage import ALIAS, Outage, refusing
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
+from tests.integration.shipping import BLOCKS, answer, relay
 from tests.integration.statements import captured
 from tests.sinks import Measurements
 from xblock_user_state.client import DjangoXBlockUserStateClient
@@ -28,10 +27,6 @@ pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", ALIAS]),
 ]
 
-BLOCKS = make_blocks(5)
-# Each write is a change.
-NUMBERS = count()
-
 
 @pytest.fixture(autouse=True)
 def _learners(settings: Settings, outage: Outage, measured: Measurements) -> None:
@@ -41,14 +36,6 @@ def _learners(settings: Settings, outage: Outage, measured: Measurements) -> Non
 
 def choose(settings: Settings, ship: str) -> None:
     settings.XBLOCK_USER_STATE = {**settings.XBLOCK_USER_STATE, "EXTENDED_HISTORY": True, "SHIP_HISTORY": ship}
-
-
-def answer() -> None:
-    DjangoXBlockUserStateClient().set_many("ann", {block: {"number": next(NUMBERS)} for block in BLOCKS})
-
-
-def relay(*arguments: str) -> None:
-    call_command("relay_history", *arguments, stdout=StringIO())
 
 
 def test_the_relay_reports_what_it_ships_and_what_is_left(measured: Measurements) -> None:

@@ -6,26 +6,24 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from io import StringIO
-from itertools import count
 from threading import Timer
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections, transaction
-from django.db.models import Q
 from pytest_django import Settings
 
 from tests.factories import make_blocks, make_learners
 from tests.integration.interference import elsewhere, kill_connection, needs_a_server
 from tests.integration.outage import ALIAS, NOWHERE, STRANGER, Outage, refusing
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
+from tests.integration.shipping import BLOCKS, answer, relay
+from tests.relaying import ship_any
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import TOMBSTONE, extended_model
 from xblock_user_state.history.outbox.breaker import RETRY_SECONDS
 from xblock_user_state.history.outbox.relay import MOST_REFUSED, POLL_SECONDS, Relay
-from xblock_user_state.history.outbox.shipping import ship
 from xblock_user_state.management.commands.relay_history import stopped_by_signals
 from xblock_user_state.models import HistoryOutbox, StudentModule
 
@@ -34,27 +32,11 @@ pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", ALIAS]),
 ]
 
-BLOCKS = make_blocks(5)
-# Each write is a change.
-NUMBERS = count()
-
 
 @pytest.fixture(autouse=True)
 def _learners(settings: Settings, outage: Outage) -> None:
     settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
     make_learners("ann", "bob")
-
-
-def answer(times: int = 1, name: str = "ann") -> None:
-    client = DjangoXBlockUserStateClient()
-    for _ in range(times):
-        client.set_many(name, {block: {"number": next(NUMBERS)} for block in BLOCKS})
-
-
-def relay(*arguments: str) -> str:
-    output = StringIO()
-    call_command("relay_history", *arguments, stdout=output)
-    return output.getvalue()
 
 
 def in_store(model: Any, alias: str = "default") -> list[tuple[Any, ...]]:
@@ -404,7 +386,7 @@ def test_rows_that_another_relay_ships_are_left_to_it() -> None:
         return execute(sql, params, many, context)
 
     with connections[ALIAS].execute_wrapper(second):
-        assert ship("default", Q(), 500).rows == 5
+        assert ship_any(500) == 5
     assert theirs[1].startswith("0 entries were shipped.\n5 entries came meanwhile")
     assert (len(extended()), in_store(HistoryOutbox)) == (5, [])
 

@@ -8,6 +8,7 @@ import pytest
 from django.db import connection, models
 
 from tests.factories import make_block, make_blocks, make_learners
+from tests.integration.rows import STATE_MODELS
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import (
     BaseStudentModuleHistory,
@@ -23,8 +24,8 @@ from xblock_user_state.state.keys import identify_block
 
 pytestmark = pytest.mark.django_db
 WRITTEN = {"revision", "state", "grade", "max_grade", "created", "modified", "done"}
-ALL = [Block, LearningContext, Preferences, StudentModule, StudentModuleHistory, UserInfo, UserStateSummary]
-STATE = [Preferences, StudentModule, UserInfo, UserStateSummary]
+ALL = [Block, LearningContext, *STATE_MODELS]
+STATE = [model for model in STATE_MODELS if model is not StudentModuleHistory]
 
 
 def constraints_of(model: type[models.Model]) -> list[dict[str, Any]]:

@@ -8,7 +8,6 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db.models import Q
 from pytest_django import Settings
 
 from tests.factories import make_block, make_blocks, make_learners
@@ -17,9 +16,9 @@ from tests.integration.interference import elsewhere, just_before, needs_a_serve
 from tests.integration.outage import ALIAS, Outage
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
 from tests.integration.statements import captured
+from tests.relaying import ship_any
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import extended_model
-from xblock_user_state.history.outbox.shipping import ship
 from xblock_user_state.interface import DamagedHistory, ServiceUnavailable
 from xblock_user_state.maintenance.backfill import Backfill
 from xblock_user_state.maintenance.paging import PAGE
@@ -251,7 +250,7 @@ def test_orphans_that_move_meanwhile_are_met_where_they_go(
     lose_rows()
 
     def move() -> None:
-        ship("default", Q(), 100)
+        ship_any()
         list(Backfill("default", 100, remove_source=True).pages())
 
     with just_before("SELECT", StudentModule, lambda: elsewhere(move)):
@@ -312,21 +311,3 @@ def test_many_orphans_take_statements_by_the_page(client: DjangoXBlockUserStateC
     assert counts(printed) == ["default history: 250 entries belong to no state and were removed"]
     assert revisions() == {"StudentModuleHistory": [1]}
     assert len(statements) < 30
-
-
-@pytest.mark.parametrize("size", [0, -1])
-def test_pages_have_an_entry_at_least(size: int) -> None:
-    with pytest.raises(CommandError, match="must be 1 or more"):
-        sweep(f"--batch={size}")
-
-
-class Terminal(StringIO):
-    def isatty(self) -> bool:
-        return True
-
-
-def test_a_terminal_shows_how_far_it_is(client: DjangoXBlockUserStateClient) -> None:
-    answer(client, 3)
-    terminal = Terminal()
-    call_command("sweep_history", "--batch", "2", stdout=terminal)
-    assert "of 3 entries of the default history" in terminal.getvalue()

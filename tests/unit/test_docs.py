@@ -55,7 +55,7 @@ def test_every_command_is_documented() -> None:
 
 
 def test_the_table_of_metrics_is_what_the_code_has() -> None:
-    rows = re.findall(r"^\| `([a-z_.]+)` \| (count|record|level) \| (\w+) \| (.*?) ?\|", METRICS, re.MULTILINE)
+    rows = re.findall(r"^\| `([a-z_.]+)` \| (counter|histogram|gauge) \| (\w+) \| (.*?) ?\|", METRICS, re.MULTILINE)
     documented = [
         (f"DjangoXBlockUserStateClient.{name}", kind, unit, tuple(re.findall(r"`(\w+)`", tags)))
         for name, kind, unit, tags in rows

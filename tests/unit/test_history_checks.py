@@ -184,7 +184,7 @@ class TestWrittenNowhereItCanBeReadFrom:
     def test_there_is_a_database_and_no_app(self, host: Host) -> None:
         host.add_database(**SQLITE)
         host.set(**ON)
-        assert "written nowhere it can be read from" in told(host)
+        assert "Nobody could read new history entries" in told(host)
         assert host.messages().keys() == {"E005"}
 
     def test_there_is_an_app_and_no_database(self, host: Host) -> None:

@@ -60,7 +60,7 @@ def test_every_metric_is_taken_with_its_unit(reader: InMemoryMetricReader, provi
     sink = OpenTelemetrySink(meter_provider=provider, prefix="campus.")
     for metric in METRICS.values():
         tags = dict.fromkeys(metric.tags, "some")
-        if metric.kind == "count":
+        if metric.kind == "counter":
             sink.count(metric.name, 1, tags)
         else:
             sink.record(metric.name, 1, tags)

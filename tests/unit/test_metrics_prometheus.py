@@ -93,12 +93,12 @@ def test_every_metric_is_taken(registry: CollectorRegistry, scrape: Scrape) -> N
     sink = PrometheusSink(registry=registry)
     for metric in METRICS.values():
         tags = dict.fromkeys(metric.tags, "some")
-        if metric.kind == "count":
+        if metric.kind == "counter":
             sink.count(metric.name, 1, tags)
         else:
             sink.record(metric.name, 1, tags)
     shown = {name for name, _ in scrape()}
-    endings = {"count": "_total", "record": "_sum", "level": ""}
+    endings = {"counter": "_total", "histogram": "_sum", "gauge": ""}
     assert shown >= {metric.name.replace(".", "_") + endings[metric.kind] for metric in METRICS.values()}
 
 
@@ -114,7 +114,7 @@ def test_a_second_sink_goes_on_with_what_the_registry_has(registry: CollectorReg
     assert value(scrape(), name, cause="revision") == 3
 
 
-def test_several_processes_add_up_and_the_newest_level_counts(tmp_path: Path) -> None:
+def test_several_processes_add_up_and_a_gauge_has_the_newest_value(tmp_path: Path) -> None:
     """One folder for all of them, also for those that have ended."""
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
 

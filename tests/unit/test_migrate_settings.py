@@ -87,7 +87,7 @@ def test_everything_that_is_missing_is_named_at_once() -> None:
     assert "DB_MIGRATION_PASS or DB_MIGRATION_STUDENT_MODULE_HISTORY_PASS" in message
     assert "the password for 'default'" not in message
     assert "the user for 'default' is missing, set DB_MIGRATION_USER or DB_MIGRATION_DEFAULT_USER" in message
-    assert "the port for 'default' is no number but 'pg'" in message
+    assert "the port for 'default' is not a number but 'pg'" in message
     assert "secret" not in message
 
 

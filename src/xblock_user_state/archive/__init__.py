@@ -1,4 +1,4 @@
-"""History that leaves the house: an export on disk, its selection and its reader."""
+"""Exports of the history: their format on disk, their reader, and the selection of entries."""
 
 from xblock_user_state.archive.format import ExportError, read_export
 

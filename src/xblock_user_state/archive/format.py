@@ -1,7 +1,7 @@
-"""An export of the history on disk: parts of JSON lines compressed with zstd, a manifest, and their reader.
+"""The format of an export on disk: a manifest, and parts of JSON lines compressed with zstd. Reader and writer.
 
-A part is a complete zstd file and named in the manifest only then, so that an export that was interrupted goes on after
-its last complete part. Needs no Django: a folder can be read anywhere with `read_export`.
+The manifest names a part only when its file is complete, so an interrupted export continues after its last complete
+part. Reading needs no Django: `read_export` works wherever the folder is.
 """
 
 from __future__ import annotations
@@ -26,20 +26,21 @@ FORMAT = "xblock-user-state history"
 VERSION = 1
 MANIFEST = "manifest.json"
 PART_BYTES = 64 * 1024 * 1024
-"""A part ends at the first entry at which its text, before compression, has so many bytes."""
+"""Uncompressed bytes at which a part ends, after the entry that reaches them."""
 
 Manifest = dict[str, Any]
 
 
 class ExportError(Exception):
-    """The folder holds no export that can be read or continued, or it is damaged."""
+    """The folder holds no export, a damaged one, or one that can't be continued."""
 
 
 def read_export(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
-    """Yield the entries of the export in the folder `path`, each a dict of what the docs list, with constant memory.
+    """Yield the entries of the export in the folder `path`, in constant memory.
 
-    Each part's SHA-256 is compared before its first entry is yielded, and all counts at the end. Raises `ExportError`,
-    at the first ``next`` or later, if anything is missing, damaged or not yet exported.
+    docs/how-to/export-the-history lists the keys of an entry's dict. The SHA-256 of a part is checked before its first
+    entry is yielded, and the numbers of entries at the end. Raises `ExportError`, at the first ``next`` or later, if
+    the export is incomplete or damaged.
     """
     folder = Path(path)
     manifest = read_manifest(folder)
@@ -60,7 +61,7 @@ def read_export(path: str | os.PathLike[str]) -> Iterator[dict[str, Any]]:
 
 
 def read_manifest(folder: Path) -> Manifest:
-    """Return the manifest of the export in `folder`."""
+    """Return the manifest of the export in `folder`. Raises `ExportError`."""
     try:
         manifest: Any = json.loads((folder / MANIFEST).read_text())
     except FileNotFoundError as error:
@@ -75,29 +76,29 @@ def read_manifest(folder: Path) -> Manifest:
 
 
 class ExportWriter:
-    """Writes an export into a folder, or goes on with one. Its `last_key` is what the complete parts reach to."""
+    """Writes an export into a folder, or continues an interrupted one after `last_key`."""
 
     def __init__(self, folder: Path, filters: Mapping[str, Any], *, resume: bool, part_bytes: int = PART_BYTES) -> None:
-        """`filters` say what is exported; with `resume` they must be those that the export began with."""
+        """Create or open the export. With `resume` the `filters` must equal the filters of the interrupted export."""
         self._folder, self._part_bytes = folder, part_bytes
         self._part: _Part | None = None
         self._key: Sequence[str] = ()
         folder.mkdir(parents=True, exist_ok=True)
-        there = (folder / MANIFEST).exists()
-        if there and not resume:
+        exists = (folder / MANIFEST).exists()
+        if exists and not resume:
             raise ExportError(f"there is an export in {folder}; go on with it (--resume), or choose another folder")
-        self.manifest = read_manifest(folder) if there else self._begin(filters)
+        self.manifest = read_manifest(folder) if exists else self._begin(filters)
         if self.manifest["filters"] != dict(filters):
             raise ExportError(f"the export in {folder} was begun with other filters: {self.manifest['filters']}")
 
     @property
     def last_key(self) -> Sequence[str] | None:
-        """The key of the last entry of the complete parts, as `write` was given it; ``None`` if there is none."""
+        """The key that `write` got with the last entry of the complete parts; ``None`` before the first part."""
         key: Sequence[str] | None = self.manifest["last_key"]
         return key
 
     def write(self, key: Sequence[str], entry: Mapping[str, Any]) -> None:
-        """Append an entry. `key` is where an export goes on that ends here."""
+        """Append an entry. An export that is interrupted here continues after `key`."""
         if self._part is None:
             self._part = _Part(self._folder, len(self.manifest["files"]) + 1)
         self._part.write(entry)
@@ -110,12 +111,12 @@ class ExportWriter:
         if self._part is not None:
             self._end_part(self._part)
         for left in self._folder.glob("part-*.partial"):
-            left.unlink()  # A process was killed while it wrote the part, which has been written since.
+            left.unlink()  # Of a process that was killed; the part has been written again since.
         self.manifest["complete"] = True
         self._write_manifest(self.manifest)
 
     def close(self) -> None:
-        """Give up an unfinished part. Without effect after `finish`."""
+        """Delete the unfinished part. Does nothing after `finish`."""
         if self._part is not None:
             self._part.abandon()
             self._part = None
@@ -127,12 +128,12 @@ class ExportWriter:
         return manifest
 
     def _end_part(self, part: _Part) -> None:
-        described = part.complete()
+        facts = part.complete()
         self._part = None
-        self.manifest["files"].append(described)
+        self.manifest["files"].append(facts)
         self.manifest["last_key"] = list(self._key)
         for name in ("entries", "damaged"):
-            self.manifest[name] += described[name]
+            self.manifest[name] += facts[name]
         self._write_manifest(self.manifest)
 
     def _write_manifest(self, manifest: Manifest) -> None:
@@ -140,21 +141,24 @@ class ExportWriter:
         with temporary.open("w") as file:
             json.dump(manifest, file, indent=1)
             _flush(file)
+        # In one step: an interrupted process leaves the old manifest or the new one.
         temporary.replace(self._folder / MANIFEST)
 
 
 class _Part:
-    """One file that is being written; it gets its name when it is complete."""
+    """A part that is being written. It has a temporary name until it is complete."""
 
     def __init__(self, folder: Path, number: int) -> None:
         self.size = 0
         self._path = folder / f"part-{number:06}.jsonl.zst"
         self._partial = self._path.with_suffix(".partial")
         self._file = self._partial.open("wb")
+        # The frame has a checksum, so that other programs notice damage too.
         self._compressed = zstd.ZstdFile(self._file, "wb", options={zstd.CompressionParameter.checksum_flag: 1})
         self._counts = {"entries": 0, "damaged": 0}
 
     def write(self, entry: Mapping[str, Any]) -> None:
+        # The codec of states: NaN, infinities and integers of any size survive.
         line = codec.encode(entry).encode() + b"\n"
         self._compressed.write(line)
         self.size += len(line)
@@ -162,14 +166,15 @@ class _Part:
         self._counts["damaged"] += "damaged" in entry
 
     def complete(self) -> dict[str, Any]:
-        """Close the file under its name, and return what the manifest says of it."""
+        """Close the file, rename it, and return its record for the manifest."""
         self._compressed.close()
+        # On disk before the manifest names it.
         _flush(self._file)
         self._file.close()
-        described = {"name": self._path.name, **self._counts, "bytes": self._partial.stat().st_size}
-        described["sha256"] = _sha256(self._partial)
+        facts = {"name": self._path.name, **self._counts, "bytes": self._partial.stat().st_size}
+        facts["sha256"] = _sha256(self._partial)
         self._partial.replace(self._path)
-        return described
+        return facts
 
     def abandon(self) -> None:
         with suppress(OSError):  # The disk may be full.
@@ -189,6 +194,7 @@ def _check_part(folder: Path, part: Mapping[str, Any]) -> None:
 
 def _entries_of(folder: Path, part: Mapping[str, Any]) -> Iterator[dict[str, Any]]:
     count = 0
+    # Only \n ends a line: texts may contain other line separators.
     with zstd.open(folder / part["name"], "rt", encoding="utf-8", newline="\n") as lines:
         for count, line in enumerate(lines, 1):  # noqa: B007 (counted for the line after the loop)
             yield codec.decode(line)

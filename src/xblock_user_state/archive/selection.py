@@ -1,7 +1,6 @@
-"""Reads the history of many learners, decoded and merged from all stores that are read, for `export_history`.
+"""Reads the history of many learners for `export_history`: decoded, and merged from all stores that readers see.
 
-Pages by key over the state rows, so memory is bounded and nothing is open between two pages. With the other maintenance
-modules the only place whose statements do not pin a learner; the entries themselves are read learner by learner.
+Pages over the state rows by key, and reads the entries learner by learner.
 """
 
 from __future__ import annotations
@@ -10,79 +9,63 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import islice
-from typing import Any, NamedTuple
+from typing import Any
 
-from xblock_user_state.history.entries import Owner, stores
-from xblock_user_state.history.models import BaseStudentModuleHistory, StudentModuleHistory
+from xblock_user_state.history.entries import Key, Owner, all_rows, stores
+from xblock_user_state.history.models import BaseStudentModuleHistory
 from xblock_user_state.history.reading import PAGE, BlockHistory
 from xblock_user_state.interface import DamagedHistory
-from xblock_user_state.maintenance.naming import BlockName, block_names
-from xblock_user_state.maintenance.paging import pages, rows_of
+from xblock_user_state.maintenance.naming import block_names
+from xblock_user_state.maintenance.paging import owner_pages, rows_of
 from xblock_user_state.state import codec
-from xblock_user_state.store.users import usernames
-
-# Of a block that is not registered: its registry was lost, or restored from an older backup.
-_UNKNOWN = BlockName(None, None, None)
-
-
-class Key(NamedTuple):
-    """The key of an entry."""
-
-    student_id: Any
-    block_id: int
-    revision: int
-
-    def texts(self) -> tuple[str, str, str]:
-        """Return the key as a manifest keeps it."""
-        return str(self.student_id), str(self.block_id), str(self.revision)
-
-    @classmethod
-    def from_texts(cls, texts: Sequence[str]) -> Key:
-        """Return the key that was kept as `texts`."""
-        student = StudentModuleHistory._meta.get_field("student").target_field
-        student_id, block_id, revision = texts
-        return cls(student.to_python(student_id), int(block_id), int(revision))
+from xblock_user_state.store.users import Usernames
 
 
 @dataclass(frozen=True)
 class Selection:
-    """What to export from the state's `database`: all, or one learner, some blocks, and a time range."""
+    """A selection of entries in the state's `database`: all, or limited to a learner, blocks and a time range.
+
+    `block_ids` is sorted. `since` belongs to the range, `until` does not.
+    """
 
     database: str
     student_id: Any = None
     block_ids: Sequence[int] | None = None
-    """Sorted."""
     since: datetime | None = None
     until: datetime | None = None
-    """The first moment that is not exported any more."""
 
     def entries(self, after: Key | None = None) -> Iterator[tuple[Key, dict[str, Any]]]:
-        """Yield keys and entries from the one that follows `after`: those of one owner together, newest first."""
-        begun = None if after is None else Owner(after.student_id, after.block_id)
+        """Yield keys and entries, from the entry that follows `after`. Entries of an owner come together, newest first.
+
+        Raises `UserStateError` or a database error.
+        """
+        usernames = Usernames()
+        begun = None if after is None else after.owner
+        # The owner at which the export was interrupted; its newer entries are in complete parts.
         if begun is not None and after is not None:
-            yield from self._of_page([begun], before_revision=after.revision)
-        for page in pages(self.database, self.student_id, self.block_ids, begun):
+            yield from self._of_page([begun], usernames, before_revision=after.revision)
+        for page in owner_pages(self.database, self.student_id, self.block_ids, begun):
             recorded = _with_history(self.database, page)
-            yield from self._of_page([owner for owner in page if owner in recorded])
+            yield from self._of_page([owner for owner in page if owner in recorded], usernames)
 
     def _of_page(
-        self, owners: Sequence[Owner], before_revision: int | None = None
+        self, owners: Sequence[Owner], usernames: Usernames, before_revision: int | None = None
     ) -> Iterator[tuple[Key, dict[str, Any]]]:
-        names: dict[Any, str | None] = dict(usernames({owner.student_id for owner in owners}))
+        learners = usernames.of({owner.student_id for owner in owners})
         blocks = block_names(self.database, {owner.block_id for owner in owners})
         for owner in owners:
             history = BlockHistory(self.database, *owner).newest_first(before_revision=before_revision)
-            entries = self._in_time(history)
+            entries = self._in_range(history)
+            # Names of actors are looked up for a page of entries, not for each.
             while some := list(islice(entries, PAGE)):
-                unknown = {entry.actor_id for entry in some} - names.keys() - {None}
-                names.update({**dict.fromkeys(unknown), **usernames(unknown)})
+                actors = usernames.of({entry.actor_id for entry in some if entry.actor_id is not None})
                 for entry in some:
-                    named = {"learner": names.get(owner.student_id), **blocks.get(owner.block_id, _UNKNOWN)._asdict()}
-                    yield Key(*owner, entry.revision), {**named, **_described(entry, names)}
+                    of_owner = {"learner": learners.get(owner.student_id), **blocks[owner.block_id]._asdict()}
+                    yield Key(*owner, entry.revision), {**of_owner, **_exported(entry, actors)}
 
-    def _in_time(self, entries: Iterator[BaseStudentModuleHistory]) -> Iterator[BaseStudentModuleHistory]:
-        """Leave out what was not asked for. Times fall strictly with the revisions, so the rest need not be read."""
+    def _in_range(self, entries: Iterator[BaseStudentModuleHistory]) -> Iterator[BaseStudentModuleHistory]:
         for entry in entries:
+            # Times fall strictly with the revisions, so all further entries are too old.
             if self.since is not None and entry.created < self.since:
                 return
             if self.until is None or entry.created < self.until:
@@ -90,28 +73,28 @@ class Selection:
 
 
 def _with_history(database: str, owners: Sequence[Owner]) -> set[tuple[Any, int]]:
-    """Return those of the owners that have history in any store. A statement a store: most blocks have none."""
+    """Return the owners that have history in any store: most blocks have none. One statement for each store."""
     if not owners:
         return set()
     which = rows_of(owners)
     found: set[tuple[Any, int]] = set()
     for model, alias in stores(database):
-        found.update(model._base_manager.using(alias).filter(which).values_list("student_id", "block_id").distinct())
+        found.update(all_rows(model, alias).filter(which).values_list("student_id", "block_id").distinct())
     return found
 
 
-def _described(entry: BaseStudentModuleHistory, names: Mapping[Any, str | None]) -> dict[str, Any]:
-    described = {
+def _exported(entry: BaseStudentModuleHistory, actors: Mapping[Any, str]) -> dict[str, Any]:
+    columns = {
         "revision": entry.revision,
         "created": entry.created.astimezone(UTC).isoformat(timespec="microseconds"),
         "grade": entry.grade,
         "max_grade": entry.max_grade,
-        "actor": names.get(entry.actor_id),
+        "actor": actors.get(entry.actor_id),
     }
     try:
         text = entry.state
-        return {**described, "state": None if text is None else codec.decode(text)}
+        return {**columns, "state": None if text is None else codec.decode(text)}
     except DamagedHistory as error:
-        return {**described, "damaged": str(error)}
+        return {**columns, "damaged": str(error)}
     except ValueError as error:
-        return {**described, "damaged": f"revision {entry.revision} is not JSON: {error}"}
+        return {**columns, "damaged": f"revision {entry.revision} is not JSON: {error}"}

@@ -1,1 +1,1 @@
-"""The extended history: a Django app whose one table lives in a database of its own."""
+"""The extended history: a Django app with one table, in a separate database."""

@@ -6,7 +6,7 @@ from django.apps import AppConfig
 
 
 class ExtendedHistoryConfig(AppConfig):
-    """The history of learners' changes in a database of its own."""
+    """The history of learners' changes in a separate database."""
 
     name = "xblock_user_state.extended_history"
     label = "xblock_user_state_extended_history"

@@ -25,9 +25,6 @@ from xblock_user_state.store.statements import pieces
 TOMBSTONE = 0
 """The revision of a tombstone."""
 
-Key = tuple[Any, int, int]
-"""Learner, block and revision: the primary key of a history entry."""
-
 KEY = ("student_id", "block_id", "revision")
 
 Entry = TypeVar("Entry", bound=BaseStudentModuleHistory)
@@ -50,6 +47,30 @@ class Owner(NamedTuple):
 
     student_id: Any
     block_id: int
+
+
+class Key(NamedTuple):
+    """The primary key of a history entry."""
+
+    student_id: Any
+    block_id: int
+    revision: int
+
+    @property
+    def owner(self) -> Owner:
+        """The learner and block of the entry."""
+        return Owner(self.student_id, self.block_id)
+
+    def texts(self) -> tuple[str, str, str]:
+        """Return the key as JSON files keep it."""
+        return str(self.student_id), str(self.block_id), str(self.revision)
+
+    @classmethod
+    def from_texts(cls, texts: Sequence[str]) -> Key:
+        """Return the key that `texts` gave; the learner's id has the type of the user model's key."""
+        student = HistoryOutbox._meta.get_field("student").target_field
+        student_id, block_id, revision = texts
+        return cls(student.to_python(student_id), int(block_id), int(revision))
 
 
 def owner_of(row: StudentModule | BaseStudentModuleHistory) -> Owner:

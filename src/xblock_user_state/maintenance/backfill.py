@@ -1,12 +1,10 @@
-"""Moves the default history to the extended one, in pages by key, while the site runs.
+"""Copies or moves the default history to the extended history, in pages by key, while the site runs.
 
-Copying a page that is there already changes nothing, and every page is compared after it was copied, so that a run may
-end at any point and another may begin anywhere. The rows of a page are locked while it is copied: a deletion for good
-waits, and its tombstone, shipped later, takes the copies along. Rows whose tombstone is on its way stay where they are:
-it would take what was written after it, too. An entry leaves the default history only in a transaction in which the
-extended one was seen to have it, so that readers, who ask the default history first, find it in one of them at least.
-
-No statement here pins a learner, but none of them reads or locks more than a page.
+A run may end at any point, and another may begin anywhere: a page that was copied before is only compared. The rows of
+a page stay locked while it is copied. A deletion for good waits for the lock, and its tombstone, shipped later,
+deletes the copies too. Rows whose tombstone is still in the outbox stay where they are: the tombstone would delete the
+copies of entries that were written after it. An entry leaves the default history only in a transaction that has read
+the same entry in the extended history, so readers, which ask the default history first, find it in one of the two.
 """
 
 from __future__ import annotations
@@ -30,7 +28,8 @@ from xblock_user_state.history.entries import (
     KEY,
     KEYS_IN_A_STATEMENT,
     Key,
-    Owner,
+    all_rows,
+    delete_rows,
     extended_model,
     following,
     take_write_lock,
@@ -50,25 +49,25 @@ from xblock_user_state.store.dialects.rows import Target
 from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.transactions import LostRace, errors_translated, repeat
 
-Rows = dict[Key, tuple[Any, ...]]
+RowsByKey = dict[Key, tuple[Any, ...]]
 
-# How long rows may stay locked by somebody else: a deletion that is not yet committed.
+# The longest wait for the locks of a deletion that is not yet committed.
 _MAX_WAIT_SECONDS = 60.0
 
 
 class EntriesDiffer(Exception):
-    """Entries of the two histories have the same key and are not the same."""
+    """Two entries with the same key differ between the histories."""
 
 
 class RowsLocked(Exception):
     """Rows of the default history stayed locked by another transaction."""
 
 
-class Page(NamedTuple):
-    """What was done to one page of the default history, up to the key `last`.
+class CopiedPage(NamedTuple):
+    """One page of the default history, up to the key `last`: numbers of its entries, and a checksum.
 
-    ``waiting`` entries were left alone: a deletion of older ones of the same learner and block is yet to be shipped.
-    ``checksum`` is that of all columns of the entries that are the same on both sides.
+    ``waiting`` entries stayed in place because a tombstone of their learner and block is not yet shipped. ``checksum``
+    covers all columns of the entries that are the same on both sides.
     """
 
     last: Key
@@ -79,8 +78,8 @@ class Page(NamedTuple):
     checksum: str
 
 
-class _Done(NamedTuple):
-    """What one transaction did: rows that it could lock, how many it copied, and digests of those that it compared."""
+class _Copied(NamedTuple):
+    """The result of one transaction: the rows that it locked, the number copied, and digests of the compared rows."""
 
     locked: Collection[Key]
     copied: int
@@ -91,47 +90,49 @@ class _Done(NamedTuple):
 class Backfill:
     """One pass over the default history in the state's `database`, `size` rows at a time.
 
-    With `remove_source` entries are removed from it as soon as the extended history is seen to have them.
+    With `remove_source` an entry is removed once the extended history has it.
     """
 
     database: str
     size: int
     remove_source: bool = False
 
-    def pages(self, after: Key | None = None) -> Iterator[Page]:
-        """Copy, compare, and yield what was done, page by page, from the row that follows `after`.
+    def pages(self, after: Key | None = None) -> Iterator[CopiedPage]:
+        """Copy, compare and yield one page after the other, from the row that follows `after`.
 
         Raises `EntriesDiffer`, `RowsLocked`, `HistoryUnavailable`, `ServiceUnavailable` or an error of the state's
-        database; the pages before are done then, and an entry that differs is in both histories as it was.
+        database. The pages before stay done, and both versions of an entry that differs stay unchanged.
         """
-        while keys := list(self._rows(after).values_list(*KEY)[: self.size]):
+        while keys := [Key(*row) for row in self._rows(after).values_list(*KEY)[: self.size]]:
             yield self._page(keys)
             after = keys[-1]
 
     def count(self, after: Key | None = None) -> int:
-        """Return how many rows are left to do. Takes as long as reading the index of all of them."""
+        """Return the number of rows that are left. One statement, which reads a whole index."""
         with errors_translated(self.database):
             return self._rows(after).count()
 
     def _rows(self, after: Key | None) -> QuerySet[StudentModuleHistory]:
-        return following(StudentModuleHistory._base_manager.using(self.database), after)
+        return following(all_rows(StudentModuleHistory, self.database), after)
 
-    def _page(self, keys: Sequence[Key]) -> Page:
-        done: list[_Done] = []
+    def _page(self, keys: Sequence[Key]) -> CopiedPage:
+        done: list[_Copied] = []
         pending, give_up = set(keys), time.monotonic() + _MAX_WAIT_SECONDS
         while pending:
+            # Before any row is locked: a server that does not answer takes the whole timeout.
             reach_history(BATCH_SECONDS)
             await_file(BATCH_SECONDS)
+            # In key order, so two passes at once can't deadlock.
             done.append(repeat(self.database, partial(self._attempt, sorted(pending))))
             pending -= set(done[-1].locked)
-            # Rows that could not be locked are being deleted, and are awaited: a rollback would leave them here.
-            pending &= set(_values(StudentModuleHistory, self.database, sorted(pending), KEY))
+            # Rows that could not be locked are being deleted. Wait for the commit: a rollback leaves them here.
+            pending &= set(_fetch(StudentModuleHistory, self.database, sorted(pending), KEY))
             if pending and time.monotonic() > give_up:
-                raise RowsLocked(f"locked by another transaction for too long: {_named(pending)}")
+                raise RowsLocked(f"locked by another transaction for too long: {_describe_keys(pending)}")
             time.sleep(0.1 if pending else 0)
         digests = {key: digest for each in done for key, digest in each.digests.items()}
         locked = sum(len(each.locked) for each in done)
-        return Page(
+        return CopiedPage(
             last=keys[-1],
             compared=len(digests),
             copied=sum(each.copied for each in done),
@@ -140,55 +141,56 @@ class Backfill:
             checksum=_checksum(digests[key] for key in keys if key in digests),
         )
 
-    def _attempt(self, keys: Sequence[Key]) -> _Done:
+    def _attempt(self, keys: Sequence[Key]) -> _Copied:
         take_write_lock(self.database)
+        # A locked row is skipped, and awaited by the caller: this transaction holds no locks while it waits.
         skip_locked = connections[self.database].features.has_select_for_update_skip_locked
-        rows: Rows = {}
+        rows: RowsByKey = {}
         for some in pieces(self.database, keys, KEYS_IN_A_STATEMENT):
-            found = StudentModuleHistory._base_manager.using(self.database).filter(pk__in=some)
+            found = all_rows(StudentModuleHistory, self.database).filter(pk__in=some)
             locked = found.order_by(*KEY).select_for_update(skip_locked=skip_locked)
-            rows.update((row[:3], row) for row in locked.values_list(*COLUMNS))
-        # After the rows were locked: a deletion that commits its tombstone later has to wait for them.
-        owners = {Owner(*key[:2]) for key in rows}
-        buried = tombstoned_among(HistoryOutbox._base_manager.using(self.database), owners)
-        moved = {key: row for key, row in rows.items() if Owner(*key[:2]) not in buried}
+            rows.update((Key(*row[:3]), row) for row in locked.values_list(*COLUMNS))
+        # Tombstones after the locks: a deletion that has not committed its tombstone by now waits for these locks.
+        buried = tombstoned_among(all_rows(HistoryOutbox, self.database), {key.owner for key in rows})
+        moved = {key: row for key, row in rows.items() if key.owner not in buried}
         with _history_errors():
             copied = _copy(moved)
             digests = _compare(moved)
         if self.remove_source:
             for some in pieces(self.database, list(moved), KEYS_IN_A_STATEMENT):
-                found = StudentModuleHistory._base_manager.using(self.database).filter(pk__in=some)
-                found._raw_delete(self.database)
-        return _Done(rows.keys(), copied, digests)
+                found = all_rows(StudentModuleHistory, self.database).filter(pk__in=some)
+                delete_rows(found)
+        return _Copied(rows.keys(), copied, digests)
 
 
-def _copy(rows: Rows) -> int:
-    """Insert, and commit, the rows that the extended history does not have; return how many that were."""
+def _copy(rows: RowsByKey) -> int:
+    """Insert and commit the rows that the extended history lacks; return their number."""
     model, alias = extended_model(), conf.history_database()
-    there = _values(model, alias, list(rows), KEY)
-    missing = [row for key, row in rows.items() if key not in there]
+    present = _fetch(model, alias, list(rows), KEY)
+    missing = [row for key, row in rows.items() if key not in present]
     if missing:
         connection = connections[alias]
+        # Committed before the source row goes: a crash in between leaves two copies, never none.
         with transaction.atomic(using=alias):
             dialect_of(connection).insert(Target(connection, model, COLUMNS, {}), missing)
     return len(missing)
 
 
-def _compare(rows: Rows) -> dict[Key, bytes]:
-    """Return the digest of each row, if the extended history has the same; raise `EntriesDiffer` if not."""
-    there = _values(extended_model(), conf.history_database(), list(rows), COLUMNS)
+def _compare(rows: RowsByKey) -> dict[Key, bytes]:
+    """Return the digest of each row; raise `EntriesDiffer` unless the extended history has the same rows."""
+    copies = _fetch(extended_model(), conf.history_database(), list(rows), COLUMNS)
     digests = {key: _digest(row) for key, row in rows.items()}
-    different = [key for key, digest in digests.items() if key not in there or _digest(there[key]) != digest]
+    different = [key for key, digest in digests.items() if key not in copies or _digest(copies[key]) != digest]
     if different:
-        raise EntriesDiffer(f"the two histories differ, nothing of this page was removed: {_named(different)}")
+        raise EntriesDiffer(f"the two histories differ, nothing of this page was removed: {_describe_keys(different)}")
     return digests
 
 
 @contextmanager
 def _history_errors() -> Iterator[None]:
-    """Tell the history database's errors from those of the state's: it may be of another vendor.
+    """Translate errors of the history database, which may be of another vendor than the state's.
 
-    It is not waited for without end: rows of the state's database are locked meanwhile.
+    The answer is bounded in time, because rows of the state's database are locked meanwhile.
     """
     alias = conf.history_database()
     connection = connections[alias]
@@ -197,26 +199,32 @@ def _history_errors() -> Iterator[None]:
             yield
     except Error as error:
         if dialect_of(connection).failure(error) in (Failure.DUPLICATE, Failure.CONFLICT):
+            # Another back-fill or a relay wrote the same key. The next attempt finds its row and compares.
             raise LostRace from error
+        # A timeout has shut the connection; the next page needs a new one.
         connection.close_if_unusable_or_obsolete()
         raise HistoryUnavailable(str(error)) from error
 
 
-def _values(model: type[BaseStudentModuleHistory], alias: str, keys: Sequence[Key], columns: tuple[str, ...]) -> Rows:
-    """Return columns, of which the key's are the first, of those of the rows that are there."""
-    found: Rows = {}
+def _fetch(
+    model: type[BaseStudentModuleHistory], alias: str, keys: Sequence[Key], columns: tuple[str, ...]
+) -> RowsByKey:
+    """Return the existing rows among `keys`. The `columns` begin with the columns of the key."""
+    found: RowsByKey = {}
     for some in pieces(alias, keys, KEYS_IN_A_STATEMENT):
-        rows = model._base_manager.using(alias).filter(pk__in=some)
-        found.update((row[:3], row) for row in rows.values_list(*columns))
+        rows = all_rows(model, alias).filter(pk__in=some)
+        found.update((Key(*row[:3]), row) for row in rows.values_list(*columns))
     return found
 
 
 def _digest(row: tuple[Any, ...]) -> bytes:
+    # repr keeps 1, 1.0 and True apart, and NULL from an empty text.
     return hashlib.sha256(repr([_comparable(value) for value in row]).encode()).digest()
 
 
 def _comparable(value: Any) -> Any:
-    """Return a value as it is whatever the driver that read it."""
+    """Return the same value for every driver."""
+    # PostgreSQL's driver returns a memoryview where the other drivers return bytes.
     if isinstance(value, memoryview | bytearray):
         return bytes(value)
     return value.astimezone(UTC).isoformat() if isinstance(value, datetime) and value.tzinfo else value
@@ -226,6 +234,6 @@ def _checksum(digests: Iterable[bytes]) -> str:
     return hashlib.sha256(b"".join(digests)).hexdigest()
 
 
-def _named(keys: Collection[Key], most: int = 20) -> str:
+def _describe_keys(keys: Collection[Key], most: int = 20) -> str:
     names = [f"learner {student}, block {block}, revision {revision}" for student, block, revision in sorted(keys)]
     return "; ".join(names[:most]) + (f"; and {len(names) - most:,} more" if len(names) > most else "")

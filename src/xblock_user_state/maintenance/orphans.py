@@ -1,12 +1,12 @@
-"""Finds, and removes, history that belongs to no state row, for `sweep_history`.
+"""Finds and removes orphans for `sweep_history`: history entries that belong to no state row.
 
-The ORM deletes history with its row. What deletes rows past it (SQL, a restored backup) leaves entries behind, which
-readers show to a learner who begins anew, and which stand in the way of new ones.
+The ORM deletes history with its row. SQL and restored backups delete rows alone, and leave orphans behind: readers
+would show them to a learner who starts again, and they block new entries of the same key.
 
-Nothing is locked. Entries are read before the rows. An entry is committed with its row: if the row is not there
-afterwards, has a lower revision, or was made later, the entry is of an earlier life. It is removed by its key and its
-time, so that a new entry with the same key stays. A life's orphans are its newest entries or all of them, so no entry
-that stays builds on one that goes. No statement here pins a learner.
+The job locks nothing. It reads entries before rows, and an entry is committed together with its row. So an entry is of
+an earlier life of the row if the row read later is missing, has a lower revision, or was created later. An orphan is
+deleted by its key and its time; a new entry with the same key stays. The orphans of a life are its newest entries or
+all of them, so no entry that stays builds on a deleted one.
 """
 
 from __future__ import annotations
@@ -25,6 +25,8 @@ from xblock_user_state.history.entries import (
     TOMBSTONE,
     Key,
     Owner,
+    all_rows,
+    delete_rows,
     following,
     owner_of,
     store_name,
@@ -39,12 +41,12 @@ from xblock_user_state.store.transactions import errors_translated, repeat
 
 NO_STATE = "there is no state"
 
-# Entries named in one statement by four columns: SQLite's parser takes up to 1,000 conditions.
-_ENTRIES = 100
+# Entries selected by four columns in one statement: SQLite's parser takes up to 1,000 conditions.
+_ENTRIES_IN_A_STATEMENT = 100
 
 
 class Life(NamedTuple):
-    """What tells the entries of a state row from those of earlier ones, and from those that it never had."""
+    """A state row's newest revision and its creation, which tell its entries from orphans."""
 
     revision: int
     created: datetime
@@ -56,32 +58,32 @@ def why_orphan(revision: int, created: datetime, life: Life | None) -> str | Non
         return NO_STATE
     if revision > life.revision:
         return f"the state's revision is {life.revision}"
-    # A row is as old as its first entry.
+    # A row is created together with its first entry.
     return "it is older than the state" if created < life.created else None
 
 
 class Orphan(NamedTuple):
-    """An entry that belongs to no state row."""
+    """An entry that belongs to no state row; `reason` says how that is known."""
 
     student_id: Any
     block_id: int
     revision: int
     created: datetime
-    why: str
+    reason: str
 
     @property
     def owner(self) -> Owner:
-        """Whose it was."""
+        """The learner and block that the entry names."""
         return Owner(self.student_id, self.block_id)
 
     @property
     def columns(self) -> dict[str, Any]:
-        """What tells it from an entry of the same key that was written since."""
+        """The columns to delete it by: a newer entry of the same key has another time."""
         return {name: getattr(self, name) for name in (*KEY, "created")}
 
 
-class Page(NamedTuple):
-    """What was found in a page of `entries`."""
+class SweptPage(NamedTuple):
+    """The number of entries in a page, and the orphans among them."""
 
     entries: int
     orphans: Sequence[Orphan]
@@ -92,54 +94,56 @@ class Sweep:
     """One pass over one store, `model` in the database `alias`, `size` entries at a time."""
 
     database: str
-    """The state's."""
+    """The alias of the state's database."""
     model: type[BaseStudentModuleHistory]
     alias: str
     size: int
 
     @property
     def store(self) -> str:
-        """What people call the store."""
+        """The name of the store, for messages."""
         return store_name(self.model)
 
-    def pages(self, *, remove: bool) -> Iterator[Page]:
-        """Yield what was found, and removed if it is to be, page by page.
+    def pages(self, *, remove: bool) -> Iterator[SweptPage]:
+        """Yield the orphans of each page; with `remove` they have been deleted.
 
-        Raises `ServiceUnavailable` or an error of a database; what the pages before found is removed then.
+        Raises `ServiceUnavailable` or a database error. Orphans of the pages before stay deleted.
         """
-        after = None
+        after: Key | None = None
         while page := self._entries(after):
-            orphans = [orphan for some in pieces(self.database, page, PAGE) for orphan in self._orphans(some)]
-            found = self._still_there(orphans)
+            # A page of entries may have more owners than one statement takes.
+            found = [orphan for some in pieces(self.database, page, PAGE) for orphan in self._orphans(some)]
+            orphans = self._remaining(found)
             if remove:
-                self._remove(found)
-            yield Page(len(page), found)
-            after = page[-1].pk
+                self._remove(orphans)
+            yield SweptPage(len(page), orphans)
+            after = Key(*page[-1].pk)
 
     def count(self) -> int:
-        """Return how many entries there are to look at. Takes as long as reading the index of all of them."""
+        """Return the number of entries to check. One statement, which reads a whole index."""
         with errors_translated(self.alias):
-            return self.model._base_manager.using(self.alias).count()
+            return all_rows(self.model, self.alias).count()
 
     def _entries(self, after: Key | None) -> list[BaseStudentModuleHistory]:
-        rows = following(self.model._base_manager.using(self.alias), after).only(*KEY, "created")
+        # Without the bodies, which are most of an entry.
+        rows = following(all_rows(self.model, self.alias), after).only(*KEY, "created")
         with errors_translated(self.alias):
             return list(rows[: self.size])
 
     def _orphans(self, entries: Sequence[BaseStudentModuleHistory]) -> Iterator[Orphan]:
         owners = {owner_of(entry) for entry in entries}
-        # In this order: a deletion commits the tombstone with the row's end.
+        # Rows before tombstones: a deletion commits its tombstone together with the end of the row.
         lives = self._lives(rows_of(owners))
         buried = self._buried(owners)
         for entry in entries:
             owner = owner_of(entry)
-            why = why_orphan(entry.revision, entry.created, lives.get(owner))
-            # The relay takes tombstones away, and what they bury.
-            if why is not None and owner not in buried and entry.revision != TOMBSTONE:
-                yield Orphan(*owner, entry.revision, entry.created, why)
+            reason = why_orphan(entry.revision, entry.created, lives.get(owner))
+            # The relay deletes tombstones, and the entries that they bury.
+            if reason is not None and owner not in buried and entry.revision != TOMBSTONE:
+                yield Orphan(*owner, entry.revision, entry.created, reason)
 
     def _lives(self, which: Q) -> Mapping[Owner, Life]:
-        rows = StudentModule._base_manager.using(self.database).filter(which)
+        rows = all_rows(StudentModule, self.database).filter(which)
         with errors_translated(self.database):
             found = list(rows.values_list("student_id", "block_id", "revision", "created"))
         return {
@@ -147,31 +151,33 @@ class Sweep:
         }
 
     def _buried(self, owners: Collection[Owner]) -> set[Owner]:
-        """Return the owners whose extended history is gone. A tombstone buries nothing in the other stores."""
+        """Return the owners whose entries in this store are buried: only entries of the extended history can be."""
         if self.alias == self.database:
             return set()
         with errors_translated(self.database):
-            return tombstoned_among(HistoryOutbox._base_manager.using(self.database), owners)
+            return tombstoned_among(all_rows(HistoryOutbox, self.database), owners)
 
-    def _still_there(self, orphans: Sequence[Orphan]) -> list[Orphan]:
-        """Leave out those that went, since they were read, together with their row."""
-        there: set[Key] = set()
-        for some in pieces(self.alias, orphans, _ENTRIES):
+    def _remaining(self, orphans: Sequence[Orphan]) -> list[Orphan]:
+        """Leave out the orphans that were deleted together with their row after they had been read."""
+        remaining: set[Key] = set()
+        for some in pieces(self.alias, orphans, _ENTRIES_IN_A_STATEMENT):
             with errors_translated(self.alias):
-                there.update(self.model._base_manager.using(self.alias).filter(_any_of(some)).values_list(*KEY))
-        return [orphan for orphan in orphans if (*orphan.owner, orphan.revision) in there]
+                rows = all_rows(self.model, self.alias).filter(_any_of(some))
+                remaining.update(Key(*row) for row in rows.values_list(*KEY))
+        return [orphan for orphan in orphans if Key(*orphan.owner, orphan.revision) in remaining]
 
     def _remove(self, orphans: Sequence[Orphan]) -> None:
-        for some in pieces(self.alias, orphans, _ENTRIES):
+        for some in pieces(self.alias, orphans, _ENTRIES_IN_A_STATEMENT):
             with errors_translated(self.alias):
                 repeat(self.alias, partial(self._attempt, some))
 
     def _attempt(self, orphans: Sequence[Orphan]) -> None:
-        self.model._base_manager.using(self.alias).filter(_any_of(orphans))._raw_delete(self.alias)
+        # One DELETE without signals: no other table refers to history entries.
+        delete_rows(all_rows(self.model, self.alias).filter(_any_of(orphans)))
 
 
 def sweeps(database: str, size: int) -> Iterator[Sweep]:
-    """Yield a pass for each store, in the order in which entries move: what moves on meanwhile is met again."""
+    """Yield a sweep for each store, in the order in which entries move: a later sweep meets moved entries."""
     return (Sweep(database, model, alias, size) for model, alias in stores(database))
 
 

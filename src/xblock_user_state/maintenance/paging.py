@@ -1,7 +1,4 @@
-"""Pages over learners and their blocks, for the maintenance commands.
-
-Pages are cut by key, so memory is bounded and nothing is open between two of them. No statement here pins a learner.
-"""
+"""Pages of owners: learners and their blocks, cut by the key of their state rows."""
 
 from __future__ import annotations
 
@@ -12,26 +9,29 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from xblock_user_state.history.entries import Owner
+from xblock_user_state.history.entries import Owner, all_rows
 from xblock_user_state.store.models import StudentModule
 
 PAGE = 200
-"""How many learners and blocks are looked up at a time: SQLite's parser takes up to 1,000 alternatives."""
+"""Owners in one statement: SQLite's parser takes up to 1,000 alternatives."""
 
 
-def pages(
+def owner_pages(
     database: str, student_id: Any = None, block_ids: Sequence[int] | None = None, after: Owner | None = None
 ) -> Iterator[list[Owner]]:
-    """Yield the owners of state rows: all, or those of one learner, of some blocks (sorted), or after one of them."""
-    rows = StudentModule._base_manager.using(database)
+    """Yield pages of the owners of state rows, from the one that follows `after`.
+
+    All owners, or only those of one learner, of some blocks (sorted), or both. A page may be empty.
+    """
+    rows = all_rows(StudentModule, database)
     if student_id is not None:
         rows = rows.filter(student_id=student_id)
     elif block_ids is not None:
-        yield from _by_block(rows, block_ids, after)
+        yield from _pages_by_block(rows, block_ids, after)
         return
     wanted = None if block_ids is None else set(block_ids)
     while True:
-        # The first condition is implied by the second one, of which MariaDB by itself makes no range.
+        # The first condition follows from the second. MariaDB needs it: it makes no index range of a row comparison.
         left = rows if after is None else rows.filter(student_id__gte=after.student_id, pk__gt=after)
         page = _page(left.order_by("student_id", "block_id"))
         yield [owner for owner in page if wanted is None or owner.block_id in wanted]
@@ -40,7 +40,10 @@ def pages(
         after = page[-1]
 
 
-def _by_block(rows: QuerySet[StudentModule], block_ids: Sequence[int], after: Owner | None) -> Iterator[list[Owner]]:
+def _pages_by_block(
+    rows: QuerySet[StudentModule], block_ids: Sequence[int], after: Owner | None
+) -> Iterator[list[Owner]]:
+    # The index (block_id, student_id) finds the rows of some blocks without a scan of all learners.
     for block_id in block_ids[bisect_left(block_ids, after.block_id) if after else 0 :]:
         of_block = rows.filter(block_id=block_id).order_by("student_id")
         is_begun = after is not None and after.block_id == block_id
@@ -55,7 +58,11 @@ def _page(rows: QuerySet[StudentModule]) -> list[Owner]:
 
 
 def rows_of(owners: Collection[Owner]) -> Q:
-    """Return what selects the rows of these owners, of which there are some, in any of our tables."""
+    """Return the condition that selects the rows of these owners in any table of state or history.
+
+    An empty collection would select every row.
+    """
+    # By learner, which makes fewer alternatives than one for each owner.
     blocks: dict[Any, list[int]] = defaultdict(list)
     for student_id, block_id in owners:
         blocks[student_id].append(block_id)

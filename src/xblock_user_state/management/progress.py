@@ -1,4 +1,4 @@
-"""Progress for whoever watches: a line that is rewritten, on a terminal only."""
+"""Progress of a command: one line, rewritten in place, on a terminal only."""
 
 from __future__ import annotations
 
@@ -14,52 +14,53 @@ _EVERY_SECONDS = 0.2
 
 
 class Output(Protocol):
-    """A command's output."""
+    """The standard output of a command."""
 
     def isatty(self) -> bool:
-        """Tell whether it is a terminal."""
+        """Tell whether the output is a terminal."""
 
     def write(self, msg: str = "", *, ending: str | None = None) -> None:
-        """Write a line, or what ends as `ending` says."""
+        """Write `msg`, and then `ending` in place of a newline."""
 
 
 class Progress:
-    """How far a command is, how fast, and how long it will take. Says nothing where nobody watches.
+    """Shows the number of `things` done, the rate, and the time left. Prints nothing unless `output` is a terminal.
 
-    `count` tells how many `things` there are to do. It may take long, and is asked only on a terminal. ``None`` where
-    nobody knows; if it fails, nobody does: a large table may take longer to count than a statement may.
+    `count` returns the number of things to do. It may take long, so it is called on a terminal only. Without it, and
+    when it fails, the line has no total: counting a large table may exceed the database's timeout for statements.
     """
 
     def __init__(self, output: Output, things: str, count: Callable[[], int] | None = None) -> None:
         self._output, self._things = output, things
-        self._watched = output.isatty()
-        self._total = counted(count) if count and self._watched else None
+        self._is_terminal = output.isatty()
+        self._total = count_or_none(count) if count and self._is_terminal else None
         self._done = 0
         self._started = time.monotonic()
         self._shown_at = 0.0
         self._width = 0
 
     def advance(self, number: int) -> None:
-        """Say that `number` more are done."""
+        """Add `number` to the things done, and rewrite the line if it is old enough."""
         self._done += number
         now = time.monotonic()
-        if self._watched and now - self._shown_at >= _EVERY_SECONDS:
+        if self._is_terminal and now - self._shown_at >= _EVERY_SECONDS:
             self._shown_at = now
             self._show(describe(self._done, self._total, now - self._started, self._things))
 
     def close(self) -> None:
         """Wipe the line."""
-        if self._watched:
+        if self._is_terminal:
             self._show("")
             self._output.write("\r", ending="")
 
     def _show(self, line: str) -> None:
+        # Blanks wipe the end of a longer line before.
         self._output.write("\r" + line.ljust(self._width), ending="")
         self._width = len(line)
 
 
-def counted(count: Callable[[], int]) -> int | None:
-    """Return what `count` tells; ``None`` if the database can't tell."""
+def count_or_none(count: Callable[[], int]) -> int | None:
+    """Call `count`, and return its number; ``None`` if the database fails."""
     try:
         return count()
     except (Error, ServiceUnavailable):
@@ -67,7 +68,7 @@ def counted(count: Callable[[], int]) -> int | None:
 
 
 def describe(done: int, total: int | None, seconds: float, things: str) -> str:
-    """Return the line: what is done, of how many, the rate, and the time left at this rate."""
+    """Return the line: number done, total, rate, and time left at this rate."""
     rate = done / seconds if seconds > 0 else 0.0
     if not total:
         return f"{done:,} {things}, {rate:,.0f} a second"
@@ -76,6 +77,6 @@ def describe(done: int, total: int | None, seconds: float, things: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """Return hours, minutes and seconds."""
+    """Return hours, minutes and seconds, such as ``1:02:03``."""
     minutes, rest = divmod(round(seconds), 60)
     return f"{minutes // 60}:{minutes % 60:02}:{rest:02}"

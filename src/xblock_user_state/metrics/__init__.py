@@ -1,6 +1,6 @@
-"""What can be seen from outside: each measurement goes to one sink, which the host's settings name; to none by default.
+"""Metrics. The setting ``METRICS`` names one sink, which gets every measurement; without it nothing is measured.
 
-To support another system of metrics, write a module with a `MetricsSink`, and name it in the settings.
+To support another system of metrics, write a class with the methods of `MetricsSink`, and name it in the settings.
 """
 
 from xblock_user_state.metrics.sink import MetricsSink

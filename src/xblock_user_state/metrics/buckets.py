@@ -1,4 +1,4 @@
-"""The bounds of histograms, for systems that need to know them before they see a value."""
+"""Bucket bounds of histograms by unit, for systems that need them in advance."""
 
 from __future__ import annotations
 
@@ -12,4 +12,3 @@ BUCKETS: Mapping[str, Sequence[float]] = {
     "blocks": _NUMBERS,
     "fields": _NUMBERS,
 }
-"""By unit."""

@@ -1,4 +1,4 @@
-"""What a call of the client reports: reads at once, writes after their commit and not without it."""
+"""Metrics of client calls. Reads are reported at once, writes only after their commit."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ from xblock_user_state.state.codec import split
 from xblock_user_state.state.keys import RowKey
 
 Written = Mapping[Scope, Mapping[RowKey, tuple[Row | None, Row]]]
-"""The rows that a call has changed: as they were, ``None`` if they were not there, and as they are now."""
+"""The rows that a call has changed: before (``None`` for a new row) and after."""
 
 Changes = Mapping[Scope, Mapping[RowKey, Change]]
 
 
 def report_read(since: float, scope: Scope, rows: Iterable[RowKey], texts: Mapping[RowKey, str | None]) -> None:
-    """Report a `get_many`: the rows asked for, one for each key, and the texts of those that are there."""
+    """Report a `get_many`: the row of each key, and the texts of the rows that exist."""
     to = reporter()
     if to is None:
         return
     to.record(names.GET_MANY_RESPONSE_TIME, elapsed(since), scope.name)
-    asked = [texts.get(row) for row in rows]
-    to.record(names.GET_MANY_BLKS_REQUESTED, len(asked), scope.name)
-    to.record(names.GET_MANY_BLKS_OUT, sum(map(is_state, asked)), scope.name)
+    requested = [texts.get(row) for row in rows]
+    to.record(names.GET_MANY_BLKS_REQUESTED, len(requested), scope.name)
+    to.record(names.GET_MANY_BLKS_OUT, sum(map(is_state, requested)), scope.name)
     to.count(names.GET_MANY_EMPTY_STATE, sum(text is None for text in texts.values()), scope.name)
     for text in texts.values():
         if text is not None:
@@ -39,12 +39,12 @@ def report_read(since: float, scope: Scope, rows: Iterable[RowKey], texts: Mappi
 
 
 def report_write(database: str, operation: str, changes: Changes, written: Written, since: float) -> None:
-    """Report a call that writes, once what it wrote is committed. Its time ends now."""
+    """Report a call that writes, after its commit. The response time ends with this call."""
     _after_commit(database, partial(_report_write, operation, _Call(changes, written, elapsed(since))))
 
 
 def report_history(database: str, store: str, bodies: Iterable[bytes | None]) -> None:
-    """Report history entries, once they are committed."""
+    """Report the bytes of history entries, after their commit."""
     written = sum(len(body or b"") for body in bodies)
     _after_commit(database, partial(_report_history, written, store))
 
@@ -56,18 +56,18 @@ def _report_history(written: int, store: str) -> None:
 
 
 def _after_commit(database: str, report: Callable[[], Any]) -> None:
-    # Django logs the name of what has raised, and a partial has none.
+    # A function, not a partial: Django logs the name of a callback that raises.
     def report_committed() -> None:
         report()
 
     connection = connections[database]
-    # Of a caller who commits by hand, outside of atomic(), Django does not tell when.
+    # Django has no callback for a caller that commits by hand, outside of atomic().
     if connection.in_atomic_block or connection.get_autocommit():
         transaction.on_commit(report_committed, using=database, robust=True)
 
 
 class _Call(NamedTuple):
-    """One call that writes: what it asked for, what has changed, and the milliseconds that it took."""
+    """One call that writes: the changes it asked for, the rows it changed, and its duration."""
 
     changes: Changes
     written: Written
@@ -75,7 +75,7 @@ class _Call(NamedTuple):
 
     @property
     def blocks(self) -> int:
-        """The number of rows that have changed, in all scopes."""
+        """The number of changed rows in all scopes."""
         return sum(map(len, self.written.values()))
 
 
@@ -85,7 +85,7 @@ def _report_write(operation: str, call: _Call) -> None:
         return
     _OPERATIONS[operation](to, call)
     for scope, rows in call.written.items():
-        # The texts are ASCII.
+        # The codec writes ASCII: one byte a character.
         to.count(names.STATE_BYTES, sum(len(after.text or "") for _, after in rows.values()), operation, scope.name)
 
 
@@ -106,6 +106,7 @@ def _report_fields(to: Reporter, scope: Scope, change: Change, row: tuple[Row | 
     to.record(names.SET_MANY_FIELDS_IN, len(fields), scope.name)
     if row is None:
         return
+    # Raw JSON texts: the store compares texts too, so 1 and 1.0 differ.
     before = split(row[0].text or DELETED) if row[0] else {}
     updated = sum(bytes(text) != bytes(before[name]) for name, text in fields.items() if name in before)
     to.record(names.SET_MANY_FIELDS_SET, len(fields.keys() - before.keys()), scope.name)
@@ -125,7 +126,7 @@ def _report_delete_many(to: Reporter, call: _Call) -> None:
 
 
 def _removals(changes: Mapping[RowKey, Change]) -> Iterator[Removal]:
-    """Yield the one removal that all changes of a `delete_many` have; none if it named no blocks."""
+    """Yield the removal that all changes of a `delete_many` share; nothing if the call named no blocks."""
     for change in islice(changes.values(), 1):
         yield from (edit for edit in change.edits if isinstance(edit, Removal))
 

@@ -1,4 +1,4 @@
-"""The sink that the settings name now. Without one, what is here costs a look at the settings and nothing else."""
+"""The sink that the settings name at the moment. Without a sink each function costs one read of the settings."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ _LOG = logging.getLogger("xblock_user_state.metrics")
 
 
 class Resolved(NamedTuple):
-    """What became of a setting: a reporter, or the problem that keeps it from being one."""
+    """The result of a setting: a reporter, or the problem with its sink."""
 
     setting: object
     reporter: Reporter | None
@@ -29,13 +29,14 @@ _NOTHING = Resolved(None, None, None)
 
 
 class _Resolver:
-    """Makes the sink once, and again when the setting is another object."""
+    """Makes the sink once, and again after the setting became another object."""
 
     def __init__(self) -> None:
         self._newest = _NOTHING
 
     def resolved(self, setting: object) -> Resolved:
         newest = self._newest
+        # By identity: a changed setting is another object, and the comparison costs nothing.
         if newest.setting is not setting:
             newest = self._newest = _resolve(setting)
         return newest
@@ -45,24 +46,24 @@ _RESOLVER = _Resolver()
 
 
 def resolved() -> Resolved:
-    """Return what became of the setting as it is now."""
+    """Return the result of the current setting."""
     setting = conf.metrics()
     return _NOTHING if setting is None else _RESOLVER.resolved(setting)
 
 
 def reporter() -> Reporter | None:
-    """Return who reports to the sink; ``None`` if there is none, or it could not be made, which the log tells."""
+    """Return the reporter of the current sink; ``None`` without a sink, or if the sink can't be made (logged)."""
     setting = conf.metrics()
     return None if setting is None else _RESOLVER.resolved(setting).reporter
 
 
 def started() -> float | None:
-    """Return when it is, for `elapsed`; ``None`` if nobody wants to know."""
+    """Return the time, for `elapsed`; ``None`` if there is no sink."""
     return None if reporter() is None else time.perf_counter()
 
 
 def elapsed(since: float) -> float:
-    """Return the milliseconds since `started` was called."""
+    """Return the milliseconds since the time that `started` returned."""
     return (time.perf_counter() - since) * 1000
 
 
@@ -74,7 +75,7 @@ def count(metric: Metric, value: int, *tags: str) -> None:
 
 
 def record(metric: Metric, value: float, *tags: str) -> None:
-    """Report one value, if there is a sink; `tags` are the values of its tags."""
+    """Add a value to a histogram, or set a gauge, if there is a sink; `tags` are the values of its tags."""
     found = reporter()
     if found is not None:
         found.record(metric, value, *tags)
@@ -83,7 +84,7 @@ def record(metric: Metric, value: float, *tags: str) -> None:
 def _resolve(setting: object) -> Resolved:
     try:
         return Resolved(setting, Reporter(_made(setting)), None)
-    except Exception as error:  # noqa: BLE001 (a sink is the host's code; the system check tells what it raised)
+    except Exception as error:  # noqa: BLE001 (a sink is the host's code; the system check shows the exception)
         problem = f"{type(error).__name__}: {error}"
         _LOG.warning('XBLOCK_USER_STATE["METRICS"] names no sink, so nothing is reported: %s', problem)
         return Resolved(setting, None, problem)

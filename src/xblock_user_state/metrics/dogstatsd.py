@@ -1,4 +1,4 @@
-"""Metrics to DogStatsD: the agent of Datadog, or another server of its protocol. Needs the extra ``dogstatsd``."""
+"""Sink for DogStatsD: the agent of Datadog, or another server of its protocol. Needs the extra ``dogstatsd``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["DogStatsDSink"]
 
 
 class DogStatsDSink:
-    """Counters, histograms and gauges, a UDP packet each; who sends does not wait, and what nobody takes is lost."""
+    """Sends each measurement as a UDP packet, without waiting; packets that no agent receives are lost."""
 
     def __init__(
         self,
@@ -25,9 +25,10 @@ class DogStatsDSink:
         tags: Iterable[str] = (),
         sample_rate: float = 1.0,
     ) -> None:
-        """`socket_path`, of a Unix socket, goes before `host` and `port`. `tags` (``name:value``) go with every metric.
+        """`socket_path` names a Unix socket to use instead of `host` and `port`.
 
-        `sample_rate` is the share of measurements that are sent, gauges apart; the server multiplies counters back.
+        `tags` (``name:value``) are added to every metric. `sample_rate` is the share of measurements to send; gauges
+        are always sent, and the server scales counters up again.
         """
         if not 0 < sample_rate <= 1:
             raise ValueError(f"sample_rate must be above 0 and at most 1, not {sample_rate!r}")
@@ -38,7 +39,7 @@ class DogStatsDSink:
             socket_path=socket_path,
             namespace=prefix,
             constant_tags=list(tags),
-            # The client's own metrics of itself.
+            # Telemetry: metrics that the client library would send about itself.
             disable_telemetry=True,
         )
 
@@ -48,7 +49,8 @@ class DogStatsDSink:
 
     def record(self, name: str, value: float, tags: Tags) -> None:
         """Add to a histogram, or set a gauge."""
-        if METRICS[name].kind == "level":
+        if METRICS[name].kind == "gauge":
+            # Not sampled: a gauge that is not sent would keep its old value.
             self._statsd.gauge(name, value, _listed(tags))
         else:
             self._statsd.histogram(name, value, _listed(tags), self._sample_rate)

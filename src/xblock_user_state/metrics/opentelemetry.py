@@ -1,4 +1,4 @@
-"""Metrics to OpenTelemetry, whose SDK the host sets up. Needs the extra ``opentelemetry``."""
+"""Sink for OpenTelemetry. The host sets up the SDK. Needs the extra ``opentelemetry``."""
 
 from __future__ import annotations
 
@@ -14,22 +14,22 @@ _UNITS = {"ms": "ms", "s": "s", "bytes": "By"}
 
 
 class OpenTelemetrySink:
-    """Counters, histograms and gauges of the meter ``xblock_user_state``. Without an SDK they lead nowhere."""
+    """Instruments of the meter ``xblock_user_state``. Without an SDK their measurements are dropped."""
 
     def __init__(self, *, prefix: str = "", meter_provider: MeterProvider | None = None) -> None:
-        """`prefix` is put before each name as it is. Without a `meter_provider` it is the process's own."""
+        """`prefix` is put before each name. `meter_provider` defaults to the global provider of the process."""
         meter = get_meter("xblock_user_state", meter_provider=meter_provider)
         self._counters = {
-            metric.name: meter.create_counter(prefix + metric.name, _unit(metric)) for metric in of_kind("count")
+            metric.name: meter.create_counter(prefix + metric.name, _unit(metric)) for metric in of_kind("counter")
         }
         self._gauges = {
-            metric.name: meter.create_gauge(prefix + metric.name, _unit(metric)) for metric in of_kind("level")
+            metric.name: meter.create_gauge(prefix + metric.name, _unit(metric)) for metric in of_kind("gauge")
         }
         self._histograms = {
             metric.name: meter.create_histogram(
                 prefix + metric.name, _unit(metric), explicit_bucket_boundaries_advisory=BUCKETS[metric.unit]
             )
-            for metric in of_kind("record")
+            for metric in of_kind("histogram")
         }
 
     def count(self, name: str, value: int, tags: Tags) -> None:
@@ -45,5 +45,5 @@ class OpenTelemetrySink:
 
 
 def _unit(metric: Metric) -> str:
-    """Return the unit as OpenTelemetry writes it: what is no unit of measurement stands in braces."""
+    """Return the unit in OpenTelemetry's notation (UCUM): braces around names of things that are counted."""
     return _UNITS.get(metric.unit, f"{{{metric.unit}}}")

@@ -1,4 +1,4 @@
-"""Metrics for Prometheus, which the host's own page of metrics shows. Needs the extra ``prometheus``."""
+"""Sink for Prometheus. The host serves the page of metrics. Needs the extra ``prometheus``."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from xblock_user_state.metrics.sink import Tags
 
 __all__ = ["PrometheusSink"]
 
-# A registry takes a name once, and outlives sinks: changed settings make another one.
+# A registry takes each name once, and changed settings make a new sink for the same registry.
 _MADE: WeakKeyDictionary[CollectorRegistry, dict[str, _Collectors]] = WeakKeyDictionary()
 _LOCK = Lock()
 
 
 class PrometheusSink:
-    """Counters, histograms and gauges in a registry, all of them there from the beginning, with ``_`` for ``.``."""
+    """Collectors in a registry, registered when the sink is made. Names have ``_`` for ``.``."""
 
     def __init__(self, *, prefix: str = "", registry: CollectorRegistry = REGISTRY) -> None:
-        """`prefix` is put before each name, with ``_`` in between."""
+        """`prefix` is put before each name, joined by ``_``."""
         with _LOCK:
             by_prefix = _MADE.setdefault(registry, {})
             if prefix not in by_prefix:
@@ -32,6 +32,7 @@ class PrometheusSink:
     def count(self, name: str, value: int, tags: Tags) -> None:
         """Add to a counter."""
         counter = self._collectors.counters[name]
+        # A collector without labels takes values itself.
         (counter.labels(**tags) if tags else counter).inc(value)
 
     def record(self, name: str, value: float, tags: Tags) -> None:
@@ -45,20 +46,20 @@ class PrometheusSink:
 
 
 class _Collectors:
-    """What a registry has of us, by our names."""
+    """The collectors of one registry, by metric name."""
 
     def __init__(self, prefix: str, registry: CollectorRegistry) -> None:
         self.counters = {
-            metric.name: Counter(*_naming(metric), prefix, registry=registry) for metric in of_kind("count")
+            metric.name: Counter(*_naming(metric), prefix, registry=registry) for metric in of_kind("counter")
         }
-        # Of several processes the one that looked last knows: the outbox is the same for all of them.
+        # Gauges describe the outbox, which all processes share: the newest value of any process is right.
         self.gauges = {
             metric.name: Gauge(*_naming(metric), prefix, registry=registry, multiprocess_mode="mostrecent")
-            for metric in of_kind("level")
+            for metric in of_kind("gauge")
         }
         self.histograms = {
             metric.name: Histogram(*_naming(metric), prefix, registry=registry, buckets=BUCKETS[metric.unit])
-            for metric in of_kind("record")
+            for metric in of_kind("histogram")
         }
 
 

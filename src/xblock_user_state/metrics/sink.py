@@ -1,4 +1,4 @@
-"""The seam to systems of metrics."""
+"""The interface of metrics sinks."""
 
 from __future__ import annotations
 
@@ -6,18 +6,19 @@ from collections.abc import Mapping
 from typing import Protocol
 
 Tags = Mapping[str, str]
-"""Of a metric always the same names, each with a handful of values: never users or blocks."""
+"""Tag names and values. A metric always has the same names, and few values: never learners or blocks."""
 
 
 class MetricsSink(Protocol):
-    """Takes measurements, under the names of docs/reference/metrics. Shared by threads.
+    """Sends measurements to a system of metrics, under the names of docs/reference/metrics. Threads share one sink.
 
-    Made with the ``OPTIONS`` of the settings as keyword arguments. Sampling, prefixes and addresses are its own matter.
-    What it raises is logged and goes no further; but a caller waits for it, so it should wait for nobody.
+    It is made with the ``OPTIONS`` of the settings as keyword arguments; sampling, prefixes and addresses are options.
+    An exception in a sink is logged, and the learner's call goes on. The call waits for the sink, so a sink must not
+    block.
     """
 
     def count(self, name: str, value: int, tags: Tags) -> None:
         """Add to a counter."""
 
     def record(self, name: str, value: float, tags: Tags) -> None:
-        """Take one value of a distribution, or the newest one of a level."""
+        """Add a value to a histogram, or set a gauge."""

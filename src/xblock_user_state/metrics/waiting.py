@@ -1,4 +1,4 @@
-"""How long locks are waited for, as far as it can be seen from here: the statements that take them, timed."""
+"""Lock waits: the time of the statements that take locks, a round trip included."""
 
 from __future__ import annotations
 
@@ -9,26 +9,26 @@ from xblock_user_state.metrics.current import elapsed, record, started
 
 
 def before_locking(*, lock: bool) -> float | None:
-    """Call it before rows are read, with a lock or without; give what it returns to `locked`."""
+    """Start the timer before a read that locks rows. Pass the result to `locked`."""
     return started() if lock else None
 
 
 def before_beginning(connection: BaseDatabaseWrapper) -> float | None:
-    """Call it before a transaction; give what it returns to `begun`.
+    """Start the timer before a transaction on SQLite, whose BEGIN waits for the database's lock.
 
-    Where rows can't be locked (SQLite), who begins a transaction waits for the lock of the whole database.
+    Pass the result to `begun`.
     """
     can_wait = not connection.features.has_select_for_update and not connection.in_atomic_block
     return started() if can_wait else None
 
 
 def locked(since: float | None) -> None:
-    """Report that the rows are locked now."""
+    """Report the wait for row locks."""
     if since is not None:
         record(names.LOCK_WAIT, elapsed(since), "rows")
 
 
 def begun(since: float | None) -> None:
-    """Report that the transaction has begun."""
+    """Report the wait for the database's lock."""
     if since is not None:
         record(names.LOCK_WAIT, elapsed(since), "database")

@@ -10,10 +10,10 @@ import time
 from collections.abc import Hashable, Iterable
 
 SECONDS = 1.0
-"""How long a row stays hot. Then one writer of the process tries again without a lock."""
+"""Seconds for which a row stays hot. Then one writer of the process tries again without a lock."""
 
 MAX_ROWS = 1000
-"""How many rows are remembered. At the next row all are forgotten."""
+"""Rows that are remembered at most. At the next row all are forgotten."""
 
 # The time on the monotonic clock at which each row cools down.
 _until: dict[Hashable, float] = {}

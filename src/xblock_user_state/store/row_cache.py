@@ -15,7 +15,7 @@ from xblock_user_state.state.keys import RowKey
 from xblock_user_state.store.tables import Table
 
 MAX_ROWS = 1000
-"""How many rows of one learner in one scope are cached: more than a page has. One row more empties the cache."""
+"""Rows of one learner in one scope that are cached at most: more than a page has. One row more empties the cache."""
 
 MAX_TEXT = 32 * 1024
 """The longest state that is cached, in characters."""

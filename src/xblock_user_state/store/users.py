@@ -12,7 +12,7 @@ from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.transactions import errors_translated
 
 MAX_USERNAMES = 20_000
-"""How many names an iteration caches. They take a few megabytes."""
+"""Names that an iteration caches at most. They take a few megabytes."""
 
 
 def user_id(username: str) -> Any:

@@ -1,7 +1,6 @@
-"""For the tests of hosts: names the databases of learner state, so that all of them are emptied between tests.
+"""Test support for hosts: names the databases of learner state, which Django then empties between tests.
 
-`LearnerStateDatabases` is for Django's test cases. For pytest there are the fixtures of
-`xblock_user_state.testing.pytest_plugin`.
+Django's test cases use `LearnerStateDatabases`; pytest uses the fixtures of `xblock_user_state.testing.pytest_plugin`.
 """
 
 from __future__ import annotations
@@ -18,16 +17,16 @@ __all__ = ["LearnerStateDatabases"]
 
 
 def learner_state_databases() -> set[str]:
-    """Return the aliases that tests with learner state use: of users, state, and the extended history if any."""
+    """Return the aliases of the users' database, the state's, and the extended history's if there is one."""
     history = {conf.history_database()} if conf.has_extended_history() else set()
     return {DEFAULT_DB_ALIAS, state_database()} | history
 
 
 class LearnerStateDatabases:
-    """Mix it into a ``TestCase`` or ``TransactionTestCase``, before that class.
+    """Mixin for a ``TestCase`` or ``TransactionTestCase``; name it before that class.
 
-    In a ``TestCase`` nothing is committed, so history stays in the outbox, which readers see.
+    A ``TestCase`` commits nothing, so new entries of an extended history stay in the outbox, where readers see them.
     """
 
-    # Asked for when a test class is set up: a test may change the settings.
+    # A property, read when the test class is set up: a test may change the settings.
     databases: Any = classproperty(lambda _: learner_state_databases())

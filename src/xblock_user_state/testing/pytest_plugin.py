@@ -1,6 +1,6 @@
 """Fixtures for hosts that test with pytest and pytest-django.
 
-In the ``conftest.py`` beside pytest's configuration::
+Load them in the ``conftest.py`` beside pytest's configuration::
 
     pytest_plugins = ["xblock_user_state.testing.pytest_plugin"]
 """
@@ -21,20 +21,21 @@ _FIXTURES = ("learner_state_db", "transactional_learner_state_db")
 
 @pytest.fixture
 def learner_state_db(db: None) -> None:
-    """All databases of learner state, in transactions that are rolled back after the test."""
+    """Opens all databases of learner state, in transactions that are rolled back after the test."""
 
 
 @pytest.fixture
 def transactional_learner_state_db(transactional_db: None) -> None:
-    """All databases of learner state, which are emptied after the test: commits happen, and history is shipped."""
+    """Opens all databases of learner state, and empties them after the test. Commits happen, and history is shipped."""
 
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Name the databases of the tests that use a fixture of ours: pytest-django reads them from the marker."""
+    """Mark tests that use these fixtures with their databases: pytest-django reads them from the marker."""
     for item in items:
         if any(name in _FIXTURES for name in getattr(item, "fixturenames", ())):
             marker = item.get_closest_marker("django_db")
+            # Before the item's other markers: pytest-django takes the closest.
             item.add_marker(pytest.mark.django_db(**_with_databases(marker.kwargs if marker else {})), append=False)
 
 

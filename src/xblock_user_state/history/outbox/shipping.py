@@ -235,7 +235,7 @@ def _send(rows: Sequence[HistoryOutbox], patience: _Patience) -> None:
         if failure in (Failure.DUPLICATE, Failure.CONFLICT) and time.monotonic() < patience.until:
             raise _HistoryBusy(_described(error)) from error
         # An error of no known kind: the rows are at fault if the table can be read.
-        if failure is None and _is_readable(alias, patience.seconds):
+        if failure is None and _is_readable(alias, rows[-1].student_id, patience.seconds):
             raise EntriesRefused(_described(error), rows[-1].pk) from error
         raise HistoryUnavailable(_described(error)) from error
 
@@ -253,10 +253,10 @@ def _write(rows: Sequence[HistoryOutbox], alias: str) -> None:
         insert_or_replace(model, alias, some, VALUE_COLUMNS)
 
 
-def _is_readable(alias: str, seconds: float) -> bool:
+def _is_readable(alias: str, student_id: Any, seconds: float) -> bool:
     try:
         with answer_expected(alias, seconds):
-            all_rows(extended_model(), alias).exists()
+            all_rows(extended_model(), alias).filter(student_id=student_id).exists()
     except Error:
         return False
     return True

@@ -1,1 +1,1 @@
-"""The commands of ``manage.py``. Each is a thin shell: what it does is in `history`."""
+"""Commands of ``manage.py``: they parse arguments, show progress, and print results. Other rooms do the work."""

@@ -1,4 +1,4 @@
-"""``manage.py backfill_extended_history``."""
+"""``manage.py backfill_extended_history``: copy or move the default history to the extended history."""
 
 from __future__ import annotations
 
@@ -7,82 +7,77 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db.utils import Error
+from django.core.management.base import CommandError, CommandParser
 
 from xblock_user_state import conf
 from xblock_user_state.history.outbox.shipping import HistoryUnavailable
-from xblock_user_state.interface import ServiceUnavailable
-from xblock_user_state.maintenance.backfill import Backfill, EntriesDiffer, Page, RowsLocked
+from xblock_user_state.maintenance.backfill import Backfill, CopiedPage, EntriesDiffer, RowsLocked
 from xblock_user_state.maintenance.checkpoint import BadCheckpoint, Checkpoint
-from xblock_user_state.management.progress import Progress
+from xblock_user_state.management.base import HistoryCommand, at_least_one, interruptions, need_extended_history
 from xblock_user_state.store.databases import state_database
 
 STATE_FILE = "backfill_extended_history.json"
 _COUNTS = ("compared", "copied", "removed", "waiting")
 
 
-class Command(BaseCommand):
-    """Copies the default history to the extended one; can be interrupted and run again at any time."""
+class Command(HistoryCommand):
+    """Copies the default history to the extended history; can be interrupted and run again at any time."""
 
     help = (
-        "Copies the default history to the extended one while the site runs, compares all copies, and with "
-        "--remove-source removes what the extended history is seen to have. Exit status 1 if entries differ."
+        "Copies the default history to the extended history while the site runs, and compares all copies. With "
+        "--remove-source an entry is removed once the extended history has it. Exit status 1 if entries differ."
     )
+    batch = 500
+    batch_help = "rows in a transaction"
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the arguments of the command line."""
-        parser.add_argument("--batch", type=int, default=500, metavar="N", help="rows in a transaction (500)")
-        parser.add_argument("--rate", type=int, metavar="ROWS", help="at most so many rows in a second")
+        super().add_arguments(parser)
+        parser.add_argument("--rate", type=int, metavar="ROWS", help="copy at most this many rows in a second")
         parser.add_argument(
             "--state-file",
             type=Path,
             default=Path(STATE_FILE),
             metavar="FILE",
-            help=f"where the position of an unfinished copy is kept ({STATE_FILE})",
+            help=f"file that keeps the position of an unfinished copy ({STATE_FILE})",
         )
         parser.add_argument("--remove-source", action="store_true", help="move the entries instead of copying them")
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Run one pass. Ends with exit status 1 at the first page that can't be done."""
-        _check_configuration(remove_source=options["remove_source"])
-        for name in ("batch", "rate"):
-            if options[name] is not None and options[name] < 1:
-                raise CommandError(f"--{name} is {options[name]}; it must be 1 or more")
-        rate = options["rate"]
-        backfill = Backfill(
-            state_database(),
-            size=min(options["batch"], rate) if rate else options["batch"],
-            remove_source=options["remove_source"],
-        )
-        position = Checkpoint(options["state_file"], backfill.database, conf.history_database())
+        """Run one pass. The first page that fails ends it with exit status 1."""
+        need_extended_history()
+        if options["remove_source"]:
+            _need_readers()
+        size = at_least_one(options, "batch")
+        rate = None if options["rate"] is None else at_least_one(options, "rate")
+        # A batch above the rate would pause for more than a second at a time.
+        backfill = Backfill(state_database(), min(size, rate) if rate else size, options["remove_source"])
+        checkpoint = Checkpoint(options["state_file"], backfill.database, conf.history_database())
         try:
-            done = self._run(backfill, position, rate, int(options["verbosity"]))
+            with interruptions(_interrupted, HistoryUnavailable, OSError, RowsLocked):
+                done = self._run(backfill, checkpoint, rate, int(options["verbosity"]))
         except (EntriesDiffer, BadCheckpoint) as error:
             raise CommandError(str(error)) from error
-        except (Error, HistoryUnavailable, OSError, RowsLocked, ServiceUnavailable) as error:
-            raise CommandError(f"interrupted: {error}. Run the command again: it goes on from there") from error
         self._report(**done)
 
-    def _run(self, backfill: Backfill, position: Checkpoint, rate: int | None, verbosity: int) -> dict[str, int]:
-        # What is removed needs no position: what is left is what is to be done.
-        after = None if backfill.remove_source else position.read()
+    def _run(self, backfill: Backfill, checkpoint: Checkpoint, rate: int | None, verbosity: int) -> dict[str, int]:
+        # A move needs no checkpoint: the rows that are left are the rows to move.
+        after = None if backfill.remove_source else checkpoint.read()
         if after is not None:
             self.stdout.write(f"going on after learner {after[0]}, block {after[1]}, revision {after[2]}")
         if not backfill.remove_source:
-            position.write(after)
+            checkpoint.write(after)
         done = dict.fromkeys(_COUNTS, 0)
-        progress = Progress(self.stdout, "entries", lambda: backfill.count(after))
-        for page in _paced(backfill.pages(after), rate):
-            if not backfill.remove_source:
-                position.write(page.last)
-            for name in _COUNTS:
-                done[name] += getattr(page, name)
-            progress.advance(page.compared + page.waiting)
-            if verbosity > 1:
-                self.stdout.write(f"{page.compared} entries, checksum {page.checksum}, up to {page.last}")
-        progress.close()
-        position.clear()
+        with self.progress("entries", lambda: backfill.count(after)) as progress:
+            for page in _paced(backfill.pages(after), rate):
+                if not backfill.remove_source:
+                    checkpoint.write(page.last)
+                for name in _COUNTS:
+                    done[name] += getattr(page, name)
+                progress.advance(page.compared + page.waiting)
+                if verbosity > 1:
+                    self.stdout.write(f"{page.compared} entries, checksum {page.checksum}, up to {tuple(page.last)}")
+        checkpoint.clear()
         return done
 
     def _report(self, compared: int, copied: int, removed: int, waiting: int) -> None:
@@ -95,18 +90,21 @@ class Command(BaseCommand):
             )
 
 
-def _check_configuration(*, remove_source: bool) -> None:
-    if not conf.has_extended_history():
-        raise CommandError(conf.no_extended_history())
-    if remove_source and not (conf.value("EXTENDED_HISTORY") or conf.reads_both_histories()):
+def _need_readers() -> None:
+    """Raise ``CommandError`` if the flags hide the extended history from readers."""
+    if not (conf.value("EXTENDED_HISTORY") or conf.reads_both_histories()):
         raise CommandError(
-            "nobody reads the extended history: EXTENDED_HISTORY and READ_MULTIPLE_HISTORIES are both off, so what is "
+            "nobody reads the extended history: EXTENDED_HISTORY and READ_MULTIPLE_HISTORIES are both off, so entries "
             "removed from the default history would disappear; turn one of them on first"
         )
 
 
-def _paced(pages: Iterator[Page], rate: int | None) -> Iterator[Page]:
-    """Yield the pages, no faster than `rate` rows in a second."""
+def _interrupted(error: Exception) -> str:
+    return f"interrupted: {error}. Run the command again: it goes on from there"
+
+
+def _paced(pages: Iterator[CopiedPage], rate: int | None) -> Iterator[CopiedPage]:
+    """Yield the pages, at most `rate` rows in a second."""
     started = time.monotonic()
     for page in pages:
         yield page

@@ -1,33 +1,31 @@
-"""``manage.py check_history``."""
+"""``manage.py check_history``: verify the history of every row."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db.utils import Error
+from django.core.management.base import CommandError, CommandParser
 
 from xblock_user_state import conf
 from xblock_user_state.history.entries import Owner
-from xblock_user_state.history.models import HistoryOutbox
-from xblock_user_state.interface import ServiceUnavailable
-from xblock_user_state.maintenance.naming import described
+from xblock_user_state.maintenance.naming import describe_owners
 from xblock_user_state.maintenance.orphans import NO_STATE, sweeps
-from xblock_user_state.maintenance.verification import Findings, Verification
-from xblock_user_state.management.arguments import at_least_one, blocks_of_context
+from xblock_user_state.maintenance.verification import Findings, Verification, count_stranded
+from xblock_user_state.management.base import HistoryCommand, at_least_one, blocks_of_context, interruptions
 from xblock_user_state.management.progress import Progress
 from xblock_user_state.store.databases import state_database
-from xblock_user_state.store.transactions import errors_translated
 
 
-class Command(BaseCommand):
-    """Verifies that each state has its whole history; changes nothing, and may run while the site does."""
+class Command(HistoryCommand):
+    """Verifies that each state has its whole history. Changes nothing, and may run while the site does."""
 
     help = (
         "Verifies that the state of each recorded block has one history entry for each of its revisions, that all can "
-        "be read, and that the newest is the state. Names what is wrong; exit status 1 if anything is."
+        "be read, and that the newest is the state. Names each fault; exit status 1 if there is any."
     )
+    batch = 250
+    batch_help = "entries of each store in memory at a time"
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the arguments of the command line."""
@@ -37,54 +35,51 @@ class Command(BaseCommand):
             action="store_true",
             help="accept histories that begin after the first revision: their block type was not recorded before",
         )
-        parser.add_argument(
-            "--batch", type=int, default=250, metavar="N", help="entries of each store in memory at a time (250)"
-        )
+        super().add_arguments(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Check all rows, and, where no context is named, look for history without one."""
+        """Check all rows and, unless a context is named, all entries without a row."""
         size = at_least_one(options, "batch")
         database = state_database()
         total = Findings()
-        try:
+
+        def interrupted(error: Exception) -> str:
+            return f"interrupted after {total.rows:,} rows: {error}. Run the command again"
+
+        with interruptions(interrupted):
             block_ids = None if options["context"] is None else blocks_of_context(database, options["context"])
-            self._check(Verification(database, block_ids, size, options["late_start"]), total)
-            # Of which context they were nobody may know any more.
+            self._verify(Verification(database, block_ids, size, options["late_start"]), total)
+            # An orphan's block may not be registered any more, so its context may be unknown.
             orphans = self._orphans(database, size) if block_ids is None else 0
-            stranded = _stranded(database)
-        except (Error, ServiceUnavailable) as error:
-            raise CommandError(f"interrupted after {total.rows:,} rows: {error}. Run the command again") from error
+            stranded = count_stranded(database)
         self._report(total, orphans, stranded)
 
-    def _check(self, audit: Verification, total: Findings) -> None:
-        progress = Progress(self.stdout, "rows", audit.count)
-        for page in audit.pages():
-            progress.advance(page.rows)
-            for name in ("rows", "entries", "hidden", "wrong_rows"):
-                setattr(total, name, getattr(total, name) + getattr(page, name))
-            self._tell(audit.database, page.faults, progress)
-        progress.close()
+    def _verify(self, verification: Verification, total: Findings) -> None:
+        with self.progress("rows", verification.count) as progress:
+            for page in verification.pages():
+                progress.advance(page.rows)
+                total.add_numbers(page)
+                self._name(verification.database, page.faults, progress)
 
     def _orphans(self, database: str, size: int) -> int:
-        """Name entries of no row, and return how many there are. Those that have a row were met with it."""
+        """Name entries without a row, and return their number. Verification has met all orphans that have a row."""
         found = 0
         for sweep in sweeps(database, size):
-            progress = Progress(self.stdout, f"entries of the {sweep.store}", sweep.count)
-            for page in sweep.pages(remove=False):
-                progress.advance(page.entries)
-                orphans = [orphan for orphan in page.orphans if orphan.why == NO_STATE]
-                found += len(orphans)
-                what = f"in the {sweep.store} is an orphan: {NO_STATE}; run sweep_history"
-                faults = [(orphan.owner, f"revision {orphan.revision} {what}") for orphan in orphans]
-                self._tell(database, faults, progress)
-            progress.close()
+            with self.progress(f"entries of the {sweep.store}", sweep.count) as progress:
+                for page in sweep.pages(remove=False):
+                    progress.advance(page.entries)
+                    orphans = [orphan for orphan in page.orphans if orphan.reason == NO_STATE]
+                    found += len(orphans)
+                    fault = f"in the {sweep.store} is an orphan: {NO_STATE}; run sweep_history"
+                    faults = [(orphan.owner, f"revision {orphan.revision} {fault}") for orphan in orphans]
+                    self._name(database, faults, progress)
         return found
 
-    def _tell(self, database: str, faults: Sequence[tuple[Owner, str]], progress: Progress) -> None:
-        """Name what is wrong, a line each; the line that shows progress makes room."""
+    def _name(self, database: str, faults: Sequence[tuple[Owner, str]], progress: Progress) -> None:
+        """Print a line for each fault, after the progress line is wiped."""
         if faults:
             progress.close()
-            names = described(database, {owner for owner, _ in faults})
+            names = describe_owners(database, {owner for owner, _ in faults})
             for owner, fault in faults:
                 self.stdout.write(f"{names[owner]}: {fault}")
 
@@ -95,14 +90,6 @@ class Command(BaseCommand):
         verdict = " ".join(_verdict(total.wrong_rows, orphans, stranded))
         if verdict:
             raise CommandError(verdict)
-
-
-def _stranded(database: str) -> int:
-    """Return how many rows wait in the outbox for an extended history that there is none of."""
-    if conf.has_extended_history():
-        return 0
-    with errors_translated(database):
-        return HistoryOutbox._base_manager.using(database).count()
 
 
 def _verdict(wrong_rows: int, orphans: int, stranded: int) -> Iterator[str]:

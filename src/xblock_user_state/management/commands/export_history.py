@@ -1,4 +1,4 @@
-"""``manage.py export_history``."""
+"""``manage.py export_history``: write the decoded history to files."""
 
 from __future__ import annotations
 
@@ -6,14 +6,13 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db.utils import Error
+from django.core.management.base import CommandError, CommandParser
 
 from xblock_user_state.archive.format import PART_BYTES, ExportError, ExportWriter
-from xblock_user_state.archive.selection import Key, Selection
+from xblock_user_state.archive.selection import Selection
+from xblock_user_state.history.entries import Key
 from xblock_user_state.interface import UserStateError
-from xblock_user_state.management.arguments import blocks_of_context
-from xblock_user_state.management.progress import Progress
+from xblock_user_state.management.base import ProgressCommand, blocks_of_context, interruptions
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.users import user_id
 
@@ -21,19 +20,19 @@ _MEBIBYTE = 1024 * 1024
 _FILTERS = ("context", "learner", "since", "until")
 
 
-class Command(BaseCommand):
-    """Writes the history, decoded, into a folder of JSON lines and a manifest."""
+class Command(ProgressCommand):
+    """Writes the decoded history into a folder of JSON lines and a manifest."""
 
     help = "Exports the decoded history to a folder of JSON lines (zstd) with a manifest of counts and checksums."
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the arguments of the command line."""
-        parser.add_argument("out", type=Path, metavar="OUT", help="the folder; it is made")
+        parser.add_argument("out", type=Path, metavar="OUT", help="the folder to write into; it is created")
         parser.add_argument("--context", metavar="KEY", help="only this course run or library")
         parser.add_argument("--learner", metavar="USERNAME", help="only this learner")
-        parser.add_argument("--since", metavar="TIME", help="only entries made then or later (ISO 8601)")
-        parser.add_argument("--until", metavar="TIME", help="only entries made before (ISO 8601)")
-        parser.add_argument("--resume", action="store_true", help="go on with an export that was interrupted")
+        parser.add_argument("--since", metavar="TIME", help="only entries from this time on (ISO 8601)")
+        parser.add_argument("--until", metavar="TIME", help="only entries before this time (ISO 8601)")
+        parser.add_argument("--resume", action="store_true", help="continue an interrupted export")
         parser.add_argument(
             "--part-size",
             type=float,
@@ -43,7 +42,7 @@ class Command(BaseCommand):
         )
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Export, or go on exporting."""
+        """Export, or continue an export."""
         part_bytes = int(options["part_size"] * _MEBIBYTE)
         if part_bytes < 1:
             raise CommandError(f"a part can't have {options['part_size']} MiB; give --part-size a number above 0")
@@ -61,17 +60,18 @@ class Command(BaseCommand):
 
     def _export(self, selection: Selection, writer: ExportWriter) -> None:
         after = None if writer.last_key is None else Key.from_texts(writer.last_key)
-        progress = Progress(self.stdout, "entries")
         try:
-            for key, entry in selection.entries(after):
-                writer.write(key.texts(), entry)
-                progress.advance(1)
-            writer.finish()
-        except (Error, OSError, UserStateError) as error:
-            raise CommandError(f"interrupted: {error}. Go on with --resume") from error
+            with interruptions(_interrupted, OSError, UserStateError), self.progress("entries") as progress:
+                for key, entry in selection.entries(after):
+                    writer.write(key.texts(), entry)
+                    progress.advance(1)
+                writer.finish()
         finally:
             writer.close()
-            progress.close()
+
+
+def _interrupted(error: Exception) -> str:
+    return f"interrupted: {error}. Go on with --resume"
 
 
 def _selection(options: dict[str, Any]) -> Selection:
@@ -92,7 +92,8 @@ def _time(text: str | None) -> datetime | None:
     try:
         time = datetime.fromisoformat(text)
     except ValueError as error:
-        raise CommandError(f"{text!r} is no time in ISO 8601, such as 2026-02-01T00:00:00+00:00") from error
+        raise CommandError(f"{text!r} is not a time in ISO 8601, such as 2026-02-01T00:00:00+00:00") from error
+    # A time without an offset is UTC, as all stored times are.
     return time if time.tzinfo else time.replace(tzinfo=UTC)
 
 

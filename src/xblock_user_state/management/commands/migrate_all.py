@@ -13,28 +13,28 @@ from django.db.utils import Error
 
 
 class Command(BaseCommand):
-    """Runs ``migrate`` for each database in which the routers let anything be made, the default one first.
+    """Runs ``migrate`` for each database that the routers allow a table in, the default database first.
 
-    It ends with status 1 at the first that fails; those after it are left alone, and named.
+    The first failure ends the command with status 1. The error names the databases that were not migrated.
     """
 
     help = "Migrates every database that the database routers allow migrations in, the default one first."
-    # Those of all these databases run, once, before the first is touched.
+    # The checks run once, in `handle`, for all databases to migrate.
     requires_system_checks = ()
 
     def add_arguments(self, parser: ArgumentParser) -> None:
-        """Take those of ``migrate`` that mean something for all databases."""
+        """Add the arguments of ``migrate`` that make sense for all databases."""
         parser.add_argument("--noinput", "--no-input", action="store_false", dest="interactive", help="never ask")
-        parser.add_argument("--plan", action="store_true", help="show what would be done, and do nothing")
+        parser.add_argument("--plan", action="store_true", help="show the plan, and change nothing")
         parser.add_argument(
             "--check",
             action="store_true",
             dest="check_unapplied",
-            help="do nothing, and exit with status 1 at the first database that is not up to date",
+            help="change nothing, and exit with status 1 at the first database that is not up to date",
         )
 
     def handle(self, **options: Any) -> None:
-        """Migrate one database after the other."""
+        """Run the system checks, and migrate one database after the other."""
         aliases = allowed_databases()
         self.check(databases=aliases)
         if options["verbosity"]:
@@ -55,7 +55,7 @@ class Command(BaseCommand):
 
 
 def allowed_databases() -> list[str]:
-    """Return the aliases in which the routers allow the table of any model: the default one, then as they are set."""
+    """Return the aliases that the routers allow a table in: the default one, then the others in the settings' order."""
     models = apps.get_models(include_auto_created=True)
     allowed = [alias for alias in connections if any(router.allow_migrate_model(alias, model) for model in models)]
     return sorted(allowed, key=lambda alias: alias != DEFAULT_DB_ALIAS)

@@ -1,4 +1,4 @@
-"""``manage.py relay_history``."""
+"""``manage.py relay_history``: ship the outbox to the extended history."""
 
 from __future__ import annotations
 
@@ -9,66 +9,61 @@ from queue import Empty, SimpleQueue
 from threading import current_thread, main_thread
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db.utils import Error
+from django.core.management.base import CommandError, CommandParser
 
-from xblock_user_state import conf
 from xblock_user_state.history.outbox.relay import Relay, describe_refused
 from xblock_user_state.history.outbox.shipping import HistoryUnavailable
-from xblock_user_state.interface import ServiceUnavailable
-from xblock_user_state.management.progress import Progress, counted
+from xblock_user_state.management.base import HistoryCommand, at_least_one, interruptions, need_extended_history
+from xblock_user_state.management.progress import count_or_none
 from xblock_user_state.store.databases import state_database
 
 
-class Command(BaseCommand):
+class Command(HistoryCommand):
     """Ships history entries from the outbox to the extended history; safe to run several times at once."""
 
     help = (
-        "Ships the history entries that wait in the outbox to the extended history. Several may run at once. SIGTERM "
-        "ends it after the transaction it is in, with status 0. Exit status 1 if the history database can't be reached."
+        "Ships the history entries that wait in the outbox to the extended history. Several relays may run at once. "
+        "SIGTERM ends it after its current transaction, with status 0. Exit status 1 if the history database is down."
     )
+    batch = 500
+    batch_help = "rows in a transaction"
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the arguments of the command line."""
         how_long = parser.add_mutually_exclusive_group()
-        how_long.add_argument("--once", action="store_true", help="ship what waits now, and end (this is the default)")
-        how_long.add_argument("--follow", action="store_true", help="go on until stopped, over failures too")
-        parser.add_argument("--batch", type=int, default=500, metavar="N", help="rows in a transaction (500)")
+        how_long.add_argument("--once", action="store_true", help="ship the waiting entries, and end (the default)")
+        how_long.add_argument("--follow", action="store_true", help="go on until stopped; retry after failures")
+        super().add_arguments(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Ship once, or follow."""
-        if options["batch"] < 1:
-            raise CommandError(f"--batch is {options['batch']}; it must be 1 or more")
-        if not conf.has_extended_history():
-            raise CommandError(conf.no_extended_history())
-        relay = Relay(state_database(), options["batch"])
-        try:
-            with stopped_by_signals() as stop:
-                self._run(relay, stop, follow=options["follow"])
-        except (Error, ServiceUnavailable) as error:
-            raise CommandError(
-                f"The database {relay.database!r}, which has the outbox, failed: {error}. Run the command again"
-            ) from error
+        """Ship the waiting entries once, or follow the outbox."""
+        size = at_least_one(options, "batch")
+        need_extended_history()
+        relay = Relay(state_database(), size)
+
+        def failed(error: Exception) -> str:
+            return f"The database {relay.database!r}, which has the outbox, failed: {error}. Run the command again"
+
+        with interruptions(failed), stopped_by_signals() as stop:
+            self._run(relay, stop, follow=options["follow"])
 
     def _run(self, relay: Relay, stop: Stop, *, follow: bool) -> None:
         shipped = 0
-        progress = Progress(self.stdout, "entries", None if follow else relay.waiting)
         try:
-            for rows in relay.follow(stop.pause) if follow else relay.once():
-                shipped += rows
-                progress.advance(rows)
-                if stop.came:
-                    break
+            with self.progress("entries", None if follow else relay.waiting) as progress:
+                for rows in relay.follow(stop.pause) if follow else relay.once():
+                    shipped += rows
+                    progress.advance(rows)
+                    if stop.came:
+                        break
         except HistoryUnavailable as error:
-            raise CommandError(_unavailable(error, shipped, counted(relay.waiting))) from error
-        finally:
-            progress.close()
+            raise CommandError(_unavailable(error, shipped, count_or_none(relay.waiting))) from error
         self.stdout.write(f"{shipped:,} entries were shipped.")
         if stop.came:
             self.stdout.write("Stopped by a signal.")
         elif relay.refused:
             raise CommandError(f"The history database is up; {describe_refused(relay.refused)}")
-        elif waiting := counted(relay.waiting):
+        elif waiting := count_or_none(relay.waiting):
             self.stdout.write(f"{waiting:,} entries came meanwhile, or another process is shipping them.")
 
 
@@ -81,33 +76,34 @@ def _unavailable(error: HistoryUnavailable, shipped: int, waiting: int | None) -
 
 
 class Stop:
-    """Whether to stop, and pauses that end when that is so.
+    """A request to stop, and pauses that it ends.
 
-    Not an ``Event``: its ``set`` in a signal handler waits for ever for a lock that the thread which it interrupts may
-    hold. A ``SimpleQueue`` is made for that.
+    A ``SimpleQueue``, whose ``put`` is safe in a signal handler. ``Event.set`` is not: it may wait for ever for a lock
+    that the interrupted thread holds.
     """
 
     def __init__(self) -> None:
         self.came = False
-        self._news: SimpleQueue[None] = SimpleQueue()
+        self._requests: SimpleQueue[None] = SimpleQueue()
 
     def now(self, *_: Any) -> None:
-        """Stop: a signal handler."""
+        """Request the stop. Works as a signal handler."""
         self.came = True
-        self._news.put(None)
+        self._requests.put(None)
 
     def pause(self, seconds: float) -> bool:
-        """Wait for so many seconds, or until it is time to stop; say whether to go on."""
+        """Wait for `seconds` or until the stop; return whether to go on."""
         if seconds and not self.came:
             with suppress(Empty):
-                self._news.get(timeout=seconds)
+                self._requests.get(timeout=seconds)
         return not self.came
 
 
 @contextmanager
 def stopped_by_signals() -> Iterator[Stop]:
-    """Give what SIGTERM and SIGINT stop, in place of what they usually do; the main thread alone gets them."""
+    """Yield a `Stop` that SIGTERM and SIGINT request. Other threads than the main one can't handle signals."""
     stop = Stop()
+    # Python lets only the main thread set signal handlers.
     numbers = (signal.SIGTERM, signal.SIGINT) if current_thread() is main_thread() else ()
     before = {number: signal.signal(number, stop.now) for number in numbers}
     try:

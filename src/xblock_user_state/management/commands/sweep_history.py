@@ -1,65 +1,65 @@
-"""``manage.py sweep_history``."""
+"""``manage.py sweep_history``: delete history without state."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from typing import Any
 
-from django.core.management.base import BaseCommand, CommandError, CommandParser
-from django.db.utils import Error
+from django.core.management.base import CommandParser
 
-from xblock_user_state.interface import ServiceUnavailable
-from xblock_user_state.maintenance.naming import described
+from xblock_user_state.maintenance.naming import describe_owners
 from xblock_user_state.maintenance.orphans import Orphan, Sweep, sweeps
-from xblock_user_state.management.arguments import at_least_one
-from xblock_user_state.management.progress import Progress
+from xblock_user_state.management.base import HistoryCommand, at_least_one, interruptions
 from xblock_user_state.store.databases import state_database
 
-_NAMED = 20
+_MOST_NAMED = 20
 
 
-class Command(BaseCommand):
-    """Removes history that belongs to no state row; can be interrupted and run again at any time."""
+class Command(HistoryCommand):
+    """Removes history entries that belong to no state row; can be interrupted and run again at any time."""
 
     help = (
-        "Finds history entries whose learner has no state in the block, or that are not of this state, in every store, "
-        "and removes them. What the ORM deletes leaves none; SQL and restored backups do."
+        "Finds history entries whose learner has no state in the block, or whose state is another one, in every store, "
+        "and removes them. Deletions through the ORM leave no such entries; SQL and restored backups do."
     )
+    batch = 500
+    batch_help = "entries checked at a time"
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the arguments of the command line."""
-        parser.add_argument("--dry-run", action="store_true", help="say what would be removed, and remove nothing")
-        parser.add_argument("--batch", type=int, default=500, metavar="N", help="entries looked at at a time (500)")
+        parser.add_argument("--dry-run", action="store_true", help="name the entries, and remove nothing")
+        super().add_arguments(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
-        """Sweep store after store. What was removed is told store by store, also when a later one can't be reached."""
+        """Sweep store after store. Prints the number of each store before the next one, which may be down."""
         done = "would be removed" if options["dry_run"] else "were removed"
-        left = _NAMED
+        left = _MOST_NAMED
         for sweep in sweeps(state_database(), at_least_one(options, "batch")):
             found = self._sweep(sweep, left, remove=not options["dry_run"])
             self.stdout.write(f"{sweep.store}: {found:,} entries belong to no state and {done}")
             left = max(0, left - found)
 
     def _sweep(self, sweep: Sweep, names: int, *, remove: bool) -> int:
-        """Sweep one store, name so many of the orphans, and return how many there were."""
+        """Sweep one store, name up to `names` orphans, and return the number of all."""
         found = 0
-        try:
-            progress = Progress(self.stdout, f"entries of the {sweep.store}", sweep.count)
+
+        def interrupted(error: Exception) -> str:
+            return f"interrupted in the {sweep.store}, after {found:,} orphans: {error}. Run the command again"
+
+        with interruptions(interrupted), self.progress(f"entries of the {sweep.store}", sweep.count) as progress:
             for page in sweep.pages(remove=remove):
                 progress.advance(page.entries)
+                # Named at once: an interrupted sweep has told which entries are gone.
                 orphans = page.orphans[: max(0, names - found)]
                 if orphans:
                     progress.close()
                     self._name(sweep, orphans)
                 found += len(page.orphans)
-            progress.close()
-        except (Error, ServiceUnavailable) as error:
-            raise CommandError(
-                f"interrupted in the {sweep.store}, after {found:,} orphans: {error}. Run the command again"
-            ) from error
         return found
 
     def _name(self, sweep: Sweep, orphans: Sequence[Orphan]) -> None:
-        names = described(sweep.database, {orphan.owner for orphan in orphans})
+        names = describe_owners(sweep.database, {orphan.owner for orphan in orphans})
         for orphan in orphans:
-            self.stdout.write(f"{names[orphan.owner]}: revision {orphan.revision} in the {sweep.store}: {orphan.why}")
+            self.stdout.write(
+                f"{names[orphan.owner]}: revision {orphan.revision} in the {sweep.store}: {orphan.reason}"
+            )

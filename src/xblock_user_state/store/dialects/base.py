@@ -54,7 +54,7 @@ class Dialect(ABC):
 
     vendor: ClassVar[str]
     _max_text: ClassVar[int]
-    """How many characters and bytes of long values one statement carries. A single larger row is still sent."""
+    """Characters and bytes of long values that one statement carries. A single larger row is still sent."""
 
     def in_list(self, column: str, values: Sequence[Any]) -> Sql:
         """Return the condition that a column has one of the values."""

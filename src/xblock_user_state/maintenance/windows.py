@@ -1,0 +1,81 @@
+"""Windows of history entries: the entries of all stores, merged by key.
+
+Entries move from store to store while a job reads. Each window reads the stores in that order, so it misses no entry
+that moves meanwhile.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from operator import attrgetter
+
+from django.db.models import Q
+
+from xblock_user_state.history.entries import (
+    TOMBSTONE,
+    Key,
+    Owner,
+    all_rows,
+    following,
+    owner_of,
+    stores,
+    tombstoned_among,
+    tombstoned_in,
+)
+from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
+from xblock_user_state.store.transactions import errors_translated
+
+
+def entries_by_key(database: str, which: Q, size: int) -> Iterator[BaseStudentModuleHistory]:
+    """Yield the entries of all stores in key order; copies of one entry in the order in which entries move.
+
+    Reads up to `size` entries of each store at a time. Leaves out tombstones, and the entries that they bury.
+    """
+    after: Key | None = None
+    while True:
+        window = _Window(database, which, size, after)
+        yield from window.entries
+        if window.last is None:
+            return
+        after = window.last
+
+
+class _Window:
+    """The entries that follow a key, up to the key `last`: the lowest last key of the stores with a full page.
+
+    ``None`` as `last` means that no store has more.
+    """
+
+    def __init__(self, database: str, which: Q, size: int, after: Key | None) -> None:
+        self._database, self._which, self._after = database, which, after
+        found: list[BaseStudentModuleHistory] = []
+        last_keys: list[Key] = []
+        buried: set[Owner] = set()
+        for model, alias in stores(database):
+            page = self._page(model, alias, size)
+            # A full page may be followed by more entries, so the window is complete up to its last key only.
+            last_keys += [Key(*page[-1].pk)] if len(page) == size else []
+            if model is HistoryOutbox:
+                buried = self._buried(page)
+            found += page if alias == database else [entry for entry in page if owner_of(entry) not in buried]
+        self.last = min(last_keys, default=None)
+        inside = [entry for entry in found if entry.revision != TOMBSTONE and self._is_inside(entry)]
+        # The sort is stable: copies with one key stay in the order of the stores.
+        self.entries = sorted(inside, key=attrgetter("pk"))
+
+    def _page(self, model: type[BaseStudentModuleHistory], alias: str, size: int) -> list[BaseStudentModuleHistory]:
+        rows = following(all_rows(model, alias).filter(self._which), self._after)
+        with errors_translated(alias):
+            return list(rows[:size])
+
+    def _is_inside(self, entry: BaseStudentModuleHistory) -> bool:
+        return self.last is None or entry.pk <= self.last
+
+    def _buried(self, outbox: Sequence[BaseStudentModuleHistory]) -> set[Owner]:
+        """Return the owners whose entries in the extended history are buried by a tombstone."""
+        buried = tombstoned_in(outbox)
+        if self._after is not None:
+            # A tombstone has the lowest revision: where a window begins in the middle of an owner, it is behind.
+            with errors_translated(self._database):
+                buried |= tombstoned_among(all_rows(HistoryOutbox, self._database), [self._after.owner])
+        return buried

@@ -1,0 +1,135 @@
+"""All history commands alike: progress on a terminal, tables that can't be counted, and numbers that make no sense."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack, contextmanager
+from functools import partial
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.core.management import CommandError, call_command
+from django.db import connections
+from pytest_django import Settings
+
+from tests.factories import make_learners
+from tests.integration.histories import answer, answer_into_every_store
+from tests.integration.interference import kill_connection
+from tests.integration.outage import ALIAS
+from xblock_user_state.client import DjangoXBlockUserStateClient
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+TWO = pytest.mark.extended_history
+
+COMMANDS = {
+    "check_history": "1 rows with 24 entries were checked.",
+    "sweep_history": "extended history: 0 entries belong to no state and were removed",
+    "relay_history": "2 entries were shipped.",
+    "backfill_extended_history": "12 entries are in the extended history; 12 of them are new there.",
+}
+
+
+class Terminal(StringIO):
+    def isatty(self) -> bool:
+        return True
+
+
+def on_a_terminal(command: str, folder: Path, **options: Any) -> str:
+    """Run a command on a terminal, and return its output."""
+    if command == "backfill_extended_history":
+        options["state_file"] = folder / "position.json"
+    terminal = Terminal()
+    call_command(command, stdout=terminal, **options)
+    return terminal.getvalue()
+
+
+def refused(_: str) -> str:
+    """In place of the statement that counts: one that fails, as a timeout makes it do."""
+    return "SELECT counted FROM nowhere"
+
+
+def lost(alias: str) -> str:
+    """The same, on a connection that is gone, as the driver's timeout leaves it."""
+    if connections[alias].vendor != "sqlite":
+        kill_connection(alias)
+    return refused(alias)
+
+
+@contextmanager
+def counting_fails(instead: Callable[[str], str]) -> Iterator[list[str]]:
+    """Have no table counted; give the aliases where it was tried."""
+    tried: list[str] = []
+
+    def wrapper(alias: str, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if not sql.startswith("SELECT COUNT(*)"):
+            return execute(sql, params, many, context)
+        tried.append(alias)
+        return execute(instead(alias), None, many, context)
+
+    with ExitStack() as stack:
+        for alias in ("default", ALIAS):
+            stack.enter_context(connections[alias].execute_wrapper(partial(wrapper, alias)))
+        yield tried
+
+
+@TWO
+@pytest.mark.parametrize("instead", [refused, lost], ids=lambda instead: instead.__name__)
+@pytest.mark.parametrize(("command", "said"), COMMANDS.items())
+def test_a_table_that_can_not_be_counted_has_no_total(
+    settings: Settings, tmp_path: Path, command: str, said: str, instead: Callable[[str], str]
+) -> None:
+    make_learners("ann")
+    answer_into_every_store(settings, DjangoXBlockUserStateClient())
+    with counting_fails(instead) as tried:
+        shown = on_a_terminal(command, tmp_path)
+    assert tried
+    assert said in shown
+    assert "%" not in shown
+
+
+# After three entries in the default history; and after 24 entries in all stores, where the outbox has 2 of them.
+PROGRESS = {
+    "check_history": ["of 1 rows", "of 3 entries of the default history"],
+    "sweep_history": ["of 3 entries of the default history"],
+}
+PROGRESS_OF_TWO = {
+    "relay_history": ["of 2 entries", " left"],
+    "backfill_extended_history": ["of 12 entries", " left"],
+    "check_history": ["of 1 rows", "of 12 entries of the default history", "of 10 entries of the extended history"],
+    "sweep_history": ["of 12 entries of the default history", "of 10 entries of the extended history"],
+}
+
+
+@pytest.mark.parametrize(("command", "lines"), PROGRESS.items())
+def test_a_terminal_shows_how_far_it_is(command: str, lines: list[str], tmp_path: Path) -> None:
+    make_learners("ann")
+    answer(DjangoXBlockUserStateClient(), 3)
+    shown = on_a_terminal(command, tmp_path, batch=2)
+    assert [line for line in lines if line not in shown] == []
+
+
+@TWO
+@pytest.mark.parametrize(("command", "lines"), PROGRESS_OF_TWO.items())
+def test_a_terminal_shows_how_far_it_is_in_all_stores(
+    settings: Settings, command: str, lines: list[str], tmp_path: Path
+) -> None:
+    make_learners("ann")
+    answer_into_every_store(settings, DjangoXBlockUserStateClient())
+    shown = on_a_terminal(command, tmp_path, batch=2)
+    assert [line for line in lines if line not in shown] == []
+
+
+@pytest.mark.parametrize("size", [0, -1])
+@pytest.mark.parametrize("command", ["check_history", "sweep_history", "relay_history"])
+def test_a_batch_has_an_entry_at_least(command: str, size: int) -> None:
+    with pytest.raises(CommandError, match=f"--batch is {size}; it must be 1 or more"):
+        call_command(command, batch=size)
+
+
+@TWO
+@pytest.mark.parametrize("arguments", [["--batch", "0"], ["--rate", "0"], ["--rate=-1"]])
+def test_a_backfill_has_a_batch_and_a_rate_of_one_at_least(arguments: list[str]) -> None:
+    with pytest.raises(CommandError, match="must be 1 or more"):
+        call_command("backfill_extended_history", *arguments)

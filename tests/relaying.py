@@ -1,0 +1,18 @@
+"""Ships the outbox as a relay does, a transaction at a time."""
+
+from __future__ import annotations
+
+from django.db.models import Q
+
+from xblock_user_state.history.outbox.shipping import BATCH_SECONDS, ship
+
+
+def ship_any(size: int = 100, seconds: float = BATCH_SECONDS) -> int:
+    """Ship up to `size` rows of any learners, and return their number."""
+    return ship("default", Q(), size, seconds=seconds).rows
+
+
+def ship_all() -> None:
+    """Ship until the outbox is empty."""
+    while ship_any():
+        pass
