@@ -1,4 +1,4 @@
-"""Settings of a demo that is broken on purpose: see `tests.acceptance.forgetful`."""
+"""Settings of the mutant demo in `tests.acceptance.forgetful`, which is broken on purpose."""
 
 from __future__ import annotations
 

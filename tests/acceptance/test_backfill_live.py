@@ -1,4 +1,4 @@
-"""The default history moves to the extended one under real load: readers see each entry once at every moment."""
+"""The default history moves to the extended one under load: readers always see each entry exactly once."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "student_module_history"]),
 ]
 
-# Learner and whether new entries of theirs go to the extended history.
+# Each learner, and whether their new entries go to the extended history.
 WRITERS = {"ann": "extended", "ben": ""}
 REVISIONS = 60
 PATIENCE_SECONDS = 120
@@ -34,7 +34,7 @@ PATIENCE_SECONDS = 120
 
 @pytest.fixture
 def load(start: Start) -> list[subprocess.Popen[str]]:
-    """Writers and readers at work on a history that was there before."""
+    """Writers and readers at work on an existing history."""
     make_learners("ann", "ben", "cyd", "dan")
     client = DjangoXBlockUserStateClient()
     for name in (*WRITERS, "dan"):
@@ -50,14 +50,14 @@ def test_readers_see_each_entry_once_while_it_moves(start: Start, load: Any, tmp
     position = tmp_path / "position.json"
     command = ["django", "backfill_extended_history", "--batch", "20", "--state-file", str(position)]
 
-    # Copying, killed in the middle.
+    # Kill the command in the middle of copying.
     first = start(*command, "--rate", "200")
     wait_for(first, lambda: position.exists() and json.loads(position.read_text())["after"] is not None)
     kill(first)
     assert "going on after learner" in finished(start(*command))
     assert not position.exists()
 
-    # Removing, killed in the middle.
+    # Kill the command in the middle of removing.
     before = StudentModuleHistory.objects.count()
     removing = start(*command, "--rate", "200", "--remove-source")
     wait_for(removing, lambda: StudentModuleHistory.objects.count() < before - 40)

@@ -1,4 +1,4 @@
-"""Batches of several processes that meet in one row or more."""
+"""Concurrent batches of several processes that write the same rows."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def test_racing_batches_of_a_learner_commit_in_all_scopes_or_none(crew: Crew, le
     marks = [[f"{writer}-{number}" for number in range(rounds)] for writer in range(writers)]
     crew.run([(workers.batches, learner, BLOCK, own) for own in marks])
     rows = [model.objects.get() for model in (StudentModule, Preferences, UserInfo, UserStateSummary)]
-    # One row of the learner serializes the batches, so all scopes must show the same one.
+    # One row of the learner serializes the batches, so all scopes must show the same batch.
     assert len({row.state for row in rows}) == 1
     assert {row.revision for row in rows} == {writers * rounds}
     assert assert_agreement() == 1

@@ -1,4 +1,4 @@
-"""`check_history` and `sweep_history` while the site works: no false alarm, and nothing is swept that is somebody's."""
+"""`check_history` and `sweep_history` while the site works: no false alarm, and no live entry is swept."""
 
 from __future__ import annotations
 
@@ -41,12 +41,12 @@ def answer(learner: str, blocks: list[UsageKey]) -> Iterator[int]:
 
 
 def answer_and_delete(learner: str, blocks: list[UsageKey]) -> Iterator[int]:
-    """Change the blocks some times, and delete for good what there is, without end."""
+    """Change the blocks some times, then delete their state for good, without end."""
     client = DjangoXBlockUserStateClient()
     for number in count():
         client.set_many(learner, {block: {"number": number} for block in blocks})
         if number % 4 == 3:
-            # A deadlock has ended the caller's transaction, and it is the caller's to repeat.
+            # A deadlock has ended the caller's transaction; only the caller can repeat it.
             with suppress(OperationalError):
                 StudentModule.objects.filter(student__username=learner).delete()
         yield number
@@ -54,7 +54,7 @@ def answer_and_delete(learner: str, blocks: list[UsageKey]) -> Iterator[int]:
 
 
 def move_history() -> Iterator[int]:
-    """Ship what is in the outbox, and move the default history, without end."""
+    """Ship the outbox and move the default history, without end."""
     for number in count():
         list(Relay("default", 100).once())
         list(Backfill("default", 100, remove_source=True).pages())
@@ -63,7 +63,7 @@ def move_history() -> Iterator[int]:
 
 
 def _let_others_work() -> None:
-    """Pause for as long as others need to have their turn, on SQLite too."""
+    """Pause long enough for other processes to get their turn, on SQLite too."""
     time.sleep(0.1)
 
 

@@ -1,4 +1,4 @@
-"""``make demo-extended``: the history in a second SQLite file, and staff are told so."""
+"""``make demo-extended`` keeps the history in a second SQLite file, and the staff pages say so."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = [
 ]
 
 EXTENDED_TABLE = "xblock_user_state_extended_history_studentmodulehistoryextended"
-# In place of what the tests themselves were started with.
+# Replaces the variables that the tests themselves were started with.
 ON_SQLITE = {"DATABASE_URL": "", "HISTORY_DATABASE_URL": ""}
 
 
@@ -38,7 +38,7 @@ def count(file: Path, table: str) -> int:
 
 
 def what_staff_see(browser: Browser, server: DemoServer) -> tuple[str, list[str], str]:
-    """Return where the history of the block is, where each of its entries is, and what holds for the site."""
+    """Return the place of the block's history, the place of each entry, and the site's flags, as staff see them."""
     staff = Visitor(browser, server, "staff")
     staff.open(f"/staff/learners/ada/{TORCH}/")
     of_the_block = staff.page.locator("dl.facts").inner_text()
@@ -66,7 +66,7 @@ def test_history_goes_to_a_second_file_and_all_of_it_is_shown(browser: Browser, 
     assert "0 entries" in site
     assert count(tmp_path / "demo.history.sqlite3", EXTENDED_TABLE) == 1
 
-    # What went there stays readable when no more does.
+    # Entries there stay readable when no new ones go there.
     with DemoServer(tmp_path, ON_SQLITE) as server:
         _, shown, site = what_staff_see(browser, server)
     assert shown == entries

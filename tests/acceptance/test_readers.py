@@ -1,4 +1,4 @@
-"""Readers that run beside writers: no error, nothing torn."""
+"""Readers beside writers: no error, no torn state."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Relays as processes: killed, stopped, several at once, and under writers. Nothing is lost and nothing doubled."""
+"""Relays as processes: killed, stopped, several at once, and under writers. No entry is lost or doubled."""
 
 from __future__ import annotations
 
@@ -44,13 +44,13 @@ def _by_relay(settings: Settings) -> None:
 
 @pytest.fixture
 def start(start: Start) -> Start:
-    """Starts the command as operators do, with these variables; no process outlives the test."""
+    """Starts the command as operators do, with these variables, and ends the processes after the test."""
     return partial(start, "django", "relay_history")
 
 
 @pytest.fixture
 def nowhere(child_environment: dict[str, str]) -> dict[str, str]:
-    """The variable that names a history database which can't be reached."""
+    """The variable with the URL of a history database that can't be reached."""
     name = "HISTORY_DATABASE_URL"
     connection = connections[ALIAS]
     port = str(connection.settings_dict["PORT"])
@@ -92,7 +92,7 @@ def test_killed_at_any_statement_it_loses_and_doubles_nothing(crew: Crew, learne
     numbers = count()
     in_both = 0
     for statement in count(1):
-        # Entries, a life that ends with a tombstone, and a new life: all that an outbox can hold.
+        # The outbox gets every kind of row: entries, a tombstone at the end of a life, and a new life.
         answer(learner, numbers)
         call_command("relay_history", verbosity=0)
         answer(learner, numbers)
@@ -106,7 +106,7 @@ def test_killed_at_any_statement_it_loses_and_doubles_nothing(crew: Crew, learne
         assert_agreement_of_all_stores()
         if said:
             break
-    # Several batches; in each of them, the history database has committed before the outbox's rows are deleted.
+    # Several batches. In each, the history database commits before the outbox's rows are deleted.
     assert statement > 8
     assert in_both > 1
 
@@ -147,7 +147,7 @@ def test_killed_again_and_again_while_writers_write(crew: Crew, learners: list[s
         crew.start(workers.under, BY_RELAY, workers.count_up, learner, [block], "number", 1) for learner in learners[:3]
     ]
     while not writers[0].said:
-        # There is no history to be read before.
+        # The reader starts after the first write: before it there is no history to read.
         writers[0].receive()
     reader = crew.start(workers.read_history, learners[0], block, "number")
     for _ in range(load(servers=20, sqlite=8)):

@@ -1,4 +1,4 @@
-"""The history's server is stopped where it is, and keeps its connections: nobody waits for it without end."""
+"""The history's server is stopped with SIGSTOP and keeps its connections open: every wait has a limit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = [
 ]
 
 BLOCK = make_block()
-# What it takes at most on a busy machine: two timeouts, and a new connection. Those of the tests' settings are longer.
+# The limit on a busy machine: two timeouts and a new connection. The test settings' timeouts are longer.
 PATIENCE_SECONDS = 20.0
 
 
@@ -45,7 +45,7 @@ def own_server() -> Iterator[Server]:
 
 @pytest.fixture
 def server(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server of our own, in place of the history's; its timeout to connect is what our documentation says."""
+    """A separate server for the history, with the connection timeout that the documentation recommends."""
     alias = connections[ALIAS]
     alias.close()
     with monkeypatch.context() as patch:

@@ -1,4 +1,4 @@
-"""What the client and the relay report, kept for the test."""
+"""Measurements of the client and the relay, collected for the test."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from tests.sinks import Measurements, kept_in
 
 @pytest.fixture
 def measured(settings: Settings) -> Measurements:
-    """Everything that is reported from here on."""
+    """All measurements from here on."""
     seen = Measurements()
     settings.XBLOCK_USER_STATE = {**settings.XBLOCK_USER_STATE, "METRICS": kept_in(seen)}
     return seen

@@ -1,4 +1,4 @@
-"""All contenders do the same: they hold the same states, and an entry for each change."""
+"""All contenders store the same states, and an entry for each change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 @pytest.fixture
 def everybody() -> Iterator[dict[str, tuple[Contender, Learner]]]:
-    """The contenders, each with its own learner."""
+    """All contenders, each with a separate learner."""
     found = contenders.named([*contenders.CORE, *contenders.WARM])
     learners = [data.learner(number) for number, _ in enumerate(found)]
     get_user_model().objects.bulk_create([get_user_model()(**learner._asdict()) for learner in learners])
@@ -38,7 +38,7 @@ def everybody() -> Iterator[dict[str, tuple[Contender, Learner]]]:
 def _write(contender: Contender, learner: Learner) -> None:
     random = Random(1)
     contender.set_many(learner, {block: data.state(random) for block in (CREATED, UPDATED)})()
-    # Some of the blocks are new, and some are not.
+    # A mix of new and existing blocks.
     contender.set_many(learner, {block: data.attempt(random, 2) for block in BLOCKS[1:]})()
     contender.set_many(learner, {TWICE: {"big": 2**70, "none": None, "infinite": float("inf"), "text": "ä"}})()
     contender.set_many(learner, {TWICE: {"attempts": 3}, DELETED: {"attempts": 3}})()
@@ -64,7 +64,7 @@ def test_what_changes_nothing_has_no_entry(everybody: dict[str, tuple[Contender,
         fields = {"attempts": 1, "ratio": 0.1}
         for _ in range(2):
             contender.set_many(learner, {CREATED: fields})()
-        # The reference records every save.
+        # The reference records every save, changed or not.
         assert len(contender.entries(learner, CREATED)) == (2 if name == contenders.REFERENCE else 1)
 
 

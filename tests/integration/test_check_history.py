@@ -1,4 +1,4 @@
-"""``manage.py check_history``: finds everything that breaks laws 3 and 9, and nothing else."""
+"""``manage.py check_history`` finds every violation of laws 3 and 9, and reports nothing else."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def client(settings: Settings) -> DjangoXBlockUserStateClient:
 
 @pytest.fixture(params=[pytest.param(name, marks=TWO if name in ("extended", "outbox") else ()) for name in SITES])
 def site(request: pytest.FixtureRequest, settings: Settings, client: DjangoXBlockUserStateClient) -> str:
-    """The name of a site that keeps its history in one of the stores, in one encoding."""
+    """Name of a site that keeps its history in one store and one encoding."""
     settings.XBLOCK_USER_STATE = SITES[request.param]
     return str(request.param)
 
@@ -69,7 +69,7 @@ def check(*arguments: str) -> str:
 
 
 def failed(*arguments: str) -> tuple[list[str], str]:
-    """Return the lines of a check that finds faults, and its error."""
+    """Return the output lines of a check that finds faults, and its error."""
     output = StringIO()
     with pytest.raises(CommandError) as raised:
         call_command("check_history", *arguments, stdout=output)
@@ -78,7 +78,7 @@ def failed(*arguments: str) -> tuple[list[str], str]:
 
 
 def faults(*arguments: str) -> list[str]:
-    """Return what is said to be wrong with Ann's history in the block, and nothing else may be; without the names."""
+    """Return the reported faults, without the names; all must be about Ann's history in the block."""
     *lines, _ = failed(*arguments)[0]
     assert all(line.startswith("learner ") and " (ann), block " in line and f" ({BLOCK}): " in line for line in lines)
     return [line.partition(f" ({BLOCK}): ")[2] for line in lines]
@@ -279,7 +279,7 @@ def test_copies_that_differ(client: DjangoXBlockUserStateClient, change: str, mo
 @TWO
 @pytest.mark.parametrize("batch", ["2", "250"])
 def test_a_copy_that_is_damaged(client: DjangoXBlockUserStateClient, batch: str) -> None:
-    """The others are decoded with the copy that is not."""
+    """The entries that build on it are decoded with the intact copy."""
     answer(client, 3)
     list(Backfill("default", 100).pages())
     StudentModuleHistory.objects.filter(revision=2).update(body=b"damaged")
@@ -323,7 +323,7 @@ def test_history_that_waits_for_a_database_that_was_taken_out(
     settings.XBLOCK_USER_STATE = {}
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != EXTENDED_HISTORY_APP]
     answer(client, 1, start=3)
-    # It builds on what waits.
+    # It builds on an entry in the outbox.
     assert [(entry.state or {})["number"] for entry in client.get_history("ann", BLOCK)] == [3]
     lines, error = failed(*arguments)
     assert lines == [
@@ -366,10 +366,10 @@ def test_a_type_that_is_not_recorded_any_more(client: DjangoXBlockUserStateClien
     settings.XBLOCK_USER_STATE = {"RECORDED_BLOCK_TYPES": []}
     client.set("ann", BLOCK, {"number": 9})
     assert check() == "1 rows with 5 entries were checked.\n"
-    # A delta would be written against what is not there.
+    # The next write would build a delta on a missing entry.
     StudentModule.objects.update(history_chain=1)
     assert faults() == ["the next entry may build on revision 6, which is missing"]
-    # What there is must be right.
+    # The entries that exist must be sound.
     StudentModule.objects.update(history_chain=0)
     StudentModuleHistory.objects.filter(revision=5).update(body=b"damaged")
     assert "revision 5 can't be read" in faults()[0]

@@ -34,7 +34,7 @@ def ann() -> User:
 
 @pytest.fixture
 def request_of_visitor(settings: Settings, ann: User) -> HttpRequest:
-    """The request at which a visitor, who has answered, logs in."""
+    """The request at which a visitor with answers logs in."""
     settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
     cache.clear()
     request = HttpRequest()
@@ -95,7 +95,7 @@ def test_an_adoption_that_the_database_refuses_can_be_repeated(request_of_visito
 
 
 class RolledBack(Exception):
-    """What becomes of a request in a transaction."""
+    """Raised to roll a request's transaction back."""
 
 
 def test_a_transaction_that_is_rolled_back_takes_nothing_from_the_visitor(
@@ -117,7 +117,7 @@ def test_a_transaction_that_is_rolled_back_takes_nothing_from_the_visitor(
 
 @pytest.fixture
 def database_cache(settings: Settings, ann: User) -> str:
-    """A cache that processes share: in a table of its own."""
+    """A cache that processes share, in a separate table."""
     settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
         "visitors": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "visitors_cache"},

@@ -1,4 +1,4 @@
-"""All history commands alike: progress on a terminal, tables that can't be counted, and numbers that make no sense."""
+"""Behaviour that all history commands share: progress on a terminal, failed counts, and invalid numbers."""
 
 from __future__ import annotations
 
@@ -46,12 +46,12 @@ def on_a_terminal(command: str, folder: Path, **options: Any) -> str:
 
 
 def refused(_: str) -> str:
-    """In place of the statement that counts: one that fails, as a timeout makes it do."""
+    """Return a count that fails, as after a statement timeout."""
     return "SELECT counted FROM nowhere"
 
 
 def lost(alias: str) -> str:
-    """The same, on a connection that is gone, as the driver's timeout leaves it."""
+    """Return a count on a closed connection, as after the driver's timeout."""
     if connections[alias].vendor != "sqlite":
         kill_connection(alias)
     return refused(alias)
@@ -59,7 +59,7 @@ def lost(alias: str) -> str:
 
 @contextmanager
 def counting_fails(instead: Callable[[str], str]) -> Iterator[list[str]]:
-    """Have no table counted; give the aliases where it was tried."""
+    """Let every count of a table fail; yield the aliases of the attempts."""
     tried: list[str] = []
 
     def wrapper(alias: str, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -89,7 +89,7 @@ def test_a_table_that_can_not_be_counted_has_no_total(
     assert "%" not in shown
 
 
-# After three entries in the default history; and after 24 entries in all stores, where the outbox has 2 of them.
+# Of three entries in the default history; and of 24 entries in all stores, two of them in the outbox.
 PROGRESS = {
     "check_history": ["of 1 rows", "of 3 entries of the default history"],
     "sweep_history": ["of 3 entries of the default history"],

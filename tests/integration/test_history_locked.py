@@ -1,4 +1,4 @@
-"""SQLite: somebody has locked the history's file, a backup or a VACUUM. State is written all the same."""
+"""SQLite: a backup or a VACUUM locks the history's file; state is written anyway."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ def _learner(settings: Settings, outage: Outage) -> None:
 
 @contextmanager
 def locked(alias: str, seconds: float = 0.0) -> Iterator[None]:
-    """Have another process's lock on the file of a database, for which it has waited so long at most."""
+    """Hold another process's lock on a database's file; `seconds` limits the wait for the lock."""
     with closing(sqlite3.connect(connections[alias].settings_dict["NAME"], timeout=seconds)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
@@ -89,7 +89,7 @@ def test_nobody_waits_for_the_state_meanwhile(settings: Settings) -> None:
 
 def test_a_lock_that_comes_while_the_state_is_locked_too_is_an_outage(caplog: pytest.LogCaptureFixture) -> None:
     with ExitStack() as stack:
-        # The first statement of a shipment on the outbox: the file was free just before.
+        # The shipment's first statement on the outbox: the file was free just before.
         stack.enter_context(just_before("DELETE", HistoryOutbox, lambda: stack.enter_context(locked(ALIAS))))
         answer(1)
     assert [record.levelname for record in caplog.records] == ["WARNING"]

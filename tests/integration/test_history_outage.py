@@ -1,4 +1,4 @@
-"""The history database is down: writes commit, nothing is lost, readers see what there is, and it mends itself."""
+"""Outage of the history database: writes commit, no entry is lost, readers see the outbox, and it recovers."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_it_is_written_to_again_when_it_is_back(client: DjangoXBlockUserStateCli
     assert shipped() == 0
     outage.wait(RETRY_SECONDS)
     answer(client, 4)
-    # With what had waited of this block.
+    # The shipment includes the block's backlog.
     assert (shipped(), HistoryOutbox.objects.count()) == (4, 0)
     answer(client, 5)
     assert shipped() == 5
@@ -185,7 +185,7 @@ def test_writes_that_leave_shipping_to_the_relay_never_try(
     with outage.lasts():
         answer(client, 1, 2)
         assert outage.attempts == 0
-        # The reader does not know yet that it is down, and asks it.
+        # No write has found it down yet, so the reader tries it.
         assert numbers_of(client) == [2, 1]
         assert outage.attempts == 1
     assert len(caplog.records) == 1
@@ -216,7 +216,7 @@ def test_a_history_database_that_was_not_migrated_is_one_too(
 
 @needs_a_server
 def test_writes_recover_from_a_connection_that_was_lost(client: DjangoXBlockUserStateClient, outage: Outage) -> None:
-    """No request begins or ends here: nothing but the package looks after the connection."""
+    """No request begins or ends here, so only the package can replace the connection."""
     answer(client, 1)
     kill_connection(ALIAS)
     answer(client, 2)

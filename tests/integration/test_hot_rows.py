@@ -1,4 +1,4 @@
-"""Who has lost a race for a row a moment ago waits in line for it, instead of losing again."""
+"""A writer that has just lost a race for a row waits for its lock instead of losing again."""
 
 from __future__ import annotations
 
@@ -36,7 +36,7 @@ def _lost_race() -> None:
 
 
 def _set(fields: dict[str, int], *, username: str = "ann", block: object = BLOCK) -> list[bool]:
-    """Write, and return of each lookup whether it locked the row."""
+    """Write; return for each lookup whether it locked the row."""
     with captured() as statements:
         DjangoXBlockUserStateClient().set_many(username, {block: fields})
     return ["FOR UPDATE" in sql for sql in statements if "SELECT asked.id" in sql]

@@ -1,6 +1,6 @@
-"""Another writer comes first between reading and writing: nothing is lost, in our transactions and in a caller's.
+"""Another writer comes first between read and write: no change is lost, in our transactions and in a caller's.
 
-In a caller's transaction rows that exist are locked when they are read, so there the race is for new rows only.
+In a caller's transaction, reading locks the rows that exist, so only new rows can race there.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ def client() -> DjangoXBlockUserStateClient:
 
 @pytest.fixture(params=["own", "caller's"])
 def around(request: pytest.FixtureRequest) -> AbstractContextManager[Any]:
-    """What the call runs in: nothing, so that it makes its own transaction, or a caller's transaction."""
+    """A context manager around the call: without effect, or a caller's transaction."""
     return nullcontext() if request.param == "own" else transaction.atomic()
 
 
@@ -187,7 +187,7 @@ def test_the_other_scopes_lose_nothing(
 
 @pytest.fixture(params=["same block", "same course"])
 def seen_first(request: pytest.FixtureRequest) -> BlockKey:
-    """The block that another registers while ours is being registered."""
+    """The block that another writer registers while ours is being registered."""
     return BLOCK if request.param == "same block" else make_block("other")
 
 
@@ -204,7 +204,7 @@ def test_a_block_that_another_registers_meanwhile(
     def interfere() -> None:
         elsewhere(lambda: _other().set("bob", seen_first, {"b": 2}))
 
-    if (verb, model) == ("INSERT", Block):  # We hold a new course by then, and the other would wait for it.
+    if (verb, model) == ("INSERT", Block):  # The course must exist: we would hold a new one.
         client.set("bob", make_block("before"), {"a": 1})
     with just_before(verb, model, interfere):
         client.set("ann", BLOCK, {"a": 1})
@@ -231,7 +231,7 @@ def test_a_block_that_another_registers_while_a_caller_holds_a_transaction(clien
 
 @several_writers
 def test_nobody_waits_for_a_course_that_a_callers_transaction_registers(client: DjangoXBlockUserStateClient) -> None:
-    # Names of their own: on MariaDB the row of a key that was deleted a moment ago locks its neighbours too.
+    # Keys that no other test uses: on MariaDB a row deleted a moment ago locks its neighbours too.
     held, free = CourseLocator("Held", "H1", "2026"), CourseLocator("Free", "F1", "2026")
     with transaction.atomic():
         client.set("ann", make_block(course=held), {"a": 1})
@@ -283,7 +283,7 @@ def test_writers_in_opposite_orders_both_succeed_in_transactions_of_their_own(
         try:
             for number in range(5):
                 _other().set_many("ann", {key: {name: number} for key in order})
-        except BaseException as error:  # noqa: BLE001 (looked at below)
+        except BaseException as error:  # noqa: BLE001 (asserted below)
             errors.append(error)
         finally:
             connections.close_all()

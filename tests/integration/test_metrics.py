@@ -1,4 +1,4 @@
-"""What the client reports is what was asked for and what was committed. Outside a transaction, as calls are made."""
+"""Metrics of the client agree with the calls and the commits. Outside a transaction, as hosts call it."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def client(measured: Measurements) -> Client:
 
 
 def of_writes(measured: Measurements) -> list[str]:
-    """The names of what was reported as written."""
+    """Return the names of the measurements of writes."""
     return [one.name for one in measured if one.name.partition(".")[0] in OF_WRITES]
 
 
@@ -61,7 +61,7 @@ def test_get_many(client: Client, measured: Measurements) -> None:
     found = client.get_many("ann", [BLOCK, OTHER, THIRD, make_block("never")])
     assert not measured
     assert next(found).block_key == BLOCK
-    # Whether or not the rest is ever asked for.
+    # The number of blocks counts, even if the caller reads only the first.
     found.close()  # type: ignore[attr-defined]
     user_state = {"scope": "user_state"}
     assert sorted(one for one in measured if one.name != "get_many.response_time") == [
@@ -204,7 +204,7 @@ def test_a_lost_race_is_reported_and_the_write_once_as_it_was_committed(client: 
     assert measured.total("write.state_bytes") == len('{"b":2}')
     [body] = StudentModuleHistory.objects.values_list("body", flat=True)
     assert measured.values("write.history_bytes") == [len(body or b"")]
-    # The second attempt locked what it read.
+    # The second attempt locked the row at its lookup.
     assert len(measured.values("transaction.lock_wait", lock="rows")) == 1
 
 
@@ -302,7 +302,7 @@ class TestACallersTransaction:
     ],
 )
 def test_a_call_that_is_refused_reports_nothing(client: Client, measured: Measurements, act: Act) -> None:
-    with pytest.raises(Exception):  # noqa: B017, PT011 (which one is the business of other tests)
+    with pytest.raises(Exception):  # noqa: B017, PT011 (other tests check the type)
         act(client)
     assert measured == []
 

@@ -1,4 +1,4 @@
-"""What is reported of the outbox and of shipping it to the extended history."""
+"""Metrics of the outbox and of shipping it to the extended history."""
 
 from __future__ import annotations
 
@@ -102,7 +102,7 @@ def test_refused_entries_are_reported(measured: Measurements) -> None:
     measured.clear()
     with refusing(2), pytest.raises(CommandError, match="refuses 5 of them"):
         relay()
-    # The batch, and then each of the five by itself.
+    # One failure of the batch, and one for each of its five entries.
     assert measured.total("shipping.failures", by="relay", outcome="refused") == 6
     assert measured.total("shipping.shipped", by="relay") == 5
     assert measured.values("outbox.depth") == [5]

@@ -1,4 +1,4 @@
-"""``manage.py relay_history``: ships the outbox, once or for ever."""
+"""``manage.py relay_history`` ships the outbox, once or for ever."""
 
 from __future__ import annotations
 
@@ -74,7 +74,7 @@ def test_a_tombstone_takes_what_was_there_and_nothing_that_came_after_it() -> No
 
 
 def test_what_was_committed_there_before_a_crash_is_not_doubled() -> None:
-    """The relay died between the two commits: the outbox still has what the history database has too."""
+    """The relay died between the two commits: both databases have the entries."""
     answer(2)
     waiting = list(HistoryOutbox.objects.all())
     relay()
@@ -141,7 +141,7 @@ def test_an_outage_is_an_error_also_when_nothing_waits(outage: Outage) -> None:
 
 @needs_a_server
 def test_an_account_that_is_not_let_in_is_an_outage(outage: Outage) -> None:
-    """And is not tried again for each entry."""
+    """The relay does not try again for each entry."""
     answer(2)
     with outage.lasts(STRANGER), pytest.raises(CommandError, match=f"'{ALIAS}'.*stranger.* 10 wait in the outbox"):
         relay()
@@ -150,7 +150,7 @@ def test_an_account_that_is_not_let_in_is_an_outage(outage: Outage) -> None:
 
 
 def test_nobody_waits_while_it_connects(outage: Outage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connecting takes as long as its timeout where no server answers; no row is locked so long."""
+    """Without an answer, connecting takes its whole timeout; no row may stay locked that long."""
     answer(1)
     connection = connections[ALIAS]
     connection.close()
@@ -176,7 +176,7 @@ def test_it_does_not_run_after_writers_for_ever() -> None:
     for rows in Relay("default", 7).once():
         batches.append(rows)
         answer(1, "bob")
-    # The third found no more behind what the second came to: the pass is over, whatever came meanwhile.
+    # The pass ends with its third batch: entries that arrived behind its place wait for the next pass.
     assert batches == [7, 7, 3]
     assert len(in_store(HistoryOutbox)) == 8
 
@@ -200,7 +200,7 @@ def test_a_tombstone_that_is_refused_keeps_what_follows_it() -> None:
     [buried] = HistoryOutbox.objects.filter(revision=TOMBSTONE)
     with refusing_deletions(), pytest.raises(CommandError, match=f"block {buried.block_id}, revision 0: "):
         relay()
-    # The first entry of the block's second life would go with its first one.
+    # Shipping the second life's first entry before the tombstone would let the tombstone delete it.
     assert [row[:3] for row in in_store(HistoryOutbox)] == [(*buried.pk[:2], 0), (*buried.pk[:2], 1)]
     assert len(extended()) == 14
     assert relay() == "2 entries were shipped.\n"
@@ -209,7 +209,7 @@ def test_a_tombstone_that_is_refused_keeps_what_follows_it() -> None:
 
 @contextmanager
 def refusing_deletions() -> Iterator[None]:
-    """Have the history database delete no entry."""
+    """Let the history database refuse deletions."""
     table = extended_model()._meta.db_table
     make, unmake = {
         "sqlite": (
@@ -241,7 +241,7 @@ def test_a_history_database_that_refuses_everything_is_not_asked_for_each_entry(
     DjangoXBlockUserStateClient().set_many("ann", {block: {"a": 1} for block in make_blocks(MOST_REFUSED + 50)})
     with refusing(1), count_statements(ALIAS, "INSERT") as statements, pytest.raises(CommandError, match=r"150 wait"):
         relay()
-    # The batch, and the rows of which it takes none.
+    # The batch, and single rows until the limit of refused ones.
     assert len(statements) == 1 + MOST_REFUSED + 1
     assert relay() == "150 entries were shipped.\n"
 
@@ -258,7 +258,7 @@ def test_a_history_database_without_its_table_takes_nothing() -> None:
 
 
 class Pauses:
-    """Stands for the time between two looks at the outbox: what happens meanwhile, one after the other."""
+    """Replaces the time between two passes; each pause runs the next action."""
 
     def __init__(self, *events: Callable[[], object]) -> None:
         self._events = list(events)
@@ -310,7 +310,7 @@ def test_following_goes_on_when_the_outbox_is_away(
 @needs_a_server
 @pytest.mark.parametrize("alias", ["default", ALIAS])
 def test_following_goes_on_over_a_lost_connection(alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As hosts have it who keep connections: nothing but the failure tells that this one has gone.
+    # As on hosts with persistent connections: only the failure shows that this one is closed.
     monkeypatch.setitem(connections[alias].settings_dict, "CONN_MAX_AGE", None)
     connections[alias].close()
 
@@ -326,7 +326,7 @@ def test_following_goes_on_over_a_lost_connection(alias: str, monkeypatch: pytes
 
 @contextmanager
 def signalled_at_the_first_insert(number: signal.Signals) -> Iterator[None]:
-    """Have this process get a signal in the middle of the first batch."""
+    """Send this process a signal in the middle of the first batch."""
     sent: list[None] = []
 
     def wrapper(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:

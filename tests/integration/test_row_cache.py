@@ -1,4 +1,4 @@
-"""A client remembers the rows that it has read or written, and is never wrong for it."""
+"""A client caches the rows that it has read or written, and its writes stay correct."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WRITE = {"postgresql": ["WITH"], "mysql": ["START"], "sqlite": ["BEGIN", "INSERT
 
 @pytest.fixture
 def client() -> DjangoXBlockUserStateClient:
-    """Of which `ann` and her state in a block are known."""
+    """A client with ann and her state in a block in its caches."""
     [ann, _] = make_learners("ann", "bob")
     client = DjangoXBlockUserStateClient(ann)
     client.set("ann", BLOCK, {"a": 1, "b": 1})
@@ -111,7 +111,7 @@ def test_a_row_of_a_later_life_is_read_again(client: DjangoXBlockUserStateClient
 def test_a_row_of_a_later_life_with_the_same_revision_and_another_beginning(
     client: DjangoXBlockUserStateClient,
 ) -> None:
-    """As above, and nothing else than the time tells the two lives apart."""
+    """As above; only the time of creation tells the two lives apart."""
     StudentModule.objects.update(created=F("created") + timedelta(microseconds=1), state='{"new":1}', history_chain=0)
     client.set("ann", BLOCK, {"a": 2})
     assert _other().get("ann", BLOCK).state == {"new": 1, "a": 2}
@@ -130,7 +130,7 @@ def test_what_a_caller_rolls_back_is_not_known(client: DjangoXBlockUserStateClie
         client.set("ann", BLOCK, {"a": 2, "lost": 2})
         client.get("ann", BLOCK)
         transaction.set_rollback(True)
-    # The same revision as that which was rolled back.
+    # The same revision as the one that was rolled back.
     _other().set("ann", BLOCK, {"c": 3})
     client.set("ann", BLOCK, {"a": 4})
     assert _other().get("ann", BLOCK).state == {"a": 4, "b": 1, "c": 3}

@@ -1,4 +1,4 @@
-"""``manage.py sweep_history``: takes what belongs to no state, and never what does."""
+"""``manage.py sweep_history`` removes entries without a state, and never others."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def sweep(*arguments: str) -> str:
 
 
 def counts(printed: str) -> list[str]:
-    """Return what was printed of stores that had any orphans."""
+    """Return the lines about stores that had any orphans."""
     return [line for line in printed.splitlines() if "belong to no state" in line and ": 0 " not in line]
 
 
@@ -61,7 +61,7 @@ def lose_rows(name: str = "ann") -> None:
 
 
 def restore_backup(action: Callable[[], object]) -> None:
-    """Do something of which the state's database knows nothing afterwards, and the histories all."""
+    """Run `action`, then restore the state's table from before it; the histories keep the new entries."""
     before = list(StudentModule.objects.all())
     action()
     StudentModule.objects.all()._raw_delete("default")
@@ -136,7 +136,7 @@ def test_entries_that_are_ahead_of_a_restored_row(
     assert counts(printed)[0].endswith("2 entries belong to no state and were removed")
     assert "the state's revision is 3" in printed
     assert states(client) == [2, 1, 0]
-    # What is written next builds on what has stayed.
+    # The next entries build on the remaining ones.
     answer(client, 2, start=20)
     assert states(client) == [21, 20, 2, 1, 0]
     call_command("check_history", stdout=StringIO())
@@ -164,7 +164,7 @@ def test_orphans_stand_in_the_way_of_a_write_until_they_are_swept(
 def test_entries_older_than_the_state_are_of_an_earlier_one(
     client: DjangoXBlockUserStateClient, settings: Settings
 ) -> None:
-    """Who begins anew in the other store meets no entry with the same key, and readers take the old ones for theirs."""
+    """New entries in the other store have other keys, so readers would take the old entries for the new state's."""
     answer(client, 2)
     lose_rows()
     settings.XBLOCK_USER_STATE = EXTENDED

@@ -1,4 +1,4 @@
-"""Values nested deeply: refused at once with a clear error, or kept for good."""
+"""Deeply nested values are refused at once with a clear error, or stay readable for good."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ def nested(depth: int) -> Any:
 
 
 def deeper(frames: int, call: Callable[[], Any]) -> Any:
-    """Call from further up the stack, as behind a host's middleware."""
+    """Call from deep in the stack, as behind a host's middleware."""
     return call() if frames == 0 else deeper(frames - 1, call)
 
 

@@ -1,4 +1,4 @@
-"""The state of visitors: in the cache, apart, bounded, for a time, and adopted by an account."""
+"""Visitors' state: in the cache, separate, bounded, temporary, and adopted by an account at login."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The codec against the table of law 4."""
+"""The codec agrees with the table of law 4."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""What is particular to the in-memory client; the contract's tests are in tests/integration/contract."""
+"""Behaviour of the in-memory client alone; the contract's tests are in tests/integration/contract."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ BLOCK = make_block()
 
 @pytest.fixture
 def eager_threads() -> Iterator[None]:
-    """Let threads take turns as often as the interpreter can, so that a missing lock shows."""
+    """Switch threads as often as the interpreter can, so that a missing lock shows."""
     before = sys.getswitchinterval()
     sys.setswitchinterval(1e-6)
     yield

@@ -1,4 +1,4 @@
-"""A sink's trouble stays its own."""
+"""A failing sink breaks no call."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The setting names the sink: read at run time, made once, and what is wrong with it is told by a system check."""
+"""The setting names the sink: read at run time, created once, and validated by a system check."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Real XBlock fields over `UserStateKeyValueStore`: what a block sees at its next view."""
+"""Real XBlock fields over `UserStateKeyValueStore`: the values that a block sees at its next view."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ KEY = make_block("quiz", "quiz")
 
 
 class QuizBlock(XBlock):
-    """Has a field of each learner scope, and the kinds of field that stores get wrong."""
+    """Has a field of each learner scope, with the kinds of field that stores get wrong."""
 
     attempts = Integer(default=0, scope=Scope.user_state)
     answers = Dict(scope=Scope.user_state)
@@ -47,7 +47,7 @@ def client() -> InMemoryXBlockUserStateClient:
 
 
 def view(client: InMemoryXBlockUserStateClient, user: Any = ADA) -> QuizBlock:
-    """Return the block as at a new request."""
+    """Return the block as a new request sees it."""
     ids = MemoryIdManager()
     fields = KvsFieldData(UserStateKeyValueStore(client, user))
     runtime = QuietRuntime(ids, ids, services={"field-data": fields})

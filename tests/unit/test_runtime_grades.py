@@ -1,4 +1,4 @@
-"""`publish`: the score that a block's ``grade`` event becomes."""
+"""`publish` stores the score of a block's ``grade`` event."""
 
 from __future__ import annotations
 

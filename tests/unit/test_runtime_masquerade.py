@@ -1,4 +1,4 @@
-"""Staff who act as a learner: reads show the learner's state, and what staff do stays in their session."""
+"""Staff act as a learner: reads show the learner's state, and writes stay in the staff member's session."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ ANSWERED = {"attempts": 3, "answers": {"1": "blue"}, "seed": 2}
 
 
 class Staff:
-    """Someone whose requests share a session, as Django keeps it in a cookie: saved if it was modified."""
+    """A staff member whose requests share a session, saved after each change, as Django keeps it in a cookie."""
 
     def __init__(self) -> None:
         self.session = SessionStore()
@@ -36,7 +36,7 @@ class Staff:
 
 @pytest.fixture
 def client() -> CountingClient:
-    """With states of ada."""
+    """A client with states of ada."""
     client = CountingClient()
     client.set("ada", QUIZ, ANSWERED)
     client.set("ada", POLL, {"votes": {"red": 1}}, Scope.user_state_summary)

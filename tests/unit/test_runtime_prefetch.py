@@ -1,4 +1,4 @@
-"""`prefetch`: one read a scope for a whole page, and everything afterwards is served from it."""
+"""`prefetch`: one read per scope loads a whole page; later reads need no call."""
 
 from __future__ import annotations
 

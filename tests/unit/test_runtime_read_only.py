@@ -1,4 +1,4 @@
-"""A read-only store: crawlers and previews leave no trace, and what they drop is counted."""
+"""A read-only store: crawlers and previews leave no trace, and dropped writes are counted."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_dropped_writes_are_counted_by_rows(client: CountingClient) -> None:
             runtime.submit(QUIZ, "blue")
             runtime.submit(POLL, "red")
         runtime.submit(POLL, "blue")
-    # An answer with its score is a row; a poll has one of the learner's and one of all.
+    # An answer with its score is one row; a poll has a row of the learner's and one that all learners share.
     assert kvs.dropped_writes == 3 + 2
     assert measured.total("runtime.dropped_writes", scope="user_state") == 3
     assert measured.total("runtime.dropped_writes", scope="user_state_summary") == 2

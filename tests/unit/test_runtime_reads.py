@@ -1,4 +1,4 @@
-"""`UserStateKeyValueStore` reads a row once, and keeps what it knows true over writes that succeed or fail."""
+"""`UserStateKeyValueStore` reads a row once, and its cache stays true after writes that succeed or fail."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ def key(name: str) -> KeyValueStore.Key:
 
 @pytest.fixture
 def client() -> CountingClient:
-    """With a state of ada."""
+    """A client with a state of ada."""
     client = CountingClient()
     client.set("ada", BLOCK, {"a": 1, "b": [1]})
     return client
@@ -119,7 +119,7 @@ def test_what_others_have_written_meanwhile_is_not_undone(client: CountingClient
 def test_a_value_that_was_read_is_written_though_it_seems_to_be_the_same(
     client: CountingClient, kvs: UserStateKeyValueStore
 ) -> None:
-    """The last commit wins: another may have written since."""
+    """The last commit wins: another request may have written since the read."""
     assert kvs.get(key("a")) == 1
     client.set("ada", BLOCK, {"a": 2})
     kvs.set_many({key("a"): 1})

@@ -1,4 +1,4 @@
-"""`UserStateService`: what blocks may read of other blocks and learners."""
+"""`UserStateService`: access of blocks to the state of other blocks and learners."""
 
 from __future__ import annotations
 
@@ -78,7 +78,7 @@ def test_a_key_that_is_none_is_refused(client: InMemoryXBlockUserStateClient) ->
 
 @XBlock.needs("user_state")
 class RecapBlock(XBlock):
-    """Shows what the learner did elsewhere."""
+    """Shows the learner's work in another block."""
 
     def recap(self) -> Any:
         return self.runtime.service(self, "user_state").get_state("ann", BLOCK)

@@ -25,7 +25,7 @@ def key(name: str, scope: Scope = Scope.user_state, block: object = BLOCK) -> Ke
 
 @pytest.fixture
 def client() -> CountingClient:
-    """With a state of ada."""
+    """A client with a state of ada."""
     client = CountingClient()
     client.set("ada", BLOCK, {"a": 1, "b": 1})
     return client
@@ -87,7 +87,7 @@ def test_what_was_set_and_then_deleted_is_gone(client: CountingClient, kvs: User
 
 
 def interrupted(kvs: UserStateKeyValueStore, *names: str) -> None:
-    """Save fields, and a score, in a unit in which something goes wrong then."""
+    """Save fields and a score in a unit of work that then raises."""
     ids, [quiz] = make_page("quiz")
     with kvs.unit_of_work():
         for name in names:

@@ -12,7 +12,7 @@ import pytest
 
 from tests.documentation import ROOT
 
-TREES = ("src", "demo", "bench", "scripts")
+TREES = ("src", "demo", "bench", "scripts", "tests")
 MOST_WHATS_IN_A_THOUSAND_WORDS = 1
 QUESTION = re.compile(r"(What|Who|Where|How|Whether|Why)\b")
 DOCUMENTED = (ast.Module, ast.ClassDef, ast.FunctionDef, ast.AsyncFunctionDef)

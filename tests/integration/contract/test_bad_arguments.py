@@ -1,4 +1,4 @@
-"""Arguments that are refused in all methods alike: fields, numbers, usernames, scopes, and what a batch is given."""
+"""Arguments that all methods refuse alike: fields, numbers, usernames, scopes, and a batch's changes."""
 
 from __future__ import annotations
 

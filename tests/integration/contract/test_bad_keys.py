@@ -1,4 +1,4 @@
-"""Keys that name nothing: of the wrong type, without their run, too long, or one where a list is meant."""
+"""Keys that are refused: of the wrong type, without a run, too long, or a single key in place of a list."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""State that is no state: refused with the block, the field and the path inside it, before any SQL."""
+"""Invalid state is refused before any SQL; the error names the block, the field and the path inside it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Reading many blocks at once: order, each key once, what is handed out."""
+"""Reading many blocks at once: order, duplicate keys, independent results."""
 
 from __future__ import annotations
 

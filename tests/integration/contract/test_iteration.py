@@ -19,7 +19,7 @@ SIZES = pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 5, 7, 1000, None])
 
 
 def places(found: Iterator[XBlockUserState]) -> list[tuple[str | None, BlockKey]]:
-    """Return learner and key of each item, sorted, because the order is nobody's promise."""
+    """Return the learner and key of each item, sorted: the contract promises no order."""
     return sorted(((item.username, item.block_key) for item in found), key=str)
 
 
