@@ -51,6 +51,6 @@ class RaisingSink:
     record = count
 
 
-def kept_in(into: Measurements) -> dict[str, Any]:
+def keeping_sink(into: Measurements) -> dict[str, Any]:
     """Return the setting ``METRICS`` that appends measurements to `into`."""
     return {"SINK": "tests.sinks.KeepingSink", "OPTIONS": {"into": into}}

@@ -34,7 +34,7 @@ class ForgetfulStore(UserStateKeyValueStore):
         super().set_many({key: value for key, value in update_dict.items() if key.scope != self._dropped})
 
 
-def in_place_of_the_store(view: View) -> View:
+def replace_the_store(view: View) -> View:
     """Act as a middleware, because settings can name one and Django loads it when the whole demo is importable."""
     patch.object(runtime, "UserStateKeyValueStore", ForgetfulStore).start()
     return view

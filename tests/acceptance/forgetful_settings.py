@@ -5,4 +5,4 @@ from __future__ import annotations
 from tests.acceptance.demo_settings import *  # noqa: F403
 from tests.acceptance.demo_settings import MIDDLEWARE
 
-MIDDLEWARE = [*MIDDLEWARE, "tests.acceptance.forgetful.in_place_of_the_store"]
+MIDDLEWARE = [*MIDDLEWARE, "tests.acceptance.forgetful.replace_the_store"]

@@ -13,6 +13,6 @@ def problems(name: str, count: int, course: CourseKey = COURSE) -> list[UsageKey
     return [make_block(f"{name}-{number}", course=course) for number in range(count)]
 
 
-def load(*, servers: int, sqlite: int) -> int:
+def workload(*, servers: int, sqlite: int) -> int:
     """Return the amount of work for this database. SQLite allows one writer at a time, so it gets less."""
     return sqlite if connection.vendor == "sqlite" else servers

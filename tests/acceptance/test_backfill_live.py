@@ -33,7 +33,7 @@ PATIENCE_SECONDS = 120
 
 
 @pytest.fixture
-def load(start: Start) -> list[subprocess.Popen[str]]:
+def traffic(start: Start) -> list[subprocess.Popen[str]]:
     """Writers and readers at work on an existing history."""
     make_learners("ann", "ben", "cyd", "dan")
     client = DjangoXBlockUserStateClient()
@@ -46,7 +46,7 @@ def load(start: Start) -> list[subprocess.Popen[str]]:
     return [*writers, *readers, start(module, "churn", "cyd")]
 
 
-def test_readers_see_each_entry_once_while_it_moves(start: Start, load: Any, tmp_path: Path) -> None:
+def test_readers_see_each_entry_once_while_it_moves(start: Start, traffic: Any, tmp_path: Path) -> None:
     position = tmp_path / "position.json"
     command = ["django", "backfill_extended_history", "--batch", "20", "--state-file", str(position)]
 
@@ -65,14 +65,14 @@ def test_readers_see_each_entry_once_while_it_moves(start: Start, load: Any, tmp
     assert StudentModuleHistory.objects.exists()
     finished(start(*command, "--remove-source"))
 
-    for process in load:
+    for process in traffic:
         assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGTERM)
-    assert all(int(finished(process)) > 0 for process in load)
-    check_what_is_left(start, [*command, "--remove-source"])
+    assert all(int(finished(process)) > 0 for process in traffic)
+    assert_all_moved(start, [*command, "--remove-source"])
 
 
-def check_what_is_left(start: Start, command: list[str]) -> None:
+def assert_all_moved(start: Start, command: list[str]) -> None:
     while ship("default", Q(), 100).rows:
         pass
     finished(start(*command))

@@ -91,7 +91,7 @@ def _one_round(
     """Start the writers, and kill half of them at once, the others after their first call."""
     victims = dict(zip(crew.hire(WRITERS), tasks, strict=True))
     for victim, task in victims.items():
-        victim.start(workers.under, flags, work, *task)
+        victim.start(workers.with_settings, flags, work, *task)
     now = time.monotonic()
     deadlines = {victim: now + choice.uniform(0, LIFE_SECONDS) for victim in choice.sample([*victims], EARLY)}
     while victims:
@@ -103,7 +103,7 @@ def _one_round(
             yield Shift(*victims.pop(victim), victim.kill())
 
 
-def said_by(shifts: Iterable[Shift]) -> list[Any]:
+def acknowledged_by(shifts: Iterable[Shift]) -> list[Any]:
     """Return all acknowledged values: in each round at least one from each writer that was not killed early."""
     shifts = list(shifts)
     assert len(shifts) == ROUNDS * WRITERS
@@ -116,7 +116,7 @@ def assert_whole_calls(shifts: Sequence[Shift], histories: Histories) -> None:
 
     No later call may have undone it: the state now comes from that call or a later one.
     """
-    assert said_by(shifts)
+    assert acknowledged_by(shifts)
     numbers = {owner: _numbers_of(entries) for owner, entries in histories.items()}
     for shift in shifts:
         mine = set(range(shift.start, shift.start + NUMBERS))
@@ -165,10 +165,10 @@ def test_killed_transactions_of_callers_are_there_with_all_they_did(kill_writers
 def test_killed_deletions_leave_no_history_behind(kill_writers: KillWriters) -> None:
     shifts = kill_writers(AT_ONCE, workers.count_up_and_delete)
     histories = assert_agreement_of_all_stores()
-    deleted = [value for value in said_by(shifts) if value is not None]
-    assert all(number >= ROUNDS // 4 for number in Counter(one.what for one in deleted).values())
-    assert {one.what for one in deleted} == {"a row", "all rows", "a learner"}
-    gone = [one.learner for one in deleted if one.what == "a learner"]
+    deleted = [value for value in acknowledged_by(shifts) if value is not None]
+    assert all(number >= ROUNDS // 4 for number in Counter(one.kind for one in deleted).values())
+    assert {one.kind for one in deleted} == {"a row", "all rows", "a learner"}
+    gone = [one.learner for one in deleted if one.kind == "a learner"]
     assert not get_user_model().objects.filter(username__in=gone).exists()
     there = set(get_user_model().objects.values_list("pk", flat=True))
     assert {student_id for student_id, _ in histories} <= there

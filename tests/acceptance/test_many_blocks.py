@@ -12,7 +12,7 @@ from opaque_keys.edx.locator import CourseLocator
 from tests.acceptance import workers
 from tests.acceptance.agreement import assert_agreement
 from tests.acceptance.processes import Crew, finish
-from tests.acceptance.scene import load, problems
+from tests.acceptance.scene import problems, workload
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import Block, StudentModule
 
@@ -64,7 +64,7 @@ def test_all_learners_meet_new_blocks_at_once(crew: Crew, learners: list[str]) -
 
 def test_writers_of_the_same_blocks_in_opposite_orders(crew: Crew, learner: str) -> None:
     blocks = problems("both", 50)
-    rounds = load(servers=40, sqlite=20)
+    rounds = workload(servers=40, sqlite=20)
     DjangoXBlockUserStateClient().set_many(learner, {block: {"last": "nobody"} for block in blocks})
     deadlocks = _deadlocks()
     orders = {"forward": blocks, "backward": blocks[::-1]}

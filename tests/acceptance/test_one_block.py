@@ -9,7 +9,7 @@ import pytest
 from tests.acceptance import workers
 from tests.acceptance.agreement import assert_agreement
 from tests.acceptance.processes import Crew
-from tests.acceptance.scene import load, problems
+from tests.acceptance.scene import problems, workload
 from tests.factories import make_block
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule, StudentModuleHistory
@@ -25,7 +25,7 @@ def _names(writer: int, count: int) -> list[str]:
 
 
 def test_all_fields_of_all_writers_survive(crew: Crew, learner: str) -> None:
-    names = [_names(writer, load(servers=200, sqlite=50)) for writer in range(WRITERS)]
+    names = [_names(writer, workload(servers=200, sqlite=50)) for writer in range(WRITERS)]
     crew.run([(workers.set_fields, learner, BLOCK, own) for own in names])
     expected = {name: name for own in names for name in own}
     assert DjangoXBlockUserStateClient().get(learner, BLOCK).state == expected
@@ -73,7 +73,7 @@ def test_the_last_commit_of_one_field_wins(crew: Crew, learner: str) -> None:
 
 
 def test_neither_score_nor_state_reverts_the_other(crew: Crew, learner: str) -> None:
-    rounds = load(servers=100, sqlite=40)
+    rounds = workload(servers=100, sqlite=40)
     numbers = list(range(1, rounds + 1))
     said = crew.run(
         [

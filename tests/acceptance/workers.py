@@ -77,7 +77,7 @@ def count_up(username: str, blocks: Sequence[UsageKey], field: str, start: int) 
         yield number
 
 
-def under(flags: Mapping[str, Any], work: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
+def with_settings(flags: Mapping[str, Any], work: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
     """Run a worker function under these settings of the package."""
     settings.XBLOCK_USER_STATE = flags
     yield from work(*arguments)
@@ -121,7 +121,7 @@ def count_up_and_delete(username: str, blocks: Sequence[UsageKey], field: str, s
 class Deleted(NamedTuple):
     """Permanent deletions: rows of one learner, or a learner with all of their rows."""
 
-    what: str
+    kind: str
     learner: str
 
 

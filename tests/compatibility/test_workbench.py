@@ -63,7 +63,7 @@ def rows(folder: Path, sql: str) -> list[tuple[object, ...]]:
         return database.execute(sql).fetchall()
 
 
-def kept_in(folder: Path, table: str) -> set[tuple[object, ...]]:
+def stored_acid_states(folder: Path, table: str) -> set[tuple[object, ...]]:
     """Return the username, block type and key kind of each acid state in one of the tables keyed by block.
 
     The username is ``None`` where learners share the state.
@@ -95,8 +95,8 @@ def test_acid_is_content_with_all_scopes_of_blocks_and_asides(acid: Page) -> Non
 @pytest.mark.usefixtures("acid")
 def test_what_acid_kept_is_in_our_tables_and_not_in_the_workbenchs(folder: Path) -> None:
     kinds = ("block-v1", "aside-usage-v2")
-    assert kept_in(folder, "xblock_user_state_studentmodule") == {("ada", "acid", kind) for kind in kinds}
-    assert kept_in(folder, "xblock_user_state_userstatesummary") == {(None, "acid", kind) for kind in kinds}
+    assert stored_acid_states(folder, "xblock_user_state_studentmodule") == {("ada", "acid", kind) for kind in kinds}
+    assert stored_acid_states(folder, "xblock_user_state_userstatesummary") == {(None, "acid", kind) for kind in kinds}
     types = {name for [name] in rows(folder, "SELECT block_type FROM xblock_user_state_preferences")}
     assert types == {"acid", "block-type-v1:xblock_asides.v1:acid_aside"}
     names = "SELECT username FROM auth_user JOIN xblock_user_state_userinfo ON student_id = id"

@@ -13,13 +13,13 @@ BLOCK = make_block()
 ESSAY = "It is dark at night because the universe is not infinitely old. " * 5
 
 
-def answer(client: DjangoXBlockUserStateClient, times: int, name: str = "ann", start: int = 0) -> None:
+def add_entries(client: DjangoXBlockUserStateClient, times: int, name: str = "ann", start: int = 0) -> None:
     """Change the state this many times, each time to a new value."""
     for number in range(start, start + times):
         client.set(name, BLOCK, {"number": number, "essay": ESSAY})
 
 
-def answer_into_every_store(settings: Settings, client: DjangoXBlockUserStateClient, name: str = "ann") -> None:
+def add_entries_to_every_store(settings: Settings, client: DjangoXBlockUserStateClient, name: str = "ann") -> None:
     """Write 24 entries: in all encodings and stores, with deltas on entries of other stores.
 
     The last two are in the outbox. The settings stay so that later entries go there and wait for the relay.
@@ -29,7 +29,7 @@ def answer_into_every_store(settings: Settings, client: DjangoXBlockUserStateCli
         for extended, ship in ((False, "at_once"), (True, "at_once"), (False, "at_once"), (True, "by_relay")):
             flags = {"EXTENDED_HISTORY": extended, "SHIP_HISTORY": ship, "HISTORY_ENCODING": encoding}
             settings.XBLOCK_USER_STATE = flags
-            answer(client, 2, name, number)
+            add_entries(client, 2, name, number)
             number += 2
 
 

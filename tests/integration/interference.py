@@ -15,7 +15,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 needs_a_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server")
 
 
-def elsewhere(action: Callable[[], object]) -> None:
+def on_another_connection(action: Callable[[], object]) -> None:
     """Run `action` on a separate connection, as another process would, and raise its error here."""
     errors: list[BaseException] = []
 
@@ -49,13 +49,13 @@ def just_before(
     def wrapper(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         if table in sql:
             seen.append(sql)
-            if does(sql, verb, table) and sum(does(one, verb, table) for one in seen) == 1:
+            if is_statement(sql, verb, table) and sum(is_statement(one, verb, table) for one in seen) == 1:
                 action()
         return execute(sql, params, many, context)
 
     with connections[alias].execute_wrapper(wrapper):
         yield seen
-    assert any(does(one, verb, table) for one in seen), f"there was no {verb} on {table}"
+    assert any(is_statement(one, verb, table) for one in seen), f"there was no {verb} on {table}"
 
 
 @contextmanager
@@ -66,7 +66,7 @@ def just_after(verb: str, model: type[models.Model], action: Callable[[], object
 
     def wrapper(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         result = execute(sql, params, many, context)
-        if does(sql, verb, table):
+        if is_statement(sql, verb, table):
             seen.append(sql)
             if len(seen) == 1:
                 action()
@@ -77,7 +77,7 @@ def just_after(verb: str, model: type[models.Model], action: Callable[[], object
     assert seen, f"there was no {verb} on {table}"
 
 
-def does(sql: str, verb: str, table: str) -> bool:
+def is_statement(sql: str, verb: str, table: str) -> bool:
     """Tell whether a statement, or a part of it, is of this kind and on this table (a quoted name)."""
     if verb == "SELECT":
         return sql.startswith(verb) and table in sql

@@ -65,7 +65,7 @@ def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
 
 
 @contextmanager
-def refusing(revision: int) -> Iterator[None]:
+def refusing_revision(revision: int) -> Iterator[None]:
     """Let the history database refuse entries of this revision."""
     table = extended_model()._meta.db_table
     if connections[ALIAS].vendor == "sqlite":

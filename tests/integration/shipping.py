@@ -15,7 +15,7 @@ BLOCKS = make_blocks(5)
 NUMBERS = count()
 
 
-def answer(times: int = 1, name: str = "ann") -> None:
+def answer_all_blocks(times: int = 1, name: str = "ann") -> None:
     """Write a new state into each of the blocks, this many times."""
     client = DjangoXBlockUserStateClient()
     for _ in range(times):

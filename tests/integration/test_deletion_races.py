@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from tests.factories import make_blocks, make_learners
 from tests.integration.histories import revisions
-from tests.integration.interference import elsewhere, just_after, just_before
+from tests.integration.interference import just_after, just_before, on_another_connection
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule
 
@@ -35,8 +35,10 @@ def delete_while_others_begin_blocks() -> None:
     writer = DjangoXBlockUserStateClient(ann)
     writer.set("ann", KNOWN, {"a": 1})
     with (
-        just_before("DELETE", StudentModule, lambda: elsewhere(lambda: writer.set("ann", NEW, {"a": 1}))),
-        just_before("SELECT", StudentModule, lambda: elsewhere(lambda: writer.set("ann", NEWEST, {"a": 1}))),
+        just_before("DELETE", StudentModule, lambda: on_another_connection(lambda: writer.set("ann", NEW, {"a": 1}))),
+        just_before(
+            "SELECT", StudentModule, lambda: on_another_connection(lambda: writer.set("ann", NEWEST, {"a": 1}))
+        ),
     ):
         get_user_model().objects.get(username="ann").delete()
 
@@ -62,8 +64,12 @@ def test_a_row_that_somebody_else_deleted_does_not_take_the_next_ones_history(si
     writer = DjangoXBlockUserStateClient(make_learners("ann")[0])
     writer.set("ann", KNOWN, {"life": 1})
     with (
-        just_after("SELECT", StudentModule, lambda: elsewhere(lambda: StudentModule.objects.all().delete())),
-        just_after("DELETE", StudentModule, lambda: elsewhere(lambda: writer.set("ann", KNOWN, {"life": 2}))),
+        just_after(
+            "SELECT", StudentModule, lambda: on_another_connection(lambda: StudentModule.objects.all().delete())
+        ),
+        just_after(
+            "DELETE", StudentModule, lambda: on_another_connection(lambda: writer.set("ann", KNOWN, {"life": 2}))
+        ),
     ):
         StudentModule.objects.all().delete()
     ship(site)

@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from pytest_django import Settings
 
 from tests.factories import make_blocks, make_learners
-from tests.integration.interference import elsewhere, just_before, refusing
+from tests.integration.interference import just_before, on_another_connection, refusing
 from tests.integration.rows import assert_history_is_gapless
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.ephemeral import EphemeralXBlockUserStateClient, adopt_visitor, visitor_id
@@ -40,7 +40,7 @@ def request_of_visitor(settings: Settings, ann: User) -> HttpRequest:
     request = HttpRequest()
     request.session = SessionStore()
     request.user = AnonymousUser()
-    answer(request.session)
+    answer_as_visitor(request.session)
     return request
 
 
@@ -48,7 +48,7 @@ def visitors_client(session: SessionBase) -> EphemeralXBlockUserStateClient:
     return EphemeralXBlockUserStateClient(visitor_id(session), DjangoXBlockUserStateClient())
 
 
-def answer(session: SessionBase) -> None:
+def answer_as_visitor(session: SessionBase) -> None:
     visitors_client(session).set_many("", {key: {"a": "the visitor's"} for key in BLOCKS})
 
 
@@ -76,7 +76,7 @@ def test_a_block_that_the_account_writes_meanwhile_is_the_accounts(request_of_vi
         pytest.skip("SQLite lets one writer begin at a time: nothing comes in between")
 
     def interfere() -> None:
-        elsewhere(lambda: DjangoXBlockUserStateClient().set("ann", BLOCKS[1], {"a": "the account's"}))
+        on_another_connection(lambda: DjangoXBlockUserStateClient().set("ann", BLOCKS[1], {"a": "the account's"}))
 
     DjangoXBlockUserStateClient().set_many("ann", {key: {"a": "registers the block"} for key in BLOCKS})
     StudentModule.objects.all().delete()

@@ -14,7 +14,7 @@ from xblock.fields import Scope
 
 from tests.factories import COURSE, make_block, make_learners
 from tests.integration.interference import (
-    does,
+    is_statement,
     just_before,
     kill_connection,
     needs_a_server,
@@ -195,7 +195,7 @@ def test_a_row_that_another_lets_go_is_written_at_a_later_attempt(
     locking: list[str] = []
 
     def is_locking(sql: str) -> bool:
-        return sql.startswith("BEGIN") or (table in sql and ("FOR UPDATE" in sql or does(sql, "UPDATE", table)))
+        return sql.startswith("BEGIN") or (table in sql and ("FOR UPDATE" in sql or is_statement(sql, "UPDATE", table)))
 
     with row_locked_elsewhere() as let_go:
 

@@ -7,7 +7,7 @@ from django.db import connection
 from xblock.fields import Scope
 
 from tests.factories import make_block, make_learners
-from tests.integration.interference import elsewhere, just_before
+from tests.integration.interference import just_before, on_another_connection
 from tests.integration.statements import captured
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule
@@ -31,7 +31,7 @@ def learners() -> None:
 def _lost_race() -> None:
     """Let a write of ann's row in the block lose a race."""
     _set({"a": 1})
-    with just_before("UPDATE", StudentModule, lambda: elsewhere(lambda: _set({"b": 2}))):
+    with just_before("UPDATE", StudentModule, lambda: on_another_connection(lambda: _set({"b": 2}))):
         _set({"a": 3})
 
 
@@ -54,7 +54,7 @@ def test_the_row_is_locked_at_the_first_lookup() -> None:
 def test_a_client_with_a_cached_row_looks_it_up() -> None:
     client = DjangoXBlockUserStateClient()
     client.get("ann", BLOCK)
-    elsewhere(lambda: _set({"b": 5}))
+    on_another_connection(lambda: _set({"b": 5}))
     with captured() as statements:
         client.set("ann", BLOCK, {"a": 6})
     assert sum("FOR UPDATE" in sql for sql in statements) == 1

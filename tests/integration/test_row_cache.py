@@ -44,14 +44,14 @@ def _writes_without_a_read(client: DjangoXBlockUserStateClient, value: int, key:
     return verbs(statements) == WRITE
 
 
-def test_what_was_written_is_known(client: DjangoXBlockUserStateClient) -> None:
+def test_a_written_row_is_cached(client: DjangoXBlockUserStateClient) -> None:
     for value in (2, 3, 4):
         assert _writes_without_a_read(client, value)
     assert _other().get("ann", BLOCK).state == {"a": 4, "b": 1}
     assert_history_is_gapless()
 
 
-def test_what_was_read_is_known(client: DjangoXBlockUserStateClient) -> None:
+def test_a_read_row_is_cached(client: DjangoXBlockUserStateClient) -> None:
     reader = DjangoXBlockUserStateClient()
     reader.get("ann", BLOCK, fields=["b"])
     assert _writes_without_a_read(reader, 2)
@@ -59,7 +59,7 @@ def test_what_was_read_is_known(client: DjangoXBlockUserStateClient) -> None:
     assert_history_is_gapless()
 
 
-def test_what_was_read_encoded_is_known(client: DjangoXBlockUserStateClient) -> None:
+def test_a_row_read_encoded_is_cached(client: DjangoXBlockUserStateClient) -> None:
     reader = DjangoXBlockUserStateClient()
     reader.get_encoded("ann", [BLOCK])
     assert _writes_without_a_read(reader, 2)
@@ -125,7 +125,7 @@ def test_a_row_that_is_gone(client: DjangoXBlockUserStateClient) -> None:
     assert_history_is_gapless()
 
 
-def test_what_a_caller_rolls_back_is_not_known(client: DjangoXBlockUserStateClient) -> None:
+def test_a_row_that_a_caller_rolls_back_is_not_cached(client: DjangoXBlockUserStateClient) -> None:
     with transaction.atomic():
         client.set("ann", BLOCK, {"a": 2, "lost": 2})
         client.get("ann", BLOCK)
@@ -137,7 +137,7 @@ def test_what_a_caller_rolls_back_is_not_known(client: DjangoXBlockUserStateClie
     assert_history_is_gapless()
 
 
-def test_a_deletion_of_what_is_known(client: DjangoXBlockUserStateClient) -> None:
+def test_a_deletion_in_a_cached_row(client: DjangoXBlockUserStateClient) -> None:
     with captured() as statements:
         client.delete("ann", BLOCK, fields=["b"])
     assert verbs(statements) == WRITE

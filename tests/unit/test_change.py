@@ -71,7 +71,7 @@ def test_a_row_follows_the_model(operations: list[tuple[str, Any]]) -> None:
 
 
 @given(OPERATIONS, OPERATIONS)
-def test_a_change_for_what_is_new_is_any_change_of_nothing_and_none_of_a_row(
+def test_a_change_for_new_rows_only_creates_a_row_and_leaves_existing_ones(
     operations: list[tuple[str, Any]], existing: list[tuple[str, Any]]
 ) -> None:
     change, row = Change(), None

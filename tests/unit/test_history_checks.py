@@ -53,7 +53,7 @@ class EverythingEverywhere:
         return True
 
 
-class OnlyWhatNamesAModel:
+class DecidesByModel:
     """A router that decides by model, as the replaced system's does."""
 
     def allow_migrate(self, db: str, _label: str, model_name: str | None = None, **_: Any) -> bool | None:
@@ -113,7 +113,7 @@ def host(settings: Settings) -> Iterator[Host]:
     made.remove_databases()
 
 
-def told(host: Host) -> str:
+def only_message(host: Host) -> str:
     """Return the text of the only message."""
     [message] = host.messages().values()
     assert message.hint
@@ -169,28 +169,30 @@ def test_values_that_mean_nothing(host: Host, name: str, value: Any) -> None:
     assert messages.keys() <= {"E004", "E005", "E006"}
 
 
-def test_a_flag_of_the_old_name_must_be_one_too(host: Host, settings: Settings) -> None:
+def test_a_flag_of_the_old_name_must_be_true_or_false(host: Host, settings: Settings) -> None:
     settings.FEATURES = {"ENABLE_READING_FROM_MULTIPLE_HISTORY_TABLES": "no"}
-    assert told(host).startswith('FEATURES["ENABLE_READING_FROM_MULTIPLE_HISTORY_TABLES"] must be True or False')
+    assert only_message(host).startswith(
+        'FEATURES["ENABLE_READING_FROM_MULTIPLE_HISTORY_TABLES"] must be True or False'
+    )
 
 
-class TestWrittenNowhereItCanBeReadFrom:
+class TestIncompleteExtendedHistory:
     """The extended history is on, but its app, its database or both are missing."""
 
-    def test_nothing_is_there(self, host: Host) -> None:
+    def test_neither_app_nor_database(self, host: Host) -> None:
         host.set(**ON)
         assert host.messages().keys() == {"E005", "E006"}
 
     def test_there_is_a_database_and_no_app(self, host: Host) -> None:
         host.add_database(**SQLITE)
         host.set(**ON)
-        assert "Nobody could read new history entries" in told(host)
+        assert "Nobody could read new history entries" in only_message(host)
         assert host.messages().keys() == {"E005"}
 
     def test_there_is_an_app_and_no_database(self, host: Host) -> None:
         host.install()
         host.set(**ON)
-        assert f"DATABASES has no {ALIAS!r}" in told(host)
+        assert f"DATABASES has no {ALIAS!r}" in only_message(host)
         assert host.messages().keys() == {"E006"}
 
     def test_it_was_turned_on_by_its_old_name(self, host: Host, settings: Settings) -> None:
@@ -220,7 +222,7 @@ def test_the_alias_of_the_learner_state(host: Host) -> None:
     host.add_database(**SQLITE)
     host.install(ToTheHistory())
     host.set(**ON)
-    assert f"{ALIAS!r}, is the same as {ALIAS!r}" in told(host)
+    assert f"{ALIAS!r}, is the same as {ALIAS!r}" in only_message(host)
 
 
 def test_another_alias_of_the_default_database(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +251,7 @@ def test_another_alias_of_the_database_of_the_learner_state(host: Host) -> None:
     host.add_database(**SQLITE)
     host.install(ROUTER, StateElsewhere())
     host.set(**ON)
-    assert "is the same as 'state_of_the_host'" in told(host)
+    assert "is the same as 'state_of_the_host'" in only_message(host)
     assert host.messages().keys() == {"E007"}
 
 
@@ -260,14 +262,14 @@ def test_another_alias_of_the_database_of_the_learner_state(host: Host) -> None:
         ([EverythingElsewhere(), ROUTER], ["written to 'default'", "read from 'default'"]),
         ([ReadsElsewhere(), ROUTER], ["read from 'default'"]),
         ([EverythingEverywhere(), ROUTER], ["its migrations run in 'default'", "xblock_user_state run in"]),
-        ([OnlyWhatNamesAModel(), ROUTER], [f"its migrations do not run in {ALIAS!r}"]),
+        ([DecidesByModel(), ROUTER], [f"its migrations do not run in {ALIAS!r}"]),
     ],
 )
 def test_routers_that_keep_the_history_elsewhere(host: Host, routers: list[Any], answers: list[str]) -> None:
     host.add_database(**SQLITE)
     host.install(*routers)
     host.set(**ON)
-    message = told(host)
+    message = only_message(host)
     assert [answer for answer in answers if answer not in message] == []
     assert host.messages().keys() == {"E008"}
     assert ROUTER in str(host.messages()["E008"].hint)

@@ -8,7 +8,7 @@ from django.test import override_settings
 
 from tests.blocks import ASIDE_TYPE, PageRuntime, make_page
 from tests.counting import CountingClient
-from tests.sinks import Measurements, kept_in
+from tests.sinks import Measurements, keeping_sink
 from xblock_user_state.runtime import UserStateKeyValueStore
 
 ADA = User(id=7, username="ada")
@@ -44,7 +44,7 @@ def test_dropped_writes_are_counted_by_rows(client: CountingClient) -> None:
     kvs = UserStateKeyValueStore(client, ADA, read_only=True)
     runtime = PageRuntime(kvs, ADA, IDS)
     measured = Measurements()
-    with override_settings(XBLOCK_USER_STATE={"METRICS": kept_in(measured)}):
+    with override_settings(XBLOCK_USER_STATE={"METRICS": keeping_sink(measured)}):
         with kvs.unit_of_work():
             runtime.submit(QUIZ, "red")
             runtime.submit(QUIZ, "blue")

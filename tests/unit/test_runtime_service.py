@@ -64,7 +64,7 @@ def test_the_host_may_deny_a_learner_their_own_state(client: InMemoryXBlockUserS
         UserStateService(client, "ann", lambda *_: False).get_state("ann", BLOCK)
 
 
-def test_what_is_handed_out_is_the_blocks_own(client: InMemoryXBlockUserStateClient) -> None:
+def test_blocks_can_change_returned_states(client: InMemoryXBlockUserStateClient) -> None:
     service = UserStateService(client, "ann")
     service.get_state("ann", BLOCK)["a"].append(2)
     assert service.get_state("ann", BLOCK)["a"] == [1]

@@ -36,6 +36,6 @@ class Opaque:
     """A value that JSON can't represent."""
 
 
-def each(refusals: Mapping[str, Refusal]) -> pytest.MarkDecorator:
+def parametrize_refusals(refusals: Mapping[str, Refusal]) -> pytest.MarkDecorator:
     """Parametrize a test over the refusals."""
     return pytest.mark.parametrize("refusal", refusals.values(), ids=refusals.keys())

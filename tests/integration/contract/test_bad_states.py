@@ -9,7 +9,7 @@ import pytest
 from xblock.fields import Scope
 
 from tests.factories import make_block
-from tests.integration.contract.refusal import Opaque, Refusal, Statements, each
+from tests.integration.contract.refusal import Opaque, Refusal, Statements, parametrize_refusals
 from xblock_user_state.interface import XBlockUserStateClient
 
 BLOCK = make_block()
@@ -85,7 +85,7 @@ STATES = {
 }
 
 
-@each(STATES)
+@parametrize_refusals(STATES)
 def test_what_is_no_state_is_refused(client: XBlockUserStateClient, statements: Statements, refusal: Refusal) -> None:
     refusal.check(client, statements)
 

@@ -26,7 +26,9 @@ PLACES = pytest.mark.parametrize(
 @pytest.mark.not_for_visitors
 @EACH
 @PLACES
-def test_what_goes_in_comes_out(client: XBlockUserStateClient, golden: Golden, scope: Scope, key: BlockKey) -> None:
+def test_values_survive_a_round_trip(
+    client: XBlockUserStateClient, golden: Golden, scope: Scope, key: BlockKey
+) -> None:
     client.set("ann", key, {"before": 1, "field": golden.value}, scope)
     expected = {"before": 1, "field": golden.back}
     assert is_same(client.get("ann", key, scope).state, expected)
