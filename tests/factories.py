@@ -8,6 +8,9 @@ from opaque_keys.edx.keys import CourseKey, UsageKey
 from opaque_keys.edx.locator import CourseLocator
 
 COURSE = CourseLocator("Astro", "A101", "2026")
+# Without rows in a database.
+ADA = User(id=7, username="ada")
+BEN = User(id=8, username="ben")
 
 
 def make_learners(*names: str) -> list[User]:

@@ -5,8 +5,6 @@ from __future__ import annotations
 import json
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from django.db.models import Q
 
 from tests.acceptance.conftest import Start
 from tests.acceptance.traffic import BLOCKS
+from tests.acceptance.waiting import finished, wait_until
 from tests.factories import make_blocks, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import extended_model
@@ -29,7 +28,6 @@ pytestmark = [
 # Each learner, and whether their new entries go to the extended history.
 WRITERS = {"ann": "extended", "ben": ""}
 REVISIONS = 60
-PATIENCE_SECONDS = 120
 
 
 @pytest.fixture
@@ -52,7 +50,7 @@ def test_readers_see_each_entry_once_while_it_moves(start: Start, traffic: Any, 
 
     # Kill the command in the middle of copying.
     first = start(*command, "--rate", "200")
-    wait_for(first, lambda: position.exists() and json.loads(position.read_text())["after"] is not None)
+    wait_until(lambda: position.exists() and json.loads(position.read_text())["after"] is not None, first)
     kill(first)
     assert "going on after learner" in finished(start(*command))
     assert not position.exists()
@@ -60,7 +58,7 @@ def test_readers_see_each_entry_once_while_it_moves(start: Start, traffic: Any, 
     # Kill the command in the middle of removing.
     before = StudentModuleHistory.objects.count()
     removing = start(*command, "--rate", "200", "--remove-source")
-    wait_for(removing, lambda: StudentModuleHistory.objects.count() < before - 40)
+    wait_until(lambda: StudentModuleHistory.objects.count() < before - 40, removing)
     kill(removing)
     assert StudentModuleHistory.objects.exists()
     finished(start(*command, "--remove-source"))
@@ -91,21 +89,7 @@ def assert_all_moved(start: Start, command: list[str]) -> None:
     assert extended_model()._base_manager.using("student_module_history").count() == sum(revisions.values())
 
 
-def wait_for(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not reached():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def kill(process: subprocess.Popen[str]) -> None:
     assert process.poll() is None, process.communicate()
     process.kill()
     process.wait()
-
-
-def finished(process: subprocess.Popen[str]) -> str:
-    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0, output + errors
-    return output

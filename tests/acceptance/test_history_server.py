@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from django.test import override_settings
 from scripts.database_servers import SERVERS, Server
 from tests.acceptance.conftest import Start
 from tests.acceptance.traffic import write
+from tests.acceptance.waiting import finished, wait_until
 from tests.factories import make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import HistoryOutbox, StudentModule
@@ -29,7 +29,6 @@ pytestmark = [
 ]
 
 WRITERS = ("ann", "ben", "cyd", "dan")
-PATIENCE_SECONDS = 120
 
 
 class File:
@@ -125,19 +124,8 @@ class Traffic:
         self.until(lambda: all(self._revisions().get(name, 0) >= revision for name, revision in goal.items()))
 
     def until(self, reached: Callable[[], bool]) -> None:
-        """Return when the condition holds; fail if a process ends or the wait is too long."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not reached():
-            for process in self._processes:
-                assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline, "learners or relays wait"
-            time.sleep(0.05)
+        """Return when the condition holds; fail if one of the processes ends."""
+        wait_until(reached, *self._processes)
 
     def _revisions(self) -> dict[str, int]:
         return dict(StudentModule.objects.order_by("revision").values_list("student__username", "revision"))
-
-
-def finished(process: subprocess.Popen[str]) -> str:
-    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0, output + errors
-    return output

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import count
 
@@ -20,6 +18,7 @@ from tests.acceptance.agreement import assert_agreement_of_all_stores
 from tests.acceptance.conftest import Start
 from tests.acceptance.processes import Crew, finish
 from tests.acceptance.scene import problems, workload
+from tests.acceptance.waiting import PATIENCE_SECONDS, wait_until
 from tests.integration.outage import ALIAS, NOWHERE
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import extended_model
@@ -32,7 +31,6 @@ pytestmark = [
 ]
 
 BY_RELAY = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
-PATIENCE_SECONDS = 60
 
 Numbers = Iterator[int]
 
@@ -67,14 +65,6 @@ def write_answers(learner: str, numbers: Numbers, *, blocks: int = 3, times: int
 
 def keys(model: type[BaseStudentModuleHistory]) -> set[tuple[int, int, int]]:
     return set(model._base_manager.values_list("student_id", "block_id", "revision"))
-
-
-def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not reached():
-        assert process is None or process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def has_shipped(number: int) -> bool:

@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from tests.factories import make_block, make_learners
+from tests.integration.histories import ESSAY
 from tests.relaying import ship_any
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.conf import EXTENDED_HISTORY_APP
@@ -23,8 +24,6 @@ pytestmark = [
 
 BLOCK = make_block()
 ALL_FLAGS = [(extended, both) for extended in (False, True) for both in (False, True)]
-# Long enough for a delta to save space.
-ESSAY = "It is dark at night because the universe is not infinitely old. " * 5
 
 
 class Learner:

@@ -8,15 +8,13 @@ import pytest
 from django.db import connections
 
 from tests.factories import make_block, make_blocks, make_learners
+from tests.integration.histories import ESSAY
 from tests.integration.statements import captured
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.encoding import MAX_CHAIN, PLAIN
 from xblock_user_state.history.reading import decode
 from xblock_user_state.interface import BlockScore, DamagedHistory, HistoryEntry, State
 from xblock_user_state.models import BaseStudentModuleHistory, StudentModule, StudentModuleHistory
-
-# Long enough for a delta to save space.
-ESSAY = "It is dark at night because the universe is not infinitely old. " * 5
 
 pytestmark = pytest.mark.django_db
 

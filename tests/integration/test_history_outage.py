@@ -12,6 +12,7 @@ from django.core.management import call_command
 from pytest_django import Settings
 
 from tests.factories import make_block, make_blocks, make_learners
+from tests.integration.histories import ESSAY
 from tests.integration.interference import just_before, kill_connection, needs_a_server, on_another_connection, refusing
 from tests.integration.outage import ALIAS, STRANGER, Outage
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
@@ -169,8 +170,7 @@ def test_an_entry_that_is_refused_is_no_outage(
 def test_deltas_on_entries_that_only_it_has_are_unavailable_too(
     client: DjangoXBlockUserStateClient, outage: Outage, settings: Settings
 ) -> None:
-    essay = "It is dark at night because the universe is not infinitely old. " * 5
-    client.set("ann", BLOCK, {"essay": essay})
+    client.set("ann", BLOCK, {"essay": ESSAY})
     settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": False, "READ_MULTIPLE_HISTORIES": False}
     client.set("ann", BLOCK, {"number": 1})
     assert len(list(client.get_history("ann", BLOCK))) == 1

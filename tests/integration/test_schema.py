@@ -137,15 +137,14 @@ def test_columns_are_what_the_design_says(model: type[models.Model]) -> None:
         assert types.get(name, "real") in {"real", "double", "double precision"}
 
 
-def _updates() -> tuple[int, int]:
-    """Return the number of updated rows of `StudentModule`, and of those without a new index entry."""
+def _updates_of(model: type[models.Model]) -> tuple[int, int]:
+    """Return the number of updated rows of a table, and of those without a new index entry."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_force_next_flush()")
         cursor.execute(
-            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s",
-            [StudentModule._meta.db_table],
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s", [model._meta.db_table]
         )
-        found: tuple[int, int] = cursor.fetchone()
+        [found] = cursor.fetchall()
     return found
 
 
@@ -156,11 +155,11 @@ def test_updates_are_heap_only() -> None:
     make_learners("ann")
     client = DjangoXBlockUserStateClient()
     client.set("ann", make_block(), {"a": 0})
-    before = _updates()
+    before = _updates_of(StudentModule)
     for number in range(1, 21):
         client.set("ann", make_block(), {"a": number})
         client.set_score("ann", make_block(), number, 20)
-    updated, heap_only = (now - then for now, then in zip(_updates(), before, strict=True))
+    updated, heap_only = (now - then for now, then in zip(_updates_of(StudentModule), before, strict=True))
     assert updated == 40
     assert heap_only >= 38  # The rest found their page full.
 
@@ -177,14 +176,3 @@ def test_updates_stay_on_their_page() -> None:
     for key in keys[::10]:
         client.set("ann", key, {"attempts": 1})
     assert [new - old for new, old in zip(_updates_of(StudentModule), before, strict=True)] == [10, 10]
-
-
-def _updates_of(model: type[models.Model]) -> tuple[int, int]:
-    """Return the number of updated rows of a table, and of those without a new index entry."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_stat_force_next_flush()")
-        cursor.execute(
-            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s", [model._meta.db_table]
-        )
-        [found] = cursor.fetchall()
-    return found

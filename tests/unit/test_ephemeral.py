@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from threading import Thread
@@ -148,14 +147,6 @@ def test_a_batch_is_kept_as_a_whole_or_not_at_all(accounts: InMemoryXBlockUserSt
     with pytest.raises(PermissionDenied):
         client.set_many("", {BLOCK: {"a": 1}, make_block("large"): {"a": "x" * 2000}})
     assert list(client.get_many("", [BLOCK])) == []
-
-
-@pytest.fixture
-def eager_threads() -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 @pytest.mark.usefixtures("eager_threads")

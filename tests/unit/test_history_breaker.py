@@ -8,14 +8,8 @@ from threading import Barrier
 
 import pytest
 
+from tests.clock import Clock
 from xblock_user_state.history.outbox.breaker import RETRY_SECONDS, WARN_SECONDS, Breaker
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture

@@ -5,18 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import AnonymousUser
 from xblock.core import XBlock
 from xblock.exceptions import XBlockSaveError
 from xblock.fields import Boolean, Dict, Integer, List, ListScoreField, Scope, ScopeIds, ScoreField, String
 from xblock.runtime import KvsFieldData, MemoryIdManager, Runtime
 from xblock.scorable import Score
 
-from tests.factories import make_block
+from tests.factories import ADA, make_block
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 from xblock_user_state.runtime import UserStateKeyValueStore
 
-ADA = User(id=7, username="ada")
 KEY = make_block("quiz", "quiz")
 
 

@@ -13,13 +13,11 @@ from xblock.exceptions import InvalidScopeError, KeyValueMultiSaveError
 from xblock.fields import BlockScope, Scope, UserScope
 from xblock.runtime import KeyValueStore
 
-from tests.factories import COURSE, make_block
+from tests.factories import ADA, BEN, COURSE, make_block
 from xblock_user_state.interface import PermissionDenied
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 from xblock_user_state.runtime import UserStateKeyValueStore
 
-ADA = User(id=7, username="ada")
-BEN = User(id=8, username="ben")
 BLOCK = make_block()
 ASIDE = AsideUsageKeyV2(BLOCK, "notes_aside")
 LEARNER_SCOPES = (Scope.user_state, Scope.user_state_summary, Scope.preferences, Scope.user_info)
@@ -28,11 +26,6 @@ LEARNER_SCOPES = (Scope.user_state, Scope.user_state_summary, Scope.preferences,
 @pytest.fixture
 def client() -> InMemoryXBlockUserStateClient:
     return InMemoryXBlockUserStateClient()
-
-
-@pytest.fixture
-def kvs(client: InMemoryXBlockUserStateClient) -> UserStateKeyValueStore:
-    return UserStateKeyValueStore(client, ADA)
 
 
 def key(

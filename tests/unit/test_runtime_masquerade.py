@@ -12,10 +12,9 @@ from xblock.runtime import KeyValueStore
 
 from tests.blocks import ASIDE_TYPE, PageRuntime, make_page
 from tests.counting import CountingClient
+from tests.factories import ADA, BEN
 from xblock_user_state.runtime import UserStateKeyValueStore, clear_masquerade
 
-ADA = User(id=7, username="ada")
-BEN = User(id=8, username="ben")
 IDS, [QUIZ, POLL, VIDEO] = make_page("quiz", "poll", "video")
 ANSWERED = {"attempts": 3, "answers": {"1": "blue"}, "seed": 2}
 

@@ -3,21 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import AnonymousUser
 from django.test import override_settings
 
 from tests.blocks import ASIDE_TYPE, PageRuntime, make_page
 from tests.counting import CountingClient
+from tests.factories import ADA
 from tests.sinks import Measurements, keeping_sink
 from xblock_user_state.runtime import UserStateKeyValueStore
 
-ADA = User(id=7, username="ada")
 IDS, [QUIZ, POLL] = make_page("quiz", "poll")
-
-
-@pytest.fixture
-def client() -> CountingClient:
-    return CountingClient()
 
 
 def test_blocks_see_what_they_wrote_and_nothing_is_kept(client: CountingClient) -> None:

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import User
 from xblock.exceptions import KeyValueMultiSaveError
 from xblock.fields import Scope
 from xblock.runtime import KeyValueStore
 
 from tests.counting import CountingClient
-from tests.factories import make_block
+from tests.factories import ADA, BEN, make_block
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.runtime import UserStateKeyValueStore
 
-ADA = User(id=7, username="ada")
 BLOCK = make_block()
 
 
@@ -29,11 +27,6 @@ def client() -> CountingClient:
     return client
 
 
-@pytest.fixture
-def kvs(client: CountingClient) -> UserStateKeyValueStore:
-    return UserStateKeyValueStore(client, ADA)
-
-
 def stored(client: CountingClient) -> object:
     return client.get("ada", BLOCK).state
 
@@ -44,7 +37,7 @@ def test_all_fields_of_a_row_are_read_at_once(client: CountingClient, kvs: UserS
 
 
 def test_a_row_that_is_not_there_is_asked_for_once(client: CountingClient) -> None:
-    ben = UserStateKeyValueStore(client, User(id=8, username="ben"))
+    ben = UserStateKeyValueStore(client, BEN)
     for name in "abc":
         assert not ben.has(key(name)._replace(user_id=8))
     assert client.reads == ["user_state"]
