@@ -1,4 +1,4 @@
-"""Blocks and asides of several types, and a runtime for a page of them: what hosts build on the key-value store."""
+"""Blocks and asides of several types, and a page runtime as hosts build it on the key-value store."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ LEARNER_SCOPES = (Scope.user_state, Scope.user_state_summary, Scope.preferences,
 
 
 class QuizBlock(XBlock):
-    """As a problem does, it chooses a seed at the first view."""
+    """Chooses a seed at its first view, as a problem does."""
 
     seed = Integer(scope=Scope.user_state)
     attempts = Integer(default=0, scope=Scope.user_state)
@@ -42,7 +42,7 @@ class QuizBlock(XBlock):
 
 
 class PollBlock(XBlock):
-    """As a poll does, it counts the choices of all learners."""
+    """Counts the choices of all learners, as a poll does."""
 
     choice = String(scope=Scope.user_state)
     votes = Dict(scope=Scope.user_state_summary)
@@ -60,7 +60,7 @@ class PollBlock(XBlock):
 
 
 class VideoBlock(XBlock):
-    """As a video does, it has fields that belong to the learner more than to the block."""
+    """Keeps the learner's preferences beside the position, as a video does."""
 
     position = Integer(default=0, scope=Scope.user_state)
     speed = Integer(default=1, scope=Scope.preferences)
@@ -71,7 +71,7 @@ class VideoBlock(XBlock):
 
 
 class NotebookBlock(XBlock):
-    """Has pages that are written one by one."""
+    """Has pages that are written separately."""
 
     pages = tuple(f"page{number}" for number in range(5))
     page0, page1, page2, page3, page4 = (String(default="", scope=Scope.user_state) for _ in pages)
@@ -83,7 +83,7 @@ class NotebookBlock(XBlock):
 
 
 class TextBlock(XBlock):
-    """Nothing of it is a learner's."""
+    """Has no learner state."""
 
     text = String(default="", scope=Scope.content)
 
@@ -92,7 +92,7 @@ class TextBlock(XBlock):
 
 
 class NotesAside(XBlockAside):
-    """A margin beside quizzes and texts, with a field of each scope."""
+    """Margin notes beside quizzes and texts, with a field of each scope."""
 
     note = String(default="", scope=Scope.user_state)
     readers = Integer(default=0, scope=Scope.user_state_summary)
@@ -122,7 +122,7 @@ HAVE_NOTES = ("quiz", "text")
 
 
 class PageRuntime(Runtime):
-    """One learner's blocks of one request, over a store of their state."""
+    """Runtime of one request: one learner's blocks over a store of their state."""
 
     user_id: int | None = None
 
@@ -161,6 +161,6 @@ class PageRuntime(Runtime):
 
 
 def make_page(*block_types: str) -> tuple[CourseIds, list[UsageKey]]:
-    """Return the ids of a page that has a block of each of these types, and the blocks' keys in their order."""
+    """Return the ids of a page with a block of each of these types, and the blocks' keys in the same order."""
     ids = CourseIds(COURSE)
     return ids, [ids.usage(block_type, f"{block_type}{number}") for number, block_type in enumerate(block_types)]

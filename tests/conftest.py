@@ -1,4 +1,4 @@
-"""What all tiers of the tests share."""
+"""Fixtures and hooks for all tests."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def pytest_report_header() -> str:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Leave out what needs a second database where the run has one only; give all tests both where it has two."""
+    """Skip tests that need a second database where the run has one; open both to all tests where it has two."""
     if "student_module_history" in connections:
         for item in items:
             _open_all_databases(item)
@@ -54,7 +54,7 @@ def _database_url(vendor: str, settings: Mapping[str, Any]) -> str:
 
 @pytest.fixture
 def child_environment(django_db_setup: None) -> dict[str, str]:
-    """The environment for a process of a test's own: ``tests.settings`` there is this run's test database."""
+    """Environment variables for a child process: ``tests.settings`` then uses this run's test databases."""
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     for alias in connections:
         one = connections[alias]
@@ -64,13 +64,13 @@ def child_environment(django_db_setup: None) -> dict[str, str]:
 
 @pytest.fixture(autouse=True)
 def _no_hot_rows() -> None:
-    """Begin with the memory of a new process: many tests name rows alike, and a race of one must not reach the next."""
+    """Begin with empty hot rows, as a new process does: many tests use the same keys."""
     hot_rows._until.clear()
 
 
 @pytest.fixture(scope="session")
 def chromium_path() -> str:
-    """The installed Chromium; without one the test is skipped, or fails where REQUIRE_BROWSER=1."""
+    """Path of the installed Chromium. Without one the test is skipped, or fails if REQUIRE_BROWSER=1."""
     found = shutil.which("chromium") or shutil.which("chromium-browser")
     if found is not None:
         return found

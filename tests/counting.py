@@ -1,4 +1,4 @@
-"""A client that tells what it was asked."""
+"""An in-memory client that counts its calls."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from xblock_user_state.memory import InMemoryXBlockUserStateClient
 
 
 class CountingClient(InMemoryXBlockUserStateClient):
-    """Has the scope of each read and the number of commits, and can be down."""
+    """Records the scope of each read and the number of commits, and can be down."""
 
     def __init__(self) -> None:
         super().__init__(recorded_block_types="*")

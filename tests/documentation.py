@@ -1,16 +1,16 @@
-"""The documentation as tests read it: its pages, their links, and their examples, which run.
+"""The documentation for tests: its pages, their links, and their examples, which run.
 
-A comment before each example says how it is run::
+A comment before each example names its way to run::
 
     <!-- test: memory -->         without a database
     <!-- test: database -->       on the database of the run
     <!-- test: sql -->            the same, as SQL
     <!-- test: settings -->       as a part of a settings module
     <!-- test: router -->         as the module of a router
-    <!-- test: two databases -->  in a project whose learner state has a database of its own
+    <!-- test: two databases -->  in a project with a separate database for learner state
     <!-- test: no -->             not at all
 
-The examples of one page and one kind run in their order and share their names.
+The examples of one page and one kind run in order and share their names.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ _EXAMPLE = re.compile(
 
 
 class Example(NamedTuple):
-    """A code block of a page; `line` is the page's line that its text begins after."""
+    """A code block of a page; `line` is the number of the page's line before its text."""
 
     page: Path
     line: int
@@ -66,18 +66,18 @@ def pages_with(kind: str) -> list[str]:
 
 
 def run_page(name: str, kind: str, names: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Run a page's examples of one kind, and return the names that they defined."""
+    """Run a page's examples of one kind, and return the names that they define."""
     return run((example for example in examples_on(ROOT / name) if example.kind == kind), names)
 
 
 def run(chosen: Iterable[Example], names: dict[str, Any] | None = None) -> dict[str, Any]:
-    """Run examples of Python that share their names, and return these. A session must print what it shows."""
+    """Run Python examples with shared names, and return these names. A session must print the output that it shows."""
     names = {} if names is None else names
     for example in chosen:
         if example.language == "pycon":
             _run_session(example, names)
         else:
-            # The empty lines make tracebacks name the line of the page.
+            # Empty lines in front make a traceback's line numbers those of the page.
             code = compile("\n" * example.line + example.text, example.page, "exec", dont_inherit=True)
             exec(code, names)  # noqa: S102 (running our own documentation is what this is for)
     return names
@@ -87,6 +87,6 @@ def _run_session(example: Example, names: dict[str, Any]) -> None:
     session = doctest.DocTestParser().get_doctest(example.text, names, str(example), str(example.page), example.line)
     output: list[str] = []
     failed, _ = doctest.DocTestRunner(verbose=False).run(session, out=output.append, clear_globs=False)
-    # A session has a copy of the names.
+    # The session ran with a copy of the names.
     names.update(session.globs)
     assert not failed, "".join(output)

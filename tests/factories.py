@@ -1,4 +1,4 @@
-"""Learners and keys that tests are made of."""
+"""Learners and keys for tests."""
 
 from __future__ import annotations
 
@@ -8,15 +8,18 @@ from opaque_keys.edx.keys import CourseKey, UsageKey
 from opaque_keys.edx.locator import CourseLocator
 
 COURSE = CourseLocator("Astro", "A101", "2026")
+# Without rows in a database.
+ADA = User(id=7, username="ada")
+BEN = User(id=8, username="ben")
 
 
 def make_learners(*names: str) -> list[User]:
-    """Return new users of these names, whose password nobody needs."""
+    """Create users with these names, without passwords."""
     return get_user_model().objects.bulk_create([User(username=name) for name in names])
 
 
 def make_block(name: str = "stars", block_type: str = "problem", course: CourseKey = COURSE) -> UsageKey:
-    """Return the key of a block, by default of a type whose history is recorded."""
+    """Return a block's key; the history of the default type is recorded."""
     return course.make_usage_key(block_type, name)
 
 

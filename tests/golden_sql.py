@@ -36,7 +36,7 @@ class GoldenFile:
 
     @property
     def operations(self) -> list[str]:
-        """The names of the operations, in the order of the file."""
+        """Names of the operations, in the order of the file."""
         return list(self._paragraphs)
 
     def statements(self, operation: str) -> list[str]:
@@ -80,7 +80,7 @@ def plain(text: str) -> str:
 
 
 def _replaced(paragraphs: Sequence[str], statements: Sequence[str]) -> Iterator[str]:
-    """Yield a paragraph for each statement: the old one if it is the same, else its notes with the new statement."""
+    """Yield a paragraph for each statement: the old one if unchanged, otherwise its notes with the new statement."""
     for tag, i1, i2, j1, j2 in SequenceMatcher(None, [*map(plain, paragraphs)], statements).get_opcodes():
         if tag == "equal":
             yield from paragraphs[i1:i2]

@@ -1,6 +1,6 @@
-"""What goes in and what comes out: the JSON meaning of states, as a table of law 4.
+"""The JSON meaning of states, as a table of law 4.
 
-Each value, the text of it in the database, and what is read back.
+Each row has a value, its text in the database, and the value that is read back.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Level(IntEnum):
 
 
 class Colour(str, Enum):  # noqa: UP042 (a StrEnum shows its value when printed)
-    """A string that shows another one when printed, as Django's and capa's choices do."""
+    """A string whose ``str`` is another text, as with the choices of Django and capa."""
 
     RED = "red"
 
@@ -117,7 +117,7 @@ GOLDEN: dict[str, Golden] = {
 
 
 def is_same(one: Any, other: Any) -> bool:
-    """Tell whether two JSON values are the same to the type and the order of keys; NaN is the same as NaN."""
+    """Tell whether two JSON values are the same, down to types and the order of keys; NaN is the same as NaN."""
     if type(one) is not type(other):
         return False
     if isinstance(one, dict):

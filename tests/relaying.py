@@ -1,4 +1,4 @@
-"""Ships the outbox as a relay does, a transaction at a time."""
+"""Ships the outbox as a relay does, one transaction for each batch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from xblock_user_state.history.outbox.shipping import BATCH_SECONDS, ship
 
 
 def ship_any(size: int = 100, seconds: float = BATCH_SECONDS) -> int:
-    """Ship up to `size` rows of any learners, and return their number."""
+    """Ship up to `size` rows of any learners; return their number."""
     return ship("default", Q(), size, seconds=seconds).rows
 
 

@@ -1,4 +1,4 @@
-"""Web servers that tests run as anyone would run them: a process on a port of its own."""
+"""Web servers for tests: a process with a separate port."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ PATIENCE = 60
 
 
 class ServerProcess:
-    """``python`` with arguments. Can be killed and started again, on the same port and with the same data."""
+    """``python`` with arguments. Can be killed and restarted with the same port and data."""
 
     def __init__(
         self, arguments: Sequence[str], working_folder: Path, environment: Mapping[str, str], log: Path, page: str
     ) -> None:
-        """``{port}`` in `arguments` is the port; the server is up once it answers for `page`."""
+        """Replace ``{port}`` in `arguments` by the port. The server is up when it serves `page`."""
         self._log = log
         self._environment = environment
         self._working_folder = working_folder
@@ -63,7 +63,7 @@ class ServerProcess:
             time.sleep(0.2)
 
     def kill(self) -> None:
-        """End the process in the middle of whatever it does."""
+        """End the process with SIGKILL."""
         if self._process is not None:
             self._process.send_signal(signal.SIGKILL)
             self._process.wait()

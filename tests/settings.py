@@ -1,7 +1,7 @@
-"""Django settings of the test suite: the database comes from ``DATABASE_URL``, without it from SQLite.
+"""Django settings of the test suite: the database comes from ``DATABASE_URL``; the default is SQLite.
 
-Each run of the tests makes test databases under names of its own, so that runs side by side never meet, even
-on one server. Processes that a test starts find the run's database through the fixture ``child_environment``.
+Each run creates test databases with unique names, so that parallel runs never share one, even on one server. Child
+processes find the run's databases through the fixture ``child_environment``.
 """
 
 from __future__ import annotations
@@ -13,14 +13,14 @@ from typing import Any
 
 import dj_database_url
 
-# In the environment, so that the processes of one run agree on it.
+# An environment variable, so that child processes use the same names.
 TEST_RUN = os.environ.setdefault("XBLOCK_USER_STATE_TEST_RUN", secrets.token_hex(4))
 
 
 def _sqlite(database: dict[str, Any], test_name: str) -> dict[str, Any]:
-    """The settings that our documentation tells SQLite's users to have, and a test database that is a file.
+    """Return the settings that the documentation recommends for SQLite, with a file as the test database.
 
-    A database in memory could not be shared with other processes, and would hide what locking does.
+    Other processes could not share a database in memory, and it would hide the effects of locking.
     """
     options = {
         "transaction_mode": "IMMEDIATE",
@@ -44,7 +44,7 @@ def _database(url: str, alias: str) -> dict[str, Any]:
 
 
 def _bounded(database: dict[str, Any]) -> dict[str, Any]:
-    """The timeouts that our documentation tells the history database's users to have, with time for a busy machine."""
+    """Add the timeouts that the documentation recommends for the history database, with room for a busy machine."""
     options: dict[str, dict[str, Any]] = {
         "django.db.backends.postgresql": {"connect_timeout": 10, "tcp_user_timeout": 30_000},
         "django.db.backends.mysql": {"connect_timeout": 10},
@@ -63,10 +63,10 @@ INSTALLED_APPS = [
     "xblock_user_state",
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
-# Accounts are made by the hundred and nobody guesses their passwords.
+# Tests create hundreds of accounts, so the hash must be cheap.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 SECRET_KEY = "only for tests"
-# Tests change single settings in it; test_conf and test_checks take it away.
+# Tests change entries of this dict; test_conf and test_checks remove it.
 XBLOCK_USER_STATE: dict[str, object] = {}
 USE_TZ = True
 TIME_ZONE = "UTC"

@@ -1,4 +1,4 @@
-"""Sinks of metrics that tests name in the settings."""
+"""Metrics sinks that tests name in the settings."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ class Measurement(NamedTuple):
 
 
 class Measurements(list[Measurement]):
-    """What was reported, in its order. Names are without the prefix that all have."""
+    """Reported measurements in order. Names lack the prefix that all of them share."""
 
     def values(self, name: str, **tags: str) -> list[float]:
-        """The values of one metric, of those tags that are given."""
+        """Return the values of one metric with at least these tags."""
         return [one.value for one in self if one.name == name and tags.items() <= one.tags.items()]
 
     def total(self, name: str, **tags: str) -> float:
@@ -30,7 +30,7 @@ class Measurements(list[Measurement]):
 
 
 class KeepingSink:
-    """Keeps what is reported in a list of the test's."""
+    """Appends each measurement to the test's list."""
 
     def __init__(self, into: Measurements) -> None:
         self._into = into
@@ -43,7 +43,7 @@ class KeepingSink:
 
 
 class RaisingSink:
-    """Is broken."""
+    """Raises at each measurement."""
 
     def count(self, *_: Any) -> None:
         raise ConnectionError("nobody takes metrics")
@@ -51,6 +51,6 @@ class RaisingSink:
     record = count
 
 
-def kept_in(into: Measurements) -> dict[str, Any]:
-    """Return the setting ``METRICS`` that fills a list."""
+def keeping_sink(into: Measurements) -> dict[str, Any]:
+    """Return the setting ``METRICS`` that appends measurements to `into`."""
     return {"SINK": "tests.sinks.KeepingSink", "OPTIONS": {"into": into}}

@@ -1,4 +1,4 @@
-"""Lays a long statement out in lines, clause by clause."""
+"""Lays out a long statement in lines, clause by clause."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def laid_out(sql: str, indent: str = "") -> Iterator[str]:
 
 
 def _long_query(clause: str) -> slice | None:
-    """Return where the first query in parentheses stands, if it is too long to stay in a line."""
+    """Return the place of the first query in parentheses that is too long for a line."""
     found = _QUERY.search(clause)
     if found is None:
         return None
@@ -38,7 +38,7 @@ def _long_query(clause: str) -> slice | None:
 
 
 def _filled(clause: str, indent: str) -> Iterator[str]:
-    """Yield lines that end after a comma or before a conjunction, outside of parentheses where that is possible."""
+    """Yield lines that end after a comma or before a conjunction, outside of parentheses where possible."""
     line = ""
     for piece in _pieces(clause, 0):
         if line and len(f"{indent}{line} {piece}") > _WIDTH:
@@ -73,7 +73,7 @@ def _clauses(sql: str) -> Iterator[str]:
 
 
 def _depths(sql: str) -> Iterator[int]:
-    """Yield for each character in how many parentheses it stands; a closing one is outside."""
+    """Yield the depth of parentheses at each character; a closing one counts as outside."""
     depth = 0
     for character in sql:
         depth -= character == ")"

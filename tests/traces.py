@@ -1,4 +1,4 @@
-"""What migrations of the tests leave behind: which of their functions ran on which database."""
+"""Traces of the test migrations: their functions that ran, with the database."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ RAN: list[tuple[str, str]] = []
 
 
 def leaves_trace(name: str) -> Callable[..., None]:
-    """Return a function for ``RunPython`` that remembers the database that it ran on."""
+    """Return a function for ``RunPython`` that records the database that it ran on."""
 
     def run(_apps: Any, schema_editor: Any) -> None:
         RAN.append((name, schema_editor.connection.alias))

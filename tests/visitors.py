@@ -1,4 +1,4 @@
-"""Visitors as learners with names, so that the tests of the contract, whose learners have names, can run with them."""
+"""A client of visitors for the contract's tests, which pass usernames."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from xblock_user_state.state.keys import BlockId, RowKey
 
 
 class NamedVisitors(CheckedClient):
-    """Passes each verb on to an ephemeral client of that name, which does not know the name."""
+    """Calls a separate ephemeral client for each username, without passing the name on."""
 
     def __init__(self) -> None:
         self._run = uuid4().hex

@@ -1,4 +1,4 @@
-"""The check that all of these tests come down to: state, revision and history agree for every row."""
+"""State, revision and history agree for every row: the check at the end of most acceptance tests."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ _ROW_COLUMNS = ("revision", "state", "grade", "max_grade", "created", "modified"
 def assert_agreement() -> int:
     """Assert the laws of history for each row of `StudentModule`, and return the number of rows.
 
-    All block types that were written to must be recorded ones. Each statement sees a single moment, so the laws are
-    to hold whoever is writing meanwhile.
+    All block types that were written to must be recorded ones. Each statement sees one moment, so the laws must hold
+    even while others write.
     """
     assert not StudentModule.objects.filter(~Exists(_entries_of_row())).exists(), "a row without history"
     count = 0
-    # Closed also where an assertion fails: the next test may end the connection under an open cursor.
+    # Close the cursor after a failed assertion too: the next test may end the connection under it.
     with closing(_entries()) as all_entries:
         for _, entries in groupby(all_entries, key=lambda entry: (entry.student_id, entry.block_id)):
             _assert_one_row(list(entries))
@@ -33,14 +33,14 @@ def assert_agreement() -> int:
 
 
 Owner = tuple[int, int]
-"""A learner's and a block's id."""
+"""The learner's id and the block's id."""
 Histories = Mapping[Owner, Sequence[BaseStudentModuleHistory]]
 
 
 def assert_agreement_of_all_stores() -> Histories:
-    """Assert the laws of history for what readers see of each row, and that the stores hold nothing else.
+    """Assert the laws of history for the entries that readers see of each row, and that the stores hold no others.
 
-    To be called when nobody writes and the outbox is shipped. Returns each row's entries, oldest first.
+    Call it when nobody writes and the outbox is shipped. Returns each row's entries, oldest first.
     """
     assert not HistoryOutbox.objects.exists(), "the outbox is not empty"
     histories = _histories_of({(row.student_id, row.block_id): row for row in StudentModule.objects.all()})
@@ -54,9 +54,9 @@ def assert_agreement_of_all_stores() -> Histories:
 
 
 def _histories_of(rows: Mapping[Owner, StudentModule]) -> dict[Owner, list[Any]]:
-    """Return what readers see of each row's history, oldest first, and with each entry, as ``row_…``, the row."""
+    """Return each row's history as readers see it, oldest first, with the row beside each entry as ``row_…``."""
     histories: dict[Owner, list[Any]] = {owner: [] for owner in rows}
-    # All at once: the killed writers leave a thousand rows.
+    # Read all at once: the killed writers leave a thousand rows.
     for entry in reversed(BaseStudentModuleHistory.get_history(rows.values())):
         owner = entry.student_id, entry.block_id
         for column in _ROW_COLUMNS:
@@ -76,7 +76,7 @@ def _entries_of_row() -> QuerySet[StudentModuleHistory]:
 
 
 def _entries() -> Generator[Any]:
-    """Yield all entries with, as ``row_…``, their row's revision and times, and the newest with all of their row."""
+    """Yield all entries with their row's revision and times as ``row_…``; the newest has all columns of the row."""
     row = StudentModule.objects.filter(student_id=OuterRef("student_id"), block_id=OuterRef("block_id"))
     same_revision = row.filter(revision=OuterRef("revision"))
     columns = {

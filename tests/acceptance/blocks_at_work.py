@@ -1,4 +1,4 @@
-"""What learners do in each block of the demo's course, how it is seen on the page, and what the history calls it."""
+"""Answers of learners to each block of the demo's course, as the page shows them and as the history stores them."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from tests.acceptance.browsing import Visitor
 
 
 class Answer(NamedTuple):
-    """As it is on the page, and as it is in the state."""
+    """One answer: its text on the page, and its value in the state."""
 
     shown: str
     kept: str
 
 
 class Kind(NamedTuple):
-    """Blocks that are answered alike.
+    """Blocks that learners answer in the same way.
 
-    `give` puts an answer into the block up to the click that saves it, which calls `handler`; `seen` expects it there.
-    The answer is in `field`. Before the first one, a block that was only looked at has `earlier` revisions.
+    `give` enters an answer and clicks the button that calls `handler`; `seen` expects the answer on the page.
+    `field` stores it. A block that was only viewed has `earlier` revisions.
     """
 
     give: Callable[[Locator, str], None]
@@ -33,7 +33,7 @@ class Kind(NamedTuple):
 
 
 class Work(NamedTuple):
-    """A block, and what each learner answers there: twice, where it takes a second answer."""
+    """A block, and each learner's answers there: two where it takes a second answer."""
 
     unit: str
     block_type: str
@@ -120,8 +120,8 @@ def _is_clicked(block: Locator, choice: str) -> None:
     expect(block.locator(".poll_answer").filter(has=block.page.locator(".answered"))).to_contain_text(choice)
 
 
-# Some keep something when they are first looked at: a problem the seed of its random numbers, a survey that there are
-# no answers, feedback which of its questions it asks.
+# Some blocks write state at their first view: a problem stores its random seed, a survey stores that it has no
+# answers, feedback stores its choice of question.
 CHOICE = Kind(_choose, _is_chosen, "problem_check", "student_answers", earlier=1)
 OPTION = Kind(_select, _is_selected, "problem_check", "student_answers", earlier=1)
 LINE = Kind(_write, _is_written, "problem_check", "student_answers", earlier=1)
@@ -147,7 +147,7 @@ def _work(unit: str, block_type: str, name: str, kind: Kind, ada: dict[str, str]
 
 
 def _line(unit: str, name: str, ada: tuple[str, str], ben: tuple[str, str]) -> Work:
-    # In quotation marks, or else it might be a part of something else, as of the name that a problem gives its input.
+    # In quotation marks: a bare number also occurs elsewhere in the state, as in the names of a problem's inputs.
     return _problem(unit, name, LINE, {text: f'"{text}"' for text in ada}, {text: f'"{text}"' for text in ben})
 
 

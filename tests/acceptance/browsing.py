@@ -1,4 +1,4 @@
-"""Visitors of the demo, with a browser."""
+"""Visitors of the demo, each with a browser context."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from tests.acceptance.demo_server import PASSWORD, DemoServer
 
 KEY = "block-v1:Starfield+SKY101+2026+type@{}+block@{}"
 TORCH = KEY.format("problem", "torch")
-# Passing takes no longer for it; Playwright's own 5 s are few where other tests keep all processors busy.
+# A passing test takes no longer for it. Playwright's 5 s are too few while other tests keep all processors busy.
 expect.set_options(timeout=30_000)
 
 
 class Visitor:
-    """Someone with a browser of their own, who logs in at once if they have a name."""
+    """A visitor in a separate browser context; logs in at once if they have a name."""
 
     def __init__(
         self, browser: Browser, server: DemoServer, username: str | None = None, user_agent: str | None = None
@@ -34,7 +34,7 @@ class Visitor:
         self.page.get_by_role("button", name="Log in").click()
 
     def open(self, path: str) -> int:
-        """Go to a page; return the status of the answer."""
+        """Go to a page; return the response's status."""
         answer = self.page.goto(self._url + path)
         assert answer is not None
         return answer.status
@@ -55,7 +55,7 @@ class Visitor:
         self.submit(name, result)
 
     def statuses(self, paths: list[str]) -> list[int]:
-        """Ask for all of these at once."""
+        """Request all of these at once; return the statuses."""
         ask = "paths => Promise.all(paths.map(path => fetch(path).then(answer => answer.status)))"
         found: list[int] = self.page.evaluate(ask, paths)
         return found

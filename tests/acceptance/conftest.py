@@ -1,4 +1,4 @@
-"""What the tests with real processes share: workers and learners, the demo and a browser."""
+"""Fixtures of the tests with real processes: workers, learners, the demo and a browser."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def learner(learners: list[str]) -> str:
 
 @pytest.fixture
 def start(child_environment: dict[str, str]) -> Iterator[Start]:
-    """Starts ``python -m`` with these arguments and variables; no process outlives the test."""
+    """Starts ``python -m`` with these arguments and environment variables, and ends the processes after the test."""
     started: list[subprocess.Popen[str]] = []
 
     def start(*arguments: str, **variables: str) -> subprocess.Popen[str]:
@@ -75,7 +75,7 @@ def start(child_environment: dict[str, str]) -> Iterator[Start]:
 
 @pytest.fixture
 def manage(child_environment: dict[str, str]) -> Manage:
-    """Runs a management command as a process, which is to succeed; returns what it prints."""
+    """Runs a management command in a process, expects success, and returns its output."""
 
     def manage(*arguments: str) -> str:
         command = [sys.executable, "-m", "django", *arguments]
@@ -88,7 +88,7 @@ def manage(child_environment: dict[str, str]) -> Manage:
 
 @pytest.fixture(scope="module")
 def database_url(tmp_path_factory: pytest.TempPathFactory, django_db_blocker: DjangoDbBlocker) -> Iterator[str]:
-    """An empty database on this run's server, for the demo of this module alone."""
+    """The URL of an empty database on this run's server, for the demo of one module."""
     if connection.vendor == "sqlite":
         yield f"sqlite:///{tmp_path_factory.mktemp('database')}/demo.sqlite3"
         return
@@ -110,7 +110,10 @@ def server(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Itera
 
 @pytest.fixture(scope="module")
 def browser(chromium_path: str, database_url: str) -> Iterator[Browser]:
-    """A browser for this module. While it lives, Django uses no database in this process: the demo's is made before."""
+    """A browser for this module.
+
+    While it runs, Django can't use a database in this process; so `database_url` creates the demo's database first.
+    """
     with sync_playwright() as playwright:
         chromium = playwright.chromium.launch(executable_path=chromium_path, args=CHROMIUM_FLAGS)
         yield chromium

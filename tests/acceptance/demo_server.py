@@ -1,4 +1,4 @@
-"""The demo, run as anyone would run it: a process on a port of its own, with a database of its own."""
+"""The demo, run as users run it: a process with a separate port and database."""
 
 from __future__ import annotations
 

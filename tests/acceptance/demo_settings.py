@@ -1,8 +1,8 @@
-"""Settings of the demo in tests: its own, but for what a password costs."""
+"""The demo's settings for tests: the same, with a cheap password hash."""
 
 from __future__ import annotations
 
 from demo.settings import *  # noqa: F403
 
-# Visitors log in dozens of times; making a hash that is costly to guess takes half a second of each.
+# Visitors log in dozens of times; a strong hash takes half a second each time.
 PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]

@@ -1,4 +1,4 @@
-"""A mutant of the demo: its store drops what is written in one scope, another one for each learner."""
+"""A mutant of the demo: for each learner, its store drops the fields of one scope, a different one for each."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ DROPPED = {
 
 
 class ForgetfulStore(UserStateKeyValueStore):
-    """Saves all fields of a learner but those of one scope, and reports no failure."""
+    """Saves all of a learner's fields except those of one scope, and reports no failure."""
 
     def __init__(self, client: Any, user: Any, **options: Any) -> None:
         super().__init__(client, user, **options)
@@ -34,7 +34,7 @@ class ForgetfulStore(UserStateKeyValueStore):
         super().set_many({key: value for key, value in update_dict.items() if key.scope != self._dropped})
 
 
-def in_place_of_the_store(view: View) -> View:
-    """Be a middleware: what is named by settings and loaded when all of the demo can be imported."""
+def replace_the_store(view: View) -> View:
+    """Act as a middleware, because settings can name one and Django loads it when the whole demo is importable."""
     patch.object(runtime, "UserStateKeyValueStore", ForgetfulStore).start()
     return view

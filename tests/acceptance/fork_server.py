@@ -1,9 +1,9 @@
-"""The program that worker processes are forked from; `processes.Crew` starts and uses it.
+"""Program that forks worker processes; `processes.Crew` starts and uses it.
 
     python -m tests.acceptance.fork_server FILE_DESCRIPTOR
 
-It imports everything once, which takes a second, and never opens a database connection. Every socket that it
-receives through the descriptor becomes the line to one more worker: a process with a connection of its own.
+It imports everything once, which takes a second, and never opens a database connection. For every socket that it
+receives through the descriptor it forks a worker, which talks to the test over that socket.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ from tests.acceptance.messages import Done, Failed, Pause, Paused, Ready, Said
 
 def main() -> None:
     django.setup()
-    # What workers do is in modules that need the models. Each worker would import them when it receives its work.
+    # The workers' functions need the models. Import them here once, or each worker would.
     from tests.acceptance import relays, workers  # noqa: F401, PLC0415
 
-    # What is there stays as it is in all workers: they share its memory, and do not look through it for garbage.
+    # Workers share this memory. Freezing it keeps their garbage collectors from touching, and so copying, its pages.
     gc.freeze()
-    # Dead workers are nobody's business here: the test sees the end of the line.
+    # Nobody waits for dead workers: the test sees their sockets close.
     signal.signal(signal.SIGCHLD, signal.SIG_IGN)
     with socket.socket(fileno=int(sys.argv[1])) as control:
         for line in _received(control):
@@ -55,7 +55,7 @@ def _become_worker(descriptor: int) -> None:
             _work(line)
         status = 0
     finally:
-        # Never back into the loop of the server that this process is a copy of.
+        # Exit here: the child must never return into the server's loop.
         os._exit(status)
 
 

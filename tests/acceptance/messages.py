@@ -1,4 +1,4 @@
-"""What a worker process tells the test that hired it."""
+"""Messages from a worker process to the test that started it."""
 
 from __future__ import annotations
 
@@ -6,30 +6,30 @@ from typing import Any, NamedTuple
 
 
 class Ready(NamedTuple):
-    """The worker has its database connection and waits for work."""
+    """The worker has a database connection and waits for its work."""
 
     pid: int
 
 
 class Said(NamedTuple):
-    """The work yielded a value."""
+    """The worker's function yielded a value."""
 
     value: Any
 
 
 class Paused(NamedTuple):
-    """The work yielded a `Pause`: it goes on once the test says so."""
+    """The worker's function yielded a `Pause`; it continues when the test tells it to."""
 
 
 class Done(NamedTuple):
-    """The work came to its end, or the test stopped it."""
+    """The worker's function returned, or the test stopped it."""
 
 
 class Failed(NamedTuple):
-    """The work raised."""
+    """The worker's function raised."""
 
     report: str
 
 
 class Pause:
-    """What work yields to be stopped there until the test lets it go on."""
+    """Yielded by a worker's function to wait there until the test resumes it."""

@@ -1,8 +1,8 @@
-"""Worker processes for tests: hired ready to go, started at once, listened to, paused, and killed.
+"""Worker processes for tests: hired ready to go, started together, listened to, paused, and killed.
 
-A worker runs one generator function of `workers`. What that yields comes to the test as soon as it is yielded,
-so a value yielded after a call is the test's proof that the call had returned, whatever happens to the process
-later. An error in a worker fails the test, with the worker's traceback.
+A worker runs one generator function of `workers`. Each value that it yields reaches the test at once. A value yielded
+after a call therefore proves that the call had returned, whatever happens to the process later. An error in a worker
+fails the test, with the worker's traceback.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from typing import Any
 from tests.acceptance.messages import Done, Failed, Paused, Ready, Said
 
 ROOT = Path(__file__).parents[2]
-# How long a worker may be silent before the test fails: longer than any retry of the client.
+# A worker that is silent for longer fails the test. Longer than any retry of the client.
 PATIENCE_SECONDS = 120.0
 
 Work = Callable[..., Iterator[Any]]
@@ -33,7 +33,7 @@ class WorkerFailed(AssertionError):
 
 
 class Worker:
-    """One process, with its database connection open. `said` is what its work has yielded so far."""
+    """One process with an open database connection. `said` lists the values that its function has yielded so far."""
 
     def __init__(self, line: Connection) -> None:
         self.line = line
@@ -44,25 +44,25 @@ class Worker:
         self.pid = ready.pid
 
     def start(self, work: Work, *arguments: Any) -> None:
-        """Let it begin."""
+        """Start the worker's function."""
         self.line.send((work, arguments))
 
     def resume(self) -> None:
-        """Let it go on after a pause."""
+        """Continue after a pause."""
         self.line.send("go on")
 
     def stop(self) -> list[Any]:
-        """Let it end after the next value that it yields, and return all that it said."""
+        """Stop the function after its next value, and return all values."""
         self.line.send("stop")
         return finish(self)[0]
 
     def kill(self) -> list[Any]:
-        """End it as ``kill -9`` does, at whatever it is doing, and return all that it said before."""
+        """End it as ``kill -9`` does, at any point, and return all values from before."""
         os.kill(self.pid, signal.SIGKILL)
         return self.wait_for_death()
 
     def wait_for_death(self) -> list[Any]:
-        """Return all that it said before it was killed, or ended."""
+        """Return all values from before it ended or was killed."""
         with suppress(EOFError, ConnectionResetError):
             while not self.is_finished:
                 self.receive()
@@ -70,18 +70,18 @@ class Worker:
         return self.said
 
     def wait_for_pause(self) -> None:
-        """Return when its work has yielded a `Pause`."""
+        """Return when its function has yielded a `Pause`."""
         while not isinstance(self.receive(), Paused):
             pass
 
     def listen(self, seconds: float) -> None:
-        """Take in what it says for so long."""
+        """Receive its messages for this long."""
         end = time.monotonic() + seconds
         while not self.is_finished and self.line.poll(max(0.0, end - time.monotonic())):
             self.receive()
 
     def receive(self) -> object:
-        """Take in one message. Raises ``EOFError`` when the process is gone."""
+        """Receive one message. Raises ``EOFError`` when the process is gone."""
         if not self.line.poll(PATIENCE_SECONDS):
             raise WorkerFailed(f"a worker hangs; before, it said {self.said[-3:]}")
         message = self.line.recv()
@@ -95,7 +95,7 @@ class Worker:
 
 
 def listen(workers: Iterable[Worker], until: float | None) -> list[Worker]:
-    """Take in what any of the workers says next, `until` a moment of the monotonic clock; return who said something."""
+    """Receive messages of any workers, `until` a moment of the monotonic clock; return their senders."""
     by_line = {worker.line: worker for worker in workers}
     seconds = PATIENCE_SECONDS if until is None else max(0.0, until - time.monotonic())
     lines = wait(list(by_line), seconds)
@@ -108,10 +108,10 @@ def listen(workers: Iterable[Worker], until: float | None) -> list[Worker]:
 
 
 def finish(*workers: Worker) -> list[list[Any]]:
-    """Wait until all have done their work; return what each of them said."""
+    """Wait until all functions have returned; return each worker's values."""
     busy = {worker.line: worker for worker in workers if not worker.is_finished}
     while busy:
-        # From whichever has something to say: one whose messages nobody takes would stop, and hold its locks.
+        # Read from any worker that has sent something: a worker that nobody reads blocks, and holds its locks.
         lines = wait(list(busy), PATIENCE_SECONDS)
         if not lines:
             raise WorkerFailed(f"{len(busy)} workers hang")
@@ -124,14 +124,14 @@ def finish(*workers: Worker) -> list[list[Any]]:
 
 
 class ForkServer:
-    """The process that workers are forked from: one for the whole run, started when first needed."""
+    """Process that workers are forked from: one for the whole run, started at its first use."""
 
     def __init__(self) -> None:
         self._process: subprocess.Popen[bytes] | None = None
         self._control, self._theirs = socket.socketpair()
 
     def start(self, environment: Mapping[str, str]) -> None:
-        """Start it, unless it runs."""
+        """Start it unless it runs."""
         if self._process is not None:
             return
         descriptor = self._theirs.fileno()
@@ -140,14 +140,14 @@ class ForkServer:
         self._theirs.close()
 
     def fork(self) -> Connection:
-        """Fork a worker off; return the line to it."""
+        """Fork a worker; return the connection to it."""
         ours, theirs = socket.socketpair()
         socket.send_fds(self._control, [b"1"], [theirs.fileno()])
         theirs.close()
         return Connection(ours.detach())
 
     def close(self) -> None:
-        """End it."""
+        """End the process."""
         self._control.close()
         self._theirs.close()
         if self._process is not None:
@@ -155,34 +155,34 @@ class ForkServer:
 
 
 class Crew:
-    """The workers of one test."""
+    """Workers of one test."""
 
     def __init__(self, server: ForkServer) -> None:
         self._server = server
         self._workers: list[Worker] = []
 
     def hire(self, count: int) -> list[Worker]:
-        """Return workers that wait for their work, each with a connection to the database."""
+        """Return workers that wait for their work, each with a database connection."""
         lines = [self._server.fork() for _ in range(count)]
         hired = [Worker(line) for line in lines]
         self._workers += hired
         return hired
 
     def start(self, work: Work, *arguments: Any) -> Worker:
-        """Hire one and start it."""
+        """Hire a worker and start it."""
         [worker] = self.hire(1)
         worker.start(work, *arguments)
         return worker
 
     def run(self, jobs: Sequence[tuple[Any, ...]]) -> list[list[Any]]:
-        """Start one worker for each job (the work and its arguments), all at once; return what each of them said."""
+        """Start one worker for each job (function and arguments), all at once; return the values of each."""
         hired = self.hire(len(jobs))
         for worker, job in zip(hired, jobs, strict=True):
             worker.start(*job)
         return finish(*hired)
 
     def dismiss(self) -> None:
-        """Kill those that a failed test has left running: they may hold locks."""
+        """Kill the workers that a failed test has left running: they may hold locks."""
         for worker in self._workers:
             if not worker.is_finished:
                 with suppress(ProcessLookupError, WorkerFailed):

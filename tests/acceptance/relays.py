@@ -1,4 +1,4 @@
-"""What worker processes of the relay's tests do: see `workers`."""
+"""Worker functions for the relay's tests: see `workers`."""
 
 from __future__ import annotations
 
@@ -17,14 +17,14 @@ from xblock_user_state.history.outbox.relay import Relay
 
 
 def relay(*arguments: str) -> Iterator[str]:
-    """Run the command; say what it printed."""
+    """Run the command; yield its output."""
     output = StringIO()
     call_command("relay_history", *arguments, stdout=output)
     yield output.getvalue()
 
 
 def relay_until_death(statement: int, moment: str, *arguments: str) -> Iterator[str]:
-    """Run the command, and die as if killed before or after that statement; say what it printed if there are fewer."""
+    """Run the command, and die before or after its nth statement; with fewer statements, yield the output."""
     executioner = _Executioner(statement, moment)
     with ExitStack() as stack:
         for alias in connections:
@@ -33,7 +33,7 @@ def relay_until_death(statement: int, moment: str, *arguments: str) -> Iterator[
 
 
 class _Executioner:
-    """Kills the process before or after its nth statement, whichever database that goes to."""
+    """Kills the process before or after its nth statement, on any database."""
 
     def __init__(self, statement: int, moment: str) -> None:
         self._left = statement
@@ -50,7 +50,7 @@ class _Executioner:
 
 
 def ship_with_a_break(size: int) -> Iterator[Any]:
-    """Ship in batches, say how many rows each had, and pause after the first."""
+    """Ship in batches, yield the number of rows of each, and pause after the first."""
     for number, rows in enumerate(Relay("default", size).once()):
         yield rows
         if number == 0:

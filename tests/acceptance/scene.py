@@ -1,4 +1,4 @@
-"""The blocks that the tests write to, and how much they do on which database."""
+"""Blocks that the tests write to, and the amount of work for each database."""
 
 from __future__ import annotations
 
@@ -13,6 +13,6 @@ def problems(name: str, count: int, course: CourseKey = COURSE) -> list[UsageKey
     return [make_block(f"{name}-{number}", course=course) for number in range(count)]
 
 
-def load(*, servers: int, sqlite: int) -> int:
-    """Return how much to do on this database. SQLite has one writer at a time, so it gets less."""
+def workload(*, servers: int, sqlite: int) -> int:
+    """Return the amount of work for this database. SQLite allows one writer at a time, so it gets less."""
     return sqlite if connection.vendor == "sqlite" else servers

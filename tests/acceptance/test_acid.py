@@ -1,4 +1,4 @@
-"""acid, which tests the host that shows it: fields of all four learner scopes, of blocks and of asides."""
+"""The acid block tests the host that shows it: fields of all four learner scopes, of blocks and of asides."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Itera
 
 @pytest.fixture(scope="module")
 def forgetful_server(tmp_path_factory: pytest.TempPathFactory, database_url: str) -> Iterator[DemoServer]:
-    """The mutant, on the same database: acid makes up new values each time that it is shown."""
+    """A server with the mutant, on the same database: acid writes new values at each view."""
     environment = {**COURSE, **MUTANT, "DATABASE_URL": database_url}
     with DemoServer(tmp_path_factory.mktemp("mutant"), environment) as mutant:
         yield mutant
@@ -40,7 +40,7 @@ def test_all_of_acid_passes(browser: Browser, server: DemoServer) -> None:
     expect(alone.locator("i.pass")).to_have_count(37)
     expect(alone.locator("i:not(.pass)")).to_have_count(0)
     expect(parent.locator("i.pass")).to_have_count(112)
-    # acid counts its parent block as one of its own, and then misses it in its own script: whatever the host.
+    # acid counts its parent block as one of its children, and then misses it in its script, on every host.
     missed = parent.locator("i:not(.pass)")
     expect(missed).to_have_class([re.compile(r"\bfail\b")])
     assert missed.evaluate("node => node.closest('[data-usage]').dataset.usage") == (
@@ -55,7 +55,7 @@ def test_acid_fails_in_the_scope_that_a_store_drops_and_in_no_other(
 ) -> None:
     visitor = Visitor(browser, forgetful_server, username)
     visitor.open("/units/one/")
-    # The block and its aside have a row of each scope; what follows a failure in a row is not asked for.
+    # The block and its aside each have a row of each scope. After a failure, acid skips the rest of that row.
     rows = visitor.page.locator(".scope-storage-test")
     passed = rows.filter(has=visitor.page.locator(".client-storage-test-succeeded i.pass"))
     failed = rows.filter(has=visitor.page.locator(".server-storage-test-succeeded i.fail"))

@@ -1,12 +1,10 @@
-"""The default history moves to the extended one under real load: readers see each entry once at every moment."""
+"""The default history moves to the extended one under load: readers always see each entry exactly once."""
 
 from __future__ import annotations
 
 import json
 import signal
 import subprocess
-import time
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ from django.db.models import Q
 
 from tests.acceptance.conftest import Start
 from tests.acceptance.traffic import BLOCKS
+from tests.acceptance.waiting import finished, wait_until
 from tests.factories import make_blocks, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import extended_model
@@ -26,15 +25,14 @@ pytestmark = [
     pytest.mark.django_db(transaction=True, databases=["default", "student_module_history"]),
 ]
 
-# Learner and whether new entries of theirs go to the extended history.
+# Each learner, and whether their new entries go to the extended history.
 WRITERS = {"ann": "extended", "ben": ""}
 REVISIONS = 60
-PATIENCE_SECONDS = 120
 
 
 @pytest.fixture
-def load(start: Start) -> list[subprocess.Popen[str]]:
-    """Writers and readers at work on a history that was there before."""
+def traffic(start: Start) -> list[subprocess.Popen[str]]:
+    """Writers and readers at work on an existing history."""
     make_learners("ann", "ben", "cyd", "dan")
     client = DjangoXBlockUserStateClient()
     for name in (*WRITERS, "dan"):
@@ -46,33 +44,33 @@ def load(start: Start) -> list[subprocess.Popen[str]]:
     return [*writers, *readers, start(module, "churn", "cyd")]
 
 
-def test_readers_see_each_entry_once_while_it_moves(start: Start, load: Any, tmp_path: Path) -> None:
+def test_readers_see_each_entry_once_while_it_moves(start: Start, traffic: Any, tmp_path: Path) -> None:
     position = tmp_path / "position.json"
     command = ["django", "backfill_extended_history", "--batch", "20", "--state-file", str(position)]
 
-    # Copying, killed in the middle.
+    # Kill the command in the middle of copying.
     first = start(*command, "--rate", "200")
-    wait_for(first, lambda: position.exists() and json.loads(position.read_text())["after"] is not None)
+    wait_until(lambda: position.exists() and json.loads(position.read_text())["after"] is not None, first)
     kill(first)
     assert "going on after learner" in finished(start(*command))
     assert not position.exists()
 
-    # Removing, killed in the middle.
+    # Kill the command in the middle of removing.
     before = StudentModuleHistory.objects.count()
     removing = start(*command, "--rate", "200", "--remove-source")
-    wait_for(removing, lambda: StudentModuleHistory.objects.count() < before - 40)
+    wait_until(lambda: StudentModuleHistory.objects.count() < before - 40, removing)
     kill(removing)
     assert StudentModuleHistory.objects.exists()
     finished(start(*command, "--remove-source"))
 
-    for process in load:
+    for process in traffic:
         assert process.poll() is None, process.communicate()
         process.send_signal(signal.SIGTERM)
-    assert all(int(finished(process)) > 0 for process in load)
-    check_what_is_left(start, [*command, "--remove-source"])
+    assert all(int(finished(process)) > 0 for process in traffic)
+    assert_all_moved(start, [*command, "--remove-source"])
 
 
-def check_what_is_left(start: Start, command: list[str]) -> None:
+def assert_all_moved(start: Start, command: list[str]) -> None:
     while ship("default", Q(), 100).rows:
         pass
     finished(start(*command))
@@ -91,21 +89,7 @@ def check_what_is_left(start: Start, command: list[str]) -> None:
     assert extended_model()._base_manager.using("student_module_history").count() == sum(revisions.values())
 
 
-def wait_for(process: subprocess.Popen[str], reached: Callable[[], bool]) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not reached():
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.02)
-
-
 def kill(process: subprocess.Popen[str]) -> None:
     assert process.poll() is None, process.communicate()
     process.kill()
     process.wait()
-
-
-def finished(process: subprocess.Popen[str]) -> str:
-    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0, output + errors
-    return output

@@ -1,4 +1,4 @@
-"""Calls inside a caller's ``atomic()``: committed wholly with it, or refused, never lost in silence."""
+"""Calls inside a caller's ``atomic()`` commit with it or raise; none is lost silently."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ Calls = list[list[workers.States]]
 
 
 def _set(crew: Crew, learner: str, isolation: str, calls: Calls) -> set[tuple[BlockKey, str]]:
-    """Let workers set each of their calls in a transaction; return the blocks and fields that were committed."""
+    """Let each worker set its calls' fields in a transaction; return the blocks and fields that were committed."""
     said = crew.run([(workers.set_in_transactions, learner, isolation, own) for own in calls])
     return {
         (block, name)
@@ -118,7 +118,7 @@ def test_registering_blocks_of_one_course_does_not_tie_callers_together(crew: Cr
     second = crew.start(workers.transact, learners[2], [{other: {"b": 1}}, Pause()])
     first.wait_for_pause()
     second.wait_for_pause()
-    # It meets the first one's new block, then the second one's.
+    # This worker meets the first worker's new block, then the second worker's.
     third = crew.start(workers.transact, learners[3], [{shared: {"c": 1}, own: {"c": 1}}, {other: {"c": 1}}])
     _wait_until_one_waits_for_a_lock()
     first.resume()
@@ -138,7 +138,7 @@ def _wait_until_one_waits_for_a_lock() -> None:
     with connection.cursor() as cursor:
         found = 0
         while not found:
-            # MariaDB answers from a cache to those who ask again within a tenth of a second.
+            # MariaDB caches this view for a tenth of a second.
             time.sleep(0.15)
             cursor.execute(waiting[connection.vendor])
             [(found,)] = cursor.fetchall()

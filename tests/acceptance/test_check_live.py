@@ -1,4 +1,4 @@
-"""`check_history` and `sweep_history` while the site works: no false alarm, and nothing is swept that is somebody's."""
+"""`check_history` and `sweep_history` while the site works: no false alarm, and no live entry is swept."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from opaque_keys.edx.keys import UsageKey
 
 from tests.acceptance import workers
 from tests.acceptance.processes import Crew
-from tests.acceptance.scene import load, problems
+from tests.acceptance.scene import problems, workload
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.outbox.relay import Relay
 from xblock_user_state.maintenance.backfill import Backfill
@@ -28,10 +28,10 @@ TWO = pytest.mark.extended_history
 SAME_DATABASE = {"EXTENDED_HISTORY": False}
 AT_ONCE = {"EXTENDED_HISTORY": True}
 BY_RELAY = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
-ROUNDS = load(servers=6, sqlite=4)
+ROUNDS = workload(servers=6, sqlite=4)
 
 
-def answer(learner: str, blocks: list[UsageKey]) -> Iterator[int]:
+def write_forever(learner: str, blocks: list[UsageKey]) -> Iterator[int]:
     """Change the blocks one after another, without end."""
     client = DjangoXBlockUserStateClient()
     for number in count():
@@ -40,21 +40,21 @@ def answer(learner: str, blocks: list[UsageKey]) -> Iterator[int]:
         _let_others_work()
 
 
-def answer_and_delete(learner: str, blocks: list[UsageKey]) -> Iterator[int]:
-    """Change the blocks some times, and delete for good what there is, without end."""
+def write_and_delete_forever(learner: str, blocks: list[UsageKey]) -> Iterator[int]:
+    """Change the blocks some times, then delete their state for good, without end."""
     client = DjangoXBlockUserStateClient()
     for number in count():
         client.set_many(learner, {block: {"number": number} for block in blocks})
         if number % 4 == 3:
-            # A deadlock has ended the caller's transaction, and it is the caller's to repeat.
+            # A deadlock has ended the caller's transaction; only the caller can repeat it.
             with suppress(OperationalError):
                 StudentModule.objects.filter(student__username=learner).delete()
         yield number
         _let_others_work()
 
 
-def move_history() -> Iterator[int]:
-    """Ship what is in the outbox, and move the default history, without end."""
+def move_history_forever() -> Iterator[int]:
+    """Ship the outbox and move the default history, without end."""
     for number in count():
         list(Relay("default", 100).once())
         list(Backfill("default", 100, remove_source=True).pages())
@@ -63,7 +63,7 @@ def move_history() -> Iterator[int]:
 
 
 def _let_others_work() -> None:
-    """Pause for as long as others need to have their turn, on SQLite too."""
+    """Pause long enough for other processes to get their turn, on SQLite too."""
     time.sleep(0.1)
 
 
@@ -75,11 +75,11 @@ def _let_others_work() -> None:
 def test_what_happens_meanwhile_is_no_fault(crew: Crew, learners: list[str], flags: list[Mapping[str, Any]]) -> None:
     blocks = problems("block", 3)
     writers = [
-        crew.start(workers.under, one, work, learners[2 * number + is_deleting], blocks)
+        crew.start(workers.with_settings, one, work, learners[2 * number + is_deleting], blocks)
         for number, one in enumerate(flags)
-        for is_deleting, work in enumerate([answer, answer_and_delete])
+        for is_deleting, work in enumerate([write_forever, write_and_delete_forever])
     ]
-    movers = [crew.start(workers.under, AT_ONCE, move_history)] if len(flags) > 1 else []
+    movers = [crew.start(workers.with_settings, AT_ONCE, move_history_forever)] if len(flags) > 1 else []
     for _ in range(ROUNDS):
         for worker in writers:
             worker.receive()

@@ -1,4 +1,4 @@
-"""Deleting for good while others write: history goes with what it belongs to."""
+"""Permanent deletion while others write: the history goes with its state."""
 
 from __future__ import annotations
 

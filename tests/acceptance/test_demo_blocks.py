@@ -1,4 +1,4 @@
-"""Every block of the demo's course, answered by two learners, over a restart, and looked back at by staff."""
+"""Two learners answer every block of the demo's course, before and after a restart, and staff review the history."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ pytestmark = [
 ]
 
 UNITS = [(unit, list(works)) for unit, works in groupby(COURSE, key=lambda work: work.unit)]
-# Of each entry the fields, and what is shown for them.
+# The fields of each entry, with the text that the page shows for each.
 CHANGES = """entries => entries.map(entry => Object.fromEntries(
     [...entry.querySelectorAll(".changes > dt")].map(name => [name.textContent, name.nextElementSibling.textContent])
 ))"""
@@ -66,7 +66,7 @@ def answer_all(learner: Visitor, name: str) -> None:
 
 
 def answer_all_again(learner: Visitor, name: str) -> None:
-    """See the first answers, which others have answered after, and give the second ones."""
+    """See the first answers, although the other learner has answered since, and give the second ones."""
     for unit, works in UNITS:
         learner.open(f"/units/{unit}/")
         for work in works:
@@ -77,7 +77,7 @@ def answer_all_again(learner: Visitor, name: str) -> None:
 
 
 def see_recap(learner: Visitor, name: str) -> None:
-    """See in the block that reads the state of others how often each problem was answered."""
+    """See the number of answers of each problem in the block that reads other learners' state."""
     learner.open("/units/log/")
     numbers = [len(work.answers[name]) for work in COURSE if work.block_type == "problem"]
     shown = learner.block("recap").locator("dd").all_text_contents()
@@ -89,7 +89,7 @@ def see_history(staff: Visitor, name: str, work: Work) -> None:
     entries = staff.page.locator(".timeline > li")
     answers = work.answers[name]
     expect(entries.filter(has_text=f"by {name}"), work.name).to_have_count(work.kind.earlier + len(answers))
-    # The newest is the first on the page.
+    # The newest entry is the first on the page.
     changes = entries.evaluate_all(CHANGES)[::-1][work.kind.earlier :]
     for number, (answer, change) in enumerate(zip(answers, changes, strict=True)):
         assert answer.kept in change[work.kind.field], (work.name, change)

@@ -39,7 +39,7 @@ def test_answers_outlive_the_server_and_staff_see_how_they_came_about(browser: B
     server.kill()
     server.start()
 
-    # Who was logged in still is.
+    # The login survives the restart.
     ada.open("/units/eyes/")
     expect(ada.block("torch").get_by_role("radio", checked=True)).to_have_accessible_name("A dim red torch")
     expect(ada.block("torch").locator(".problem-progress")).to_contain_text("1/1 point")
@@ -95,7 +95,7 @@ def test_crawlers_leave_no_trace(browser: Browser, server: DemoServer) -> None:
     expect(crawler.page.get_by_role("link", name="A light to read the map by")).to_have_count(0)
     stranger = browser.new_context(user_agent="Examplebot/1.0")
     stranger.new_page().goto(f"{server.url}/units/eyes/")
-    # Nor a session, which is what a visitor's state hangs on.
+    # A visitor's state lives in the session, so there must be none.
     assert [cookie.get("name") for cookie in stranger.cookies()] == ["csrftoken"]
 
 
@@ -120,7 +120,7 @@ def test_staff_view_the_course_as_a_learner_and_change_nothing(browser: Browser,
     expect(staff.page.get_by_role("heading", name="Ben Okafor")).to_be_visible()
     expect(banner).to_have_count(0)
     assert staff.page.get_by_role("row").count() == history
-    # What was done is gone with the session of the view.
+    # The changes are gone with the session of the view.
     staff.page.get_by_role("button", name="View the course as Ben").click()
     staff.open("/units/phases/")
     expect(staff.block("month").locator("input[type=text]")).to_have_value("20")
@@ -135,7 +135,7 @@ def test_only_learners_are_viewed_as_and_by_staff_only(browser: Browser, server:
         ("chen", {"/staff/learners/ada/view-as/": 403, "/staff/stop-viewing/": 403}),
     ):
         visitor = Visitor(browser, server, name)
-        # Other tests hold that staff have not been where the torch is.
+        # Not the torch's unit: another test relies on staff never having viewed that.
         visitor.open("/units/words/")
         assert {path: visitor.page.evaluate(post, path) for path in paths} == paths
         assert visitor.statuses([*paths]) == [405] * len(paths)
@@ -170,7 +170,7 @@ def see_answered(visitor: Visitor) -> None:
 
 
 def test_who_logs_in_finds_what_they_did_before(browser: Browser, server: DemoServer) -> None:
-    # The account of which no other test opens these units: a problem has state once it was looked at.
+    # No other test opens these units with this account: a problem has state after its first view.
     write_log(Visitor(browser, server, "staff"), "From the account: clouds all over the sky.")
 
     visitor, other = Visitor(browser, server), Visitor(browser, server)
@@ -206,7 +206,7 @@ def test_what_does_not_exist_is_not_found(browser: Browser, server: DemoServer) 
         "/staff/learners/ada/no-key/",
         f"/staff/learners/ada/{missing}/",
         f"/staff/learners/nobody/{TORCH}/",
-        # Nobody has this name, so nobody has state there.
+        # No user has this name, so it has no state there.
         f"/staff/learners/staff/{TORCH}/",
         f"/staff/responses/{missing}/",
         "/staff/responses/aside-usage-v2:x/",

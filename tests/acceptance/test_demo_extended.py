@@ -1,4 +1,4 @@
-"""``make demo-extended``: the history in a second SQLite file, and staff are told so."""
+"""``make demo-extended`` keeps the history in a second SQLite file, and the staff pages say so."""
 
 from __future__ import annotations
 
@@ -19,11 +19,11 @@ pytestmark = [
 ]
 
 EXTENDED_TABLE = "xblock_user_state_extended_history_studentmodulehistoryextended"
-# In place of what the tests themselves were started with.
+# Replaces the variables that the tests themselves were started with.
 ON_SQLITE = {"DATABASE_URL": "", "HISTORY_DATABASE_URL": ""}
 
 
-def answer(browser: Browser, server: DemoServer, choice: str, result: str) -> None:
+def answer_torch(browser: Browser, server: DemoServer, choice: str, result: str) -> None:
     ada = Visitor(browser, server, "ada")
     ada.open("/units/eyes/")
     ada.choose("torch", choice, result)
@@ -37,8 +37,8 @@ def count(file: Path, table: str) -> int:
     return int(found)
 
 
-def what_staff_see(browser: Browser, server: DemoServer) -> tuple[str, list[str], str]:
-    """Return where the history of the block is, where each of its entries is, and what holds for the site."""
+def seen_by_staff(browser: Browser, server: DemoServer) -> tuple[str, list[str], str]:
+    """Return the place of the block's history, the place of each entry, and the site's flags, as staff see them."""
     staff = Visitor(browser, server, "staff")
     staff.open(f"/staff/learners/ada/{TORCH}/")
     of_the_block = staff.page.locator("dl.facts").inner_text()
@@ -49,8 +49,8 @@ def what_staff_see(browser: Browser, server: DemoServer) -> tuple[str, list[str]
 
 def test_history_goes_to_a_second_file_and_all_of_it_is_shown(browser: Browser, tmp_path: Path) -> None:
     with DemoServer(tmp_path, ON_SQLITE) as server:
-        answer(browser, server, "A bright white head torch", "Incorrect (0/1 point)")
-        block, entries, site = what_staff_see(browser, server)
+        answer_torch(browser, server, "A bright white head torch", "Incorrect (0/1 point)")
+        block, entries, site = seen_by_staff(browser, server)
     assert "the default history (2)" in block
     assert entries == ["default history"] * 2
     assert "the default history, beside the state" in site
@@ -58,17 +58,17 @@ def test_history_goes_to_a_second_file_and_all_of_it_is_shown(browser: Browser, 
 
     with DemoServer(tmp_path, {**ON_SQLITE, "DEMO_EXTENDED_HISTORY": "1"}) as server:
         assert "in a separate database" in server.log
-        answer(browser, server, "A dim red torch", "Correct (1/1 point)")
-        block, entries, site = what_staff_see(browser, server)
+        answer_torch(browser, server, "A dim red torch", "Correct (1/1 point)")
+        block, entries, site = seen_by_staff(browser, server)
     assert "the default history (2), the extended history (1)" in block
     assert entries == ["extended history", "default history", "default history"]
     assert f"in a separate database: {tmp_path}/demo.history.sqlite3" in site
     assert "0 entries" in site
     assert count(tmp_path / "demo.history.sqlite3", EXTENDED_TABLE) == 1
 
-    # What went there stays readable when no more does.
+    # Entries there stay readable when no new ones go there.
     with DemoServer(tmp_path, ON_SQLITE) as server:
-        _, shown, site = what_staff_see(browser, server)
+        _, shown, site = seen_by_staff(browser, server)
     assert shown == entries
     assert "the default history, beside the state" in site
 

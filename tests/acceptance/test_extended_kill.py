@@ -1,4 +1,4 @@
-"""Writers killed with ``kill -9``, with the history beside the state and in a database of its own."""
+"""Writers killed with ``kill -9``, with the history beside the state and in a separate database."""
 
 from __future__ import annotations
 
@@ -38,20 +38,20 @@ BY_RELAY = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
 
 WRITERS = 4
 ROUNDS = 50
-# The same in all rounds, and new in each.
+# Blocks that all rounds share, and blocks that are new in each round.
 LASTING, NEW = 5, 5
-# How long a writer lives, at most. For half of those of a round it begins at once: they are killed in their first call,
-# for which half of the blocks are new. For the others it begins when that was acknowledged: they are killed in one of
-# the next ones, however busy the machine is.
+# The longest life of a writer. For half of a round's writers it begins at once: the kill hits their first call, half
+# of whose blocks are new. For the others it begins when their first call is acknowledged, so the kill hits a later
+# call, however busy the machine is.
 LIFE_SECONDS = 0.04
 EARLY = WRITERS // 2
-# A writer's numbers in a round begin at the round's number times this; it is killed long before it has had as many.
+# A writer counts up from the round's number times this; it is killed long before it reaches the next round's.
 NUMBERS = 10_000
 
 
 @dataclass(frozen=True)
 class Shift:
-    """What one writer was to do, and what it said before it was killed."""
+    """The task of one writer in one round, and its acknowledged calls before it was killed."""
 
     learner: str
     blocks: Sequence[UsageKey]
@@ -62,7 +62,7 @@ class Shift:
 
 @pytest.fixture
 def kill_writers(crew: Crew, learners: list[str], manage: Manage) -> KillWriters:
-    """Kills writers, round after round, lets the relay ship what they could not, and returns what they did."""
+    """Kills writers, round after round, lets the relay ship the outbox, and returns the shifts."""
 
     def kill_writers(flags: Mapping[str, Any], work: Work) -> list[Shift]:
         choice = random.Random(2012)
@@ -75,7 +75,7 @@ def kill_writers(crew: Crew, learners: list[str], manage: Manage) -> KillWriters
 
 
 def _tasks(learners: Sequence[str]) -> Iterator[list[Task]]:
-    """Yield what the writers are to do in each round; in each other one two of them have one learner."""
+    """Yield the writers' tasks of each round; in every second round two writers share a learner."""
     lasting = problems("lasting", LASTING)
     for number in range(ROUNDS):
         blocks = [*lasting, *problems(f"round-{number}", NEW)]
@@ -88,23 +88,23 @@ def _tasks(learners: Sequence[str]) -> Iterator[list[Task]]:
 def _one_round(
     crew: Crew, choice: random.Random, flags: Mapping[str, Any], work: Work, tasks: Sequence[Task]
 ) -> Iterator[Shift]:
-    """Start the writers, and kill some of them at once, and each other one when it has done its first call."""
+    """Start the writers, and kill half of them at once, the others after their first call."""
     victims = dict(zip(crew.hire(WRITERS), tasks, strict=True))
     for victim, task in victims.items():
-        victim.start(workers.under, flags, work, *task)
+        victim.start(workers.with_settings, flags, work, *task)
     now = time.monotonic()
     deadlines = {victim: now + choice.uniform(0, LIFE_SECONDS) for victim in choice.sample([*victims], EARLY)}
     while victims:
         for victim in listen(victims, until=min(deadlines.values(), default=None)):
-            # Who has done nothing yet has nothing to lose.
+            # A writer without a call has nothing to lose.
             deadlines.setdefault(victim, time.monotonic() + choice.uniform(0, LIFE_SECONDS))
         for victim in [victim for victim, deadline in deadlines.items() if deadline <= time.monotonic()]:
             del deadlines[victim]
             yield Shift(*victims.pop(victim), victim.kill())
 
 
-def said_by(shifts: Iterable[Shift]) -> list[Any]:
-    """Return all that was acknowledged: of each round one call at least of each writer that was not killed early."""
+def acknowledged_by(shifts: Iterable[Shift]) -> list[Any]:
+    """Return all acknowledged values: in each round at least one from each writer that was not killed early."""
     shifts = list(shifts)
     assert len(shifts) == ROUNDS * WRITERS
     assert sum(bool(shift.said) for shift in shifts) >= ROUNDS * (WRITERS - EARLY)
@@ -112,18 +112,18 @@ def said_by(shifts: Iterable[Shift]) -> list[Any]:
 
 
 def assert_whole_calls(shifts: Sequence[Shift], histories: Histories) -> None:
-    """Assert that every call that was acknowledged is there, in all of its blocks, and at most one other of a shift.
+    """Assert that each acknowledged call is in all of its blocks, and at most one other call of a shift.
 
-    And that it has not been undone: what the state is now is that call's, or a later one's.
+    No later call may have undone it: the state now comes from that call or a later one.
     """
-    assert said_by(shifts)
+    assert acknowledged_by(shifts)
     numbers = {owner: _numbers_of(entries) for owner, entries in histories.items()}
     for shift in shifts:
         mine = set(range(shift.start, shift.start + NUMBERS))
         first, *others = [numbers.get(owner, {}).get(shift.field, set()) & mine for owner in _owners(shift)]
         assert others == [first] * len(others), f"a part of a call: {shift}"
         assert first >= set(shift.said), f"a lost call: {shift}"
-        # The last call may have been committed and its process killed before it could say so.
+        # The last call may have been committed just before the kill, too late to be acknowledged.
         unsaid = first - set(shift.said)
         assert len(unsaid) <= 1, f"a call that was not: {shift}"
         assert all(number > said for number in unsaid for said in shift.said)
@@ -165,10 +165,10 @@ def test_killed_transactions_of_callers_are_there_with_all_they_did(kill_writers
 def test_killed_deletions_leave_no_history_behind(kill_writers: KillWriters) -> None:
     shifts = kill_writers(AT_ONCE, workers.count_up_and_delete)
     histories = assert_agreement_of_all_stores()
-    deleted = [value for value in said_by(shifts) if value is not None]
-    assert all(number >= ROUNDS // 4 for number in Counter(one.what for one in deleted).values())
-    assert {one.what for one in deleted} == {"a row", "all rows", "a learner"}
-    gone = [one.learner for one in deleted if one.what == "a learner"]
+    deleted = [value for value in acknowledged_by(shifts) if value is not None]
+    assert all(number >= ROUNDS // 4 for number in Counter(one.kind for one in deleted).values())
+    assert {one.kind for one in deleted} == {"a row", "all rows", "a learner"}
+    gone = [one.learner for one in deleted if one.kind == "a learner"]
     assert not get_user_model().objects.filter(username__in=gone).exists()
     there = set(get_user_model().objects.values_list("pk", flat=True))
     assert {student_id for student_id, _ in histories} <= there

@@ -1,10 +1,9 @@
-"""The history's server is stopped, killed and started while learners work: no write fails, and nothing is missing."""
+"""The history's server is stopped, killed and started while learners work: no write fails, no entry is lost."""
 
 from __future__ import annotations
 
 import signal
 import subprocess
-import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +17,7 @@ from django.test import override_settings
 from scripts.database_servers import SERVERS, Server
 from tests.acceptance.conftest import Start
 from tests.acceptance.traffic import write
+from tests.acceptance.waiting import finished, wait_until
 from tests.factories import make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import HistoryOutbox, StudentModule
@@ -29,7 +29,6 @@ pytestmark = [
 ]
 
 WRITERS = ("ann", "ben", "cyd", "dan")
-PATIENCE_SECONDS = 120
 
 
 class File:
@@ -41,11 +40,11 @@ class File:
         self.url = f"sqlite:///{folder / 'history.sqlite3'}"
 
     def start(self) -> None:
-        """Have it there."""
+        """Put the folder back."""
         self._away.rename(self._folder)
 
     def stop(self) -> None:
-        """Have it away."""
+        """Move the folder away."""
         self._folder.rename(self._away)
 
     kill = stop
@@ -59,7 +58,7 @@ def _file(folder: Path) -> Iterator[File]:
 
 @pytest.fixture
 def server(tmp_path: Path) -> Iterator[Server | File]:
-    """A server of the test's own for the history, of the same vendor as the state's."""
+    """A separate server for the history, of the same vendor as the state's."""
     vendor = {"mysql": "mariadb"}.get(connection.vendor, connection.vendor)
     with SERVERS[vendor]() if vendor in SERVERS else _file(tmp_path / "history") as server:
         yield server
@@ -87,7 +86,7 @@ def test_learners_work_on_while_the_history_server_does_not(server: Server | Fil
         see_all_of_a_newcomer(start, there)
         server.start()
         go_on.until_written(20)
-    # The relays, or the next writes, ship what waited.
+    # The relays, or the next writes, ship the backlog.
     for process in [*traffic, *relays]:
         process.send_signal(signal.SIGTERM)
     assert all(int(finished(process)) > 0 for process in traffic)
@@ -100,7 +99,7 @@ def test_learners_work_on_while_the_history_server_does_not(server: Server | Fil
 
 
 def see_all_of_a_newcomer(start: Start, there: Mapping[str, str]) -> None:
-    """Have a learner begin while the history's server is down: readers find all in the outbox, and are not refused."""
+    """Let a learner begin while the history's server is down: readers find all entries in the outbox."""
     name = f"newcomer-{get_user_model().objects.count()}"
     make_learners(name)
     with override_settings(XBLOCK_USER_STATE={"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}):
@@ -113,31 +112,20 @@ def see_all_of_a_newcomer(start: Start, there: Mapping[str, str]) -> None:
 
 
 class Traffic:
-    """Processes at work, all of which are to go on working."""
+    """Processes that must keep working."""
 
     def __init__(self, processes: list[subprocess.Popen[str]]) -> None:
         self._processes = processes
 
     def until_written(self, calls: int, *names: str) -> None:
-        """Return when each learner has written so often again."""
+        """Return when each learner has written this many times more."""
         before = self._revisions()
         goal = {name: before.get(name, 0) + calls for name in names or WRITERS}
         self.until(lambda: all(self._revisions().get(name, 0) >= revision for name, revision in goal.items()))
 
     def until(self, reached: Callable[[], bool]) -> None:
-        """Return when something is so."""
-        deadline = time.monotonic() + PATIENCE_SECONDS
-        while not reached():
-            for process in self._processes:
-                assert process.poll() is None, process.communicate()
-            assert time.monotonic() < deadline, "learners or relays wait"
-            time.sleep(0.05)
+        """Return when the condition holds; fail if one of the processes ends."""
+        wait_until(reached, *self._processes)
 
     def _revisions(self) -> dict[str, int]:
         return dict(StudentModule.objects.order_by("revision").values_list("student__username", "revision"))
-
-
-def finished(process: subprocess.Popen[str]) -> str:
-    output, errors = process.communicate(timeout=PATIENCE_SECONDS)
-    assert process.returncode == 0, output + errors
-    return output

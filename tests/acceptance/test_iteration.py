@@ -23,7 +23,7 @@ STATE_BYTES = 4_000
 
 
 def _make_states(count: int) -> None:
-    """Insert as many learners, each with a state of some kilobytes in the block."""
+    """Insert this many learners, each with a state of some kilobytes in the block."""
     user = get_user_model()
     user.objects.bulk_create((user(username=f"one-of-many-{number}") for number in range(count)), batch_size=1000)
     DjangoXBlockUserStateClient().set("one-of-many-0", BLOCK, {"answer": "x" * STATE_BYTES})
@@ -40,7 +40,7 @@ def test_memory_stays_flat_however_many_learners_there_are(crew: Crew) -> None:
     _make_states(LEARNERS)
     [[(found, growth)]] = finish(crew.start(workers.iterate, BLOCK, 500))
     assert found == LEARNERS
-    # A page, and its rows in the making, take some megabytes; all states together take more than 90.
+    # A page and its rows under construction take a few megabytes; all states together take more than 90.
     assert growth < 32 * 1024, f"memory grew by {growth} KiB"
 
 
@@ -59,7 +59,7 @@ def test_every_page_may_come_through_another_connection(transactional_db: None) 
     names = []
     for one in DjangoXBlockUserStateClient().iter_all_for_block(BLOCK, batch_size=3):
         names.append(one.username)
-        # A pooler in transaction mode gives each statement whichever session is free.
+        # In transaction mode a pooler gives each statement any free session.
         connection.close()
     assert len(set(names)) == len(names) == 10
 

@@ -1,4 +1,4 @@
-"""Writers killed with ``kill -9`` at whatever they are doing."""
+"""Writers killed with ``kill -9`` at random moments."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ ROUNDS = 50
 
 
 def _number_in_all(learner: str, blocks: list[UsageKey], field: str) -> int:
-    """Return the number that the field has, which must be the same in all blocks."""
+    """Return the field's number, which must be the same in all blocks."""
     found = [(one.state or {}).get(field, 0) for one in DjangoXBlockUserStateClient().get_many(learner, blocks)]
     assert found == found[:1] * len(found)
     return found[0] if found else 0
@@ -36,7 +36,7 @@ def test_a_killed_writer_leaves_whole_calls_only(crew: Crew, learner: str) -> No
         victim.listen(random.uniform(0, 0.04))
         acknowledged = max([number, *victim.kill()])
         number = _number_in_all(learner, blocks, "victim")
-        # The last call may have been committed and its process killed before it could say so.
+        # The last call may have been committed just before the kill, too late to be acknowledged.
         assert number in (acknowledged, acknowledged + 1)
         assert assert_agreement() in (0, len(blocks))
 

@@ -31,7 +31,7 @@ def test_a_lost_connection_is_service_unavailable_and_the_next_call_works(crew: 
     refused = {f"{number}" for number, is_committed in said if not is_committed}
     assert 0 < len(refused) <= 10
     state = DjangoXBlockUserStateClient().get(learner, block).state or {}
-    # One whose connection ended during the commit may have been committed all the same.
+    # A write whose connection ended during the commit may have been committed anyway.
     assert committed <= set(state) <= committed | refused
     assert assert_agreement() == 1
 

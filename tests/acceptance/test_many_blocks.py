@@ -1,4 +1,4 @@
-"""Many processes write the same blocks: new ones, and in any order."""
+"""Many processes write the same blocks: new blocks, and in any order."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opaque_keys.edx.locator import CourseLocator
 from tests.acceptance import workers
 from tests.acceptance.agreement import assert_agreement
 from tests.acceptance.processes import Crew, finish
-from tests.acceptance.scene import load, problems
+from tests.acceptance.scene import problems, workload
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import Block, StudentModule
 
@@ -22,12 +22,12 @@ WRITERS = 8
 
 
 def _new_blocks_of_each_round() -> list[list[UsageKey]]:
-    """Return blocks that nobody has seen, in every other round of a course that nobody has seen either."""
+    """Return blocks without any state; in every other round their course is new too."""
     return [problems(f"new-{number}", 20, CourseLocator("Astro", "A101", f"{number // 2}")) for number in range(10)]
 
 
 def _write_in_step(crew: Crew, writers: list[str], rounds: list[list[UsageKey]]) -> None:
-    """Let each writer set a field of its own in all blocks of a round, all of them at the same time."""
+    """Let each writer set a separate field in all blocks of a round, all at the same time."""
     hired = crew.hire(len(writers))
     for number, (worker, username) in enumerate(zip(hired, writers, strict=True)):
         calls = [{block: {f"{number}": username} for block in blocks} for blocks in rounds]
@@ -64,7 +64,7 @@ def test_all_learners_meet_new_blocks_at_once(crew: Crew, learners: list[str]) -
 
 def test_writers_of_the_same_blocks_in_opposite_orders(crew: Crew, learner: str) -> None:
     blocks = problems("both", 50)
-    rounds = load(servers=40, sqlite=20)
+    rounds = workload(servers=40, sqlite=20)
     DjangoXBlockUserStateClient().set_many(learner, {block: {"last": "nobody"} for block in blocks})
     deadlocks = _deadlocks()
     orders = {"forward": blocks, "backward": blocks[::-1]}
@@ -102,9 +102,9 @@ def test_writers_of_overlapping_choices_of_blocks(crew: Crew, learner: str) -> N
 
 
 def _deadlocks() -> int:
-    """Count PostgreSQL's deadlocks: each costs everybody who waits a second, so writers must not meet in one.
+    """Count PostgreSQL's deadlocks: each delays every waiting writer by a second, so writers must not cause any.
 
-    The other vendors find theirs at once.
+    The other vendors detect deadlocks at once.
     """
     if connection.vendor != "postgresql":
         return 0

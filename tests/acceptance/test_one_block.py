@@ -9,7 +9,7 @@ import pytest
 from tests.acceptance import workers
 from tests.acceptance.agreement import assert_agreement
 from tests.acceptance.processes import Crew
-from tests.acceptance.scene import load, problems
+from tests.acceptance.scene import problems, workload
 from tests.factories import make_block
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule, StudentModuleHistory
@@ -25,7 +25,7 @@ def _names(writer: int, count: int) -> list[str]:
 
 
 def test_all_fields_of_all_writers_survive(crew: Crew, learner: str) -> None:
-    names = [_names(writer, load(servers=200, sqlite=50)) for writer in range(WRITERS)]
+    names = [_names(writer, workload(servers=200, sqlite=50)) for writer in range(WRITERS)]
     crew.run([(workers.set_fields, learner, BLOCK, own) for own in names])
     expected = {name: name for own in names for name in own}
     assert DjangoXBlockUserStateClient().get(learner, BLOCK).state == expected
@@ -42,7 +42,7 @@ def _assert_each_entry_has_one_more_field(learner: str, changes: int) -> None:
 
 
 def test_all_fields_survive_where_no_history_is_recorded(crew: Crew, learner: str) -> None:
-    """History's primary key would stop a second revision of the same number; here nothing but the revision does."""
+    """Without a history, whose primary key rejects a duplicate revision, only the compare-and-set protects the row."""
     block = make_block("shared", "poll")
     names = [_names(writer, 25) for writer in range(WRITERS)]
     crew.run([(workers.set_fields, learner, block, own) for own in names])
@@ -53,7 +53,7 @@ def test_all_fields_survive_where_no_history_is_recorded(crew: Crew, learner: st
 
 
 def test_all_fields_survive_where_the_host_has_chosen_another_isolation(crew: Crew, learner: str) -> None:
-    """At REPEATABLE READ a lock does not make sure on PostgreSQL that the next attempt wins."""
+    """On PostgreSQL at REPEATABLE READ, a lock does not guarantee that the next attempt wins."""
     names = [_names(writer, 10) for writer in range(2 * WRITERS)]
     crew.run([(workers.set_fields_at, "REPEATABLE READ", learner, BLOCK, own) for own in names])
     expected = {name: name for own in names for name in own}
@@ -73,7 +73,7 @@ def test_the_last_commit_of_one_field_wins(crew: Crew, learner: str) -> None:
 
 
 def test_neither_score_nor_state_reverts_the_other(crew: Crew, learner: str) -> None:
-    rounds = load(servers=100, sqlite=40)
+    rounds = workload(servers=100, sqlite=40)
     numbers = list(range(1, rounds + 1))
     said = crew.run(
         [
@@ -90,7 +90,7 @@ def test_neither_score_nor_state_reverts_the_other(crew: Crew, learner: str) -> 
 
 
 def _assert_never_back(learner: str) -> None:
-    """Attempts and score only ever grew, and so must they have in the history."""
+    """Assert that attempts and score only grow, in the history too."""
     entries = StudentModuleHistory.objects.order_by("-revision")
     grades = [grade or 0 for grade in entries.values_list("grade", flat=True)]
     states = [entry.state or {} for entry in DjangoXBlockUserStateClient().get_history(learner, BLOCK)]

@@ -1,4 +1,4 @@
-"""Behind PgBouncer in transaction mode, where every transaction may get another server connection."""
+"""Behind PgBouncer in transaction mode, each transaction may get another server connection."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ pytestmark = pytest.mark.skipif(connection.vendor != "postgresql", reason="PgBou
 
 @pytest.fixture
 def pooled(transactional_db: None) -> Iterator[None]:
-    """The connections of the test go through the pooler, in this thread and in new ones."""
+    """Sends the test's connections through the pooler, in this thread and in new ones."""
     settings = connection.settings_dict
     direct = settings["PORT"]
     connection.close()
@@ -36,7 +36,7 @@ def pooled(transactional_db: None) -> Iterator[None]:
 
 
 def in_another_thread(work: Callable[[], None]) -> None:
-    """Do `work` over a connection of its own."""
+    """Run `work` on a new connection."""
 
     def connected() -> None:
         try:

@@ -1,4 +1,4 @@
-"""Readers that run beside writers: no error, nothing torn."""
+"""Readers beside writers: no error, no torn state."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import pytest
 from tests.acceptance import workers
 from tests.acceptance.agreement import assert_agreement
 from tests.acceptance.processes import Crew
-from tests.acceptance.scene import load, problems
+from tests.acceptance.scene import problems, workload
 from xblock_user_state.client import DjangoXBlockUserStateClient
 
 pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
@@ -15,7 +15,7 @@ pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.timeout(300)]
 
 def test_readers_see_whole_calls_and_a_history_without_gaps(crew: Crew, learner: str) -> None:
     blocks = problems("read", 10)
-    rounds = load(servers=100, sqlite=50)
+    rounds = workload(servers=100, sqlite=50)
     DjangoXBlockUserStateClient().set_many(learner, {block: {"number": 1} for block in blocks})
     readers = [
         crew.start(workers.read_states, learner, blocks),
@@ -37,7 +37,7 @@ def test_iteration_gives_each_learner_once_while_they_write(crew: Crew, learners
     for learner in learners:
         DjangoXBlockUserStateClient().set(learner, block, {"number": 0, "again": 0})
     reader = crew.start(workers.read_all_learners, learners, block, 3)
-    calls = [{block: {"number": number, "again": number}} for number in range(1, load(servers=40, sqlite=20))]
+    calls = [{block: {"number": number, "again": number}} for number in range(1, workload(servers=40, sqlite=20))]
     writers = [crew.start(workers.set_many, learner, calls) for learner in learners]
     while not all(writer.is_finished for writer in writers):
         for worker in (*writers, reader):

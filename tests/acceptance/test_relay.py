@@ -1,12 +1,10 @@
-"""Relays as processes: killed, stopped, several at once, and under writers. Nothing is lost and nothing doubled."""
+"""Relays as processes: killed, stopped, several at once, and under writers. No entry is lost or doubled."""
 
 from __future__ import annotations
 
 import random
 import signal
-import subprocess
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from functools import partial
 from itertools import count
 
@@ -19,7 +17,8 @@ from tests.acceptance import relays, workers
 from tests.acceptance.agreement import assert_agreement_of_all_stores
 from tests.acceptance.conftest import Start
 from tests.acceptance.processes import Crew, finish
-from tests.acceptance.scene import load, problems
+from tests.acceptance.scene import problems, workload
+from tests.acceptance.waiting import PATIENCE_SECONDS, wait_until
 from tests.integration.outage import ALIAS, NOWHERE
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import extended_model
@@ -32,7 +31,6 @@ pytestmark = [
 ]
 
 BY_RELAY = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
-PATIENCE_SECONDS = 60
 
 Numbers = Iterator[int]
 
@@ -44,13 +42,13 @@ def _by_relay(settings: Settings) -> None:
 
 @pytest.fixture
 def start(start: Start) -> Start:
-    """Starts the command as operators do, with these variables; no process outlives the test."""
+    """Starts the command as operators do, with these variables, and ends the processes after the test."""
     return partial(start, "django", "relay_history")
 
 
 @pytest.fixture
-def nowhere(child_environment: dict[str, str]) -> dict[str, str]:
-    """The variable that names a history database which can't be reached."""
+def unreachable_history(child_environment: dict[str, str]) -> dict[str, str]:
+    """The variable with the URL of a history database that can't be reached."""
     name = "HISTORY_DATABASE_URL"
     connection = connections[ALIAS]
     port = str(connection.settings_dict["PORT"])
@@ -59,7 +57,7 @@ def nowhere(child_environment: dict[str, str]) -> dict[str, str]:
     return {name: child_environment[name].replace(f":{port}/", f":{NOWHERE[connection.vendor]['PORT']}/")}
 
 
-def answer(learner: str, numbers: Numbers, *, blocks: int = 3, times: int = 2) -> None:
+def write_answers(learner: str, numbers: Numbers, *, blocks: int = 3, times: int = 2) -> None:
     client = DjangoXBlockUserStateClient()
     for _ in range(times):
         client.set_many(learner, {block: {"number": next(numbers)} for block in problems("relayed", blocks)})
@@ -67,14 +65,6 @@ def answer(learner: str, numbers: Numbers, *, blocks: int = 3, times: int = 2) -
 
 def keys(model: type[BaseStudentModuleHistory]) -> set[tuple[int, int, int]]:
     return set(model._base_manager.values_list("student_id", "block_id", "revision"))
-
-
-def wait_until(reached: Callable[[], bool], process: subprocess.Popen[str] | None = None) -> None:
-    deadline = time.monotonic() + PATIENCE_SECONDS
-    while not reached():
-        assert process is None or process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.01)
 
 
 def has_shipped(number: int) -> bool:
@@ -92,12 +82,12 @@ def test_killed_at_any_statement_it_loses_and_doubles_nothing(crew: Crew, learne
     numbers = count()
     in_both = 0
     for statement in count(1):
-        # Entries, a life that ends with a tombstone, and a new life: all that an outbox can hold.
-        answer(learner, numbers)
+        # The outbox gets every kind of row: entries, a tombstone at the end of a life, and a new life.
+        write_answers(learner, numbers)
         call_command("relay_history", verbosity=0)
-        answer(learner, numbers)
+        write_answers(learner, numbers)
         StudentModule.objects.earliest("block_id").delete()
-        answer(learner, numbers, times=1)
+        write_answers(learner, numbers, times=1)
         worker = crew.start(relays.relay_until_death, statement, moment, "--batch", "4")
         said = worker.wait_for_death()
         assert_readers_see_all()
@@ -106,7 +96,7 @@ def test_killed_at_any_statement_it_loses_and_doubles_nothing(crew: Crew, learne
         assert_agreement_of_all_stores()
         if said:
             break
-    # Several batches; in each of them, the history database has committed before the outbox's rows are deleted.
+    # Several batches. In each, the history database commits before the outbox's rows are deleted.
     assert statement > 8
     assert in_both > 1
 
@@ -114,7 +104,7 @@ def test_killed_at_any_statement_it_loses_and_doubles_nothing(crew: Crew, learne
 def test_two_at_once_share_the_work(crew: Crew, learners: list[str]) -> None:
     size = 20
     for learner in learners:
-        answer(learner, count(), blocks=load(servers=60, sqlite=20), times=2)
+        write_answers(learner, count(), blocks=workload(servers=60, sqlite=20), times=2)
     expected = keys(HistoryOutbox)
     pair = crew.hire(2)
     for worker in pair:
@@ -132,7 +122,7 @@ def test_two_at_once_share_the_work(crew: Crew, learners: list[str]) -> None:
 
 def test_several_commands_at_once_ship_each_entry_once(crew: Crew, learners: list[str]) -> None:
     for learner in learners:
-        answer(learner, count(), blocks=load(servers=60, sqlite=20), times=2)
+        write_answers(learner, count(), blocks=workload(servers=60, sqlite=20), times=2)
     waiting = HistoryOutbox.objects.count()
     said = crew.run([(relays.relay, "--batch", "7")] * 4)
     shipped = [int(output.partition(" ")[0].replace(",", "")) for [output] in said]
@@ -144,13 +134,14 @@ def test_killed_again_and_again_while_writers_write(crew: Crew, learners: list[s
     choice = random.Random(1961)
     [block] = problems("written", 1)
     writers = [
-        crew.start(workers.under, BY_RELAY, workers.count_up, learner, [block], "number", 1) for learner in learners[:3]
+        crew.start(workers.with_settings, BY_RELAY, workers.count_up, learner, [block], "number", 1)
+        for learner in learners[:3]
     ]
     while not writers[0].said:
-        # There is no history to be read before.
+        # The reader starts after the first write: before it there is no history to read.
         writers[0].receive()
     reader = crew.start(workers.read_history, learners[0], block, "number")
-    for _ in range(load(servers=20, sqlite=8)):
+    for _ in range(workload(servers=20, sqlite=8)):
         more = len(keys(extended_model())) + 1
         relay = crew.start(relays.relay, "--follow", "--batch", "3")
         wait_until(partial(has_shipped, more))
@@ -168,7 +159,7 @@ def test_following_it_ships_what_comes_until_it_is_told_to_stop(start: Start, le
     process = start("--follow")
     numbers = count()
     for _ in range(2):
-        answer(learner, numbers)
+        write_answers(learner, numbers)
         wait_until(lambda: not HistoryOutbox.objects.exists(), process)
     process.send_signal(signal.SIGTERM)
     output, errors = process.communicate(timeout=PATIENCE_SECONDS)
@@ -179,10 +170,10 @@ def test_following_it_ships_what_comes_until_it_is_told_to_stop(start: Start, le
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_following_it_can_be_stopped_while_the_database_is_down(
-    start: Start, nowhere: dict[str, str], learner: str, number: signal.Signals
+    start: Start, unreachable_history: dict[str, str], learner: str, number: signal.Signals
 ) -> None:
-    answer(learner, count())
-    process = start("--follow", **nowhere)
+    write_answers(learner, count())
+    process = start("--follow", **unreachable_history)
     assert process.stderr is not None
     assert "the history database can't be written to" in process.stderr.readline()
     process.send_signal(number)
@@ -192,9 +183,9 @@ def test_following_it_can_be_stopped_while_the_database_is_down(
     assert HistoryOutbox.objects.count() == 6
 
 
-def test_its_exit_status_tells_of_an_outage(start: Start, nowhere: dict[str, str], learner: str) -> None:
-    answer(learner, count())
-    process = start(**nowhere)
+def test_its_exit_status_tells_of_an_outage(start: Start, unreachable_history: dict[str, str], learner: str) -> None:
+    write_answers(learner, count())
+    process = start(**unreachable_history)
     output, errors = process.communicate(timeout=PATIENCE_SECONDS)
     assert (process.returncode, output) == (1, "")
     assert errors.startswith("CommandError: The history database can't be written to: 'student_module_history': ")

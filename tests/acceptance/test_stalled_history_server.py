@@ -1,4 +1,4 @@
-"""The history's server is stopped where it is, and keeps its connections: nobody waits for it without end."""
+"""The history's server is stopped with SIGSTOP and keeps its connections open: every wait has a limit."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ pytestmark = [
 ]
 
 BLOCK = make_block()
-# What it takes at most on a busy machine: two timeouts, and a new connection. Those of the tests' settings are longer.
+# The limit on a busy machine: two timeouts and a new connection. The test settings' timeouts are longer.
 PATIENCE_SECONDS = 20.0
 
 
@@ -45,7 +45,7 @@ def own_server() -> Iterator[Server]:
 
 @pytest.fixture
 def server(own_server: Server, monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
-    """A server of our own, in place of the history's; its timeout to connect is what our documentation says."""
+    """A separate server for the history, with the connection timeout that the documentation recommends."""
     alias = connections[ALIAS]
     alias.close()
     with monkeypatch.context() as patch:
@@ -76,7 +76,7 @@ def stalled(server: Server) -> Iterator[None]:
         server.resume()
 
 
-def answer(*numbers: int, name: str = "ann") -> None:
+def set_numbers(*numbers: int, name: str = "ann") -> None:
     for number in numbers:
         DjangoXBlockUserStateClient().set(name, BLOCK, {"number": number})
 
@@ -85,30 +85,30 @@ def numbers_of(name: str = "ann") -> list[int]:
     return [(entry.state or {})["number"] for entry in DjangoXBlockUserStateClient().get_history(name, BLOCK)]
 
 
-def shipped() -> int:
+def extended_count() -> int:
     return extended_model()._base_manager.using(ALIAS).count()
 
 
 @pytest.mark.parametrize("is_connected", [True, False], ids=["connected", "not connected"])
 def test_writes_commit_and_are_shipped_later(server: Server, outage: Outage, is_connected: bool) -> None:
-    answer(1)
+    set_numbers(1)
     if not is_connected:
         connections[ALIAS].close()
     with stalled(server):
-        answer(2, 3)
+        set_numbers(2, 3)
     assert HistoryOutbox.objects.count() == 2
     outage.wait(RETRY_SECONDS)
-    answer(4)
-    assert (shipped(), HistoryOutbox.objects.count()) == (4, 0)
+    set_numbers(4)
+    assert (extended_count(), HistoryOutbox.objects.count()) == (4, 0)
 
 
 @pytest.mark.parametrize("is_connected", [True, False], ids=["connected", "not connected"])
 def test_readers_see_what_is_elsewhere_or_are_refused(
     server: Server, outage: Outage, settings: Settings, is_connected: bool
 ) -> None:
-    answer(1)
+    set_numbers(1)
     settings.XBLOCK_USER_STATE = {**settings.XBLOCK_USER_STATE, "SHIP_HISTORY": "by_relay"}
-    answer(1, 2, name="bob")
+    set_numbers(1, 2, name="bob")
     if not is_connected:
         connections[ALIAS].close()
     with stalled(server):
@@ -122,9 +122,9 @@ def test_readers_see_what_is_elsewhere_or_are_refused(
 
 def test_a_relay_does_not_keep_what_it_ships_locked_for_ever(server: Server, settings: Settings) -> None:
     settings.XBLOCK_USER_STATE = {**settings.XBLOCK_USER_STATE, "SHIP_HISTORY": "by_relay"}
-    answer(1)
+    set_numbers(1)
     ship("default", Q(), 100)
-    answer(2)
+    set_numbers(2)
     with stalled(server), pytest.raises(HistoryUnavailable):
         ship("default", Q(), 100, seconds=1)
     assert HistoryOutbox.objects.count() == 1

@@ -1,8 +1,8 @@
-"""A learner or a reader, as a process: ``python -m tests.acceptance.traffic ROLE LEARNER [FLAG]``.
+"""Process of a learner or a reader: ``python -m tests.acceptance.traffic ROLE LEARNER [FLAG]``.
 
-With the flag new entries go to the extended history. It works until SIGTERM, and once at least, with connections as a
-web host has them: one a request. What it then prints is how often it worked; it exits with an error as soon as it sees
-a fault.
+With the flag, new entries go to the extended history. The process works until SIGTERM, and at least once. Like a web
+host, it closes its old connections after each request. At the end it prints the number of requests; at a fault it
+exits with an error at once.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from django.conf import settings
 from django.db import close_old_connections
 
 if __name__ == "__main__":
-    # On a busy machine to import the rest takes longer than others work: what tells us to stop waits until we can.
+    # On a busy machine the other imports outlast the test. Hold SIGTERM back until there is a handler for it.
     signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     django.setup()
 
@@ -34,12 +34,12 @@ _stopped = False
 
 
 def write(client: Any, learner: str) -> None:
-    """Change each block of the learner once: the state counts the revisions."""
+    """Change each block of the learner once; the number in the state counts the revisions."""
     client.set_many(learner, {block: {"n": _revision(learner, block)} for block in _blocks()})
 
 
 def read(client: Any, learner: str) -> None:
-    """Read a block's history, which must have every revision from the newest one on exactly once."""
+    """Read a block's history, which must have every revision exactly once."""
     block = random.choice(_blocks())
     committed = _revision(learner, block)
     numbers = [entry.state["n"] for entry in client.get_history(learner, block)]
@@ -48,7 +48,7 @@ def read(client: Any, learner: str) -> None:
 
 
 def read_or_be_refused(client: Any, learner: str) -> None:
-    """Read as `read` does; while the history database is down the reader may be refused, but never be shown less."""
+    """Read as `read` does; while the history database is down an error is allowed, an incomplete history is not."""
     try:
         read(client, learner)
     except ServiceUnavailable as error:
@@ -57,7 +57,7 @@ def read_or_be_refused(client: Any, learner: str) -> None:
 
 
 def churn(client: Any, learner: str) -> None:
-    """Delete all that the learner has for good, and begin anew."""
+    """Delete all of the learner's state for good, and begin anew."""
     life = random.getrandbits(32)
     StudentModule.objects.filter(student__username=learner).delete()
     for number in range(3):
@@ -95,7 +95,7 @@ def main(role: str, learner: str, extended: str = "") -> None:
         ROLES[role](DjangoXBlockUserStateClient(), learner)
         close_old_connections()
         count += 1
-        # Others shall have their turn, on SQLite too, where one waits for another in steps of up to 100 ms.
+        # Give other processes a turn, on SQLite too, where they wait for each other in steps of up to 100 ms.
         time.sleep(0.02)
     print(count)
 

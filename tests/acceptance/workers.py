@@ -1,6 +1,6 @@
-"""What worker processes do: generator functions, each of which is the work of one process. See `processes`.
+"""Worker functions: generators, each of which is the work of one process. See `processes`.
 
-They yield what they know to be committed, right after the call that committed it returned.
+They yield each committed value right after the call that committed it.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ States = Mapping[BlockKey, Mapping[str, Any]]
 def set_fields(
     username: str | None, block: UsageKey, names: Sequence[str], scope: Scope = Scope.user_state
 ) -> Iterator[str]:
-    """Set field after field, each to its own name."""
+    """Set field after field, each to the value of its name."""
     client = DjangoXBlockUserStateClient()
     for name in names:
         client.set(username, block, {name: name}, scope)
@@ -70,21 +70,21 @@ def set_scores(username: str, block: UsageKey, grades: Sequence[float]) -> Itera
 
 
 def count_up(username: str, blocks: Sequence[UsageKey], field: str, start: int) -> Iterator[int]:
-    """Set the field in all blocks to one number, then all to the next one, without end."""
+    """Set the field to one number in all blocks, then to the next number, without end."""
     client = DjangoXBlockUserStateClient()
     for number in count(start):
         client.set_many(username, {block: {field: number} for block in blocks})
         yield number
 
 
-def under(flags: Mapping[str, Any], work: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
-    """Do work under these settings of the package."""
+def with_settings(flags: Mapping[str, Any], work: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
+    """Run a worker function under these settings of the package."""
     settings.XBLOCK_USER_STATE = flags
     yield from work(*arguments)
 
 
 def count_up_in_transactions(username: str, blocks: Sequence[UsageKey], field: str, start: int) -> Iterator[int]:
-    """As `count_up`, in transactions of the caller's, each with a group made for its number; some are rolled back."""
+    """Count up as `count_up` does, each number in a transaction that also creates a group; some are rolled back."""
     client = DjangoXBlockUserStateClient()
     for number in count(start):
         is_committed = number % 3 > 0
@@ -101,9 +101,9 @@ def count_up_in_transactions(username: str, blocks: Sequence[UsageKey], field: s
 
 
 def count_up_and_delete(username: str, blocks: Sequence[UsageKey], field: str, start: int) -> Iterator[Deleted | None]:
-    """As `count_up`, and delete for good: a row, all of the learner's, and learners that come and go.
+    """Count up as `count_up` does, and delete for good: a row, all of the learner's rows, and temporary learners.
 
-    Say after each call what was deleted for good with it.
+    Yield after each call the deletions that were committed with it.
     """
     client = DjangoXBlockUserStateClient()
     for number in count(start):
@@ -119,9 +119,9 @@ def count_up_and_delete(username: str, blocks: Sequence[UsageKey], field: str, s
 
 
 class Deleted(NamedTuple):
-    """What was deleted for good: rows of a learner's, or the learner of that name with all there was."""
+    """Permanent deletions: rows of one learner, or a learner with all of their rows."""
 
-    what: str
+    kind: str
     learner: str
 
 
@@ -143,7 +143,7 @@ def _come_and_go(username: str, blocks: Sequence[UsageKey]) -> Deleted:
 
 
 def batches(username: str, block: UsageKey, marks: Sequence[str]) -> Iterator[str]:
-    """Set the same mark in all scopes, as one batch, and the next one."""
+    """Set the same mark in all scopes in one batch, then the next mark in the next batch."""
     client = DjangoXBlockUserStateClient()
     for number, mark in enumerate(marks, 1):
         set_in_all_scopes(client, username, block, mark, float(number))
@@ -162,7 +162,7 @@ def set_in_all_scopes(client: XBlockUserStateClient, username: str, block: Usage
 
 
 def batch_until_death(username: str, block: UsageKey, mark: str, statement: int) -> Iterator[str]:
-    """Set a mark in all scopes, and die right after that statement, as if killed; say the mark if there are fewer."""
+    """Set a mark in all scopes and die right after the nth statement; with fewer statements, yield the mark."""
     client = DjangoXBlockUserStateClient()
     with connection.execute_wrapper(_Executioner(statement)):
         set_in_all_scopes(client, username, block, mark, 1.0)
@@ -184,7 +184,7 @@ class _Executioner:
 
 
 def vote(usernames: Sequence[str], block: UsageKey) -> Iterator[str]:
-    """Let learner after learner vote: each sets a field of the block's summary and an own state, in one batch."""
+    """Let each learner vote: one batch sets a field of the block's summary and one of the learner's state."""
     client = DjangoXBlockUserStateClient()
     for username in usernames:
         with client.batch(username) as batch:
@@ -194,7 +194,7 @@ def vote(usernames: Sequence[str], block: UsageKey) -> Iterator[str]:
 
 
 def set_in_transactions(username: str, isolation: str, calls: Sequence[States]) -> Iterator[tuple[int, bool]]:
-    """Set block after block in a transaction of the caller's; say of each transaction whether it was committed."""
+    """Set each block in a transaction of the caller; yield for each whether it was committed."""
     set_isolation(isolation)
     client = DjangoXBlockUserStateClient()
     for number, states in enumerate(calls):
@@ -209,7 +209,7 @@ def set_in_transactions(username: str, isolation: str, calls: Sequence[States]) 
 
 
 def transact(username: str, steps: Sequence[States | Pause]) -> Iterator[Any]:
-    """Take steps in one transaction of the caller's, saying so after each; at the end, whether it was committed."""
+    """Take steps in one transaction of the caller, yield after each; at the end, yield whether it was committed."""
     client = DjangoXBlockUserStateClient()
     try:
         with transaction.atomic():
@@ -224,7 +224,7 @@ def transact(username: str, steps: Sequence[States | Pause]) -> Iterator[Any]:
 
 
 def set_after_a_look(username: str, isolation: str, block: UsageKey, fields: Mapping[str, Any]) -> Iterator[Any]:
-    """In a transaction of the caller's: read the state, pause, set fields. Say whether it was committed."""
+    """Read the state, pause, and set fields in a transaction of the caller. Yield whether it was committed."""
     set_isolation(isolation)
     client = DjangoXBlockUserStateClient()
     try:
@@ -248,7 +248,7 @@ def set_isolation(level: str) -> None:
 
 
 def keep_setting(username: str, block: UsageKey) -> Iterator[tuple[int, bool]]:
-    """Set field after field without end, whatever becomes of the connection; say of each whether that succeeded."""
+    """Set field after field without end, on a connection that may break; yield for each whether that succeeded."""
     client = DjangoXBlockUserStateClient()
     for number in count():
         try:
@@ -260,7 +260,7 @@ def keep_setting(username: str, block: UsageKey) -> Iterator[tuple[int, bool]]:
 
 
 def read_states(username: str, blocks: Sequence[UsageKey]) -> Iterator[int]:
-    """Read the states of all blocks without end, of which each call sets all to the same."""
+    """Read the states of all blocks without end; each write sets all of them to the same value."""
     client = DjangoXBlockUserStateClient()
     for number in count():
         states = [one.state for one in client.get_many(username, blocks)]
@@ -269,7 +269,7 @@ def read_states(username: str, blocks: Sequence[UsageKey]) -> Iterator[int]:
 
 
 def read_history(username: str, block: UsageKey, field: str) -> Iterator[int]:
-    """Read the history without end: the field's numbers, each one more than the one before."""
+    """Read the history without end: the field's numbers must rise by one."""
     client = DjangoXBlockUserStateClient()
     seen = 0
     for number in count():
@@ -281,7 +281,7 @@ def read_history(username: str, block: UsageKey, field: str) -> Iterator[int]:
 
 
 def read_all_learners(usernames: Sequence[str], block: UsageKey, batch_size: int) -> Iterator[int]:
-    """Iterate over all learners of a block without end: each is there once, with equal values in all fields."""
+    """Iterate over all learners of a block without end: each comes once, with equal values in all fields."""
     client = DjangoXBlockUserStateClient()
     for number in count():
         found = list(client.iter_all_for_block(block, batch_size=batch_size))
@@ -297,7 +297,7 @@ def check_agreement() -> Iterator[int]:
 
 
 def iterate(block: UsageKey, batch_size: int) -> Iterator[tuple[int, int]]:
-    """Iterate over all learners of a block; say how many there are, and the growth of the peak of memory, in KiB."""
+    """Iterate over all learners of a block; yield their number, and the growth of peak memory in KiB."""
     client = DjangoXBlockUserStateClient()
     next(client.iter_all_for_block(block, batch_size=1))
     before = _peak_memory()

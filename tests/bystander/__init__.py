@@ -1,1 +1,1 @@
-"""An app of a host that has nothing to do with learner state; only its migrations matter."""
+"""A host's app without learner state; tests run its migrations only."""

@@ -1,4 +1,4 @@
-"""These tests have an environment of their own, which `make compatibility` makes; in others there is nothing to run."""
+"""Skips these tests outside the environment that `make compatibility` sets up."""
 
 from __future__ import annotations
 

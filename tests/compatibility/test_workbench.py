@@ -21,7 +21,7 @@ FLAGS = ["--no-sandbox", "--disable-gpu", "--disable-background-networking", "--
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Where the workbench is started: it wants a folder var."""
+    """The workbench's working directory; it needs a folder ``var``."""
     made = tmp_path_factory.mktemp("workbench")
     (made / "var").mkdir()
     return made
@@ -36,7 +36,7 @@ def server(folder: Path) -> Iterator[ServerProcess]:
         "PYTHONWARNINGS": "ignore",
         "WORKBENCH_DATABASE": str(folder / "workbench.sqlite3"),
     }
-    # The workbench's own app is published without migrations.
+    # The workbench is published without migrations for its app.
     migrate = [sys.executable, "-m", "django", "migrate", "--run-syncdb", "--verbosity=0"]
     subprocess.run(migrate, cwd=folder, env=environment, check=True)
     arguments = ["-m", "django", "runserver", "--noreload", "127.0.0.1:{port}"]
@@ -63,8 +63,11 @@ def rows(folder: Path, sql: str) -> list[tuple[object, ...]]:
         return database.execute(sql).fetchall()
 
 
-def kept_in(folder: Path, table: str) -> set[tuple[object, ...]]:
-    """Return whose states of acid, or shared by all, are in one of our tables of blocks, with the kind of their key."""
+def stored_acid_states(folder: Path, table: str) -> set[tuple[object, ...]]:
+    """Return the username, block type and key kind of each acid state in one of the tables keyed by block.
+
+    The username is ``None`` where learners share the state.
+    """
     sql = """
         SELECT {who}, block.block_type, substr(block.usage_key, 1, instr(block.usage_key, ':') - 1)
         FROM {table} state JOIN xblock_user_state_block block ON block.id = state.block_id
@@ -77,7 +80,7 @@ def kept_in(folder: Path, table: str) -> set[tuple[object, ...]]:
 @pytest.fixture(scope="module")
 def acid(browser: Browser, server: ServerProcess) -> Page:
     page = open_scenario(browser, server, "acid.0", "ada")
-    # Around acid is a vertical, whose aside looks for acid's DOM in vain, whatever the store.
+    # The vertical around acid has an aside that never finds acid's DOM, with every store.
     expect(page.locator("i.unknown")).to_have_count(1, timeout=60_000)
     return page
 
@@ -92,8 +95,8 @@ def test_acid_is_content_with_all_scopes_of_blocks_and_asides(acid: Page) -> Non
 @pytest.mark.usefixtures("acid")
 def test_what_acid_kept_is_in_our_tables_and_not_in_the_workbenchs(folder: Path) -> None:
     kinds = ("block-v1", "aside-usage-v2")
-    assert kept_in(folder, "xblock_user_state_studentmodule") == {("ada", "acid", kind) for kind in kinds}
-    assert kept_in(folder, "xblock_user_state_userstatesummary") == {(None, "acid", kind) for kind in kinds}
+    assert stored_acid_states(folder, "xblock_user_state_studentmodule") == {("ada", "acid", kind) for kind in kinds}
+    assert stored_acid_states(folder, "xblock_user_state_userstatesummary") == {(None, "acid", kind) for kind in kinds}
     types = {name for [name] in rows(folder, "SELECT block_type FROM xblock_user_state_preferences")}
     assert types == {"acid", "block-type-v1:xblock_asides.v1:acid_aside"}
     names = "SELECT username FROM auth_user JOIN xblock_user_state_userinfo ON student_id = id"

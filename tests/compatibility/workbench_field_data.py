@@ -1,8 +1,8 @@
-"""The field data of a workbench over our store: what its setting ``WORKBENCH["services"]["field-data"]`` names.
+"""Field data of a workbench over our store, for its setting ``WORKBENCH["services"]["field-data"]``.
 
-The workbench makes it without arguments for each request, and knows neither accounts nor opaque keys: who is there is
-any text in the address, and the id of a usage is ``scenario.type.d0.u0``. So each name is an account, made when it is
-first seen, and each usage a block of one course.
+The workbench creates it without arguments for each request. It has neither accounts nor opaque keys: the student is any
+text in the address, and a usage id is ``scenario.type.d0.u0``. Therefore each student becomes an account at first
+sight, and each usage a block of one course.
 """
 
 from __future__ import annotations
@@ -31,9 +31,9 @@ LEARNER_SCOPES = (Scope.user_state, Scope.user_state_summary, Scope.preferences,
 
 
 class WorkbenchFieldData(SplitFieldData):
-    """What authors wrote stays in the workbench's own store, what learners do goes to ours."""
+    """Keeps authored fields in the workbench's store and learners' fields in ours."""
 
-    # The workbench sets it once the field data is made.
+    # The workbench sets it after the constructor.
     runtime: WorkbenchRuntime
 
     def __init__(self) -> None:
@@ -42,7 +42,7 @@ class WorkbenchFieldData(SplitFieldData):
 
 
 class WorkbenchLearnerStore(KeyValueStore):
-    """Hands each key on to the store of who is there, with a usage key in place of the workbench's text."""
+    """Passes each key to the current learner's store, with a usage key in place of the workbench's text."""
 
     def __init__(self, field_data: WorkbenchFieldData) -> None:
         self._field_data = field_data
@@ -64,7 +64,7 @@ class WorkbenchLearnerStore(KeyValueStore):
 
     @cached_property
     def _store(self) -> KeyValueStore:
-        # Scenarios hold values of learners' fields. They are read while nobody is there, and kept nowhere.
+        # Loading a scenario sets learners' fields without a learner; nobody needs these values later.
         if self._user is None:
             return DictKeyValueStore()
         return UserStateKeyValueStore(DjangoXBlockUserStateClient(self._user), self._user)
@@ -83,7 +83,7 @@ class WorkbenchLearnerStore(KeyValueStore):
 
 
 def usage_key(usage: str, *, is_aside: bool) -> UsageKey:
-    """Return the key of ``scenario.type.d0.u0``, or of an aside, which has its type behind that."""
+    """Return the key of ``scenario.type.d0.u0``, or of an aside, whose type follows as one more part."""
     if is_aside:
         usage, _, aside_type = usage.rpartition(".")
         return AsideUsageKeyV2(usage_key(usage, is_aside=False), aside_type)

@@ -1,4 +1,4 @@
-"""The settings of the stock workbench of xblock-sdk, and those that put our store under it."""
+"""Settings of the stock workbench of xblock-sdk, with our store under it."""
 
 from __future__ import annotations
 

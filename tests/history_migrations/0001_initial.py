@@ -1,4 +1,4 @@
-"""The real first migration."""
+"""The extended history's real first migration."""
 
 from __future__ import annotations
 

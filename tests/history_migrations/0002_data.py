@@ -1,4 +1,4 @@
-"""Data migrations with and without hints, and SQL that fails where the table is not."""
+"""Data migrations with and without hints, and SQL that fails in a database without the table."""
 
 from __future__ import annotations
 

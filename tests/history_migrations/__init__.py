@@ -1,1 +1,1 @@
-"""The migrations of the extended history, and one that the future may bring: of its data."""
+"""Migrations of the extended history: the real one, and a data migration as a later release may bring."""

@@ -1,4 +1,4 @@
-"""Held in every integration test."""
+"""Fixtures for every integration test."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Histories whose entries are of every kind, and where they are."""
+"""Histories with entries of every encoding, in every store."""
 
 from __future__ import annotations
 
@@ -9,32 +9,32 @@ from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import stores
 
 BLOCK = make_block()
-# Long enough for a delta to be worth it.
+# Long enough for a delta to save space.
 ESSAY = "It is dark at night because the universe is not infinitely old. " * 5
 
 
-def answer(client: DjangoXBlockUserStateClient, times: int, name: str = "ann", start: int = 0) -> None:
-    """Change the state so many times, to what it never was before."""
+def add_entries(client: DjangoXBlockUserStateClient, times: int, name: str = "ann", start: int = 0) -> None:
+    """Change the state this many times, each time to a new value."""
     for number in range(start, start + times):
         client.set(name, BLOCK, {"number": number, "essay": ESSAY})
 
 
-def answer_into_every_store(settings: Settings, client: DjangoXBlockUserStateClient, name: str = "ann") -> None:
-    """Make 24 entries: of all encodings, in all stores, building on entries of others. The last two are in the outbox.
+def add_entries_to_every_store(settings: Settings, client: DjangoXBlockUserStateClient, name: str = "ann") -> None:
+    """Write 24 entries: in all encodings and stores, with deltas on entries of other stores.
 
-    New entries go to the outbox then, and stay there.
+    The last two are in the outbox. The settings stay so that later entries go there and wait for the relay.
     """
     number = 0
     for encoding in ("delta", "plain", "delta"):
         for extended, ship in ((False, "at_once"), (True, "at_once"), (False, "at_once"), (True, "by_relay")):
             flags = {"EXTENDED_HISTORY": extended, "SHIP_HISTORY": ship, "HISTORY_ENCODING": encoding}
             settings.XBLOCK_USER_STATE = flags
-            answer(client, 2, name, number)
+            add_entries(client, 2, name, number)
             number += 2
 
 
 def revisions() -> dict[str, list[int]]:
-    """Return the revisions in each store that has any, by the store's model, in the order of learners and blocks."""
+    """Return the revisions of each nonempty store by the name of its model, ordered by learner and block."""
     found = {}
     for model, alias in stores("default"):
         rows = model._base_manager.using(alias).order_by("student_id", "block_id", "revision")

@@ -1,4 +1,4 @@
-"""What other processes and servers do to a call, done for real: other writers, refusals, killed connections."""
+"""Real interference with a call: other writers, refused rows, killed connections."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 needs_a_server = pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has no server")
 
 
-def elsewhere(action: Callable[[], object]) -> None:
-    """Run `action` as another process would: with a connection of its own. Its error is raised here."""
+def on_another_connection(action: Callable[[], object]) -> None:
+    """Run `action` on a separate connection, as another process would, and raise its error here."""
     errors: list[BaseException] = []
 
     def run() -> None:
@@ -39,9 +39,9 @@ def elsewhere(action: Callable[[], object]) -> None:
 def just_before(
     verb: str, model: type[models.Model], action: Callable[[], object], alias: str = "default"
 ) -> Iterator[list[str]]:
-    """Do `action` once, just before the first statement that does this to the table of `model`, among other things.
+    """Run `action` once, just before the first statement of this kind on the table of `model`.
 
-    Gives the list of statements on the table, which grows while the block runs.
+    The result lists the statements on the table; it grows while the block runs.
     """
     table = connections[alias].ops.quote_name(model._meta.db_table)
     seen: list[str] = []
@@ -49,24 +49,24 @@ def just_before(
     def wrapper(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         if table in sql:
             seen.append(sql)
-            if does(sql, verb, table) and sum(does(one, verb, table) for one in seen) == 1:
+            if is_statement(sql, verb, table) and sum(is_statement(one, verb, table) for one in seen) == 1:
                 action()
         return execute(sql, params, many, context)
 
     with connections[alias].execute_wrapper(wrapper):
         yield seen
-    assert any(does(one, verb, table) for one in seen), f"there was no {verb} on {table}"
+    assert any(is_statement(one, verb, table) for one in seen), f"there was no {verb} on {table}"
 
 
 @contextmanager
 def just_after(verb: str, model: type[models.Model], action: Callable[[], object]) -> Iterator[None]:
-    """Do `action` once, right after the first statement of this kind on the table of `model`."""
+    """Run `action` once, right after the first statement of this kind on the table of `model`."""
     table = connection.ops.quote_name(model._meta.db_table)
     seen: list[str] = []
 
     def wrapper(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         result = execute(sql, params, many, context)
-        if does(sql, verb, table):
+        if is_statement(sql, verb, table):
             seen.append(sql)
             if len(seen) == 1:
                 action()
@@ -77,13 +77,13 @@ def just_after(verb: str, model: type[models.Model], action: Callable[[], object
     assert seen, f"there was no {verb} on {table}"
 
 
-def does(sql: str, verb: str, table: str) -> bool:
-    """Tell whether a statement, or a part of it, does this to a table, whose name is quoted."""
+def is_statement(sql: str, verb: str, table: str) -> bool:
+    """Tell whether a statement, or a part of it, is of this kind and on this table (a quoted name)."""
     if verb == "SELECT":
         return sql.startswith(verb) and table in sql
     name = re.escape(table)
     meanings = {
-        # MariaDB's way to update many rows.
+        # MariaDB updates many rows by an upsert.
         "UPDATE": rf"UPDATE {name}|INSERT INTO {name} [^;]* ON DUPLICATE KEY UPDATE",
         "INSERT": rf"INSERT (IGNORE )?INTO {name} (?![^;]* ON DUPLICATE KEY UPDATE)",
         "DELETE": f"DELETE FROM {name}",  # noqa: S608 (a pattern)
@@ -93,7 +93,7 @@ def does(sql: str, verb: str, table: str) -> bool:
 
 @contextmanager
 def second_connection(alias: str = "default") -> Iterator[BaseDatabaseWrapper]:
-    """A connection of its own, as of another process."""
+    """A separate connection, as another process has."""
     other = connections[alias].copy()
     try:
         yield other
@@ -102,7 +102,7 @@ def second_connection(alias: str = "default") -> Iterator[BaseDatabaseWrapper]:
 
 
 def kill_connection(alias: str = "default") -> None:
-    """End the server's side of this thread's connection, as an operator or a failover does."""
+    """End this thread's connection on the server's side, as an operator or a failover does."""
     is_postgresql = connections[alias].vendor == "postgresql"
     with connections[alias].cursor() as cursor:
         cursor.execute("SELECT pg_backend_pid()" if is_postgresql else "SELECT CONNECTION_ID()")
@@ -138,7 +138,7 @@ _DROPS = {
 
 @contextmanager
 def refusing(verb: str, model: type[models.Model], condition: str, alias: str = "default") -> Iterator[None]:
-    """Let the database refuse rows: an error in the middle of a write, as a full disk or a broken index makes it."""
+    """Let the database refuse rows that match, in the middle of a write, as a full disk or a broken index would."""
     one = connections[alias]
     sql = _TRIGGERS[one.vendor].format(verb=verb, table=one.ops.quote_name(model._meta.db_table), condition=condition)
     with one.cursor() as cursor:
@@ -152,7 +152,7 @@ def refusing(verb: str, model: type[models.Model], condition: str, alias: str = 
 
 @contextmanager
 def without_table(model: type[models.Model]) -> Iterator[None]:
-    """Take a table away, as a forgotten migration does."""
+    """Rename a table away, as if its migration had been forgotten."""
     table, away = model._meta.db_table, f"{model._meta.db_table}_away"
     _rename_table(table, away)
     try:
@@ -168,7 +168,7 @@ def _rename_table(old: str, new: str) -> None:
 
 @contextmanager
 def unreachable() -> Iterator[None]:
-    """Point this thread's connection to where no database is."""
+    """Point this thread's connection to a place without a database."""
     connection.close()
     before = dict(connection.settings_dict)
     if connection.vendor == "sqlite":

@@ -1,16 +1,16 @@
-"""What the client and the relay report, kept for the test."""
+"""Measurements of the client and the relay, collected for the test."""
 
 from __future__ import annotations
 
 import pytest
 from pytest_django import Settings
 
-from tests.sinks import Measurements, kept_in
+from tests.sinks import Measurements, keeping_sink
 
 
 @pytest.fixture
 def measured(settings: Settings) -> Measurements:
-    """Everything that is reported from here on."""
+    """All measurements from here on."""
     seen = Measurements()
-    settings.XBLOCK_USER_STATE = {**settings.XBLOCK_USER_STATE, "METRICS": kept_in(seen)}
+    settings.XBLOCK_USER_STATE = {**settings.XBLOCK_USER_STATE, "METRICS": keeping_sink(seen)}
     return seen

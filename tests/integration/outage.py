@@ -1,4 +1,4 @@
-"""The history database as it is when it is down or refuses: for real, by connecting to where no server is."""
+"""A real outage of the history database: the connection points to a place without a server."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from xblock_user_state.history.entries import extended_model
 from xblock_user_state.history.outbox.breaker import READING, REFUSALS, SHIPPING
 
 ALIAS = "student_module_history"
-# Port 1 is nobody's; a file in a folder that is not there can't be opened.
+# No server listens on port 1; SQLite can't open a file in a missing folder.
 NOWHERE = {"sqlite": {"NAME": "/nowhere/history.sqlite3"}, "postgresql": {"PORT": "1"}, "mysql": {"PORT": "1"}}
 STRANGER = {"USER": "stranger", "PASSWORD": "wrong"}
 
 
 @dataclass
 class Outage:
-    """The history database, which can be down, and a clock for what is said and tried once in a while."""
+    """The history database, which can be down, and the clock of the breakers."""
 
     monkeypatch: pytest.MonkeyPatch
     now: float = 0.0
     attempts: int = 0
-    """How often a connection was tried while it was down."""
+    """Number of attempts to connect while it was down."""
 
     @contextmanager
     def lasts(self, wrong: Mapping[str, str] | None = None) -> Iterator[None]:
-        """Have it down for as long as the block runs, by `wrong` settings: without them, those of no server."""
+        """Keep it down while the block runs, by `wrong` settings; the default names no server."""
         connection = connections[ALIAS]
         connect = connection.connect
         settings = connection.settings_dict
@@ -47,13 +47,13 @@ class Outage:
             connection.close()
 
     def wait(self, seconds: float) -> None:
-        """Let time pass."""
+        """Let time pass on the breakers' clock."""
         self.now += seconds
 
 
 @pytest.fixture
 def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
-    """The history database, up, and this process knowing nothing of it."""
+    """The history database, up, with breakers that have seen no failure."""
     outage = Outage(monkeypatch)
     breakers = (SHIPPING, REFUSALS, READING)
     for breaker in breakers:
@@ -65,8 +65,8 @@ def outage(monkeypatch: pytest.MonkeyPatch) -> Iterator[Outage]:
 
 
 @contextmanager
-def refusing(revision: int) -> Iterator[None]:
-    """Have the history database take no entry of this revision."""
+def refusing_revision(revision: int) -> Iterator[None]:
+    """Let the history database refuse entries of this revision."""
     table = extended_model()._meta.db_table
     if connections[ALIAS].vendor == "sqlite":
         condition = f"BEFORE INSERT ON {table} WHEN NEW.revision = {revision}"

@@ -41,7 +41,7 @@ _PINS = re.compile(rf"{_QUOTE}student_id{_QUOTE} = %s")
 def pins_a_learner(sql: str, parameters: Sequence[Any] | None) -> bool:
     """Tell whether each part of a statement that reads or changes owned tables names the same single learner.
 
-    INSERT names the learner of each row by itself.
+    Each row of an INSERT names its learner.
     """
     parts = len(_TABLES.findall(sql))
     if not parts:

@@ -1,4 +1,4 @@
-"""Django projects that are made as the documentation says."""
+"""Django projects set up as the documentation says."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from tests.documentation import ROOT
 
 
 class Project:
-    """A Django project as ``startproject`` makes it, with the settings that a page says to add."""
+    """A Django project as ``startproject`` creates it; tests add the settings of a page."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -41,7 +41,7 @@ class Project:
 
 @pytest.fixture
 def project(tmp_path: Path) -> Project:
-    """The project that the quickstart makes, before ``migrate``."""
+    """The quickstart's project, before ``migrate``."""
     made = Project(tmp_path)
     for example in documentation.examples_on(ROOT / "docs/quickstart.md"):
         if example.kind == "settings":

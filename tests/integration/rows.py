@@ -1,4 +1,4 @@
-"""What is stored, in a form that tests compare."""
+"""Stored rows, in a form that tests can compare."""
 
 from __future__ import annotations
 
@@ -31,18 +31,18 @@ def rows_of(model: type[models.Model], **of: Any) -> list[dict[str, Any]]:
 
 
 def everything() -> dict[str, list[dict[str, Any]]]:
-    """Return all that is stored of all learners."""
+    """Return all stored rows of all learners."""
     return {model.__name__: rows_of(model) for model in STATE_MODELS}
 
 
 def everything_and_keys() -> dict[str, list[dict[str, Any]]]:
-    """Return all that is stored, the registry of blocks and the users included."""
+    """Return all stored rows, with the registry of blocks and the users."""
     keys = {model.__name__: rows_of(model) for model in (Block, LearningContext, get_user_model())}
     return {**everything(), **keys}
 
 
 def assert_history_is_gapless() -> None:
-    """Check law 3 for every row of a block whose type is recorded (``problem``)."""
+    """Check law 3 for every row of a recorded block type (``problem``)."""
     entries: dict[tuple[Any, int], list[StudentModuleHistory]] = {}
     for entry in StudentModuleHistory.objects.order_by("revision"):
         entries.setdefault((entry.student_id, entry.block_id), []).append(entry)

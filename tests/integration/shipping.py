@@ -1,4 +1,4 @@
-"""Answers of learners in five blocks, and the command that ships them."""
+"""Answers of learners in five blocks, and the command that ships their history."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from tests.factories import make_blocks
 from xblock_user_state.client import DjangoXBlockUserStateClient
 
 BLOCKS = make_blocks(5)
-# Each write is a change.
+# Never repeats, so that each write is a change.
 NUMBERS = count()
 
 
-def answer(times: int = 1, name: str = "ann") -> None:
-    """Write a new state into each of the blocks, so many times."""
+def answer_all_blocks(times: int = 1, name: str = "ann") -> None:
+    """Write a new state into each of the blocks, this many times."""
     client = DjangoXBlockUserStateClient()
     for _ in range(times):
         client.set_many(name, {block: {"number": next(NUMBERS)} for block in BLOCKS})

@@ -1,4 +1,4 @@
-"""Counting and reading the SQL that a call issues."""
+"""Captures the SQL statements of a call."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from django.test.utils import CaptureQueriesContext
 
 @contextmanager
 def captured() -> Iterator[list[str]]:
-    """Collect all statements of the block, transaction control included, into the list that is given."""
+    """Collect all statements of the block, transaction control included. The list is filled when the block ends."""
     statements: list[str] = []
     with CaptureQueriesContext(connection) as queries:
         yield statements

@@ -1,4 +1,4 @@
-"""A call commits all of it, or raises and commits none (law 1)."""
+"""A call commits all of its changes, or raises and commits none (law 1)."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ FIRST = min(BLOCKS, key=lambda key: identify_block(key).id)
 
 @pytest.fixture
 def client() -> DjangoXBlockUserStateClient:
-    """A client whose learner ann has state in all blocks but the first two, of which bob has some."""
+    """A client whose learner ann has state in all blocks except the first two; bob has state in some of these."""
     make_learners("ann", "bob")
     made = DjangoXBlockUserStateClient()
     made.set_many("ann", {key: {"a": 1, "b": 1} for key in BLOCKS[2:]})

@@ -1,4 +1,4 @@
-"""The default history moves to the extended one: everything, once, unchanged, whatever happens meanwhile."""
+"""Moving the default history to the extended one: all entries, once, unchanged, under interference too."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def client() -> DjangoXBlockUserStateClient:
 
 @pytest.fixture
 def run(tmp_path: Path) -> Callable[..., str]:
-    """Runs the command, and returns what it printed."""
+    """Runs the command, and returns its output."""
 
     def run(**options: Any) -> str:
         output = io.StringIO()
@@ -256,7 +256,7 @@ def test_rows_that_a_deletion_has_locked_are_awaited(client: Any) -> None:
 
 @pytest.fixture
 def pending_tombstone(settings: Any, client: Any) -> None:
-    """Ann's old history is gone, but for the tombstone; new entries are in the default history."""
+    """Ann's old history is deleted, its tombstone still in the outbox; her new entries are in the default history."""
     settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
     client.set("ann", make_block(), {"life": "old"})
     ship_all()

@@ -1,4 +1,4 @@
-"""All contenders do the same: they hold the same states, and an entry for each change."""
+"""All contenders store the same states, and an entry for each change."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 
 @pytest.fixture
-def everybody() -> Iterator[dict[str, tuple[Contender, Learner]]]:
-    """The contenders, each with its own learner."""
+def all_contenders() -> Iterator[dict[str, tuple[Contender, Learner]]]:
+    """All contenders, each with a separate learner."""
     found = contenders.named([*contenders.CORE, *contenders.WARM])
     learners = [data.learner(number) for number, _ in enumerate(found)]
     get_user_model().objects.bulk_create([get_user_model()(**learner._asdict()) for learner in learners])
@@ -38,7 +38,7 @@ def everybody() -> Iterator[dict[str, tuple[Contender, Learner]]]:
 def _write(contender: Contender, learner: Learner) -> None:
     random = Random(1)
     contender.set_many(learner, {block: data.state(random) for block in (CREATED, UPDATED)})()
-    # Some of the blocks are new, and some are not.
+    # A mix of new and existing blocks.
     contender.set_many(learner, {block: data.attempt(random, 2) for block in BLOCKS[1:]})()
     contender.set_many(learner, {TWICE: {"big": 2**70, "none": None, "infinite": float("inf"), "text": "ä"}})()
     contender.set_many(learner, {TWICE: {"attempts": 3}, DELETED: {"attempts": 3}})()
@@ -46,33 +46,35 @@ def _write(contender: Contender, learner: Learner) -> None:
     contender.set_many(learner, {DELETED_AGAIN: {"attempts": 4}})()
 
 
-def test_all_hold_the_same_states_and_entries(everybody: dict[str, tuple[Contender, Learner]]) -> None:
+def test_all_hold_the_same_states_and_entries(all_contenders: dict[str, tuple[Contender, Learner]]) -> None:
     states, entries = {}, {}
-    for name, (contender, learner) in everybody.items():
+    for name, (contender, learner) in all_contenders.items():
         _write(contender, learner)
         states[name] = contender.states(learner, BLOCKS)
         entries[name] = [contender.entries(learner, block) for block in BLOCKS]
     ours = contenders.OURS
     assert states[ours].keys() == {block.usage_key for block in BLOCKS} - {DELETED.usage_key}
     assert [len(found) for found in entries[ours]] == [1, 2, 3, 3, 3]
-    assert states == dict.fromkeys(everybody, states[ours])
-    assert entries == dict.fromkeys(everybody, entries[ours])
+    assert states == dict.fromkeys(all_contenders, states[ours])
+    assert entries == dict.fromkeys(all_contenders, entries[ours])
 
 
-def test_what_changes_nothing_has_no_entry(everybody: dict[str, tuple[Contender, Learner]]) -> None:
-    for name, (contender, learner) in everybody.items():
+def test_what_changes_nothing_has_no_entry(all_contenders: dict[str, tuple[Contender, Learner]]) -> None:
+    for name, (contender, learner) in all_contenders.items():
         fields = {"attempts": 1, "ratio": 0.1}
         for _ in range(2):
             contender.set_many(learner, {CREATED: fields})()
-        # The reference records every save.
+        # The reference records every save, changed or not.
         assert len(contender.entries(learner, CREATED)) == (2 if name == contenders.REFERENCE else 1)
 
 
-def test_the_raw_contender_loses_no_update_to_a_stale_read(everybody: dict[str, tuple[Contender, Learner]]) -> None:
-    if contenders.RAW_WARM not in everybody:
+def test_the_raw_contender_loses_no_update_to_a_stale_read(
+    all_contenders: dict[str, tuple[Contender, Learner]],
+) -> None:
+    if contenders.RAW_WARM not in all_contenders:
         pytest.skip("there is no raw contender for this database")
-    warm, learner = everybody[contenders.RAW_WARM]
-    raw, _ = everybody[contenders.RAW]
+    warm, learner = all_contenders[contenders.RAW_WARM]
+    raw, _ = all_contenders[contenders.RAW]
     raw.set_many(learner, {CREATED: {"a": 1}})()
     stale = warm.set_many(learner, {CREATED: {"b": 1}, UPDATED: {"b": 1}})
     raw.set_many(learner, {CREATED: {"a": 2}, UPDATED: {"a": 2}})()

@@ -1,4 +1,4 @@
-"""The registry of blocks: documented ids, collisions, and what happens when its rows are lost."""
+"""The registry of blocks: documented ids, collisions, and recovery from lost rows."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ def _id(text: str) -> int:
 
 
 def _collide(key: UsageKey = K2) -> None:
-    """Register K1 under the id that `key` will have."""
+    """Register K1 under the id of `key`."""
     context, _ = LearningContext.objects.get_or_create(id=_id(str(COURSE)), defaults={"key": str(COURSE)})
     Block.objects.create(id=identify_block(key).id, context=context, usage_key=str(K1), block_type="problem")
 
@@ -107,7 +107,7 @@ def test_a_block_of_another_course_under_the_same_id_is_refused(client: DjangoXB
 
 
 def test_the_learners_block_under_the_id_stays_as_it_was(client: DjangoXBlockUserStateClient) -> None:
-    """K1 keeps its state when K2, of the same id, is written."""
+    """K1 keeps its state when a write for K2, which has the same id, fails."""
     _collide()
     StudentModule.objects.create(
         student_id=1, block_id=identify_block(K2).id, revision=1, state='{"of":"K1"}', created=NOW, modified=NOW
@@ -122,7 +122,7 @@ def test_the_learners_block_under_the_id_stays_as_it_was(client: DjangoXBlockUse
 
 
 def _lose_registry() -> None:
-    """As after a restore of some tables, or a flush."""
+    """Empty the registry, as a partial restore or a flush does."""
     Block.objects.all()._raw_delete("default")
     LearningContext.objects.all()._raw_delete("default")
 

@@ -1,4 +1,4 @@
-"""Inside a caller's transaction: part of it, gone with it, and never in its way."""
+"""Calls inside a caller's transaction commit and roll back with it."""
 
 from __future__ import annotations
 
@@ -108,7 +108,7 @@ def test_an_error_of_the_database_leaves_the_transaction_usable(client: DjangoXB
 
 
 def test_a_request_that_fails_keeps_nothing_and_the_next_one_works(client: DjangoXBlockUserStateClient) -> None:
-    """As with ATOMIC_REQUESTS: a block's handler writes, catches its own trouble, and the view fails at the end."""
+    """As with ATOMIC_REQUESTS: a handler writes and catches an error, and the view fails at the end."""
     with suppress(Undo), transaction.atomic():
         client.set("ann", BLOCK, {"a": 1})
         with transaction.atomic():
@@ -125,7 +125,7 @@ def test_a_request_that_fails_keeps_nothing_and_the_next_one_works(client: Djang
 
 
 def test_a_broken_transaction_stays_the_callers_error(client: DjangoXBlockUserStateClient) -> None:
-    """A caller that swallowed a database error may not go on; the client does not hide that."""
+    """A caller must not continue after it swallowed a database error; the client does not hide that."""
     client.set("ann", BLOCK, {"a": 1})
     with transaction.atomic():
         transaction.set_rollback(True)

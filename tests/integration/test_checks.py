@@ -1,4 +1,4 @@
-"""What the system checks say at start-up."""
+"""Messages of the system checks at start-up."""
 
 from __future__ import annotations
 

@@ -17,5 +17,5 @@ class TestDjangoClient(UserStateClientTestBase, TestCase):
     def setUp(self) -> None:
         super().setUp()
         make_learners(*(f"user{number}" for number in range(5)))
-        # Both base classes have an attribute of this name: the published tests' is not Django's test client.
+        # Both base classes define `client`: use the one of the published tests, not Django's test client.
         self.client = DjangoXBlockUserStateClient()  # type: ignore[assignment]

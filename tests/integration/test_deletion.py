@@ -1,4 +1,4 @@
-"""Deleting for good, through the ORM: history goes along, and nothing else does."""
+"""Permanent deletion through the ORM takes the history along, and nothing else."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def _module(username: str, key: Any) -> StudentModule:
 
 
 def _without(rows: dict[str, list[dict[str, Any]]], **of: Any) -> dict[str, list[dict[str, Any]]]:
-    """Return `rows` without those whose columns are as given."""
+    """Return `rows` without the rows that have these values."""
     return {
         table: [row for row in of_table if not of.items() <= row.items()] if table in OF_MODULE else of_table
         for table, of_table in rows.items()
@@ -96,7 +96,10 @@ def _deleted_by_queryset(user: User) -> None:
 
 
 def _deleted_by_proxy(user: User) -> None:
-    """Through a proxy of the user model, as admin sites have; ready() connects to what is there at start-up."""
+    """Delete through a proxy of the user model, as admin sites do.
+
+    ready() connects signals only for models that exist at start-up, so connect again.
+    """
 
     class Person(User):
         class Meta:
@@ -148,7 +151,7 @@ def test_deleting_a_user_has_as_many_statements_whatever_they_did(learners: dict
 
 
 def test_an_entry_that_a_deleted_user_made_for_another_stays(learners: dict[str, User]) -> None:
-    """Staff wrote it: it is the learner's history, not theirs."""
+    """An entry that staff wrote is part of the learner's history, not of theirs."""
     DjangoXBlockUserStateClient(learners["cid"]).set("ann", BLOCKS[0], {"by": "cid"})
     learners["cid"].delete()
     entry = next(DjangoXBlockUserStateClient().get_history("ann", BLOCKS[0]))

@@ -1,4 +1,4 @@
-"""Somebody writes while a learner is deleted: what is deleted takes its history along, in every store."""
+"""Writes while a learner is deleted: a deleted row takes its history along, in every store."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_django import Settings
 
 from tests.factories import make_blocks, make_learners
 from tests.integration.histories import revisions
-from tests.integration.interference import elsewhere, just_after, just_before
+from tests.integration.interference import just_after, just_before, on_another_connection
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule
 
@@ -30,13 +30,15 @@ KNOWN, NEW, NEWEST = make_blocks(3)
 
 
 def delete_while_others_begin_blocks() -> None:
-    """Delete the learner ann, for whom somebody begins a block between the deletion's statements, and then another."""
+    """Delete the learner ann while another connection begins two blocks for her between the deletion's statements."""
     ann = make_learners("ann")[0]
     writer = DjangoXBlockUserStateClient(ann)
     writer.set("ann", KNOWN, {"a": 1})
     with (
-        just_before("DELETE", StudentModule, lambda: elsewhere(lambda: writer.set("ann", NEW, {"a": 1}))),
-        just_before("SELECT", StudentModule, lambda: elsewhere(lambda: writer.set("ann", NEWEST, {"a": 1}))),
+        just_before("DELETE", StudentModule, lambda: on_another_connection(lambda: writer.set("ann", NEW, {"a": 1}))),
+        just_before(
+            "SELECT", StudentModule, lambda: on_another_connection(lambda: writer.set("ann", NEWEST, {"a": 1}))
+        ),
     ):
         get_user_model().objects.get(username="ann").delete()
 
@@ -45,7 +47,7 @@ def delete_while_others_begin_blocks() -> None:
     params=[pytest.param(name, marks=pytest.mark.extended_history if SITES[name] else ()) for name in SITES]
 )
 def site(request: pytest.FixtureRequest, settings: Settings) -> str:
-    """The name of a site that keeps its history in one of the stores."""
+    """Name of a site that keeps its history in one of the stores."""
     settings.XBLOCK_USER_STATE = SITES[request.param]
     return str(request.param)
 
@@ -58,12 +60,16 @@ def test_a_block_that_is_begun_meanwhile_goes_with_its_history(site: str) -> Non
 
 
 def test_a_row_that_somebody_else_deleted_does_not_take_the_next_ones_history(site: str) -> None:
-    """Two delete the same rows, and a learner begins anew before the second of them is done."""
+    """Two callers delete the same row, and the learner begins anew before the second has finished."""
     writer = DjangoXBlockUserStateClient(make_learners("ann")[0])
     writer.set("ann", KNOWN, {"life": 1})
     with (
-        just_after("SELECT", StudentModule, lambda: elsewhere(lambda: StudentModule.objects.all().delete())),
-        just_after("DELETE", StudentModule, lambda: elsewhere(lambda: writer.set("ann", KNOWN, {"life": 2}))),
+        just_after(
+            "SELECT", StudentModule, lambda: on_another_connection(lambda: StudentModule.objects.all().delete())
+        ),
+        just_after(
+            "DELETE", StudentModule, lambda: on_another_connection(lambda: writer.set("ann", KNOWN, {"life": 2}))
+        ),
     ):
         StudentModule.objects.all().delete()
     ship(site)

@@ -1,4 +1,4 @@
-"""The history page of the demo, from what the client wrote."""
+"""The demo's history page over entries that the client wrote."""
 
 from __future__ import annotations
 

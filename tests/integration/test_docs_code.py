@@ -1,4 +1,4 @@
-"""The documentation's examples run: on the database of the run, and in projects that are made as it says."""
+"""The documentation's examples run: on the run's database, and in projects set up as it says."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from xblock_user_state.client import DjangoXBlockUserStateClient
 
 SQLITE_ONLY = pytest.mark.skipif(connection.vendor != "sqlite", reason="the projects of this test are on SQLite")
 PROBLEM = UsageKey.from_string("block-v1:Sky+Astro101+2026+type@problem+block@moon")
-# In place of the PostgreSQL server that the page names.
+# Replaces the PostgreSQL server that the page names.
 LEARNER_STATE_ON_SQLITE = """
 DATABASES["learner_state"] = {**DATABASES["default"], "NAME": BASE_DIR / "learner_state.sqlite3"}
 """
@@ -48,7 +48,7 @@ def test_the_quickstart_leads_from_an_empty_folder_to_the_first_state(project: P
 
 @pytest.fixture
 def project_with_two_databases(project: Project) -> Project:
-    """The project of the quickstart, with its learner state in a database of its own."""
+    """The quickstart's project, with a separate database for learner state."""
     page = documentation.examples_on(ROOT / "docs/how-to/set-up-a-database.md")
     (router,) = [example.text for example in page if example.kind == "router"]
     (settings,) = [example.text for example in page if "DATABASE_ROUTERS" in example.text]

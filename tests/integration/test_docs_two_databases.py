@@ -1,4 +1,4 @@
-"""The operator's guide, step by step: from one database to two, in a project as the quickstart makes it."""
+"""The operator's guide, step by step: from one database to two, in the quickstart's project."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.integration.projects import project as project  # noqa: PLC0414 (a fi
 pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="the projects of this test are on SQLite")
 
 GUIDE = "docs/how-to/run-two-databases.md"
-# In place of the server that the page names.
+# Replaces the server that the page names.
 ON_SQLITE = """
 DATABASES["student_module_history"] = {**DATABASES["default"], "NAME": BASE_DIR / "history.sqlite3"}
 """
@@ -25,7 +25,7 @@ print(extended.objects.count(), StudentModuleHistory.objects.count(), HistoryOut
 
 
 def settings_of_the_guide(word: str) -> str:
-    """Return the first settings on the page that have the word in them."""
+    """Return the first settings example on the page that contains the word."""
     page = documentation.examples_on(ROOT / GUIDE)
     return next(example.text for example in page if example.kind == "settings" and word in example.text)
 

@@ -16,7 +16,7 @@ from django.http import HttpRequest
 from pytest_django import Settings
 
 from tests.factories import make_blocks, make_learners
-from tests.integration.interference import elsewhere, just_before, refusing
+from tests.integration.interference import just_before, on_another_connection, refusing
 from tests.integration.rows import assert_history_is_gapless
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.ephemeral import EphemeralXBlockUserStateClient, adopt_visitor, visitor_id
@@ -34,13 +34,13 @@ def ann() -> User:
 
 @pytest.fixture
 def request_of_visitor(settings: Settings, ann: User) -> HttpRequest:
-    """The request at which a visitor, who has answered, logs in."""
+    """The request at which a visitor with answers logs in."""
     settings.AUTHENTICATION_BACKENDS = ["django.contrib.auth.backends.ModelBackend"]
     cache.clear()
     request = HttpRequest()
     request.session = SessionStore()
     request.user = AnonymousUser()
-    answer(request.session)
+    answer_as_visitor(request.session)
     return request
 
 
@@ -48,7 +48,7 @@ def visitors_client(session: SessionBase) -> EphemeralXBlockUserStateClient:
     return EphemeralXBlockUserStateClient(visitor_id(session), DjangoXBlockUserStateClient())
 
 
-def answer(session: SessionBase) -> None:
+def answer_as_visitor(session: SessionBase) -> None:
     visitors_client(session).set_many("", {key: {"a": "the visitor's"} for key in BLOCKS})
 
 
@@ -76,7 +76,7 @@ def test_a_block_that_the_account_writes_meanwhile_is_the_accounts(request_of_vi
         pytest.skip("SQLite lets one writer begin at a time: nothing comes in between")
 
     def interfere() -> None:
-        elsewhere(lambda: DjangoXBlockUserStateClient().set("ann", BLOCKS[1], {"a": "the account's"}))
+        on_another_connection(lambda: DjangoXBlockUserStateClient().set("ann", BLOCKS[1], {"a": "the account's"}))
 
     DjangoXBlockUserStateClient().set_many("ann", {key: {"a": "registers the block"} for key in BLOCKS})
     StudentModule.objects.all().delete()
@@ -95,7 +95,7 @@ def test_an_adoption_that_the_database_refuses_can_be_repeated(request_of_visito
 
 
 class RolledBack(Exception):
-    """What becomes of a request in a transaction."""
+    """Raised to roll a request's transaction back."""
 
 
 def test_a_transaction_that_is_rolled_back_takes_nothing_from_the_visitor(
@@ -117,7 +117,7 @@ def test_a_transaction_that_is_rolled_back_takes_nothing_from_the_visitor(
 
 @pytest.fixture
 def database_cache(settings: Settings, ann: User) -> str:
-    """A cache that processes share: in a table of its own."""
+    """A cache that processes share, in a separate table."""
     settings.CACHES = {
         "default": {"BACKEND": "django.core.cache.backends.locmem.LocMemCache"},
         "visitors": {"BACKEND": "django.core.cache.backends.db.DatabaseCache", "LOCATION": "visitors_cache"},

@@ -1,4 +1,4 @@
-"""Which errors of the database become the contract's, and which stay what they are."""
+"""Database errors that become the contract's, and errors that stay as they are."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from xblock.fields import Scope
 
 from tests.factories import COURSE, make_block, make_learners
 from tests.integration.interference import (
-    does,
+    is_statement,
     just_before,
     kill_connection,
     needs_a_server,
@@ -105,7 +105,7 @@ def test_a_connection_killed_in_the_middle_of_a_write_leaves_nothing(
 ) -> None:
     before = everything()
     with just_before(verb, model, kill_connection):
-        # One that knows no rows, and reads them first.
+        # A new client has an empty row cache, so it reads the row first.
         _assert_unavailable(WRITES["set"], DjangoXBlockUserStateClient())
     assert everything() == before
     client.set("ann", BLOCK, {"a": 4})
@@ -152,7 +152,7 @@ def test_a_missing_registry_stays_a_programming_error(client: DjangoXBlockUserSt
 
 @contextmanager
 def row_locked_elsewhere() -> Iterator[Callable[[], None]]:
-    """Let another connection hold ann's row, and ours wait only briefly for it. Gives what makes it let go."""
+    """Lock ann's row on another connection, with a short lock timeout on ours. Yields a function that unlocks it."""
     wait = {
         "postgresql": ("SET lock_timeout = '50ms'", "RESET lock_timeout"),
         "mysql": ("SET innodb_lock_wait_timeout = 0", "SET innodb_lock_wait_timeout = 50"),
@@ -168,7 +168,7 @@ def row_locked_elsewhere() -> Iterator[Callable[[], None]]:
             try:
                 yield lambda: cursor.execute("COMMIT")
             finally:
-                with suppress(Error):  # SQLite has nothing to roll back if the other has let go.
+                with suppress(Error):  # SQLite has nothing to roll back after the COMMIT.
                     cursor.execute("ROLLBACK")
                 ours.execute(wait[1])
 
@@ -177,7 +177,7 @@ def row_locked_elsewhere() -> Iterator[Callable[[], None]]:
 def test_a_row_that_another_holds_for_too_long_is_unavailable(
     client: DjangoXBlockUserStateClient, call: Call, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(transactions, "MAX_SECONDS", 0.5)  # Nobody learns more from waiting longer.
+    monkeypatch.setattr(transactions, "MAX_SECONDS", 0.5)  # A longer wait would test nothing more.
     before = everything()
     with row_locked_elsewhere():
         _assert_unavailable(call, client)
@@ -195,7 +195,7 @@ def test_a_row_that_another_lets_go_is_written_at_a_later_attempt(
     locking: list[str] = []
 
     def is_locking(sql: str) -> bool:
-        return sql.startswith("BEGIN") or (table in sql and ("FOR UPDATE" in sql or does(sql, "UPDATE", table)))
+        return sql.startswith("BEGIN") or (table in sql and ("FOR UPDATE" in sql or is_statement(sql, "UPDATE", table)))
 
     with row_locked_elsewhere() as let_go:
 
@@ -226,7 +226,7 @@ def test_a_lock_timeout_leaves_a_callers_transaction_usable(client: DjangoXBlock
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="a file that is no database is SQLite's trouble")
-# Django leaves the connection that it could not set up to the garbage collector.
+# Django leaves the connection that it failed to set up to the garbage collector.
 @pytest.mark.filterwarnings("ignore:unclosed database:ResourceWarning")
 def test_a_file_that_is_no_database_is_unavailable(client: DjangoXBlockUserStateClient, tmp_path: Any) -> None:
     broken = tmp_path / "broken.sqlite3"

@@ -1,4 +1,4 @@
-"""The export has every entry once, decoded, and its reader trusts nothing that the manifest does not confirm."""
+"""The export has every entry once, decoded; its reader trusts only parts that the manifest confirms."""
 
 from __future__ import annotations
 
@@ -58,7 +58,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def export(folder: Path) -> Export:
-    """Runs the command, and returns what the reader reads."""
+    """Runs the command, and returns the entries that the reader finds."""
 
     def export(**options: Any) -> list[dict[str, Any]]:
         call_command("export_history", str(folder), stdout=io.StringIO(), **options)
@@ -208,7 +208,7 @@ def test_an_export_goes_on_after_its_last_complete_part(
 
 
 def copy_interrupted(whole: Path, folder: Path, number: int) -> None:
-    """Make `folder` what a process leaves that is killed in the middle of the part after `number` complete ones."""
+    """Make `folder` look as after a kill in the middle of a part, with `number` complete parts before it."""
     folder.mkdir(exist_ok=True)
     for old in folder.iterdir():
         old.unlink()
@@ -224,7 +224,7 @@ def copy_interrupted(whole: Path, folder: Path, number: int) -> None:
 
 
 def key_after(whole: Path, manifest: dict[str, Any], count: int) -> list[str]:
-    """The key of the last entry of the first `count` parts."""
+    """Return the key of the last entry in the first `count` parts."""
     last = json.loads(zstd.decompress((whole / manifest["files"][count - 1]["name"]).read_bytes()).splitlines()[-1])
     row = StudentModule.objects.get(
         student__username=last["learner"], block__usage_key=last["usage_key"], block__context__key=last["context_key"]

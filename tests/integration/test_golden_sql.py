@@ -1,7 +1,8 @@
 """Each database gets the statements that its golden file shows, for each operation of the client.
 
 To write the files anew after a change of SQL, run this test on each database with ``GOLDEN_SQL=write`` in the
-environment. Notes stay with their statements. Then explain what is new: `tests/unit/test_golden_sql.py` asks for it.
+environment. Notes stay with their statements. Then explain each new statement: `tests/unit/test_golden_sql.py` asks
+for a note.
 """
 
 from __future__ import annotations
@@ -29,7 +30,7 @@ pytestmark = pytest.mark.django_db(transaction=True)
 
 ONE, TWO, THREE = BLOCKS = make_blocks(3)
 _NUMBERS = count()
-# A savepoint's name, a block's id in a statement's text, and the quotes and prefix of names.
+# Savepoint names, ids in a statement's text, and the quotes and prefix of names.
 _SAVEPOINT, _ID, _NOISE = (
     re.compile(r"\bs\d+_x\d+\b"),
     re.compile(r"-?\b\d{16,19}\b"),
@@ -40,7 +41,7 @@ Steps = Iterator[None]
 
 
 def _client() -> DjangoXBlockUserStateClient:
-    """Return a client that knows its user and no rows."""
+    """Return a client that knows its user and has an empty row cache."""
     return DjangoXBlockUserStateClient(get_user_model().objects.get(username="ann"))
 
 
@@ -230,7 +231,7 @@ def _statements(steps: Steps) -> list[str]:
     with CaptureQueriesContext(connection) as log, connection.execute_wrapper(keep):
         start = len(connection.queries_log)
         next(steps, None)
-    # The log has transaction control too, which the wrapper does not see.
+    # Only the query log has transaction control; the wrapper does not see it.
     return [_normal(templates.get(n, query["sql"])) for n, query in enumerate(log.captured_queries, start)]
 
 

@@ -1,4 +1,4 @@
-"""All history commands alike: progress on a terminal, tables that can't be counted, and numbers that make no sense."""
+"""Behaviour that all history commands share: progress on a terminal, failed counts, and invalid numbers."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from django.db import connections
 from pytest_django import Settings
 
 from tests.factories import make_learners
-from tests.integration.histories import answer, answer_into_every_store
+from tests.integration.histories import add_entries, add_entries_to_every_store
 from tests.integration.interference import kill_connection
 from tests.integration.outage import ALIAS
 from xblock_user_state.client import DjangoXBlockUserStateClient
@@ -45,21 +45,21 @@ def on_a_terminal(command: str, folder: Path, **options: Any) -> str:
     return terminal.getvalue()
 
 
-def refused(_: str) -> str:
-    """In place of the statement that counts: one that fails, as a timeout makes it do."""
+def failing_count(_: str) -> str:
+    """Return a count that fails, as after a statement timeout."""
     return "SELECT counted FROM nowhere"
 
 
-def lost(alias: str) -> str:
-    """The same, on a connection that is gone, as the driver's timeout leaves it."""
+def count_on_closed_connection(alias: str) -> str:
+    """Return a count on a closed connection, as after the driver's timeout."""
     if connections[alias].vendor != "sqlite":
         kill_connection(alias)
-    return refused(alias)
+    return failing_count(alias)
 
 
 @contextmanager
 def counting_fails(instead: Callable[[str], str]) -> Iterator[list[str]]:
-    """Have no table counted; give the aliases where it was tried."""
+    """Let every count of a table fail; yield the aliases of the attempts."""
     tried: list[str] = []
 
     def wrapper(alias: str, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -75,13 +75,13 @@ def counting_fails(instead: Callable[[str], str]) -> Iterator[list[str]]:
 
 
 @TWO
-@pytest.mark.parametrize("instead", [refused, lost], ids=lambda instead: instead.__name__)
+@pytest.mark.parametrize("instead", [failing_count, count_on_closed_connection], ids=lambda instead: instead.__name__)
 @pytest.mark.parametrize(("command", "said"), COMMANDS.items())
 def test_a_table_that_can_not_be_counted_has_no_total(
     settings: Settings, tmp_path: Path, command: str, said: str, instead: Callable[[str], str]
 ) -> None:
     make_learners("ann")
-    answer_into_every_store(settings, DjangoXBlockUserStateClient())
+    add_entries_to_every_store(settings, DjangoXBlockUserStateClient())
     with counting_fails(instead) as tried:
         shown = on_a_terminal(command, tmp_path)
     assert tried
@@ -89,7 +89,7 @@ def test_a_table_that_can_not_be_counted_has_no_total(
     assert "%" not in shown
 
 
-# After three entries in the default history; and after 24 entries in all stores, where the outbox has 2 of them.
+# Of three entries in the default history; and of 24 entries in all stores, two of them in the outbox.
 PROGRESS = {
     "check_history": ["of 1 rows", "of 3 entries of the default history"],
     "sweep_history": ["of 3 entries of the default history"],
@@ -105,7 +105,7 @@ PROGRESS_OF_TWO = {
 @pytest.mark.parametrize(("command", "lines"), PROGRESS.items())
 def test_a_terminal_shows_how_far_it_is(command: str, lines: list[str], tmp_path: Path) -> None:
     make_learners("ann")
-    answer(DjangoXBlockUserStateClient(), 3)
+    add_entries(DjangoXBlockUserStateClient(), 3)
     shown = on_a_terminal(command, tmp_path, batch=2)
     assert [line for line in lines if line not in shown] == []
 
@@ -116,7 +116,7 @@ def test_a_terminal_shows_how_far_it_is_in_all_stores(
     settings: Settings, command: str, lines: list[str], tmp_path: Path
 ) -> None:
     make_learners("ann")
-    answer_into_every_store(settings, DjangoXBlockUserStateClient())
+    add_entries_to_every_store(settings, DjangoXBlockUserStateClient())
     shown = on_a_terminal(command, tmp_path, batch=2)
     assert [line for line in lines if line not in shown] == []
 

@@ -1,4 +1,4 @@
-"""The two flags of the extended history: where entries go, what readers see, and changes of mind at run time."""
+"""The two flags of the extended history: stores of new entries, entries that readers see, changes at run time."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from django.core.exceptions import ImproperlyConfigured
 from pytest_django import Settings
 
 from tests.factories import make_block, make_learners
+from tests.integration.histories import ESSAY
 from tests.relaying import ship_any
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.conf import EXTENDED_HISTORY_APP
@@ -23,12 +24,10 @@ pytestmark = [
 
 BLOCK = make_block()
 ALL_FLAGS = [(extended, both) for extended in (False, True) for both in (False, True)]
-# Long enough for a delta to be worth it.
-ESSAY = "It is dark at night because the universe is not infinitely old. " * 5
 
 
 class Learner:
-    """A learner whose every change says where it should be found."""
+    """A learner whose state counts its changes."""
 
     def __init__(self, settings: Settings) -> None:
         make_learners("ann")
@@ -101,7 +100,7 @@ def test_new_entries_wait_for_the_relay(learner: Learner, both: bool) -> None:
 @pytest.mark.parametrize("encoding", ["delta", "plain"])
 @pytest.mark.parametrize(("extended", "both"), ALL_FLAGS)
 def test_readers_see_what_the_flags_say(learner: Learner, extended: bool, both: bool, encoding: str) -> None:
-    """Of 2 entries in the default history, 2 in the extended one and 2 in the outbox, all changes of one state."""
+    """Two entries in each of the default history, the extended history and the outbox, all about one state."""
     learner.flags(False, False, HISTORY_ENCODING=encoding)
     learner.answer(2)
     learner.flags(True, False, HISTORY_ENCODING=encoding)
@@ -137,7 +136,7 @@ def test_changes_of_mind_lose_nothing(learner: Learner, encoding: str) -> None:
 def test_entries_are_decoded_with_bases_that_the_flags_hide(learner: Learner, encoding: str) -> None:
     expected: dict[bool, list[int]] = {False: [], True: []}
     for number in range(1, 201):
-        # By turns, so that every entry builds on one in the other store.
+        # Alternate, so that every entry builds on one in the other store.
         extended = number % 2 == 0
         learner.flags(extended, False, HISTORY_ENCODING=encoding)
         learner.answer()

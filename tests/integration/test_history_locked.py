@@ -1,4 +1,4 @@
-"""SQLite: somebody has locked the history's file, a backup or a VACUUM. State is written all the same."""
+"""SQLite: a backup or a VACUUM locks the history's file; state is written anyway."""
 
 from __future__ import annotations
 
@@ -39,30 +39,30 @@ def _learner(settings: Settings, outage: Outage) -> None:
 
 @contextmanager
 def locked(alias: str, seconds: float = 0.0) -> Iterator[None]:
-    """Have another process's lock on the file of a database, for which it has waited so long at most."""
+    """Hold another process's lock on a database's file; `seconds` limits the wait for the lock."""
     with closing(sqlite3.connect(connections[alias].settings_dict["NAME"], timeout=seconds)) as other:
         other.execute("BEGIN IMMEDIATE")
         yield
 
 
-def answer(*numbers: int) -> None:
+def set_numbers(*numbers: int) -> None:
     for number in numbers:
         DjangoXBlockUserStateClient().set("ann", BLOCK, {"number": number})
 
 
-def shipped() -> int:
+def extended_count() -> int:
     return extended_model()._base_manager.using(ALIAS).count()
 
 
 def test_writes_commit_and_are_shipped_later(outage: Outage, caplog: pytest.LogCaptureFixture) -> None:
     with locked(ALIAS):
-        answer(1, 2, 3)
+        set_numbers(1, 2, 3)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "database is locked" in caplog.text
     assert HistoryOutbox.objects.count() == 3
     outage.wait(RETRY_SECONDS)
-    answer(4)
-    assert (shipped(), HistoryOutbox.objects.count()) == (4, 0)
+    set_numbers(4)
+    assert (extended_count(), HistoryOutbox.objects.count()) == (4, 0)
 
 
 def test_nobody_waits_for_the_state_meanwhile(settings: Settings) -> None:
@@ -71,7 +71,7 @@ def test_nobody_waits_for_the_state_meanwhile(settings: Settings) -> None:
 
     def write() -> None:
         try:
-            answer(1)
+            set_numbers(1)
         finally:
             connections.close_all()
 
@@ -84,14 +84,14 @@ def test_nobody_waits_for_the_state_meanwhile(settings: Settings) -> None:
             with locked("default", seconds=1):
                 assert writer.is_alive()
     writer.join(30)
-    assert (shipped(), HistoryOutbox.objects.count()) == (1, 0)
+    assert (extended_count(), HistoryOutbox.objects.count()) == (1, 0)
 
 
 def test_a_lock_that_comes_while_the_state_is_locked_too_is_an_outage(caplog: pytest.LogCaptureFixture) -> None:
     with ExitStack() as stack:
-        # The first statement of a shipment on the outbox: the file was free just before.
+        # The shipment's first statement on the outbox: the file was free just before.
         stack.enter_context(just_before("DELETE", HistoryOutbox, lambda: stack.enter_context(locked(ALIAS))))
-        answer(1)
+        set_numbers(1)
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert HistoryOutbox.objects.count() == 1
 
@@ -100,9 +100,9 @@ def test_a_relay_says_what_it_waited_for(monkeypatch: pytest.MonkeyPatch) -> Non
     monkeypatch.setitem(connections[ALIAS].settings_dict["OPTIONS"], "timeout", 0.2)
     connections[ALIAS].close()
     with locked(ALIAS):
-        answer(1)
+        set_numbers(1)
         with pytest.raises(CommandError, match=r"history database can't be written to.*locked"):
             call_command("relay_history", stdout=StringIO())
     call_command("relay_history", stdout=StringIO())
-    assert (shipped(), HistoryOutbox.objects.count()) == (1, 0)
+    assert (extended_count(), HistoryOutbox.objects.count()) == (1, 0)
     connections[ALIAS].close()

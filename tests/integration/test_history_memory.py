@@ -1,4 +1,4 @@
-"""Reading a history takes the memory of a page of it, however long it is."""
+"""Reading a history takes the memory of one page, whatever its length."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def _encoded(text: str, before: str | None) -> dict[str, Any]:
 
 
 def _peak(block: UsageKey) -> tuple[int, int]:
-    """Read the whole history and keep nothing of it. Return the number of entries, and the most bytes at one time."""
+    """Read the whole history and keep nothing. Return the number of entries, and the peak of memory in bytes."""
     gc.collect()
     tracemalloc.start()
     try:
@@ -64,11 +64,11 @@ def test_memory_does_not_grow_with_the_length_of_the_history() -> None:
     short, long = make_block("short"), make_block("long")
     _make_history(short, SHORT)
     _make_history(long, LONG)
-    # What is imported and remembered at the first reading is not the history's.
+    # Imports and caches at the first read are not part of the measurement.
     _peak(short)
 
     (of_short, peak_of_short), (of_long, peak_of_long) = _peak(short), _peak(long)
 
     assert (of_short, of_long) == (SHORT, LONG)
-    # A page is somewhat longer than the short history, and there are two of them while one follows the other.
+    # A page is somewhat longer than the short history, and two pages overlap.
     assert peak_of_long < 5 * peak_of_short

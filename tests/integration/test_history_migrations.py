@@ -1,4 +1,4 @@
-"""Migrations of the extended history run in its database and only there; those of others never do."""
+"""Migrations of the extended history run in its database only; no other migration runs there."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def tables(alias: str) -> set[str]:
 
 @pytest.fixture
 def ran(settings: Settings) -> Iterator[list[tuple[str, str]]]:
-    """The traces of the migrations that a test runs, which are undone after it."""
+    """The traces of the migrations that a test runs; they are undone after it."""
     settings.INSTALLED_APPS = [*settings.INSTALLED_APPS, "tests.bystander"]
     settings.MIGRATION_MODULES = {LABEL: "tests.history_migrations"}
     RAN.clear()
@@ -67,8 +67,8 @@ def test_the_order_does_not_matter(ran: list[tuple[str, str]]) -> None:
 
 @override_settings(DATABASE_ROUTERS=[])
 def test_without_the_router_others_run_there_too(ran: list[tuple[str, str]]) -> None:
-    """What the router is for; and that the tests above can fail."""
-    # By the executor: the command would go on and make permissions for the new table, in tables that are not there.
+    """Shows the need for the router, and that the tests above can fail."""
+    # Use the executor: the command would also create permissions, in tables that this database lacks.
     MigrationExecutor(connections[ALIAS]).migrate([("bystander", "0001_initial")])
     assert tables(ALIAS) == {TABLE, "bystander_passerby"}
     assert ran == [("bystander", ALIAS), ("bystander, hinted", ALIAS)]

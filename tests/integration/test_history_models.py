@@ -1,4 +1,4 @@
-"""The history's model, for those who read it through the ORM."""
+"""The history's models, read through the ORM."""
 
 from __future__ import annotations
 
@@ -8,15 +8,13 @@ import pytest
 from django.db import connections
 
 from tests.factories import make_block, make_blocks, make_learners
+from tests.integration.histories import ESSAY
 from tests.integration.statements import captured
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.encoding import MAX_CHAIN, PLAIN
 from xblock_user_state.history.reading import decode
 from xblock_user_state.interface import BlockScore, DamagedHistory, HistoryEntry, State
 from xblock_user_state.models import BaseStudentModuleHistory, StudentModule, StudentModuleHistory
-
-# Long enough for a delta to be worth it.
-ESSAY = "It is dark at night because the universe is not infinitely old. " * 5
 
 pytestmark = pytest.mark.django_db
 
@@ -78,7 +76,7 @@ def test_a_damaged_entry_does_not_take_down_those_that_do_not_build_on_it(client
     entries.filter(revision=1).update(body=b"not JSON", encoding=PLAIN)
     history = list(client.get_history("ann", make_block()))
     assert [entry.revision for entry in history] == [*range(MAX_CHAIN + 2, 0, -1)]
-    # Revision 33 is full again; 2 and what follows build on the text of 1, which is another one now.
+    # Revision 33 is full again; the entries from 2 on build on the text of 1, which has changed.
     assert [state_of(entry) for entry in history[:2]] == [
         {"number": 33, "essay": ESSAY},
         {"number": 32, "essay": ESSAY},

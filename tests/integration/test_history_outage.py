@@ -1,4 +1,4 @@
-"""The history database is down: writes commit, nothing is lost, readers see what there is, and it mends itself."""
+"""Outage of the history database: writes commit, no entry is lost, readers see the outbox, and it recovers."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from django.core.management import call_command
 from pytest_django import Settings
 
 from tests.factories import make_block, make_blocks, make_learners
-from tests.integration.interference import elsewhere, just_before, kill_connection, needs_a_server, refusing
+from tests.integration.histories import ESSAY
+from tests.integration.interference import just_before, kill_connection, needs_a_server, on_another_connection, refusing
 from tests.integration.outage import ALIAS, STRANGER, Outage
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
 from xblock_user_state.client import DjangoXBlockUserStateClient
@@ -43,7 +44,7 @@ def client(outage: Outage) -> DjangoXBlockUserStateClient:
     return DjangoXBlockUserStateClient()
 
 
-def answer(client: DjangoXBlockUserStateClient, *numbers: int, name: str = "ann") -> None:
+def set_numbers(client: DjangoXBlockUserStateClient, *numbers: int, name: str = "ann") -> None:
     for number in numbers:
         client.set(name, BLOCK, {"number": number})
 
@@ -52,7 +53,7 @@ def numbers_of(client: DjangoXBlockUserStateClient, name: str = "ann") -> list[i
     return [(entry.state or {})["number"] for entry in client.get_history(name, BLOCK)]
 
 
-def shipped() -> int:
+def extended_count() -> int:
     return extended_model()._base_manager.using(ALIAS).count()
 
 
@@ -64,27 +65,27 @@ def relay() -> str:
 
 def test_writes_commit_and_readers_see_everything(client: DjangoXBlockUserStateClient, outage: Outage) -> None:
     with outage.lasts():
-        answer(client, 1, 2, 3)
+        set_numbers(client, 1, 2, 3)
         assert client.get("ann", BLOCK).state == {"number": 3}
         assert numbers_of(client) == [3, 2, 1]
-    assert shipped() == 0
+    assert extended_count() == 0
     assert "3 entries were shipped" in relay()
-    assert (shipped(), HistoryOutbox.objects.count()) == (3, 0)
+    assert (extended_count(), HistoryOutbox.objects.count()) == (3, 0)
     assert numbers_of(client) == [3, 2, 1]
 
 
 def test_not_every_write_waits_for_it_to_fail(client: DjangoXBlockUserStateClient, outage: Outage) -> None:
     with outage.lasts():
-        answer(client, *range(20))
+        set_numbers(client, *range(20))
         assert outage.attempts == 1
         outage.wait(RETRY_SECONDS)
-        answer(client, *range(20, 40))
+        set_numbers(client, *range(20, 40))
         assert outage.attempts == 2
 
 
 def test_readers_do_not_wait_either_where_they_find_all(client: DjangoXBlockUserStateClient, outage: Outage) -> None:
     with outage.lasts():
-        answer(client, *range(5))
+        set_numbers(client, *range(5))
         before = outage.attempts
         assert len(numbers_of(client)) == 5
         assert outage.attempts == before
@@ -95,7 +96,7 @@ def test_one_warning_a_minute(
 ) -> None:
     with outage.lasts():
         for number in range(int(2 * WARN_SECONDS)):
-            answer(client, number)
+            set_numbers(client, number)
             outage.wait(1)
     warnings = [record for record in caplog.records if record.levelno >= logging.WARNING]
     assert [record.name for record in warnings] == ["xblock_user_state.history"] * 2
@@ -103,35 +104,33 @@ def test_one_warning_a_minute(
 
 def test_it_is_written_to_again_when_it_is_back(client: DjangoXBlockUserStateClient, outage: Outage) -> None:
     with outage.lasts():
-        answer(client, 1, 2)
-    answer(client, 3)
-    assert shipped() == 0
+        set_numbers(client, 1, 2)
+    set_numbers(client, 3)
+    assert extended_count() == 0
     outage.wait(RETRY_SECONDS)
-    answer(client, 4)
-    # With what had waited of this block.
-    assert (shipped(), HistoryOutbox.objects.count()) == (4, 0)
-    answer(client, 5)
-    assert shipped() == 5
+    set_numbers(client, 4)
+    # The shipment includes the block's backlog.
+    assert (extended_count(), HistoryOutbox.objects.count()) == (4, 0)
+    set_numbers(client, 5)
+    assert extended_count() == 5
 
 
-def test_what_only_it_has_can_not_be_read_and_the_error_names_it(
+def test_entries_that_only_it_has_are_unavailable_and_the_error_names_it(
     client: DjangoXBlockUserStateClient, outage: Outage
 ) -> None:
-    answer(client, 1, 2)
+    set_numbers(client, 1, 2)
     with outage.lasts():
         for _ in range(2):
             with pytest.raises(ServiceUnavailable, match=ALIAS):
                 numbers_of(client)
         assert client.get("ann", BLOCK).state == {"number": 2}
-        answer(client, 3)
+        set_numbers(client, 3)
     outage.wait(RETRY_SECONDS)
     assert numbers_of(client) == [3, 2, 1]
 
 
-def test_readers_of_what_only_it_has_do_not_all_wait_for_it_to_fail(
-    client: DjangoXBlockUserStateClient, outage: Outage
-) -> None:
-    answer(client, 1, 2)
+def test_not_every_reader_waits_for_it_to_fail(client: DjangoXBlockUserStateClient, outage: Outage) -> None:
+    set_numbers(client, 1, 2)
     with outage.lasts():
         for attempts in (1, 2):
             for _ in range(5):
@@ -146,8 +145,10 @@ def test_a_reader_sees_what_is_answered_while_it_finds_out(
     client: DjangoXBlockUserStateClient, outage: Outage, settings: Settings
 ) -> None:
     settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
-    answer(client, 1, 2)
-    answer_meanwhile = just_before("SELECT", StudentModuleHistory, lambda: elsewhere(lambda: answer(client, 3)))
+    set_numbers(client, 1, 2)
+    answer_meanwhile = just_before(
+        "SELECT", StudentModuleHistory, lambda: on_another_connection(lambda: set_numbers(client, 3))
+    )
     with outage.lasts(), answer_meanwhile:
         assert numbers_of(client) == [3, 2, 1]
         assert outage.attempts == 1
@@ -158,19 +159,18 @@ def test_an_entry_that_is_refused_is_no_outage(
 ) -> None:
     with refusing("INSERT", extended_model(), f"NEW.block_id = {identify_block(BLOCK).id}", ALIAS):
         for number in range(3):
-            answer(client, number)
+            set_numbers(client, number)
             client.set("bob", OTHER, {"number": number})
-    assert shipped() == 3
+    assert extended_count() == 3
     [warning] = [record.getMessage() for record in caplog.records if record.levelno >= logging.WARNING]
     assert "does not take some entries" in warning
     assert relay() == "3 entries were shipped.\n"
 
 
-def test_bases_that_only_it_has_can_not_be_read_either(
+def test_deltas_on_entries_that_only_it_has_are_unavailable_too(
     client: DjangoXBlockUserStateClient, outage: Outage, settings: Settings
 ) -> None:
-    essay = "It is dark at night because the universe is not infinitely old. " * 5
-    client.set("ann", BLOCK, {"essay": essay})
+    client.set("ann", BLOCK, {"essay": ESSAY})
     settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": False, "READ_MULTIPLE_HISTORIES": False}
     client.set("ann", BLOCK, {"number": 1})
     assert len(list(client.get_history("ann", BLOCK))) == 1
@@ -183,9 +183,9 @@ def test_writes_that_leave_shipping_to_the_relay_never_try(
 ) -> None:
     settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
     with outage.lasts():
-        answer(client, 1, 2)
+        set_numbers(client, 1, 2)
         assert outage.attempts == 0
-        # The reader does not know yet that it is down, and asks it.
+        # No write has found it down yet, so the reader tries it.
         assert numbers_of(client) == [2, 1]
         assert outage.attempts == 1
     assert len(caplog.records) == 1
@@ -195,18 +195,18 @@ def test_writes_that_leave_shipping_to_the_relay_never_try(
 @needs_a_server
 def test_an_account_that_is_not_let_in_is_an_outage(client: DjangoXBlockUserStateClient, outage: Outage) -> None:
     with outage.lasts(STRANGER):
-        answer(client, 1, 2, 3)
+        set_numbers(client, 1, 2, 3)
         assert numbers_of(client) == [3, 2, 1]
         assert outage.attempts == 1
     assert "3 entries were shipped" in relay()
 
 
-def test_a_history_database_that_was_not_migrated_is_one_too(
+def test_a_history_database_that_was_not_migrated_is_an_outage(
     client: DjangoXBlockUserStateClient, outage: Outage, caplog: pytest.LogCaptureFixture
 ) -> None:
     call_command("migrate", "xblock_user_state_extended_history", "zero", database=ALIAS, verbosity=0)
     try:
-        answer(client, 1, 2, 3)
+        set_numbers(client, 1, 2, 3)
         assert numbers_of(client) == [3, 2, 1]
     finally:
         call_command("migrate", "xblock_user_state_extended_history", database=ALIAS, verbosity=0)
@@ -216,14 +216,14 @@ def test_a_history_database_that_was_not_migrated_is_one_too(
 
 @needs_a_server
 def test_writes_recover_from_a_connection_that_was_lost(client: DjangoXBlockUserStateClient, outage: Outage) -> None:
-    """No request begins or ends here: nothing but the package looks after the connection."""
-    answer(client, 1)
+    """No request begins or ends here, so only the package can replace the connection."""
+    set_numbers(client, 1)
     kill_connection(ALIAS)
-    answer(client, 2)
-    assert shipped() == 1
+    set_numbers(client, 2)
+    assert extended_count() == 1
     outage.wait(RETRY_SECONDS)
-    answer(client, 3)
-    assert (shipped(), HistoryOutbox.objects.count()) == (3, 0)
+    set_numbers(client, 3)
+    assert (extended_count(), HistoryOutbox.objects.count()) == (3, 0)
 
 
 @needs_a_server
@@ -231,10 +231,10 @@ def test_writes_recover_from_a_connection_that_was_lost(client: DjangoXBlockUser
 def test_readers_recover_from_a_connection_that_was_lost(
     client: DjangoXBlockUserStateClient, outage: Outage, settings: Settings, waits: bool
 ) -> None:
-    answer(client, 1)
+    set_numbers(client, 1)
     if waits:
         settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
-        answer(client, 1, name="bob")
+        set_numbers(client, 1, name="bob")
     kill_connection(ALIAS)
     assert numbers_of(client, "bob" if waits else "ann") == [1]
     assert numbers_of(client) == [1]
@@ -256,32 +256,32 @@ def _a_user() -> None:
 def test_deletions_count_at_once_and_are_shipped_later(
     client: DjangoXBlockUserStateClient, outage: Outage, delete: Callable[[], None]
 ) -> None:
-    answer(client, 1, 2)
-    answer(client, 1, name="bob")
+    set_numbers(client, 1, 2)
+    set_numbers(client, 1, name="bob")
     with outage.lasts():
-        answer(client, 3)
+        set_numbers(client, 3)
         delete()
         assert list(HistoryOutbox.objects.values_list("revision", flat=True)) == [TOMBSTONE]
         with pytest.raises(DoesNotExist):
             numbers_of(DjangoXBlockUserStateClient())
-    assert shipped() == 3
+    assert extended_count() == 3
     relay()
-    assert (shipped(), HistoryOutbox.objects.count()) == (1, 0)
+    assert (extended_count(), HistoryOutbox.objects.count()) == (1, 0)
     assert numbers_of(client, "bob") == [1]
 
 
 def test_who_begins_anew_during_it_has_the_new_history_only(
     client: DjangoXBlockUserStateClient, outage: Outage
 ) -> None:
-    answer(client, 1, 2, 3)
+    set_numbers(client, 1, 2, 3)
     with outage.lasts():
         _a_row()
-        answer(client, 10, 11)
+        set_numbers(client, 10, 11)
         assert numbers_of(client) == [11, 10]
     assert numbers_of(client) == [11, 10]
     relay()
     assert numbers_of(client) == [11, 10]
-    assert shipped() == 2
+    assert extended_count() == 2
 
 
 def test_many_blocks_are_one_attempt(client: DjangoXBlockUserStateClient, outage: Outage) -> None:
@@ -296,44 +296,44 @@ def test_many_blocks_are_one_attempt(client: DjangoXBlockUserStateClient, outage
 def test_a_learner_deleted_after_their_row_takes_along_what_that_left(
     client: DjangoXBlockUserStateClient, outage: Outage, settings: Settings, ship: str, answers_again: bool
 ) -> None:
-    answer(client, 1, 2)
-    answer(client, 1, name="bob")
+    set_numbers(client, 1, 2)
+    set_numbers(client, 1, name="bob")
     settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": ship}
     with outage.lasts():
         _a_row()
         if answers_again:
-            answer(client, 3)
+            set_numbers(client, 3)
         _a_user()
         assert list(HistoryOutbox.objects.values_list("revision", flat=True)) == [TOMBSTONE]
-    assert shipped() == 3
+    assert extended_count() == 3
     relay()
-    assert (shipped(), HistoryOutbox.objects.count()) == (1, 0)
+    assert (extended_count(), HistoryOutbox.objects.count()) == (1, 0)
 
 
 def test_a_row_deleted_again_before_the_first_deletion_was_shipped(
     client: DjangoXBlockUserStateClient, outage: Outage
 ) -> None:
-    answer(client, 1, 2)
+    set_numbers(client, 1, 2)
     with outage.lasts():
         for _ in range(2):
             _a_row()
             assert list(HistoryOutbox.objects.values_list("revision", flat=True)) == [TOMBSTONE]
-            answer(client, 3)
+            set_numbers(client, 3)
     relay()
-    assert (shipped(), HistoryOutbox.objects.count()) == (1, 0)
+    assert (extended_count(), HistoryOutbox.objects.count()) == (1, 0)
 
 
 def test_history_that_waits_without_a_row_goes_with_its_learner(
     client: DjangoXBlockUserStateClient, outage: Outage
 ) -> None:
     """SQL has deleted the row past the ORM."""
-    answer(client, 1, 2)
+    set_numbers(client, 1, 2)
     with outage.lasts():
-        answer(client, 3)
+        set_numbers(client, 3)
         StudentModule.objects.all()._raw_delete("default")
         _a_user()
     relay()
-    assert (shipped(), HistoryOutbox.objects.count()) == (0, 0)
+    assert (extended_count(), HistoryOutbox.objects.count()) == (0, 0)
 
 
 def test_an_error_that_nobody_thought_of_is_logged_and_not_the_callers(
@@ -344,10 +344,10 @@ def test_an_error_that_nobody_thought_of_is_logged_and_not_the_callers(
 
     with monkeypatch.context() as patched:
         patched.setattr(shipping, "ship", fail)
-        answer(client, 1)
+        set_numbers(client, 1)
         StudentModule.objects.all().delete()
     assert [record.exc_info[0] for record in caplog.records if record.exc_info] == [RuntimeError] * 2
     assert HistoryOutbox.objects.exists()
     relay()
     assert not HistoryOutbox.objects.exists()
-    assert shipped() == 0
+    assert extended_count() == 0

@@ -1,4 +1,4 @@
-"""The size of the history of real states, which the real `problem` block leaves: what `bench` measures."""
+"""Sizes of the history of real states, written by the real `problem` block: the measurements of `bench`."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ from xblock_user_state.state import codec
 
 pytestmark = [
     pytest.mark.django_db,
-    # The packages of the blocks use much that is deprecated.
+    # The blocks' packages use many deprecated names.
     pytest.mark.filterwarnings("ignore::DeprecationWarning", "ignore::PendingDeprecationWarning"),
 ]
 
 
 @pytest.fixture(autouse=True)
 def _problems_can_run() -> Iterator[None]:
-    """What problems need of the demo's settings."""
+    """Settings of the demo that problems need."""
     with override_settings(
         ROOT_URLCONF="demo.host.urls",
         INSTALLED_APPS=[*settings.INSTALLED_APPS, "xblocks_contrib.problem.capa"],
@@ -47,7 +47,7 @@ def _record(problem: Problem) -> list[Revision]:
 
 @cache
 def _recorded(problem: Problem) -> list[Revision]:
-    """For who needs what was recorded, and not that it is in the database: the block takes seconds for it."""
+    """Return a recording without its rows in the database. Recording takes seconds, so tests share it."""
     return _record(problem)
 
 
@@ -85,7 +85,7 @@ def test_the_table_and_its_indexes_are_many_times_smaller(
     recorded = _recorded(problem)
     measured = history_size._measure(Scenario(problem, recorded=1, crowd=crowd), [recorded])
     sizes = {stored_as: one["table"] + one["indexes"] for stored_as, one in measured.items()}
-    # PostgreSQL compresses full copies by itself, unless it is told not to.
+    # PostgreSQL compresses full copies by default.
     if "uncompressed" in sizes:
         assert sizes["delta"] * times <= sizes["uncompressed"]
         assert sizes["delta"] * times_compressed <= sizes["plain"]

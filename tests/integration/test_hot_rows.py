@@ -1,4 +1,4 @@
-"""Who has lost a race for a row a moment ago waits in line for it, instead of losing again."""
+"""A writer that has just lost a race for a row waits for its lock instead of losing again."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from django.db import connection
 from xblock.fields import Scope
 
 from tests.factories import make_block, make_learners
-from tests.integration.interference import elsewhere, just_before
+from tests.integration.interference import just_before, on_another_connection
 from tests.integration.statements import captured
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule
@@ -31,12 +31,12 @@ def learners() -> None:
 def _lost_race() -> None:
     """Let a write of ann's row in the block lose a race."""
     _set({"a": 1})
-    with just_before("UPDATE", StudentModule, lambda: elsewhere(lambda: _set({"b": 2}))):
+    with just_before("UPDATE", StudentModule, lambda: on_another_connection(lambda: _set({"b": 2}))):
         _set({"a": 3})
 
 
 def _set(fields: dict[str, int], *, username: str = "ann", block: object = BLOCK) -> list[bool]:
-    """Write, and return of each lookup whether it locked the row."""
+    """Write; return for each lookup whether it locked the row."""
     with captured() as statements:
         DjangoXBlockUserStateClient().set_many(username, {block: fields})
     return ["FOR UPDATE" in sql for sql in statements if "SELECT asked.id" in sql]
@@ -54,7 +54,7 @@ def test_the_row_is_locked_at_the_first_lookup() -> None:
 def test_a_client_with_a_cached_row_looks_it_up() -> None:
     client = DjangoXBlockUserStateClient()
     client.get("ann", BLOCK)
-    elsewhere(lambda: _set({"b": 5}))
+    on_another_connection(lambda: _set({"b": 5}))
     with captured() as statements:
         client.set("ann", BLOCK, {"a": 6})
     assert sum("FOR UPDATE" in sql for sql in statements) == 1

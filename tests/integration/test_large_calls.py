@@ -1,4 +1,4 @@
-"""Calls over a database's limits: cut into pieces inside one transaction, and right (laws 1 and 6)."""
+"""Calls over a database's limits are cut into pieces in one transaction, with correct results (laws 1 and 6)."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def client() -> DjangoXBlockUserStateClient:
 
 @contextmanager
 def few_parameters() -> Iterator[None]:
-    """SQLite as some systems build it: at most 200 parameters to a statement."""
+    """Limit SQLite to 200 parameters a statement, as some systems build it."""
     if connection.vendor != "sqlite":
         pytest.skip("only SQLite lets a connection lower its limit of parameters")
     connection.ensure_connection()
@@ -96,7 +96,7 @@ def test_preferences_with_few_parameters(client: DjangoXBlockUserStateClient) ->
 
 
 def _write_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Let one statement take fewer rows than a call here has."""
+    """Let one statement take fewer rows than a call in these tests has."""
     monkeypatch.setattr(type(dialect_of(connection)), "_max_rows", lambda *_: 1000)
 
 
@@ -140,7 +140,7 @@ def test_a_state_of_six_megabytes(client: DjangoXBlockUserStateClient, large: st
 
 
 def test_hundreds_of_large_states_in_one_call(client: DjangoXBlockUserStateClient) -> None:
-    """24 MB: more than MariaDB takes in one packet by default."""
+    """24 MB: more than MariaDB accepts in one packet by default."""
     keys = make_blocks(400)
     answers = {"answers": ['"quoted"'] * 5000}
     for value in (1, 2):

@@ -37,7 +37,7 @@ def on_owned_tables(statements: list[str]) -> list[str]:
 
 
 def is_pinned(statement: str, student_id: int) -> bool:
-    """Tell whether a statement asks for, changes and adds rows of this learner only, in each of its parts."""
+    """Tell whether each part of a statement selects, changes or adds rows of this learner only."""
     table, column = f"{QUOTE}(?:{'|'.join(OWNED)}){QUOTE}", rf"{QUOTE}student_id{QUOTE}"
     insertions = re.findall(rf"INSERT INTO {table}", statement)
     rows = re.findall(
@@ -48,7 +48,7 @@ def is_pinned(statement: str, student_id: int) -> bool:
 
 
 def each_operation(client: XBlockUserStateClient) -> Iterator[str]:
-    """Do everything that a client does for one learner, and name each step after it."""
+    """Call each operation of a client for one learner; yield the name of each step."""
     blocks = [*make_blocks(3), AsideUsageKeyV2(make_block(), "notes"), make_block("film", "video")]
     places = {
         Scope.user_state: blocks,

@@ -1,4 +1,4 @@
-"""The two clients in lockstep: the same random operations give the same results, all the way."""
+"""Two clients in lockstep: the same random operations always give the same results."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ SIZES = st.sampled_from([1, 2, 3, None])
 
 
 def in_some_scope(*of_a_key: st.SearchStrategy[Any]) -> st.SearchStrategy[tuple[Scope, list[tuple[Any, ...]]]]:
-    """Return a scope and up to four of its keys, each with a draw of the other strategies."""
+    """Return a scope and up to four of its keys, each with values drawn from the other strategies."""
     return SCOPES.flatmap(
         lambda scope: st.tuples(
             st.just(scope), st.lists(st.tuples(st.sampled_from(KEYS[scope]), *of_a_key), max_size=4)
@@ -70,7 +70,7 @@ OPERATIONS = st.lists(
 
 
 class Clients(RuleBasedStateMachine):
-    """Does everything twice, in a transaction that is rolled back at the end."""
+    """Applies each operation to both clients, in a transaction that is rolled back at the end."""
 
     @initialize()
     def start(self) -> None:
@@ -90,7 +90,7 @@ class Clients(RuleBasedStateMachine):
         call(self.memory)
 
     def compare(self, call: Callable[[XBlockUserStateClient], list[XBlockUserState]], *, ordered: bool = True) -> None:
-        """Compare what both find, but for the times."""
+        """Compare the results of both clients, without the times."""
         found = [
             [(item.username, item.block_key, item.state, item.scope) for item in call(client)]
             for client in (self.django, self.memory)
@@ -167,7 +167,7 @@ class Clients(RuleBasedStateMachine):
 
     @invariant()
     def rows_and_history_agree(self) -> None:
-        """State, revision and history of each row that is recorded: one entry a revision, the last as the row."""
+        """State, revision and history agree in each recorded row: one entry a revision, the last equal to the row."""
         if not hasattr(self, "transaction"):
             return
         entries: dict[tuple[int, int], list[StudentModuleHistory]] = {}

@@ -1,6 +1,6 @@
-"""Another writer comes first between reading and writing: nothing is lost, in our transactions and in a caller's.
+"""Another writer comes first between read and write: no change is lost, in our transactions and in a caller's.
 
-In a caller's transaction rows that exist are locked when they are read, so there the race is for new rows only.
+In a caller's transaction, reading locks the rows that exist, so only new rows can race there.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from opaque_keys.edx.locator import CourseLocator
 from xblock.fields import Scope
 
 from tests.factories import make_block, make_blocks, make_learners
-from tests.integration.interference import elsewhere, just_before
+from tests.integration.interference import just_before, on_another_connection
 from tests.integration.rows import assert_history_is_gapless
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import BlockKey, ServiceUnavailable
@@ -43,8 +43,8 @@ def client() -> DjangoXBlockUserStateClient:
 
 
 @pytest.fixture(params=["own", "caller's"])
-def around(request: pytest.FixtureRequest) -> AbstractContextManager[Any]:
-    """What the call runs in: nothing, so that it makes its own transaction, or a caller's transaction."""
+def own_or_callers_transaction(request: pytest.FixtureRequest) -> AbstractContextManager[Any]:
+    """A context manager around the call: without effect, or a caller's transaction."""
     return nullcontext() if request.param == "own" else transaction.atomic()
 
 
@@ -57,7 +57,7 @@ def test_another_field_survives(client: DjangoXBlockUserStateClient) -> None:
     client.set("ann", BLOCK, {"a": 1, "b": 1})
 
     def interfere() -> None:
-        elsewhere(lambda: _other().set("ann", BLOCK, {"b": 2, "c": 2}))
+        on_another_connection(lambda: _other().set("ann", BLOCK, {"b": 2, "c": 2}))
 
     with just_before("UPDATE", StudentModule, interfere) as seen:
         _other().set("ann", BLOCK, {"a": 3})
@@ -70,13 +70,15 @@ def test_another_field_survives(client: DjangoXBlockUserStateClient) -> None:
 
 
 @several_writers
-def test_a_row_that_appears_meanwhile(client: DjangoXBlockUserStateClient, around: AbstractContextManager[Any]) -> None:
+def test_a_row_that_appears_meanwhile(
+    client: DjangoXBlockUserStateClient, own_or_callers_transaction: AbstractContextManager[Any]
+) -> None:
     client.set("bob", BLOCK, {"known": 1})
 
     def interfere() -> None:
-        elsewhere(lambda: _other().set("ann", BLOCK, {"b": 2}))
+        on_another_connection(lambda: _other().set("ann", BLOCK, {"b": 2}))
 
-    with around, just_before("INSERT", StudentModule, interfere):
+    with own_or_callers_transaction, just_before("INSERT", StudentModule, interfere):
         client.set("ann", BLOCK, {"a": 1})
     assert client.get("ann", BLOCK).state == {"b": 2, "a": 1}
     assert_history_is_gapless()
@@ -88,7 +90,7 @@ def test_a_row_that_disappears_meanwhile(client: DjangoXBlockUserStateClient) ->
     client.set("ann", BLOCK, {"old": 2})
 
     def interfere() -> None:
-        elsewhere(lambda: StudentModule.objects.all().delete())
+        on_another_connection(lambda: StudentModule.objects.all().delete())
 
     with just_before("UPDATE", StudentModule, interfere):
         client.set("ann", BLOCK, {"new": 1})
@@ -103,10 +105,10 @@ def test_a_score_does_not_revert_state_nor_state_a_score(client: DjangoXBlockUse
     client.set_score("ann", BLOCK, 1, 10)
 
     def score() -> None:
-        elsewhere(lambda: _other().set_score("ann", BLOCK, 7, 10))
+        on_another_connection(lambda: _other().set_score("ann", BLOCK, 7, 10))
 
     def answer() -> None:
-        elsewhere(lambda: _other().set("ann", BLOCK, {"a": 7}))
+        on_another_connection(lambda: _other().set("ann", BLOCK, {"a": 7}))
 
     with just_before("UPDATE", StudentModule, score):
         client.set("ann", BLOCK, {"b": 2})
@@ -124,11 +126,13 @@ def test_a_race_for_one_block_changes_the_others_of_the_call_once(client: Django
     client.set_many("ann", {key: {"a": 1} for key in keys[:10]})
 
     def interfere() -> None:
-        elsewhere(lambda: _other().set_many("ann", {keys[3]: {"b": 2}, keys[15]: {"b": 2}}))
+        on_another_connection(lambda: _other().set_many("ann", {keys[3]: {"b": 2}, keys[15]: {"b": 2}}))
 
     with just_before("UPDATE", StudentModule, interfere):
         client.set_many("ann", {key: {"c": 3} for key in keys[1:10]})
-    with just_before("INSERT", StudentModule, lambda: elsewhere(lambda: _other().set("ann", keys[18], {"b": 2}))):
+    with just_before(
+        "INSERT", StudentModule, lambda: on_another_connection(lambda: _other().set("ann", keys[18], {"b": 2}))
+    ):
         client.set_many("ann", {key: {"c": 3} for key in keys[10:]})
     states = {key: (client.get("ann", key).state or {}) for key in keys}
     assert [key for key in keys if "c" not in states[key]] == [keys[0]]
@@ -142,7 +146,7 @@ def test_a_change_that_the_other_made_already_is_none(client: DjangoXBlockUserSt
     client.set("ann", BLOCK, {"a": 1})
 
     def interfere() -> None:
-        elsewhere(lambda: _other().set("ann", BLOCK, {"a": 2}))
+        on_another_connection(lambda: _other().set("ann", BLOCK, {"a": 2}))
 
     with just_before("UPDATE", StudentModule, interfere):
         client.set("ann", BLOCK, {"a": 2})
@@ -162,7 +166,7 @@ def test_a_change_that_the_other_made_already_is_none(client: DjangoXBlockUserSt
 )
 def test_the_other_scopes_lose_nothing(
     client: DjangoXBlockUserStateClient,
-    around: AbstractContextManager[Any],
+    own_or_callers_transaction: AbstractContextManager[Any],
     scope: Scope,
     key: BlockKey,
     model: Any,
@@ -171,13 +175,13 @@ def test_the_other_scopes_lose_nothing(
     number = iter(range(10))
 
     def interfere() -> None:
-        elsewhere(
+        on_another_connection(
             lambda: _other().set(
                 "bob" if scope == Scope.user_state_summary else "ann", key, {f"b{next(number)}": 1}, scope
             )
         )
 
-    with around, just_before("INSERT", model, interfere):
+    with own_or_callers_transaction, just_before("INSERT", model, interfere):
         client.set("ann", key, {"a": 1}, scope)
     hot_rows._until.clear()
     with just_before("UPDATE", model, interfere):
@@ -186,8 +190,8 @@ def test_the_other_scopes_lose_nothing(
 
 
 @pytest.fixture(params=["same block", "same course"])
-def seen_first(request: pytest.FixtureRequest) -> BlockKey:
-    """The block that another registers while ours is being registered."""
+def others_block(request: pytest.FixtureRequest) -> BlockKey:
+    """The block that another writer registers while ours is being registered."""
     return BLOCK if request.param == "same block" else make_block("other")
 
 
@@ -199,18 +203,18 @@ if connection.vendor == "mysql":
 @several_writers
 @pytest.mark.parametrize(("verb", "model"), MOMENTS, ids=lambda value: getattr(value, "__name__", value))
 def test_a_block_that_another_registers_meanwhile(
-    client: DjangoXBlockUserStateClient, seen_first: BlockKey, verb: str, model: Any
+    client: DjangoXBlockUserStateClient, others_block: BlockKey, verb: str, model: Any
 ) -> None:
     def interfere() -> None:
-        elsewhere(lambda: _other().set("bob", seen_first, {"b": 2}))
+        on_another_connection(lambda: _other().set("bob", others_block, {"b": 2}))
 
-    if (verb, model) == ("INSERT", Block):  # We hold a new course by then, and the other would wait for it.
+    if (verb, model) == ("INSERT", Block):  # The course must exist: we would hold a new one.
         client.set("bob", make_block("before"), {"a": 1})
     with just_before(verb, model, interfere):
         client.set("ann", BLOCK, {"a": 1})
     assert client.get("ann", BLOCK).state == {"a": 1}
-    assert client.get("bob", seen_first).state == {"b": 2}
-    assert Block.objects.exclude(usage_key=str(make_block("before"))).count() == len({BLOCK, seen_first})
+    assert client.get("bob", others_block).state == {"b": 2}
+    assert Block.objects.exclude(usage_key=str(make_block("before"))).count() == len({BLOCK, others_block})
     assert LearningContext.objects.count() == 1
     assert_history_is_gapless()
 
@@ -220,7 +224,7 @@ def test_a_block_that_another_registers_while_a_caller_holds_a_transaction(clien
     client.set("bob", make_block("before"), {"a": 1})
 
     def interfere() -> None:
-        elsewhere(lambda: _other().set("bob", BLOCK, {"b": 2}))
+        on_another_connection(lambda: _other().set("bob", BLOCK, {"b": 2}))
 
     with transaction.atomic(), just_before("INSERT", Block, interfere):
         client.set("ann", BLOCK, {"a": 1})
@@ -231,11 +235,11 @@ def test_a_block_that_another_registers_while_a_caller_holds_a_transaction(clien
 
 @several_writers
 def test_nobody_waits_for_a_course_that_a_callers_transaction_registers(client: DjangoXBlockUserStateClient) -> None:
-    # Names of their own: on MariaDB the row of a key that was deleted a moment ago locks its neighbours too.
+    # Keys that no other test uses: on MariaDB a row deleted a moment ago locks its neighbours too.
     held, free = CourseLocator("Held", "H1", "2026"), CourseLocator("Free", "F1", "2026")
     with transaction.atomic():
         client.set("ann", make_block(course=held), {"a": 1})
-        elsewhere(lambda: _other().set("bob", make_block(course=free), {"b": 2}))
+        on_another_connection(lambda: _other().set("bob", make_block(course=free), {"b": 2}))
     assert client.get("bob", make_block(course=free)).state == {"b": 2}
 
 
@@ -283,7 +287,7 @@ def test_writers_in_opposite_orders_both_succeed_in_transactions_of_their_own(
         try:
             for number in range(5):
                 _other().set_many("ann", {key: {name: number} for key in order})
-        except BaseException as error:  # noqa: BLE001 (looked at below)
+        except BaseException as error:  # noqa: BLE001 (asserted below)
             errors.append(error)
         finally:
             connections.close_all()
@@ -301,15 +305,19 @@ def test_writers_in_opposite_orders_both_succeed_in_transactions_of_their_own(
 
 @several_writers
 def test_a_block_that_appears_meanwhile_is_not_new(
-    client: DjangoXBlockUserStateClient, around: AbstractContextManager[Any]
+    client: DjangoXBlockUserStateClient, own_or_callers_transaction: AbstractContextManager[Any]
 ) -> None:
     other = make_block("other")
     client.set("bob", BLOCK, {"registers": "the block"})
 
     def interfere() -> None:
-        elsewhere(lambda: _other().set("ann", BLOCK, {"a": "the account's"}))
+        on_another_connection(lambda: _other().set("ann", BLOCK, {"a": "the account's"}))
 
-    with around, just_before("INSERT", StudentModule, interfere), _other().batch("ann", only_new=True) as batch:
+    with (
+        own_or_callers_transaction,
+        just_before("INSERT", StudentModule, interfere),
+        _other().batch("ann", only_new=True) as batch,
+    ):
         batch.set(BLOCK, {"b": "the visitor's"})
         batch.set_score(BLOCK, 1, 1)
         batch.set(other, {"b": "the visitor's"})

@@ -1,4 +1,4 @@
-"""What the client reports is what was asked for and what was committed. Outside a transaction, as calls are made."""
+"""Metrics of the client agree with the calls and the commits. Outside a transaction, as hosts call it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from pytest_django import Settings
 from xblock.fields import Scope
 
 from tests.factories import make_block, make_blocks, make_learners
-from tests.integration.interference import elsewhere, just_before, refusing, unreachable
+from tests.integration.interference import just_before, on_another_connection, refusing, unreachable
 from tests.integration.measuring import measured as measured  # noqa: PLC0414 (a fixture)
 from tests.sinks import Measurements
 from xblock_user_state.client import DjangoXBlockUserStateClient
@@ -40,8 +40,8 @@ def client(measured: Measurements) -> Client:
     return Client()
 
 
-def of_writes(measured: Measurements) -> list[str]:
-    """The names of what was reported as written."""
+def write_metrics(measured: Measurements) -> list[str]:
+    """Return the names of the measurements of writes."""
     return [one.name for one in measured if one.name.partition(".")[0] in OF_WRITES]
 
 
@@ -61,7 +61,7 @@ def test_get_many(client: Client, measured: Measurements) -> None:
     found = client.get_many("ann", [BLOCK, OTHER, THIRD, make_block("never")])
     assert not measured
     assert next(found).block_key == BLOCK
-    # Whether or not the rest is ever asked for.
+    # The number of blocks counts, even if the caller reads only the first.
     found.close()  # type: ignore[attr-defined]
     user_state = {"scope": "user_state"}
     assert sorted(one for one in measured if one.name != "get_many.response_time") == [
@@ -82,7 +82,7 @@ def test_get_is_a_get_many(client: Client, measured: Measurements) -> None:
     assert measured.values("get_many.blks_out") == [1]
 
 
-def test_what_asks_the_database_for_no_state_reports_nothing(client: Client, measured: Measurements) -> None:
+def test_a_read_without_a_statement_on_state_reports_nothing(client: Client, measured: Measurements) -> None:
     assert list(client.get_many("ann", [])) == []
     assert list(client.get_many("nobody", [BLOCK])) == []
     assert measured == []
@@ -191,7 +191,7 @@ def test_a_lost_race_is_reported_and_the_write_once_as_it_was_committed(client: 
     measured.clear()
 
     def interfere() -> None:
-        elsewhere(lambda: StudentModule.objects.all().delete())
+        on_another_connection(lambda: StudentModule.objects.all().delete())
         measured.clear()
 
     with just_before("UPDATE", StudentModule, interfere):
@@ -204,7 +204,7 @@ def test_a_lost_race_is_reported_and_the_write_once_as_it_was_committed(client: 
     assert measured.total("write.state_bytes") == len('{"b":2}')
     [body] = StudentModuleHistory.objects.values_list("body", flat=True)
     assert measured.values("write.history_bytes") == [len(body or b"")]
-    # The second attempt locked what it read.
+    # The second attempt locked the row at its lookup.
     assert len(measured.values("transaction.lock_wait", lock="rows")) == 1
 
 
@@ -212,13 +212,15 @@ def test_a_lost_race_is_reported_and_the_write_once_as_it_was_committed(client: 
 def test_a_row_that_appeared_is_a_race_that_the_database_tells_of(client: Client, measured: Measurements) -> None:
     client.set("ann", BLOCK, {"a": 1})
     StudentModule.objects.all().delete()
-    with just_before("INSERT", StudentModule, lambda: elsewhere(lambda: Client().set("ann", BLOCK, {"c": 1}))):
+    with just_before(
+        "INSERT", StudentModule, lambda: on_another_connection(lambda: Client().set("ann", BLOCK, {"c": 1}))
+    ):
         client.set("ann", BLOCK, {"b": 2})
     assert measured.values("transaction.lost_races", cause="database") == [1]
     assert measured.values("transaction.retries") == [1]
 
 
-def test_who_gives_up_is_reported(measured: Measurements, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_call_that_gives_up_is_reported(measured: Measurements, monkeypatch: pytest.MonkeyPatch) -> None:
     def lose() -> None:
         raise LostRace
 
@@ -234,7 +236,7 @@ def test_a_database_that_can_not_serve_is_reported(client: Client, measured: Mea
     with unreachable(), pytest.raises(ServiceUnavailable):
         client.set("ann", BLOCK, {"a": 1})
     assert measured.values("unavailable", cause="database") == [1]
-    assert of_writes(measured) == []
+    assert write_metrics(measured) == []
 
 
 def test_what_is_rolled_back_reports_nothing_as_written(client: Client, measured: Measurements) -> None:
@@ -242,7 +244,7 @@ def test_what_is_rolled_back_reports_nothing_as_written(client: Client, measured
     measured.clear()
     with refusing("INSERT", StudentModuleHistory, "NEW.revision > 1"), pytest.raises(DatabaseError):
         client.set_many("ann", {BLOCK: {"a": 2}, OTHER: {"a": 2}})
-    assert of_writes(measured) == []
+    assert write_metrics(measured) == []
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="elsewhere rows are locked")
@@ -271,8 +273,8 @@ class TestACallersTransaction:
         measured.clear()
         with transaction.atomic():
             act(client)
-            assert of_writes(measured) == []
-        assert {name.partition(".")[2] for name in of_writes(measured)} >= {"response_time", "history_bytes"}
+            assert write_metrics(measured) == []
+        assert {name.partition(".")[2] for name in write_metrics(measured)} >= {"response_time", "history_bytes"}
 
     def test_what_the_caller_rolls_back_was_not_written(self, client: Client, measured: Measurements, act: Act) -> None:
         client.set("ann", BLOCK, {"a": 1})
@@ -280,7 +282,7 @@ class TestACallersTransaction:
         with transaction.atomic():
             act(client)
             transaction.set_rollback(True)
-        assert of_writes(measured) == []
+        assert write_metrics(measured) == []
 
     def test_a_savepoint_that_is_rolled_back_was_not_written(
         self, client: Client, measured: Measurements, act: Act
@@ -290,7 +292,7 @@ class TestACallersTransaction:
         with transaction.atomic(), transaction.atomic():
             act(client)
             transaction.set_rollback(True)
-        assert of_writes(measured) == []
+        assert write_metrics(measured) == []
 
 
 @pytest.mark.parametrize(
@@ -302,7 +304,7 @@ class TestACallersTransaction:
     ],
 )
 def test_a_call_that_is_refused_reports_nothing(client: Client, measured: Measurements, act: Act) -> None:
-    with pytest.raises(Exception):  # noqa: B017, PT011 (which one is the business of other tests)
+    with pytest.raises(Exception):  # noqa: B017, PT011 (other tests check the type)
         act(client)
     assert measured == []
 

@@ -1,4 +1,4 @@
-"""What is reported of the outbox and of shipping it to the extended history."""
+"""Metrics of the outbox and of shipping it to the extended history."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from pytest_django import Settings
 
 from tests.factories import make_learners
 from tests.integration.measuring import measured as measured  # noqa: PLC0414 (a fixture)
-from tests.integration.outage import ALIAS, Outage, refusing
+from tests.integration.outage import ALIAS, Outage, refusing_revision
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
-from tests.integration.shipping import BLOCKS, answer, relay
+from tests.integration.shipping import BLOCKS, answer_all_blocks, relay
 from tests.integration.statements import captured
 from tests.sinks import Measurements
 from xblock_user_state.client import DjangoXBlockUserStateClient
@@ -31,16 +31,16 @@ pytestmark = [
 @pytest.fixture(autouse=True)
 def _learners(settings: Settings, outage: Outage, measured: Measurements) -> None:
     make_learners("ann")
-    choose(settings, "by_relay")
+    set_ship_history(settings, "by_relay")
 
 
-def choose(settings: Settings, ship: str) -> None:
+def set_ship_history(settings: Settings, ship: str) -> None:
     settings.XBLOCK_USER_STATE = {**settings.XBLOCK_USER_STATE, "EXTENDED_HISTORY": True, "SHIP_HISTORY": ship}
 
 
 def test_the_relay_reports_what_it_ships_and_what_is_left(measured: Measurements) -> None:
-    answer()
-    answer()
+    answer_all_blocks()
+    answer_all_blocks()
     measured.clear()
     relay("--batch", "4")
     assert measured.total("shipping.shipped", by="relay") == 10
@@ -50,8 +50,8 @@ def test_the_relay_reports_what_it_ships_and_what_is_left(measured: Measurements
 
 
 def test_depth_and_age_tell_that_nothing_is_shipped(measured: Measurements, outage: Outage) -> None:
-    answer()
-    answer()
+    answer_all_blocks()
+    answer_all_blocks()
     HistoryOutbox.objects.filter(revision=1).update(created=F("created") - timedelta(hours=1))
     measured.clear()
     with outage.lasts(), pytest.raises(CommandError):
@@ -64,7 +64,7 @@ def test_depth_and_age_tell_that_nothing_is_shipped(measured: Measurements, outa
 
 
 def test_a_relay_that_follows_reports_each_pass(measured: Measurements, outage: Outage) -> None:
-    answer()
+    answer_all_blocks()
     measured.clear()
     passes = iter([True, True, False])
     with outage.lasts():
@@ -75,8 +75,8 @@ def test_a_relay_that_follows_reports_each_pass(measured: Measurements, outage: 
 
 
 def test_a_long_pass_is_reported_in_between(measured: Measurements, monkeypatch: pytest.MonkeyPatch) -> None:
-    answer()
-    answer()
+    answer_all_blocks()
+    answer_all_blocks()
     measured.clear()
     monkeypatch.setattr(backlog, "REPORT_SECONDS", 0)
     relay("--batch", "5")
@@ -84,32 +84,32 @@ def test_a_long_pass_is_reported_in_between(measured: Measurements, monkeypatch:
 
 
 def test_shipping_at_once_is_reported(settings: Settings, measured: Measurements, outage: Outage) -> None:
-    choose(settings, "at_once")
-    answer()
+    set_ship_history(settings, "at_once")
+    answer_all_blocks()
     assert measured.total("shipping.shipped", by="call") == 5
     assert {one.tags["store"] for one in measured if one.name == "write.history_bytes"} == {"outbox"}
     with outage.lasts():
-        answer()
-        answer()
+        answer_all_blocks()
+        answer_all_blocks()
     assert measured.values("shipping.failures", by="call", outcome="unavailable") == [1]
     assert measured.values("shipping.skipped") == [1]
     assert len(measured.values("set_many.response_time")) == 3
 
 
 def test_refused_entries_are_reported(measured: Measurements) -> None:
-    answer()
-    answer()
+    answer_all_blocks()
+    answer_all_blocks()
     measured.clear()
-    with refusing(2), pytest.raises(CommandError, match="refuses 5 of them"):
+    with refusing_revision(2), pytest.raises(CommandError, match="refuses 5 of them"):
         relay()
-    # The batch, and then each of the five by itself.
+    # One failure of the batch, and one for each of its five entries.
     assert measured.total("shipping.failures", by="relay", outcome="refused") == 6
     assert measured.total("shipping.shipped", by="relay") == 5
     assert measured.values("outbox.depth") == [5]
 
 
 def test_a_history_that_can_not_be_read_is_reported(measured: Measurements, outage: Outage) -> None:
-    answer()
+    answer_all_blocks()
     relay()
     with outage.lasts(), pytest.raises(ServiceUnavailable):
         list(DjangoXBlockUserStateClient().get_history("ann", BLOCKS[0]))
@@ -117,7 +117,7 @@ def test_a_history_that_can_not_be_read_is_reported(measured: Measurements, outa
 
 
 def test_without_a_sink_the_relay_does_not_look(settings: Settings) -> None:
-    answer()
+    answer_all_blocks()
     settings.XBLOCK_USER_STATE = {**settings.XBLOCK_USER_STATE, "METRICS": None}
     with captured() as statements:
         assert sum(Relay("default", 500).once()) == 5

@@ -1,4 +1,4 @@
-"""``manage.py migrate_all``: every database that the routers allow, in order, until one fails."""
+"""``manage.py migrate_all`` migrates every database that the routers allow, in order, until one fails."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ DATABASE_ROUTERS = [Replica(), "xblock_user_state.extended_history.router.Studen
 
 
 class Site:
-    """A project with four databases in files, two of them with tables of everything."""
+    """A project with four databases in files; two of them get all tables."""
 
     def __init__(self, folder: Path) -> None:
         self.folder = folder
@@ -91,7 +91,7 @@ def test_a_plan_does_nothing(site: Site) -> None:
 
 @SQLITE_ONLY
 def test_the_first_failure_ends_it(site: Site) -> None:
-    # A folder can't be opened as a database.
+    # SQLite can't open a folder as a database.
     (site.folder / "history.sqlite3").mkdir()
     ended = site.run("migrate_all")
     assert ended.returncode == 1

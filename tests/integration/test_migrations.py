@@ -22,7 +22,7 @@ def our_tables() -> list[str]:
 
 
 def columns_and_constraints() -> dict[str, Any]:
-    """Return what the database says of our tables."""
+    """Return the columns and constraints of our tables, as the database reports them."""
     found: dict[str, Any] = {}
     with connection.cursor() as cursor:
         for table in our_tables():
@@ -36,14 +36,14 @@ def columns_and_constraints() -> dict[str, Any]:
 
 
 def _columns(constraint: Mapping[str, Any]) -> list[str]:
-    # Of a primary key Django tells SQLite's columns in the order of the table, which another test may have made anew.
+    # Django reports the columns of SQLite's primary keys in table order, which depends on migrations of earlier tests.
     columns: list[str] = constraint["columns"]
     return sorted(columns) if constraint["primary_key"] else columns
 
 
 @pytest.fixture
 def migrated_again(transactional_db: None) -> Iterator[None]:
-    """Whatever a test does, the tables are there for the next one."""
+    """Restores the tables after the test."""
     yield
     call_command("migrate", APP, verbosity=0)
 

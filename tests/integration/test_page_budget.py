@@ -1,6 +1,6 @@
-"""What a page costs: a unit of 30 blocks of four types with asides, viewed first, viewed again, and answered.
+"""Statements of a page: a unit of 30 blocks of four types with asides, at the first view, a later view, and an answer.
 
-Outside a transaction, so that its control counts too. The documentation has the figures of each database.
+Outside a transaction, so that transaction control counts. The documentation has the figures of each database.
 """
 
 from __future__ import annotations
@@ -51,14 +51,14 @@ def answer_quiz(user: User, answer: str = "red") -> None:
 
 
 def answer_poll(user: User, answer: str = "red") -> None:
-    """Let a poll do so: it writes fields of the learner, and of all learners."""
+    """Let a poll handle an answer. It writes fields of the learner and fields that all learners share."""
     runtime = _runtime(user)
     with runtime.learner_state.unit_of_work():
         runtime.submit(POLL, answer)
 
 
 def write_note(user: User) -> None:
-    """Let an aside do so: it writes its state and a preference."""
+    """Let an aside handle a note. It writes its state and a preference."""
     runtime = _runtime(user)
     with runtime.learner_state.unit_of_work():
         runtime.submit(QUIZ, "a note", ASIDE_TYPE)
@@ -74,7 +74,7 @@ def _runtime(user: User) -> PageRuntime:
 
 
 def documented(event: str) -> int:
-    """Return the statements of an event on the database of this run, as the documentation tells them."""
+    """Return the documented number of statements of an event on this run's database."""
     table = (DOCS / "how-to/bind-a-runtime.md").read_text().partition("## Cost of a page")[2]
     [cells] = re.findall(rf"^\| {event} \|(.*)\|$", table, re.MULTILINE)
     return int(cells.split("|")[1 + VENDORS.index(connection.vendor)])

@@ -1,4 +1,4 @@
-"""``manage.py relay_history``: ships the outbox, once or for ever."""
+"""``manage.py relay_history`` ships the outbox, once or for ever."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ from django.db import connections, transaction
 from pytest_django import Settings
 
 from tests.factories import make_blocks, make_learners
-from tests.integration.interference import elsewhere, kill_connection, needs_a_server
-from tests.integration.outage import ALIAS, NOWHERE, STRANGER, Outage, refusing
+from tests.integration.interference import kill_connection, needs_a_server, on_another_connection
+from tests.integration.outage import ALIAS, NOWHERE, STRANGER, Outage, refusing_revision
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
-from tests.integration.shipping import BLOCKS, answer, relay
+from tests.integration.shipping import BLOCKS, answer_all_blocks, relay
 from tests.relaying import ship_any
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import TOMBSTONE, extended_model
@@ -51,8 +51,8 @@ def extended() -> list[tuple[Any, ...]]:
 
 @pytest.mark.parametrize("arguments", [[], ["--once"], ["--batch", "1"], ["--batch", "7"]], ids=" ".join)
 def test_all_that_waits_is_shipped_as_it_is(arguments: list[str]) -> None:
-    answer(4)
-    answer(2, "bob")
+    answer_all_blocks(4)
+    answer_all_blocks(2, "bob")
     waiting = in_store(HistoryOutbox)
     assert len(waiting) == 30
     assert extended() == []
@@ -63,10 +63,10 @@ def test_all_that_waits_is_shipped_as_it_is(arguments: list[str]) -> None:
 
 
 def test_a_tombstone_takes_what_was_there_and_nothing_that_came_after_it() -> None:
-    answer(3)
+    answer_all_blocks(3)
     relay()
     StudentModule.objects.all().delete()
-    answer(2)
+    answer_all_blocks(2)
     assert {row.revision for row in HistoryOutbox.objects.all()} == {TOMBSTONE, 1, 2}
     relay("--batch", "2")
     assert in_store(HistoryOutbox) == []
@@ -74,8 +74,8 @@ def test_a_tombstone_takes_what_was_there_and_nothing_that_came_after_it() -> No
 
 
 def test_what_was_committed_there_before_a_crash_is_not_doubled() -> None:
-    """The relay died between the two commits: the outbox still has what the history database has too."""
-    answer(2)
+    """The relay died between the two commits: both databases have the entries."""
+    answer_all_blocks(2)
     waiting = list(HistoryOutbox.objects.all())
     relay()
     expected = extended()
@@ -86,7 +86,7 @@ def test_what_was_committed_there_before_a_crash_is_not_doubled() -> None:
 
 def test_what_the_outbox_holds_replaces_what_is_left_of_an_earlier_life() -> None:
     """Rows that were deleted past the ORM leave their history behind."""
-    answer(1)
+    answer_all_blocks(1)
     relay()
     StudentModule.objects.all()._raw_delete("default")
     client = DjangoXBlockUserStateClient()
@@ -123,7 +123,7 @@ def count_statements(alias: str, verb: str) -> Iterator[list[str]]:
 
 
 def test_an_outage_ends_it_with_an_error_that_says_what_to_do(outage: Outage) -> None:
-    answer(2)
+    answer_all_blocks(2)
     with outage.lasts(), pytest.raises(CommandError) as raised:
         relay()
     assert raised.value.returncode == 1
@@ -141,8 +141,8 @@ def test_an_outage_is_an_error_also_when_nothing_waits(outage: Outage) -> None:
 
 @needs_a_server
 def test_an_account_that_is_not_let_in_is_an_outage(outage: Outage) -> None:
-    """And is not tried again for each entry."""
-    answer(2)
+    """The relay does not try again for each entry."""
+    answer_all_blocks(2)
     with outage.lasts(STRANGER), pytest.raises(CommandError, match=f"'{ALIAS}'.*stranger.* 10 wait in the outbox"):
         relay()
     assert outage.attempts == 1
@@ -150,8 +150,8 @@ def test_an_account_that_is_not_let_in_is_an_outage(outage: Outage) -> None:
 
 
 def test_nobody_waits_while_it_connects(outage: Outage, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Connecting takes as long as its timeout where no server answers; no row is locked so long."""
-    answer(1)
+    """Without an answer, connecting takes its whole timeout; no row may stay locked that long."""
+    answer_all_blocks(1)
     connection = connections[ALIAS]
     connection.close()
     connect = connection.connect
@@ -159,10 +159,10 @@ def test_nobody_waits_while_it_connects(outage: Outage, monkeypatch: pytest.Monk
     def lock_all_and_write() -> None:
         with transaction.atomic():
             assert len(HistoryOutbox.objects.select_for_update()) == 5
-            answer(1, "bob")
+            answer_all_blocks(1, "bob")
 
     def slowly() -> None:
-        elsewhere(lock_all_and_write)
+        on_another_connection(lock_all_and_write)
         connect()
 
     with monkeypatch.context() as patch:
@@ -170,21 +170,21 @@ def test_nobody_waits_while_it_connects(outage: Outage, monkeypatch: pytest.Monk
         assert relay() == "10 entries were shipped.\n"
 
 
-def test_it_does_not_run_after_writers_for_ever() -> None:
-    answer(2)
+def test_a_pass_ends_while_writers_go_on() -> None:
+    answer_all_blocks(2)
     batches = []
     for rows in Relay("default", 7).once():
         batches.append(rows)
-        answer(1, "bob")
-    # The third found no more behind what the second came to: the pass is over, whatever came meanwhile.
+        answer_all_blocks(1, "bob")
+    # The pass ends with its third batch: entries that arrived behind its place wait for the next pass.
     assert batches == [7, 7, 3]
     assert len(in_store(HistoryOutbox)) == 8
 
 
 @pytest.mark.parametrize("batch", ["1", "2", "4", "500"])
 def test_an_entry_that_is_refused_does_not_keep_back_the_others(batch: str) -> None:
-    answer(3)
-    with refusing(2), pytest.raises(CommandError, match=r"refuses 5 of them: .*revision 2: ") as raised:
+    answer_all_blocks(3)
+    with refusing_revision(2), pytest.raises(CommandError, match=r"refuses 5 of them: .*revision 2: ") as raised:
         relay("--batch", batch)
     assert raised.value.returncode == 1
     assert {row[2] for row in in_store(HistoryOutbox)} == {2}
@@ -193,14 +193,14 @@ def test_an_entry_that_is_refused_does_not_keep_back_the_others(batch: str) -> N
 
 
 def test_a_tombstone_that_is_refused_keeps_what_follows_it() -> None:
-    answer(2)
+    answer_all_blocks(2)
     relay()
     StudentModule.objects.filter(block_id=StudentModule.objects.earliest("block_id").block_id).delete()
-    answer(1)
+    answer_all_blocks(1)
     [buried] = HistoryOutbox.objects.filter(revision=TOMBSTONE)
     with refusing_deletions(), pytest.raises(CommandError, match=f"block {buried.block_id}, revision 0: "):
         relay()
-    # The first entry of the block's second life would go with its first one.
+    # Shipping the second life's first entry before the tombstone would let the tombstone delete it.
     assert [row[:3] for row in in_store(HistoryOutbox)] == [(*buried.pk[:2], 0), (*buried.pk[:2], 1)]
     assert len(extended()) == 14
     assert relay() == "2 entries were shipped.\n"
@@ -209,7 +209,7 @@ def test_a_tombstone_that_is_refused_keeps_what_follows_it() -> None:
 
 @contextmanager
 def refusing_deletions() -> Iterator[None]:
-    """Have the history database delete no entry."""
+    """Let the history database refuse deletions."""
     table = extended_model()._meta.db_table
     make, unmake = {
         "sqlite": (
@@ -239,15 +239,19 @@ def refusing_deletions() -> Iterator[None]:
 
 def test_a_history_database_that_refuses_everything_is_not_asked_for_each_entry(settings: Settings) -> None:
     DjangoXBlockUserStateClient().set_many("ann", {block: {"a": 1} for block in make_blocks(MOST_REFUSED + 50)})
-    with refusing(1), count_statements(ALIAS, "INSERT") as statements, pytest.raises(CommandError, match=r"150 wait"):
+    with (
+        refusing_revision(1),
+        count_statements(ALIAS, "INSERT") as statements,
+        pytest.raises(CommandError, match=r"150 wait"),
+    ):
         relay()
-    # The batch, and the rows of which it takes none.
+    # The batch, and single rows until the limit of refused ones.
     assert len(statements) == 1 + MOST_REFUSED + 1
     assert relay() == "150 entries were shipped.\n"
 
 
 def test_a_history_database_without_its_table_takes_nothing() -> None:
-    answer(1)
+    answer_all_blocks(1)
     call_command("migrate", "xblock_user_state_extended_history", "zero", database=ALIAS, verbosity=0)
     try:
         with pytest.raises(CommandError, match=f"'{ALIAS}'.* 5 wait in the outbox.*migrate_all"):
@@ -258,7 +262,7 @@ def test_a_history_database_without_its_table_takes_nothing() -> None:
 
 
 class Pauses:
-    """Stands for the time between two looks at the outbox: what happens meanwhile, one after the other."""
+    """Replaces the time between two passes; each pause runs the next action."""
 
     def __init__(self, *events: Callable[[], object]) -> None:
         self._events = list(events)
@@ -274,17 +278,17 @@ class Pauses:
 
 
 def test_following_ships_what_is_yet_to_come() -> None:
-    pauses = Pauses(answer, lambda: answer(2))
+    pauses = Pauses(answer_all_blocks, lambda: answer_all_blocks(2))
     assert sum(Relay("default", 4).follow(pauses)) == 15
     assert len(extended()) == 15
     assert set(pauses.seconds) == {0.0, POLL_SECONDS}
 
 
 def test_following_goes_on_over_an_outage(outage: Outage, caplog: pytest.LogCaptureFixture) -> None:
-    answer(1)
+    answer_all_blocks(1)
     down = outage.lasts()
     down.__enter__()
-    pauses = Pauses(answer, answer, lambda: down.__exit__(None, None, None), answer)
+    pauses = Pauses(answer_all_blocks, answer_all_blocks, lambda: down.__exit__(None, None, None), answer_all_blocks)
     assert sum(Relay("default", 500).follow(pauses)) == 20
     assert in_store(HistoryOutbox) == []
     assert pauses.seconds.count(RETRY_SECONDS) == 3
@@ -294,7 +298,7 @@ def test_following_goes_on_over_an_outage(outage: Outage, caplog: pytest.LogCapt
 def test_following_goes_on_when_the_outbox_is_away(
     caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    answer(1)
+    answer_all_blocks(1)
     connection = connections["default"]
     connection.close()
     name, nowhere = next(iter(NOWHERE[connection.vendor].items()))
@@ -310,15 +314,15 @@ def test_following_goes_on_when_the_outbox_is_away(
 @needs_a_server
 @pytest.mark.parametrize("alias", ["default", ALIAS])
 def test_following_goes_on_over_a_lost_connection(alias: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    # As hosts have it who keep connections: nothing but the failure tells that this one has gone.
+    # As on hosts with persistent connections: only the failure shows that this one is closed.
     monkeypatch.setitem(connections[alias].settings_dict, "CONN_MAX_AGE", None)
     connections[alias].close()
 
     def lose() -> None:
-        elsewhere(answer)
+        on_another_connection(answer_all_blocks)
         kill_connection(alias)
 
-    pauses = Pauses(lose, lambda: None, lambda: elsewhere(answer))
+    pauses = Pauses(lose, lambda: None, lambda: on_another_connection(answer_all_blocks))
     assert sum(Relay("default", 500).follow(pauses)) == 10
     assert pauses.seconds.count(RETRY_SECONDS) == 1
     connections[alias].close()
@@ -326,7 +330,7 @@ def test_following_goes_on_over_a_lost_connection(alias: str, monkeypatch: pytes
 
 @contextmanager
 def signalled_at_the_first_insert(number: signal.Signals) -> Iterator[None]:
-    """Have this process get a signal in the middle of the first batch."""
+    """Send this process a signal in the middle of the first batch."""
     sent: list[None] = []
 
     def wrapper(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
@@ -342,7 +346,7 @@ def signalled_at_the_first_insert(number: signal.Signals) -> Iterator[None]:
 @pytest.mark.parametrize("mode", ["--once", "--follow"])
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
 def test_a_signal_ends_it_after_the_batch(mode: str, number: signal.Signals) -> None:
-    answer(2)
+    answer_all_blocks(2)
     before = signal.getsignal(number)
     with signalled_at_the_first_insert(number):
         assert relay(mode, "--batch", "4") == "4 entries were shipped.\nStopped by a signal.\n"
@@ -360,21 +364,21 @@ def test_a_signal_ends_a_pause() -> None:
 
 
 def test_a_signal_is_no_error_where_entries_are_refused() -> None:
-    answer(2)
-    with refusing(1), signalled_at_the_first_insert(signal.SIGTERM):
+    answer_all_blocks(2)
+    with refusing_revision(1), signalled_at_the_first_insert(signal.SIGTERM):
         assert relay("--follow").endswith("Stopped by a signal.\n")
 
 
 def test_following_names_what_is_refused(caplog: pytest.LogCaptureFixture) -> None:
-    answer(2)
-    with refusing(2):
+    answer_all_blocks(2)
+    with refusing_revision(2):
         assert sum(Relay("default", 500).follow(Pauses())) == 5
     [warning] = [record.getMessage() for record in caplog.records if record.levelname == "WARNING"]
     assert "it refuses 5 of them" in warning
 
 
 def test_rows_that_another_relay_ships_are_left_to_it() -> None:
-    answer(1)
+    answer_all_blocks(1)
     if not connections["default"].features.has_select_for_update_skip_locked:
         pytest.skip("SQLite locks no rows: relays take turns")
     theirs: list[str] = []
@@ -382,7 +386,7 @@ def test_rows_that_another_relay_ships_are_left_to_it() -> None:
     def second(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
         if sql.startswith("INSERT") and not theirs:
             theirs.append("")
-            elsewhere(lambda: theirs.append(relay()))
+            on_another_connection(lambda: theirs.append(relay()))
         return execute(sql, params, many, context)
 
     with connections[ALIAS].execute_wrapper(second):

@@ -1,4 +1,4 @@
-"""A client remembers the rows that it has read or written, and is never wrong for it."""
+"""A client caches the rows that it has read or written, and its writes stay correct."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ WRITE = {"postgresql": ["WITH"], "mysql": ["START"], "sqlite": ["BEGIN", "INSERT
 
 @pytest.fixture
 def client() -> DjangoXBlockUserStateClient:
-    """Of which `ann` and her state in a block are known."""
+    """A client with ann and her state in a block in its caches."""
     [ann, _] = make_learners("ann", "bob")
     client = DjangoXBlockUserStateClient(ann)
     client.set("ann", BLOCK, {"a": 1, "b": 1})
@@ -44,14 +44,14 @@ def _writes_without_a_read(client: DjangoXBlockUserStateClient, value: int, key:
     return verbs(statements) == WRITE
 
 
-def test_what_was_written_is_known(client: DjangoXBlockUserStateClient) -> None:
+def test_a_written_row_is_cached(client: DjangoXBlockUserStateClient) -> None:
     for value in (2, 3, 4):
         assert _writes_without_a_read(client, value)
     assert _other().get("ann", BLOCK).state == {"a": 4, "b": 1}
     assert_history_is_gapless()
 
 
-def test_what_was_read_is_known(client: DjangoXBlockUserStateClient) -> None:
+def test_a_read_row_is_cached(client: DjangoXBlockUserStateClient) -> None:
     reader = DjangoXBlockUserStateClient()
     reader.get("ann", BLOCK, fields=["b"])
     assert _writes_without_a_read(reader, 2)
@@ -59,7 +59,7 @@ def test_what_was_read_is_known(client: DjangoXBlockUserStateClient) -> None:
     assert_history_is_gapless()
 
 
-def test_what_was_read_encoded_is_known(client: DjangoXBlockUserStateClient) -> None:
+def test_a_row_read_encoded_is_cached(client: DjangoXBlockUserStateClient) -> None:
     reader = DjangoXBlockUserStateClient()
     reader.get_encoded("ann", [BLOCK])
     assert _writes_without_a_read(reader, 2)
@@ -111,7 +111,7 @@ def test_a_row_of_a_later_life_is_read_again(client: DjangoXBlockUserStateClient
 def test_a_row_of_a_later_life_with_the_same_revision_and_another_beginning(
     client: DjangoXBlockUserStateClient,
 ) -> None:
-    """As above, and nothing else than the time tells the two lives apart."""
+    """As above; only the time of creation tells the two lives apart."""
     StudentModule.objects.update(created=F("created") + timedelta(microseconds=1), state='{"new":1}', history_chain=0)
     client.set("ann", BLOCK, {"a": 2})
     assert _other().get("ann", BLOCK).state == {"new": 1, "a": 2}
@@ -125,19 +125,19 @@ def test_a_row_that_is_gone(client: DjangoXBlockUserStateClient) -> None:
     assert_history_is_gapless()
 
 
-def test_what_a_caller_rolls_back_is_not_known(client: DjangoXBlockUserStateClient) -> None:
+def test_a_row_that_a_caller_rolls_back_is_not_cached(client: DjangoXBlockUserStateClient) -> None:
     with transaction.atomic():
         client.set("ann", BLOCK, {"a": 2, "lost": 2})
         client.get("ann", BLOCK)
         transaction.set_rollback(True)
-    # The same revision as that which was rolled back.
+    # The same revision as the one that was rolled back.
     _other().set("ann", BLOCK, {"c": 3})
     client.set("ann", BLOCK, {"a": 4})
     assert _other().get("ann", BLOCK).state == {"a": 4, "b": 1, "c": 3}
     assert_history_is_gapless()
 
 
-def test_a_deletion_of_what_is_known(client: DjangoXBlockUserStateClient) -> None:
+def test_a_deletion_in_a_cached_row(client: DjangoXBlockUserStateClient) -> None:
     with captured() as statements:
         client.delete("ann", BLOCK, fields=["b"])
     assert verbs(statements) == WRITE

@@ -1,4 +1,4 @@
-"""Two tabs of one learner, and more: saves of one block at the same time lose nothing."""
+"""Concurrent requests of one learner, as from two tabs: saves of one block lose nothing."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ def _key(user: User, name: str) -> KeyValueStore.Key:
 
 
 def _save(user: User, tab: int, all_have_read: Barrier) -> None:
-    """Be a request: read the block, and save a field of it when all others have read it too."""
+    """Act as a request: read the block, and save a field after all requests have read it."""
     try:
         kvs = UserStateKeyValueStore(DjangoXBlockUserStateClient(user), user)
         field = _key(user, f"tab{tab}")

@@ -1,4 +1,4 @@
-"""A host of one view behind a real server: tabs of one learner save fields of one block at the same time."""
+"""A host with one view behind a real server: a learner's tabs save fields of one block at the same time."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def write(request: HttpRequest, page: str) -> HttpResponse:
     ada = get_user_model().objects.get(username="ada")
     runtime = PageRuntime(UserStateKeyValueStore(DjangoXBlockUserStateClient(ada), ada), ada, IDS)
     runtime.learner_state.prefetch([runtime.get_block(NOTEBOOK)])
-    # None saves before all others have read what it will then have changed.
+    # Each request saves only after all others have read the block.
     ALL_HAVE_READ.wait(30)
     with runtime.learner_state.unit_of_work():
         answer = runtime.handle(runtime.get_block(NOTEBOOK), "write", django_to_webob_request(request), page)
@@ -45,7 +45,7 @@ urlpatterns = [path("<str:page>", write)]
 @pytest.fixture
 def url(settings: Settings, request: pytest.FixtureRequest) -> str:
     settings.ROOT_URLCONF = __name__
-    # Of these addresses the test server takes care itself; without them it does so of all.
+    # The test server serves these addresses itself; by default that would be all addresses.
     settings.STATIC_URL, settings.MEDIA_URL = "/static/", "/media/"
     server: LiveServer = request.getfixturevalue("live_server")
     return server.url

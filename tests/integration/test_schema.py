@@ -1,4 +1,4 @@
-"""The tables as the design has them."""
+"""The tables match the design."""
 
 from __future__ import annotations
 
@@ -34,18 +34,18 @@ def constraints_of(model: type[models.Model]) -> list[dict[str, Any]]:
 
 
 def primary_key_of(model: type[models.Model]) -> list[str]:
-    """Return the columns of the primary key in their order."""
+    """Return the columns of the primary key in order."""
     if connection.vendor != "sqlite":
         [columns] = [found["columns"] for found in constraints_of(model) if found["primary_key"]]
         return list(columns)
-    with connection.cursor() as cursor:  # Django's introspection gives them in the order of the table's columns.
+    with connection.cursor() as cursor:  # Django's introspection reports them in table order.
         cursor.execute(f"PRAGMA table_info({connection.ops.quote_name(model._meta.db_table)})")
         numbered = [(row[5], row[1]) for row in cursor.fetchall() if row[5]]
     return [name for _, name in sorted(numbered)]
 
 
 def other_indexes(model: type[models.Model]) -> list[list[str]]:
-    """Return the columns of each index of a table, unique ones included, but for the primary key's."""
+    """Return the columns of each index of a table except the primary key's; unique ones are included."""
     found = constraints_of(model)
     return sorted(one["columns"] for one in found if (one["index"] or one["unique"]) and not one["primary_key"])
 
@@ -89,7 +89,7 @@ def test_state_and_history_refer_to_no_other_table(model: type[models.Model]) ->
 def test_nothing_is_numbered_by_a_sequence(model: type[models.Model]) -> None:
     with connection.cursor() as cursor:
         sequences = connection.introspection.get_sequences(cursor, model._meta.db_table, model._meta.local_fields)
-    # SQLite's introspection names the row's own number for every table with a single integer as its key.
+    # SQLite's introspection reports a sequence for every table with a single integer key.
     assert sequences == [] or connection.vendor == "sqlite"
     assert not any(isinstance(field, models.AutoField) for field in model._meta.local_fields)
 
@@ -123,7 +123,7 @@ _TYPES = {
 
 @pytest.mark.parametrize("model", ALL, ids=lambda model: model.__name__)
 def test_columns_are_what_the_design_says(model: type[models.Model]) -> None:
-    """Ids of 64 bits, state as text and never as ``jsonb``, a history body as bytes, times to the microsecond."""
+    """Ids have 64 bits, state is text and never ``jsonb``, a history body is bytes, times have microseconds."""
     with connection.cursor() as cursor:
         cursor.execute(_TYPES[connection.vendor], [model._meta.db_table])
         types = {name: type_.lower() for name, type_ in cursor.fetchall()}
@@ -137,32 +137,31 @@ def test_columns_are_what_the_design_says(model: type[models.Model]) -> None:
         assert types.get(name, "real") in {"real", "double", "double precision"}
 
 
-def _updates() -> tuple[int, int]:
-    """Return how many rows of `StudentModule` were updated so far, and how many of them without touching an index."""
+def _updates_of(model: type[models.Model]) -> tuple[int, int]:
+    """Return the number of updated rows of a table, and of those without a new index entry."""
     with connection.cursor() as cursor:
         cursor.execute("SELECT pg_stat_force_next_flush()")
         cursor.execute(
-            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s",
-            [StudentModule._meta.db_table],
+            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s", [model._meta.db_table]
         )
-        found: tuple[int, int] = cursor.fetchone()
+        [found] = cursor.fetchall()
     return found
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="other vendors have no heap-only updates")
 @pytest.mark.django_db(transaction=True)
 def test_updates_are_heap_only() -> None:
-    """The reason why no index holds what a write changes: PostgreSQL then writes no index at all."""
+    """No index holds a column that writes change, so PostgreSQL need not write any index."""
     make_learners("ann")
     client = DjangoXBlockUserStateClient()
     client.set("ann", make_block(), {"a": 0})
-    before = _updates()
+    before = _updates_of(StudentModule)
     for number in range(1, 21):
         client.set("ann", make_block(), {"a": number})
         client.set_score("ann", make_block(), number, 20)
-    updated, heap_only = (now - then for now, then in zip(_updates(), before, strict=True))
+    updated, heap_only = (now - then for now, then in zip(_updates_of(StudentModule), before, strict=True))
     assert updated == 40
-    assert heap_only >= 38  # all but those that find their page full
+    assert heap_only >= 38  # The rest found their page full.
 
 
 @pytest.mark.skipif(connection.vendor != "postgresql", reason="elsewhere updates never move a row to another page")
@@ -177,14 +176,3 @@ def test_updates_stay_on_their_page() -> None:
     for key in keys[::10]:
         client.set("ann", key, {"attempts": 1})
     assert [new - old for new, old in zip(_updates_of(StudentModule), before, strict=True)] == [10, 10]
-
-
-def _updates_of(model: type[models.Model]) -> tuple[int, int]:
-    """Return how many rows of a table were updated, and how many of them without an entry in an index."""
-    with connection.cursor() as cursor:
-        cursor.execute("SELECT pg_stat_force_next_flush()")
-        cursor.execute(
-            "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relname = %s", [model._meta.db_table]
-        )
-        [found] = cursor.fetchall()
-    return found

@@ -1,4 +1,4 @@
-"""Settings are read when a call is made, not when the process starts."""
+"""Settings are read at each call, not at start-up."""
 
 from __future__ import annotations
 

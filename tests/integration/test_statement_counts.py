@@ -1,4 +1,7 @@
-"""Round trips do not depend on the number of blocks (law 6). Outside a transaction, so that its control counts too."""
+"""The number of round trips does not depend on the number of blocks (law 6).
+
+Outside a transaction, so that transaction control counts.
+"""
 
 from __future__ import annotations
 
@@ -18,10 +21,10 @@ from xblock_user_state.state.keys import identify_block
 from xblock_user_state.store import users
 
 SIZES = [1, 10, 400]
-# With transaction control, for a client that knows neither its user's id nor any row. The packet that MariaDB and MySQL
-# are sent counts as one statement, as it is one round trip.
+# With transaction control, for a client that has neither its user's id nor any row cached. A packet of several
+# statements to MariaDB or MySQL counts as one: it is one round trip.
 WRITE_LIMIT = 1 + {"postgresql": 2, "mysql": 2, "sqlite": 5}[connection.vendor]
-# On SQLite inside the transaction, and so in a savepoint.
+# On SQLite registration runs inside the transaction, hence in a savepoint.
 REGISTER_LIMIT = {"postgresql": 1, "mysql": 3, "sqlite": 5}[connection.vendor]
 
 Prepare = Callable[[list[UsageKey]], None]
@@ -40,7 +43,7 @@ def _course(number: int, of: str) -> CourseLocator:
 
 
 def _statements(prepare: Prepare, act: Act, of: str, *, knows_its_user: bool = False) -> list[list[str]]:
-    """Return the statements of the act for each size: on blocks of a course of its own, by a new client."""
+    """Return the statements of the act for each size. Each size has a separate course and client."""
     found = []
     for number in SIZES:
         keys = make_blocks(number, course=_course(number, of))
@@ -55,11 +58,11 @@ def _statements(prepare: Prepare, act: Act, of: str, *, knows_its_user: bool = F
 
 
 def _new(keys: list[UsageKey]) -> None:
-    """Nobody has written these blocks."""
+    """Leave all blocks new."""
 
 
 def _of_another(keys: list[UsageKey]) -> None:
-    """The blocks are known, but not to ann."""
+    """Write the blocks for another learner: they are registered, without a row of ann's."""
     DjangoXBlockUserStateClient().set_many("bob", {key: {"a": 1} for key in keys})
 
 
@@ -68,7 +71,7 @@ def _own(keys: list[UsageKey]) -> None:
 
 
 def _mixed(keys: list[UsageKey]) -> None:
-    """Some of ann, some of another, and those at the end of nobody."""
+    """Write some blocks for ann, some for another learner, and leave the last ones new."""
     _own(keys[::3] or keys)
     _of_another(keys[: len(keys) * 3 // 4])
 
@@ -245,7 +248,7 @@ def test_an_iteration_has_two_statements_a_batch() -> None:
 def test_an_iteration_asks_again_only_for_names_that_it_has_forgotten(
     monkeypatch: pytest.MonkeyPatch, remembered: int, asked: int
 ) -> None:
-    """Each block's rows are a page, with the same three learners but for the second block's."""
+    """The rows of each block are a page; all pages have the same three learners, except the second block's."""
     monkeypatch.setattr(users, "MAX_USERNAMES", remembered)
     names = [f"learner{number}" for number in range(6)]
     make_learners(*names)

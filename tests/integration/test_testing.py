@@ -1,4 +1,4 @@
-"""The test support for hosts: all databases of learner state are usable in tests, and empty before each."""
+"""Test support for hosts: tests can use all databases of learner state, and find them empty."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ ON = {"EXTENDED_HISTORY": True}
 
 
 def leave_an_entry() -> None:
-    """Change a learner's state where nobody has ever been."""
+    """Change a learner's state in databases that must be empty."""
     assert not extended_model()._base_manager.exists()
     assert not HistoryOutbox.objects.exists()
     make_learners("ann")
@@ -118,7 +118,7 @@ def test_without_the_fixture_the_second_database_is_refused():
 
 @pytest.mark.extended_history
 def test_the_fixtures_of_pytest(pytester: pytest.Pytester, monkeypatch: pytest.MonkeyPatch) -> None:
-    # Test databases beside those of this run.
+    # The child run's test databases are separate from this run's.
     monkeypatch.setenv("XBLOCK_USER_STATE_TEST_RUN", f"{TEST_RUN}_host")
     monkeypatch.setenv("PYTHONPATH", os.pathsep.join([str(ROOT), *sys.path]))
     pytester.makeconftest('pytest_plugins = ["xblock_user_state.testing.pytest_plugin"]')

@@ -1,4 +1,4 @@
-"""Usernames: unknown, renamed, freed and taken again, alike but for case; and who a change is recorded for."""
+"""Usernames: unknown, renamed, reused, equal except for case; and the actor that an entry records."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def test_state_follows_a_renamed_user(ann: User) -> None:
 
 
 def test_a_freed_name_never_shows_anothers_state(ann: User) -> None:
-    """No memory of users beyond one client object, not even in the same process a moment later."""
+    """Users are cached in one client object only, never in the process."""
     DjangoXBlockUserStateClient().set("ann", BLOCK, {"of": "the first ann"})
     ann.username = "anna"
     ann.save()
@@ -163,7 +163,7 @@ def test_a_client_of_one_user_works_for_others_too(ann: User) -> None:
 
 
 def test_learners_who_are_gone_are_left_out_of_an_iteration(ann: User) -> None:
-    """Their rows are there until somebody deletes them, if users live in another database."""
+    """If users live in another database, their rows stay until they are deleted there."""
     client = DjangoXBlockUserStateClient()
     names = [f"learner{number}" for number in range(7)]
     for user in make_learners(*names):

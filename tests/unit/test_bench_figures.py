@@ -1,4 +1,4 @@
-"""Figures of measured times, and the data and the codec of the contenders."""
+"""Statistics of measured times, and the contenders' data and codec."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The page is rendered from stored results, and the text around its sections is kept."""
+"""The page is rendered from stored results; the text around its sections stays."""
 
 from __future__ import annotations
 

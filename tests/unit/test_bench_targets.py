@@ -1,4 +1,4 @@
-"""Targets are held against the measured values."""
+"""Targets are compared with the measured values."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""The figures that the workloads derive from their measurements, and the proxy between client and server."""
+"""Figures that the workloads derive from their measurements, and the proxy between client and server."""
 
 from __future__ import annotations
 

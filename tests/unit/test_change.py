@@ -1,4 +1,4 @@
-"""What a sequence of sets and deletes does to a row, against a plain dict as the model (laws 2 and 3)."""
+"""Sequences of sets and deletes change a row as they change a plain dict, the model (laws 2 and 3)."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ OPERATIONS = st.lists(st.one_of(OVERLAYS, REMOVALS, SCORES), max_size=12)
 
 
 class Model:
-    """A row in the simplest words: a dict or nothing, a score or nothing, and the number of changes."""
+    """A row as the simplest model: a dict or nothing, a score or nothing, and the number of changes."""
 
     def __init__(self) -> None:
         self.state: dict[str, Any] | None = None
@@ -32,7 +32,7 @@ class Model:
         self.revision = 0
 
     def do(self, kind: str, argument: Any) -> None:
-        """Do one operation without counting it."""
+        """Apply one operation without counting it."""
         if kind == "score":
             self.score = argument
         elif kind == "set" and argument:
@@ -42,7 +42,7 @@ class Model:
             self.state = {name: value for name, value in self.state.items() if name not in gone}
 
     def snapshot(self) -> tuple[str | None, tuple[float | None, float | None]]:
-        """Return what counts as the same: the text of the state, and the score."""
+        """Return the parts whose equality means "no change": the text of the state, and the score."""
         return (None if self.state is None else encode(self.state), self.score)
 
 
@@ -71,7 +71,7 @@ def test_a_row_follows_the_model(operations: list[tuple[str, Any]]) -> None:
 
 
 @given(OPERATIONS, OPERATIONS)
-def test_a_change_for_what_is_new_is_any_change_of_nothing_and_none_of_a_row(
+def test_a_change_for_new_rows_only_creates_a_row_and_leaves_existing_ones(
     operations: list[tuple[str, Any]], existing: list[tuple[str, Any]]
 ) -> None:
     change, row = Change(), None

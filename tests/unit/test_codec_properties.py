@@ -1,4 +1,4 @@
-"""The codec means what the replaced store's simplejson means, for any value (law 4)."""
+"""The codec agrees with the replaced store's simplejson for any value (law 4)."""
 
 from __future__ import annotations
 
@@ -41,13 +41,13 @@ def _containers(inner: st.SearchStrategy[Any]) -> st.SearchStrategy[Any]:
 
 VALUES = st.recursive(SCALARS, _containers, max_leaves=15)
 FIELDS = st.dictionaries(TEXT, VALUES, max_size=5)
-# Integers around and beyond what Python prints, as (sign, digits, rest): pytest and hypothesis could not print them.
+# Integers around and beyond Python's print limit, as (sign, digits, rest): pytest and hypothesis could not print them.
 BIG = st.tuples(st.sampled_from([1, -1]), st.integers(4295, 4320), st.integers(0, 99))
 WITH_BIG = st.recursive(st.one_of(BIG.map(lambda parts: {"big": parts}), SCALARS), _containers, max_leaves=6)
 
 
 def reference(value: Any) -> Any:
-    """Return what the replaced store gives back for a value."""
+    """Return the value that the replaced store reads back."""
     return simplejson.loads(simplejson.dumps(value, allow_nan=True), allow_nan=True)
 
 
@@ -85,7 +85,7 @@ def test_fields_are_overlaid_as_values_would_be(before: dict[str, Any], fields: 
 
 
 def _grown(value: Any) -> Any:
-    """Return `value` with its big integers instead of their descriptions."""
+    """Return `value` with real big integers in place of their descriptions."""
     if isinstance(value, dict) and [*value] == ["big"] and isinstance(value["big"], tuple) and len(value["big"]) == 3:
         sign, digits, rest = value["big"]
         return sign * (10**digits + rest)
@@ -97,7 +97,7 @@ def _grown(value: Any) -> Any:
 
 
 def _plain(value: Any) -> Any:
-    """Return what the JSON meaning makes of `value`, by way of a library that prints numbers of any size."""
+    """Return the JSON meaning of `value`, through a library that prints numbers of any size."""
     limit = sys.get_int_max_str_digits()
     sys.set_int_max_str_digits(0)
     try:

@@ -1,4 +1,4 @@
-"""Settings are read at run time: the host's dict, then the names of the system that we replace, then the default."""
+"""Settings are read at run time: the host's dict first, then the replaced system's names, then the default."""
 
 from __future__ import annotations
 

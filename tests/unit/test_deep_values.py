@@ -1,4 +1,4 @@
-"""Values nested deeply: refused at once with a clear error, or kept for good."""
+"""Deeply nested values are refused at once with a clear error, or stay readable for good."""
 
 from __future__ import annotations
 
@@ -20,9 +20,9 @@ def nested(depth: int) -> Any:
     return value
 
 
-def deeper(frames: int, call: Callable[[], Any]) -> Any:
-    """Call from further up the stack, as behind a host's middleware."""
-    return call() if frames == 0 else deeper(frames - 1, call)
+def call_at_depth(frames: int, call: Callable[[], Any]) -> Any:
+    """Call from deep in the stack, as behind a host's middleware."""
+    return call() if frames == 0 else call_at_depth(frames - 1, call)
 
 
 def accepted(depth: int) -> bool:
@@ -36,12 +36,12 @@ def accepted(depth: int) -> bool:
 
 
 @pytest.mark.parametrize("depth", [1, 50, 100])
-def test_what_blocks_really_store_is_kept(depth: int) -> None:
+def test_depths_that_blocks_really_store_are_kept(depth: int) -> None:
     assert accepted(depth)
 
 
 @pytest.mark.parametrize("depth", [10**4, 10**5])
-def test_what_no_block_stores_is_refused(depth: int) -> None:
+def test_depths_that_no_block_stores_are_refused(depth: int) -> None:
     assert not accepted(depth)
 
 
@@ -54,5 +54,5 @@ def test_what_was_accepted_can_be_read_and_written_from_anywhere() -> None:
     client = InMemoryXBlockUserStateClient()
     depth = max(depth for depth in range(1, 1000, 10) if accepted(depth))
     client.set("ann", BLOCK, {"deep": nested(depth)})
-    assert deeper(400, lambda: client.get("ann", BLOCK)).state == {"deep": nested(depth)}
-    deeper(400, lambda: client.set("ann", BLOCK, {"other": 1}))
+    assert call_at_depth(400, lambda: client.get("ann", BLOCK)).state == {"deep": nested(depth)}
+    call_at_depth(400, lambda: client.set("ann", BLOCK, {"other": 1}))

@@ -1,4 +1,4 @@
-"""The responses report of the demo: what learners wrote must not harm those who open it."""
+"""The demo's report of responses: learners' texts must not harm its readers."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xblock_user_state.interface import XBlockUserState
 
 
 class ReportingBlock:
-    """Words a report as the blocks of the course do."""
+    """Writes a report as the course's blocks do."""
 
     def generate_report_data(self, states: Iterator[XBlockUserState]) -> Iterator[tuple[str | None, dict[str, Any]]]:
         for found in states:

@@ -1,4 +1,4 @@
-"""What the demo's blocks may read of others."""
+"""The demo's blocks may read other learners' state only as its services allow."""
 
 from __future__ import annotations
 

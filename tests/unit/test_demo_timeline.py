@@ -1,4 +1,4 @@
-"""How the demo words one change of a field."""
+"""The demo's text for a change of one field."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from xblock_user_state.state import diff
 
 
 def change(old: dict[str, Any] | None, new: dict[str, Any] | None) -> ShownChange:
-    """Return how the one field that differs is shown."""
+    """Return the shown text of the one field that differs."""
     [found] = diff(old, new)
     return shown(found)
 

@@ -1,4 +1,4 @@
-"""What changed between two states."""
+"""Differences between two states."""
 
 from __future__ import annotations
 

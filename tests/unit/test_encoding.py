@@ -1,4 +1,4 @@
-"""How history entries are stored: plain, in full, and against the revision before."""
+"""Encodings of history entries: plain, in full, and as a delta to the revision before."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ TEXTS = st.lists(st.one_of(st.none(), st.text(st.characters(codec="utf-8"))), ma
 
 
 def stored(texts: Sequence[str | None]) -> list[Stored]:
-    """Encode texts as the revisions of one row are, one after the other."""
+    """Encode texts as successive revisions of one row."""
     entries: list[Stored] = []
     chain, before = 0, None
     for revision, text in enumerate(texts, 1):

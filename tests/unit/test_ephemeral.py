@@ -1,8 +1,7 @@
-"""The state of visitors: in the cache, apart, bounded, for a time, and adopted by an account."""
+"""Visitors' state: in the cache, separate, bounded, temporary, and adopted by an account at login."""
 
 from __future__ import annotations
 
-import sys
 import time
 from collections.abc import Iterator
 from threading import Thread
@@ -55,7 +54,7 @@ def test_visitors_are_apart(accounts: InMemoryXBlockUserStateClient, client: Eph
     assert list(EphemeralXBlockUserStateClient("other", accounts).get_many("", [BLOCK])) == []
 
 
-def test_who_has_a_name_has_no_state_here(client: EphemeralXBlockUserStateClient) -> None:
+def test_usernames_are_refused(client: EphemeralXBlockUserStateClient) -> None:
     for attempt in (
         lambda: client.set("ann", BLOCK, {"a": 1}),
         lambda: client.get("ann", BLOCK),
@@ -93,7 +92,7 @@ def test_what_all_share_is_read_and_changed_in_a_copy_only(
     assert [each.state for each in accounts.get_many("ann", shared, scope)] == [{"votes": [1], "words": "a"}] * 2
 
 
-def test_a_copy_of_which_all_was_deleted_hides_what_is_shared(
+def test_a_copy_without_fields_hides_the_shared_state(
     accounts: InMemoryXBlockUserStateClient, client: EphemeralXBlockUserStateClient
 ) -> None:
     accounts.set("ann", BLOCK, {"votes": 1}, Scope.user_state_summary)
@@ -150,14 +149,6 @@ def test_a_batch_is_kept_as_a_whole_or_not_at_all(accounts: InMemoryXBlockUserSt
     assert list(client.get_many("", [BLOCK])) == []
 
 
-@pytest.fixture
-def eager_threads() -> Iterator[None]:
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
-
-
 @pytest.mark.usefixtures("eager_threads")
 def test_concurrent_requests_lose_nothing(accounts: InMemoryXBlockUserStateClient) -> None:
     def write(name: str) -> None:
@@ -180,7 +171,9 @@ def test_a_request_that_died_holds_up_the_others_for_a_time_only(client: Ephemer
     assert cache.get(LOCK) is None
 
 
-def test_who_waits_too_long_is_told(client: EphemeralXBlockUserStateClient, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_waiting_too_long_for_the_lock_is_unavailable(
+    client: EphemeralXBlockUserStateClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.setattr(entry, "WAIT_SECONDS", 0.05)
     cache.add(LOCK, "of a process that is slow", 60)
     with pytest.raises(ServiceUnavailable, match="too long"):
@@ -188,7 +181,7 @@ def test_who_waits_too_long_is_told(client: EphemeralXBlockUserStateClient, monk
     assert cache.get(LOCK) == "of a process that is slow"
 
 
-def test_who_lost_the_lock_while_at_work_repeats(client: EphemeralXBlockUserStateClient) -> None:
+def test_a_write_that_lost_the_lock_is_repeated(client: EphemeralXBlockUserStateClient) -> None:
     client.set("", BLOCK, {"a": 1})
     seen = []
 
@@ -285,7 +278,7 @@ def test_an_adoption_that_fails_leaves_all_as_it_was(
     assert accounts.get("ann", BLOCK).state == {"a": 1}
 
 
-def test_what_a_vote_that_nobody_counted_belongs_to_is_not_adopted(
+def test_a_vote_that_nobody_counted_is_not_adopted(
     accounts: InMemoryXBlockUserStateClient, client: EphemeralXBlockUserStateClient
 ) -> None:
     poll = make_block("poll", "poll")

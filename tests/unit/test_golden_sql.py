@@ -38,7 +38,7 @@ def test_the_writers_table_of_modes_is_true() -> None:
     for mode, *counts in rows:
         for vendor, number in zip(VENDORS, counts, strict=True):
             sent = GoldenFile(vendor).statements(MODES[int(mode)])
-            # The caller's own BEGIN and COMMIT are not the writer's.
+            # BEGIN and COMMIT there are the caller's, not the writer's.
             assert len(sent) - 2 * (mode == "4") == int(number), (mode, vendor)
 
 

@@ -1,4 +1,4 @@
-"""The codec against the table of law 4."""
+"""The codec agrees with the table of law 4."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ EACH = pytest.mark.parametrize("golden", GOLDEN.values(), ids=GOLDEN.keys())
 
 
 @EACH
-def test_what_comes_out(golden: Golden) -> None:
+def test_the_value_that_is_read_back(golden: Golden) -> None:
     [(name, text)] = encode_fields({"field": golden.value}, "block").items()
     assert name == "field"
     assert is_same(decode_field(text), golden.back)

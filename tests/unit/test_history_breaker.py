@@ -1,4 +1,4 @@
-"""What a process knows of a history database that is down."""
+"""A process's breaker for a history database that is down."""
 
 from __future__ import annotations
 
@@ -8,14 +8,8 @@ from threading import Barrier
 
 import pytest
 
+from tests.clock import Clock
 from xblock_user_state.history.outbox.breaker import RETRY_SECONDS, WARN_SECONDS, Breaker
-
-
-class Clock:
-    now = 1000.0
-
-    def __call__(self) -> float:
-        return self.now
 
 
 @pytest.fixture
@@ -49,7 +43,7 @@ def test_one_call_tries_it_then_and_no_other_for_as_long_again(breaker: Breaker,
     breaker.failed(OSError("gone"))
     clock.now += RETRY_SECONDS
     assert [breaker.lets_through() for _ in range(3)] == [True, False, False]
-    # Who tried it was killed, or still waits.
+    # The call that tried it was killed, or still waits.
     clock.now += RETRY_SECONDS
     assert [breaker.lets_through() for _ in range(3)] == [True, False, False]
 

@@ -1,4 +1,4 @@
-"""What the system checks say of the extended history and its settings."""
+"""Messages of the system checks about the extended history and its settings."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ ON = {**NAMED, "EXTENDED_HISTORY": True}
 
 
 class EverythingElsewhere:
-    """A router that wants everything in the default database."""
+    """A router that sends everything to the default database."""
 
     def db_for_read(self, *_: Any, **__: Any) -> str:
         return "default"
@@ -33,28 +33,28 @@ class EverythingElsewhere:
 
 
 class ReadsElsewhere:
-    """A router that leaves writes alone."""
+    """A router that routes reads only."""
 
     def db_for_read(self, *_: Any, **__: Any) -> str:
         return "default"
 
 
 class ToTheHistory:
-    """A router that sends learner state to the database of the history."""
+    """A router that sends learner state to the history's database."""
 
     def db_for_write(self, *_: Any, **__: Any) -> str:
         return ALIAS
 
 
 class EverythingEverywhere:
-    """A router that lets everything be made everywhere."""
+    """A router that allows every migration on every database."""
 
     def allow_migrate(self, *_: Any, **__: Any) -> bool:
         return True
 
 
-class OnlyWhatNamesAModel:
-    """A router that looks at the model, as that of the system that we replace does."""
+class DecidesByModel:
+    """A router that decides by model, as the replaced system's does."""
 
     def allow_migrate(self, db: str, _label: str, model_name: str | None = None, **_: Any) -> bool | None:
         is_history = model_name == "studentmodulehistoryextended"
@@ -62,7 +62,7 @@ class OnlyWhatNamesAModel:
 
 
 class Host:
-    """The settings of a host whose checks run; no database is connected to."""
+    """The settings of a host whose checks run, without any connection to a database."""
 
     def __init__(self, settings: Settings) -> None:
         self._settings = settings
@@ -79,7 +79,7 @@ class Host:
     def remove_databases(self) -> None:
         for alias in self._aliases:
             del self._settings.DATABASES[alias]
-            # Not every test looked at it.
+            # Absent if the test never used the connection.
             with suppress(AttributeError):
                 del connections[alias]
 
@@ -93,7 +93,7 @@ class Host:
         self.set(**ON)
 
     def messages(self) -> dict[str, CheckMessage]:
-        # Without databases: from 6.1 on Django's own checks ask all of them for their features, and so connect.
+        # Without databases: since Django 6.1 its checks ask every database for its features, and so connect to it.
         every = run_checks(databases=[])
         ours = [message for message in every if str(message.id).startswith("xblock_user_state.")]
         found = {str(message.id).removeprefix("xblock_user_state."): message for message in ours}
@@ -103,7 +103,7 @@ class Host:
 
 @pytest.fixture
 def host(settings: Settings) -> Iterator[Host]:
-    """A host without an extended history, whatever the databases of the run are."""
+    """A host without an extended history, also in runs with two databases."""
     settings.INSTALLED_APPS = [app for app in settings.INSTALLED_APPS if app != EXTENDED_HISTORY_APP]
     settings.DATABASE_ROUTERS = []
     settings.FEATURES = {}
@@ -113,8 +113,8 @@ def host(settings: Settings) -> Iterator[Host]:
     made.remove_databases()
 
 
-def told(host: Host) -> str:
-    """Return what is told, which is one thing."""
+def only_message(host: Host) -> str:
+    """Return the text of the only message."""
     [message] = host.messages().values()
     assert message.hint
     return message.msg
@@ -162,35 +162,37 @@ def test_every_combination_of_the_flags_is_fine(host: Host, flags: dict[str, int
 def test_values_that_mean_nothing(host: Host, name: str, value: Any) -> None:
     host.set(**{name: value})
     messages = host.messages()
-    # What follows from a flag that is not one, or from an alias that is none, may be told too.
+    # An invalid flag or alias may cause further messages.
     assert f'XBLOCK_USER_STATE["{name}"] must be' in messages["E004"].msg
     assert f"not {value!r}" in messages["E004"].msg
     assert messages["E004"].hint
     assert messages.keys() <= {"E004", "E005", "E006"}
 
 
-def test_a_flag_of_the_old_name_must_be_one_too(host: Host, settings: Settings) -> None:
+def test_a_flag_of_the_old_name_must_be_true_or_false(host: Host, settings: Settings) -> None:
     settings.FEATURES = {"ENABLE_READING_FROM_MULTIPLE_HISTORY_TABLES": "no"}
-    assert told(host).startswith('FEATURES["ENABLE_READING_FROM_MULTIPLE_HISTORY_TABLES"] must be True or False')
+    assert only_message(host).startswith(
+        'FEATURES["ENABLE_READING_FROM_MULTIPLE_HISTORY_TABLES"] must be True or False'
+    )
 
 
-class TestWrittenNowhereItCanBeReadFrom:
-    """The extended history is on, and its app, its database or both are missing."""
+class TestIncompleteExtendedHistory:
+    """The extended history is on, but its app, its database or both are missing."""
 
-    def test_nothing_is_there(self, host: Host) -> None:
+    def test_neither_app_nor_database(self, host: Host) -> None:
         host.set(**ON)
         assert host.messages().keys() == {"E005", "E006"}
 
     def test_there_is_a_database_and_no_app(self, host: Host) -> None:
         host.add_database(**SQLITE)
         host.set(**ON)
-        assert "Nobody could read new history entries" in told(host)
+        assert "Nobody could read new history entries" in only_message(host)
         assert host.messages().keys() == {"E005"}
 
     def test_there_is_an_app_and_no_database(self, host: Host) -> None:
         host.install()
         host.set(**ON)
-        assert f"DATABASES has no {ALIAS!r}" in told(host)
+        assert f"DATABASES has no {ALIAS!r}" in only_message(host)
         assert host.messages().keys() == {"E006"}
 
     def test_it_was_turned_on_by_its_old_name(self, host: Host, settings: Settings) -> None:
@@ -220,7 +222,7 @@ def test_the_alias_of_the_learner_state(host: Host) -> None:
     host.add_database(**SQLITE)
     host.install(ToTheHistory())
     host.set(**ON)
-    assert f"{ALIAS!r}, is the same as {ALIAS!r}" in told(host)
+    assert f"{ALIAS!r}, is the same as {ALIAS!r}" in only_message(host)
 
 
 def test_another_alias_of_the_default_database(host: Host, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -249,7 +251,7 @@ def test_another_alias_of_the_database_of_the_learner_state(host: Host) -> None:
     host.add_database(**SQLITE)
     host.install(ROUTER, StateElsewhere())
     host.set(**ON)
-    assert "is the same as 'state_of_the_host'" in told(host)
+    assert "is the same as 'state_of_the_host'" in only_message(host)
     assert host.messages().keys() == {"E007"}
 
 
@@ -260,14 +262,14 @@ def test_another_alias_of_the_database_of_the_learner_state(host: Host) -> None:
         ([EverythingElsewhere(), ROUTER], ["written to 'default'", "read from 'default'"]),
         ([ReadsElsewhere(), ROUTER], ["read from 'default'"]),
         ([EverythingEverywhere(), ROUTER], ["its migrations run in 'default'", "xblock_user_state run in"]),
-        ([OnlyWhatNamesAModel(), ROUTER], [f"its migrations do not run in {ALIAS!r}"]),
+        ([DecidesByModel(), ROUTER], [f"its migrations do not run in {ALIAS!r}"]),
     ],
 )
 def test_routers_that_keep_the_history_elsewhere(host: Host, routers: list[Any], answers: list[str]) -> None:
     host.add_database(**SQLITE)
     host.install(*routers)
     host.set(**ON)
-    message = told(host)
+    message = only_message(host)
     assert [answer for answer in answers if answer not in message] == []
     assert host.messages().keys() == {"E008"}
     assert ROUTER in str(host.messages()["E008"].hint)

@@ -1,4 +1,4 @@
-"""The router of the extended history decides by app label, whatever else it is told."""
+"""The router of the extended history decides by app label, whatever the other arguments are."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def settings_of_the_host(settings: Settings) -> None:
 
 
 def extended() -> Any:
-    # Its module can be imported only while the app is installed.
+    # Django can import its module only while the app is installed.
     from xblock_user_state.extended_history.models import StudentModuleHistoryExtended  # noqa: PLC0415
 
     return StudentModuleHistoryExtended

@@ -96,7 +96,7 @@ def test_a_history_entry_is_a_result_of_five_fields_with_revision_and_score() ->
 
 def test_history_entries_are_equal_if_all_seven_values_are() -> None:
     same = HistoryEntry("ann", "key", {"a": 1}, TIME, Scope.user_state, 7, BlockScore(1.0, 2.0, TIME))
-    # The negation is an operator of its own, which tuples define apart.
+    # ``!=`` is a separate operator, which tuples define too.
     assert same == ENTRY
     assert not same != ENTRY  # noqa: SIM202
     for other in (ENTRY._replace(revision=8), ENTRY._replace(score=None), ENTRY._replace(state={"a": 2})):
@@ -189,7 +189,7 @@ def test_a_client_without_all_methods_cannot_be_made() -> None:
 
 
 def test_the_in_memory_client_needs_no_django() -> None:
-    """For unit tests of hosts that set up nothing."""
+    """Hosts use it in unit tests without setting up Django."""
     program = """
 import sys
 from opaque_keys.edx.keys import UsageKey
@@ -204,7 +204,7 @@ assert not [name for name in sys.modules if name == "django" or name.startswith(
 
 
 class DecodingClient(InMemoryXBlockUserStateClient):
-    """A client of another make, which stores no texts."""
+    """A third-party client that stores no texts."""
 
     get_encoded = XBlockUserStateClient.get_encoded
 

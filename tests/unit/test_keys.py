@@ -1,4 +1,4 @@
-"""The ids of blocks, contexts and block types: made from the key alone, and the same for ever."""
+"""Ids of blocks, contexts and block types depend on the key alone and never change."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ OLD_BLOCK = UsageKey.from_string("i4x://Astro/A101/problem/stars").map_into_cour
 )
 NAMES = st.text(st.characters(codec="ascii", categories=["Lu", "Ll", "Nd"]), min_size=1, max_size=12)
 
-# State is stored under these numbers: whoever changes one of them loses it.
+# State is stored under these numbers: a changed number would lose it.
 GOLDEN = {
     make_block(): -8429387136324633425,
     OLD_BLOCK: 1934797743977965474,
@@ -34,7 +34,7 @@ GOLDEN = {
 
 
 def documented_id(text: str) -> int:
-    """Return the id as the documentation says it: BLAKE2b of 8 bytes, big-endian, two's complement."""
+    """Return the documented id: BLAKE2b of 8 bytes, big-endian, two's complement."""
     number = int(blake2b(text.encode("utf-8"), digest_size=8).hexdigest(), 16)
     return number - 2**64 if number >= 2**63 else number
 
@@ -115,14 +115,14 @@ def test_a_key_object_is_hashed_once_because_its_hash_takes_longer_than_a_lookup
 
 
 def test_keys_that_come_to_lie_at_the_same_address_are_not_confused(empty_cache: dict[int, Any]) -> None:
-    """CPython gives the memory of a key that nobody holds to the next one of its size."""
+    """CPython reuses the memory of a freed key for the next object of its size."""
     addresses = set()
     for number in range(1000):
         key = make_block(f"block{number}")
         addresses.add(id(key))
         assert identify_block(key).usage_key == str(key)
         del key
-    # Each entry holds its key: without that, addresses would come back.
+    # Each entry holds its key: otherwise its address could be reused.
     assert len(addresses) == len(empty_cache) == 1000
     assert all(id(held) == address for address, (held, _) in empty_cache.items())
 

@@ -1,9 +1,7 @@
-"""What is particular to the in-memory client; the contract's tests are in tests/integration/contract."""
+"""Behaviour of the in-memory client alone; the contract's tests are in tests/integration/contract."""
 
 from __future__ import annotations
 
-import sys
-from collections.abc import Iterator
 from threading import Thread
 
 import pytest
@@ -13,15 +11,6 @@ from xblock_user_state.interface import DoesNotExist
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 
 BLOCK = make_block()
-
-
-@pytest.fixture
-def eager_threads() -> Iterator[None]:
-    """Let threads take turns as often as the interpreter can, so that a missing lock shows."""
-    before = sys.getswitchinterval()
-    sys.setswitchinterval(1e-6)
-    yield
-    sys.setswitchinterval(before)
 
 
 @pytest.mark.usefixtures("eager_threads")

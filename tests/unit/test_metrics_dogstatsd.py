@@ -1,4 +1,4 @@
-"""DogStatsD: the real client library, and a real socket that takes its packets."""
+"""DogStatsD: the real client library, and a real socket that receives its packets."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def sink() -> Iterator[Made]:
 
 
 def packets(server: socket.socket, at_most: int) -> list[str]:
-    """Take so many packets, or those that are there."""
+    """Receive up to this many packets."""
     found = []
     with suppress(TimeoutError):
         for _ in range(at_most):

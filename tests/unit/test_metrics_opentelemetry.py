@@ -36,7 +36,7 @@ def collected(reader: InMemoryMetricReader) -> dict[str, Any]:
 
 
 def as_shown(metric: str) -> str:
-    """Names of instruments are the same in any case, and the SDK for Python shows them in lower case."""
+    """Return the name as the SDK for Python shows it, in lower case: names of instruments ignore case."""
     return metric.lower()
 
 

@@ -25,7 +25,7 @@ SCOPE = {"scope": "user_state"}
 Samples = dict[tuple[str, frozenset[tuple[str, str]]], float]
 Scrape = Callable[[], Samples]
 
-# What each worker of a site does, and the page of metrics that the how-to page has.
+# Code of each worker of a site, and of the metrics page in the how-to.
 WORKER = f"""
 import sys
 from xblock_user_state.metrics.prometheus import PrometheusSink
@@ -115,7 +115,7 @@ def test_a_second_sink_goes_on_with_what_the_registry_has(registry: CollectorReg
 
 
 def test_several_processes_add_up_and_a_gauge_has_the_newest_value(tmp_path: Path) -> None:
-    """One folder for all of them, also for those that have ended."""
+    """One folder for all of them, including processes that have ended."""
     environment = {**os.environ, "PROMETHEUS_MULTIPROC_DIR": str(tmp_path)}
 
     def run(code: str, *arguments: str) -> str:

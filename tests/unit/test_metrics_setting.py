@@ -1,4 +1,4 @@
-"""The setting names the sink: read at run time, made once, and what is wrong with it is told by a system check."""
+"""The setting names the sink: read at run time, created once, and validated by a system check."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from django.test import override_settings
 from pytest_django import Settings
 
-from tests.sinks import KeepingSink, Measurements, RaisingSink, kept_in
+from tests.sinks import KeepingSink, Measurements, RaisingSink, keeping_sink
 from xblock_user_state.checks import check_metrics
 from xblock_user_state.metrics import current, names
 
@@ -57,7 +57,7 @@ def test_a_dotted_path_is_a_sink_without_options(settings: Settings) -> None:
 
 def test_options_are_passed_to_the_sink(settings: Settings) -> None:
     seen = Measurements()
-    settings.XBLOCK_USER_STATE = {"METRICS": kept_in(seen)}
+    settings.XBLOCK_USER_STATE = {"METRICS": keeping_sink(seen)}
     current.count(names.LOST_RACES, 2, "revision")
     assert seen == [("count", "transaction.lost_races", 2, {"cause": "revision"})]
 
@@ -65,7 +65,7 @@ def test_options_are_passed_to_the_sink(settings: Settings) -> None:
 def test_the_sink_is_made_once(settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
     made: list[Any] = []
     monkeypatch.setattr(KeepingSink, "__init__", lambda self, into: made.append(into))
-    settings.XBLOCK_USER_STATE = {"METRICS": kept_in(Measurements())}
+    settings.XBLOCK_USER_STATE = {"METRICS": keeping_sink(Measurements())}
     assert check_metrics() == []
     assert current.reporter() is current.reporter()
     assert len(made) == 1
@@ -73,12 +73,12 @@ def test_the_sink_is_made_once(settings: Settings, monkeypatch: pytest.MonkeyPat
 
 def test_a_changed_setting_is_another_sink(settings: Settings) -> None:
     first, second = Measurements(), Measurements()
-    settings.XBLOCK_USER_STATE = {"METRICS": kept_in(first)}
+    settings.XBLOCK_USER_STATE = {"METRICS": keeping_sink(first)}
     current.count(names.RETRIES, 1)
-    with override_settings(XBLOCK_USER_STATE={"METRICS": kept_in(second)}):
+    with override_settings(XBLOCK_USER_STATE={"METRICS": keeping_sink(second)}):
         current.count(names.RETRIES, 2)
     current.count(names.RETRIES, 3)
-    settings.XBLOCK_USER_STATE["METRICS"] = kept_in(second)
+    settings.XBLOCK_USER_STATE["METRICS"] = keeping_sink(second)
     current.count(names.RETRIES, 4)
     settings.XBLOCK_USER_STATE["METRICS"] = None
     current.count(names.RETRIES, 5)

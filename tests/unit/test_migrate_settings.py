@@ -133,7 +133,7 @@ def test_migrations_may_take_their_time(options: dict[str, Any], expected: dict[
 
 
 def test_a_settings_module_can_import_it() -> None:
-    """Before there are settings, and without the models of anyone."""
+    """It needs neither settings nor models."""
     code = (
         "import sys; from xblock_user_state.migrate_settings import databases_for_migrations as f; f({}, {});"
         "from django.conf import settings; print(settings.configured, 'django.apps' in sys.modules)"

@@ -1,4 +1,4 @@
-"""Each model says whether it keeps personal data, in the form that the tools of Open edX read (OEP-30)."""
+"""Each model declares its personal data in the form that the tools of Open edX read (OEP-30)."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ MODULES = sorted((ROOT / "src/xblock_user_state").rglob("models.py"))
 
 
 def models_of(file: Path) -> dict[str, str]:
-    """Return the docstrings of the concrete models of a module, by the names of the models."""
+    """Return the docstrings of a module's concrete models by name."""
     classes = [node for node in ast.parse(file.read_text()).body if isinstance(node, ast.ClassDef)]
     return {node.name: ast.get_docstring(node) or "" for node in classes if "abstract = True" not in ast.unparse(node)}
 

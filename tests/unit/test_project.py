@@ -1,4 +1,4 @@
-"""The repository's own files agree with each other: workflows, versions, constraints, findings and named paths."""
+"""The repository's files agree with each other: workflows, versions, constraints, findings and named paths."""
 
 from __future__ import annotations
 
@@ -98,7 +98,7 @@ def test_constraints_pin_each_direct_dependency(file: Path) -> None:
 
 
 def normal(name: str) -> str:
-    """Return the form in which two spellings of a distribution's name are equal."""
+    """Return the normal form of a distribution's name."""
     return re.sub(r"[-_.]+", "-", name).lower()
 
 

@@ -1,4 +1,4 @@
-"""The page of public names lists all that hosts may import, and the demo, their example, imports nothing else."""
+"""The page of public names lists every name that hosts may import; the demo, their example, imports no others."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROW = re.compile(r"^\| `(\w+)` \| \S", re.MULTILINE)
 PUBLIC = {module: ROW.findall(section) for module, section in SECTION.findall(PAGE)}
 
 SOURCE = ROOT / "src"
-# Has an __all__ for the names that the rest of the store imports from its folder.
+# Has an ``__all__`` for the names that the rest of the store imports from its folder.
 INTERNAL = {"xblock_user_state.store.dialects"}
 
 
@@ -27,7 +27,10 @@ def module_name(file: Path) -> str:
 
 
 def names_in_all(file: Path) -> list[str] | None:
-    """Return the module's ``__all__`` unimported: models of an app that is not installed would get another's label."""
+    """Return the module's ``__all__`` without importing it.
+
+    An import would register models of an app that is not installed under another app's label.
+    """
     for node in ast.parse(file.read_text()).body:
         if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == "__all__":
             names: list[str] = ast.literal_eval(node.value)
@@ -39,7 +42,7 @@ DECLARED = {module_name(file): names for file in SOURCE.rglob("*.py") if (names 
 
 
 def imported_names(program: str) -> Iterator[tuple[str, str | None]]:
-    """Yield each module of the package that a program imports, with the name that it takes from it."""
+    """Yield each module of the package that a program imports, with each name imported from it."""
     for node in ast.walk(ast.parse(program)):
         if isinstance(node, ast.ImportFrom) and (node.module or "").partition(".")[0] == "xblock_user_state":
             yield from ((str(node.module), alias.name) for alias in node.names)

@@ -1,27 +1,26 @@
-"""Real XBlock fields over `UserStateKeyValueStore`: what a block sees at its next view."""
+"""Real XBlock fields over `UserStateKeyValueStore`: the values that a block sees at its next view."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import AnonymousUser
 from xblock.core import XBlock
 from xblock.exceptions import XBlockSaveError
 from xblock.fields import Boolean, Dict, Integer, List, ListScoreField, Scope, ScopeIds, ScoreField, String
 from xblock.runtime import KvsFieldData, MemoryIdManager, Runtime
 from xblock.scorable import Score
 
-from tests.factories import make_block
+from tests.factories import ADA, make_block
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 from xblock_user_state.runtime import UserStateKeyValueStore
 
-ADA = User(id=7, username="ada")
 KEY = make_block("quiz", "quiz")
 
 
 class QuizBlock(XBlock):
-    """Has a field of each learner scope, and the kinds of field that stores get wrong."""
+    """Has a field of each learner scope, with the kinds of field that stores get wrong."""
 
     attempts = Integer(default=0, scope=Scope.user_state)
     answers = Dict(scope=Scope.user_state)
@@ -47,7 +46,7 @@ def client() -> InMemoryXBlockUserStateClient:
 
 
 def view(client: InMemoryXBlockUserStateClient, user: Any = ADA) -> QuizBlock:
-    """Return the block as at a new request."""
+    """Return the block as a new request sees it."""
     ids = MemoryIdManager()
     fields = KvsFieldData(UserStateKeyValueStore(client, user))
     runtime = QuietRuntime(ids, ids, services={"field-data": fields})

@@ -1,30 +1,19 @@
-"""`publish`: the score that a block's ``grade`` event becomes."""
+"""`publish` stores the score of a block's ``grade`` event."""
 
 from __future__ import annotations
 
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
 from xblock.core import XBlock
 
 from tests.blocks import ASIDE_TYPE, PageRuntime, make_page
 from tests.counting import CountingClient
+from tests.factories import ADA
 from xblock_user_state.interface import PermissionDenied
 from xblock_user_state.runtime import UserStateKeyValueStore
 
-ADA = User(id=7, username="ada")
 IDS, [KEY] = make_page("quiz")
-
-
-@pytest.fixture
-def client() -> CountingClient:
-    return CountingClient()
-
-
-@pytest.fixture
-def kvs(client: CountingClient) -> UserStateKeyValueStore:
-    return UserStateKeyValueStore(client, ADA)
 
 
 @pytest.fixture

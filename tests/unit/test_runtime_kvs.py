@@ -13,13 +13,11 @@ from xblock.exceptions import InvalidScopeError, KeyValueMultiSaveError
 from xblock.fields import BlockScope, Scope, UserScope
 from xblock.runtime import KeyValueStore
 
-from tests.factories import COURSE, make_block
+from tests.factories import ADA, BEN, COURSE, make_block
 from xblock_user_state.interface import PermissionDenied
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 from xblock_user_state.runtime import UserStateKeyValueStore
 
-ADA = User(id=7, username="ada")
-BEN = User(id=8, username="ben")
 BLOCK = make_block()
 ASIDE = AsideUsageKeyV2(BLOCK, "notes_aside")
 LEARNER_SCOPES = (Scope.user_state, Scope.user_state_summary, Scope.preferences, Scope.user_info)
@@ -30,15 +28,10 @@ def client() -> InMemoryXBlockUserStateClient:
     return InMemoryXBlockUserStateClient()
 
 
-@pytest.fixture
-def kvs(client: InMemoryXBlockUserStateClient) -> UserStateKeyValueStore:
-    return UserStateKeyValueStore(client, ADA)
-
-
 def key(
     scope: Scope, field: str = "color", block: Any = BLOCK, user: User = ADA, family: str = "xblock.v1"
 ) -> KeyValueStore.Key:
-    """Return the key that XBlock makes for a field of this block (or aside)."""
+    """Return the key that XBlock makes for a field of this block or aside."""
     scope_id = {BlockScope.ALL: None, BlockScope.TYPE: block.block_type, BlockScope.USAGE: block}[scope.block]
     user_id = user.id if scope.user == UserScope.ONE else None
     return KeyValueStore.Key(scope, user_id, scope_id, field, family)
@@ -168,7 +161,7 @@ def test_one_save_may_name_many_scopes_and_blocks(kvs: UserStateKeyValueStore) -
     other = make_block("moon")
     update = {key(scope, block=block): str(block) for scope in LEARNER_SCOPES for block in (BLOCK, other)}
     kvs.set_many(update)
-    # user_info and preferences are shared by the two, so that the later value is there.
+    # Both blocks share user_info and preferences, so the later value counts.
     assert kvs.get(key(Scope.user_state)) == str(BLOCK)
     assert kvs.get(key(Scope.user_state, block=other)) == str(other)
     assert kvs.get(key(Scope.user_info)) == str(other)

@@ -1,4 +1,4 @@
-"""Staff who act as a learner: reads show the learner's state, and what staff do stays in their session."""
+"""Staff act as a learner: reads show the learner's state, and writes stay in the staff member's session."""
 
 from __future__ import annotations
 
@@ -12,16 +12,15 @@ from xblock.runtime import KeyValueStore
 
 from tests.blocks import ASIDE_TYPE, PageRuntime, make_page
 from tests.counting import CountingClient
+from tests.factories import ADA, BEN
 from xblock_user_state.runtime import UserStateKeyValueStore, clear_masquerade
 
-ADA = User(id=7, username="ada")
-BEN = User(id=8, username="ben")
 IDS, [QUIZ, POLL, VIDEO] = make_page("quiz", "poll", "video")
 ANSWERED = {"attempts": 3, "answers": {"1": "blue"}, "seed": 2}
 
 
 class Staff:
-    """Someone whose requests share a session, as Django keeps it in a cookie: saved if it was modified."""
+    """A staff member whose requests share a session, saved after each change, as Django keeps it in a cookie."""
 
     def __init__(self) -> None:
         self.session = SessionStore()
@@ -36,7 +35,7 @@ class Staff:
 
 @pytest.fixture
 def client() -> CountingClient:
-    """With states of ada."""
+    """A client with states of ada."""
     client = CountingClient()
     client.set("ada", QUIZ, ANSWERED)
     client.set("ada", POLL, {"votes": {"red": 1}}, Scope.user_state_summary)

@@ -1,27 +1,16 @@
-"""`prefetch`: one read a scope for a whole page, and everything afterwards is served from it."""
+"""`prefetch`: one read per scope loads a whole page; later reads need no call."""
 
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import User
 from opaque_keys.edx.asides import AsideUsageKeyV2
 
 from tests.blocks import ASIDE_TYPE, TYPES, NotesAside, PageRuntime, make_page
 from tests.counting import CountingClient
+from tests.factories import ADA
 from xblock_user_state.runtime import UserStateKeyValueStore
 
-ADA = User(id=7, username="ada")
 ALL_SCOPES = ["preferences", "user_info", "user_state", "user_state_summary"]
-
-
-@pytest.fixture
-def client() -> CountingClient:
-    return CountingClient()
-
-
-@pytest.fixture
-def kvs(client: CountingClient) -> UserStateKeyValueStore:
-    return UserStateKeyValueStore(client, ADA)
 
 
 @pytest.mark.parametrize("is_first_view", [True, False])

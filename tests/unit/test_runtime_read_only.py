@@ -1,23 +1,18 @@
-"""A read-only store: crawlers and previews leave no trace, and what they drop is counted."""
+"""A read-only store: crawlers and previews leave no trace, and dropped writes are counted."""
 
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import AnonymousUser
 from django.test import override_settings
 
 from tests.blocks import ASIDE_TYPE, PageRuntime, make_page
 from tests.counting import CountingClient
-from tests.sinks import Measurements, kept_in
+from tests.factories import ADA
+from tests.sinks import Measurements, keeping_sink
 from xblock_user_state.runtime import UserStateKeyValueStore
 
-ADA = User(id=7, username="ada")
 IDS, [QUIZ, POLL] = make_page("quiz", "poll")
-
-
-@pytest.fixture
-def client() -> CountingClient:
-    return CountingClient()
 
 
 def test_blocks_see_what_they_wrote_and_nothing_is_kept(client: CountingClient) -> None:
@@ -44,13 +39,13 @@ def test_dropped_writes_are_counted_by_rows(client: CountingClient) -> None:
     kvs = UserStateKeyValueStore(client, ADA, read_only=True)
     runtime = PageRuntime(kvs, ADA, IDS)
     measured = Measurements()
-    with override_settings(XBLOCK_USER_STATE={"METRICS": kept_in(measured)}):
+    with override_settings(XBLOCK_USER_STATE={"METRICS": keeping_sink(measured)}):
         with kvs.unit_of_work():
             runtime.submit(QUIZ, "red")
             runtime.submit(QUIZ, "blue")
             runtime.submit(POLL, "red")
         runtime.submit(POLL, "blue")
-    # An answer with its score is a row; a poll has one of the learner's and one of all.
+    # An answer with its score is one row; a poll has a row of the learner's and one that all learners share.
     assert kvs.dropped_writes == 3 + 2
     assert measured.total("runtime.dropped_writes", scope="user_state") == 3
     assert measured.total("runtime.dropped_writes", scope="user_state_summary") == 2

@@ -1,19 +1,17 @@
-"""`UserStateKeyValueStore` reads a row once, and keeps what it knows true over writes that succeed or fail."""
+"""`UserStateKeyValueStore` reads a row once, and its cache stays true after writes that succeed or fail."""
 
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import User
 from xblock.exceptions import KeyValueMultiSaveError
 from xblock.fields import Scope
 from xblock.runtime import KeyValueStore
 
 from tests.counting import CountingClient
-from tests.factories import make_block
+from tests.factories import ADA, BEN, make_block
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.runtime import UserStateKeyValueStore
 
-ADA = User(id=7, username="ada")
 BLOCK = make_block()
 
 
@@ -23,15 +21,10 @@ def key(name: str) -> KeyValueStore.Key:
 
 @pytest.fixture
 def client() -> CountingClient:
-    """With a state of ada."""
+    """A client with a state of ada."""
     client = CountingClient()
     client.set("ada", BLOCK, {"a": 1, "b": [1]})
     return client
-
-
-@pytest.fixture
-def kvs(client: CountingClient) -> UserStateKeyValueStore:
-    return UserStateKeyValueStore(client, ADA)
 
 
 def stored(client: CountingClient) -> object:
@@ -44,7 +37,7 @@ def test_all_fields_of_a_row_are_read_at_once(client: CountingClient, kvs: UserS
 
 
 def test_a_row_that_is_not_there_is_asked_for_once(client: CountingClient) -> None:
-    ben = UserStateKeyValueStore(client, User(id=8, username="ben"))
+    ben = UserStateKeyValueStore(client, BEN)
     for name in "abc":
         assert not ben.has(key(name)._replace(user_id=8))
     assert client.reads == ["user_state"]
@@ -119,7 +112,7 @@ def test_what_others_have_written_meanwhile_is_not_undone(client: CountingClient
 def test_a_value_that_was_read_is_written_though_it_seems_to_be_the_same(
     client: CountingClient, kvs: UserStateKeyValueStore
 ) -> None:
-    """The last commit wins: another may have written since."""
+    """The last commit wins: another request may have written since the read."""
     assert kvs.get(key("a")) == 1
     client.set("ada", BLOCK, {"a": 2})
     kvs.set_many({key("a"): 1})

@@ -1,4 +1,4 @@
-"""`UserStateService`: what blocks may read of other blocks and learners."""
+"""`UserStateService`: access of blocks to the state of other blocks and learners."""
 
 from __future__ import annotations
 
@@ -64,7 +64,7 @@ def test_the_host_may_deny_a_learner_their_own_state(client: InMemoryXBlockUserS
         UserStateService(client, "ann", lambda *_: False).get_state("ann", BLOCK)
 
 
-def test_what_is_handed_out_is_the_blocks_own(client: InMemoryXBlockUserStateClient) -> None:
+def test_blocks_can_change_returned_states(client: InMemoryXBlockUserStateClient) -> None:
     service = UserStateService(client, "ann")
     service.get_state("ann", BLOCK)["a"].append(2)
     assert service.get_state("ann", BLOCK)["a"] == [1]
@@ -78,7 +78,7 @@ def test_a_key_that_is_none_is_refused(client: InMemoryXBlockUserStateClient) ->
 
 @XBlock.needs("user_state")
 class RecapBlock(XBlock):
-    """Shows what the learner did elsewhere."""
+    """Shows the learner's work in another block."""
 
     def recap(self) -> Any:
         return self.runtime.service(self, "user_state").get_state("ann", BLOCK)

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import pytest
-from django.contrib.auth.models import AnonymousUser, User
+from django.contrib.auth.models import AnonymousUser
 from xblock.fields import Scope
 from xblock.runtime import KeyValueStore
 
 from tests.blocks import PageRuntime, make_page
 from tests.counting import CountingClient
-from tests.factories import make_block
+from tests.factories import ADA, make_block
 from xblock_user_state.interface import PermissionDenied, ServiceUnavailable
 from xblock_user_state.runtime import UserStateKeyValueStore
 
-ADA = User(id=7, username="ada")
 BLOCK = make_block()
 OTHER = make_block("moon")
 
@@ -25,15 +24,10 @@ def key(name: str, scope: Scope = Scope.user_state, block: object = BLOCK) -> Ke
 
 @pytest.fixture
 def client() -> CountingClient:
-    """With a state of ada."""
+    """A client with a state of ada."""
     client = CountingClient()
     client.set("ada", BLOCK, {"a": 1, "b": 1})
     return client
-
-
-@pytest.fixture
-def kvs(client: CountingClient) -> UserStateKeyValueStore:
-    return UserStateKeyValueStore(client, ADA)
 
 
 def test_all_saves_are_one_commit_one_revision_and_one_history_entry(
@@ -87,7 +81,7 @@ def test_what_was_set_and_then_deleted_is_gone(client: CountingClient, kvs: User
 
 
 def interrupted(kvs: UserStateKeyValueStore, *names: str) -> None:
-    """Save fields, and a score, in a unit in which something goes wrong then."""
+    """Save fields and a score in a unit of work that then raises."""
     ids, [quiz] = make_page("quiz")
     with kvs.unit_of_work():
         for name in names:

@@ -1,4 +1,4 @@
-"""Programs run side by side, and what they print reads as if they had run one after another."""
+"""Programs run side by side, and their outputs read as if they had run one after another."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def program(title: str, code: str, *arguments: object) -> Program:
 
 
 def start(code: str, *arguments: object) -> subprocess.Popen[str]:
-    """Start a process that has the names of this module."""
+    """Start a process that can use the names of this module."""
     command = [sys.executable, "-c", f"from {__name__} import *\n{code}", *map(str, arguments)]
     return subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True)
 

@@ -1,4 +1,4 @@
-"""The clients that every test in this folder runs against: the contract is the same for all."""
+"""The clients that each contract test runs against."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from xblock_user_state.memory import InMemoryXBlockUserStateClient
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give each test the clients that it applies to, where its module has no client of its own."""
+    """Run each test with all clients that it applies to, unless its module defines a client."""
     if "clients_name" not in metafunc.fixturenames:
         return
     clients = [pytest.param("django", marks=pytest.mark.django_db), "memory"]
@@ -39,7 +39,7 @@ def client(clients_name: str) -> XBlockUserStateClient:
 
 @pytest.fixture
 def statements(client: XBlockUserStateClient) -> Callable[[], AbstractContextManager[object]]:
-    """What to enter so that the result, where it has a length, counts the SQL statements meanwhile."""
+    """Returns a context manager whose result has the number of SQL statements as its length."""
     if isinstance(client, DjangoXBlockUserStateClient):
         return lambda: CaptureQueriesContext(connection)
     return lambda: nullcontext([])

@@ -1,4 +1,4 @@
-"""Calls that must be refused: the error, what its message names, and that nothing was sent to the database."""
+"""Calls that must raise: the error, parts of its message, and no statement sent to the database."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ class Refusal(NamedTuple):
     named: tuple[str, ...] = ()
 
     def check(self, client: XBlockUserStateClient, statements: Statements) -> None:
-        """Make the call and check the error. `statements` counts the SQL statements meanwhile."""
+        """Make the call and check the error. `statements` captures the call's SQL statements."""
         with statements() as seen, pytest.raises(self.error) as raised:
             self.call(client)
         assert len(seen) == 0
@@ -33,9 +33,9 @@ class Refusal(NamedTuple):
 
 
 class Opaque:
-    """A value that nobody can write as JSON."""
+    """A value that JSON can't represent."""
 
 
-def each(refusals: Mapping[str, Refusal]) -> pytest.MarkDecorator:
-    """Return the mark that runs a test with each of the refusals."""
+def parametrize_refusals(refusals: Mapping[str, Refusal]) -> pytest.MarkDecorator:
+    """Parametrize a test over the refusals."""
     return pytest.mark.parametrize("refusal", refusals.values(), ids=refusals.keys())

@@ -1,4 +1,4 @@
-"""An anonymous user has no name: nothing is found, and nothing can be kept but what all learners share."""
+"""An anonymous user has no name: reads find nothing, and only state that all learners share can be written."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Arguments that are refused in all methods alike: fields, numbers, usernames, scopes, and what a batch is given."""
+"""Arguments that all methods refuse alike: fields, numbers, usernames, scopes, and a batch's changes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from opaque_keys.edx.keys import UsageKey
 from xblock.fields import BlockScope, Scope, UserScope
 
 from tests.factories import COURSE, make_block
-from tests.integration.contract.refusal import Call, Opaque, Refusal, Statements, each
+from tests.integration.contract.refusal import Call, Opaque, Refusal, Statements, parametrize_refusals
 from xblock_user_state.interface import XBlockUserStateClient
 
 BLOCK = make_block()
@@ -158,7 +158,7 @@ REFUSALS = {
 }
 
 
-@each(REFUSALS)
+@parametrize_refusals(REFUSALS)
 def test_a_bad_argument_is_refused_before_any_sql(
     client: XBlockUserStateClient, statements: Statements, refusal: Refusal
 ) -> None:

@@ -1,4 +1,4 @@
-"""Keys that name nothing: of the wrong type, without their run, too long, or one where a list is meant."""
+"""Keys that are refused: of the wrong type, without a run, too long, or a single key in place of a list."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from opaque_keys.edx.locator import BlockUsageLocator, CourseLocator
 from xblock.fields import Scope
 
 from tests.factories import COURSE, make_block
-from tests.integration.contract.refusal import Call, Refusal, Statements, each
+from tests.integration.contract.refusal import Call, Refusal, Statements, parametrize_refusals
 from xblock_user_state.interface import XBlockUserStateClient
 
 BLOCK = make_block()
@@ -114,7 +114,7 @@ KEYS |= _blocks_without_place(TOO_LONG, "255", str(len(str(TOO_LONG))))
 KEYS |= _blocks_without_place(AsideUsageKeyV2(make_block("x" * 190), "n" * 60), "255")
 
 
-@each(KEYS)
+@parametrize_refusals(KEYS)
 def test_a_key_that_names_nothing_is_refused(
     client: XBlockUserStateClient, statements: Statements, refusal: Refusal
 ) -> None:

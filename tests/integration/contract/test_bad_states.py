@@ -1,4 +1,4 @@
-"""State that is no state: refused with the block, the field and the path inside it, before any SQL."""
+"""Invalid state is refused before any SQL; the error names the block, the field and the path inside it."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ import pytest
 from xblock.fields import Scope
 
 from tests.factories import make_block
-from tests.integration.contract.refusal import Opaque, Refusal, Statements, each
+from tests.integration.contract.refusal import Opaque, Refusal, Statements, parametrize_refusals
 from xblock_user_state.interface import XBlockUserStateClient
 
 BLOCK = make_block()
@@ -85,7 +85,7 @@ STATES = {
 }
 
 
-@each(STATES)
+@parametrize_refusals(STATES)
 def test_what_is_no_state_is_refused(client: XBlockUserStateClient, statements: Statements, refusal: Refusal) -> None:
     refusal.check(client, statements)
 

@@ -1,4 +1,4 @@
-"""A batch: many changes of one learner that are committed as one."""
+"""A batch commits many changes of one learner together."""
 
 from __future__ import annotations
 
@@ -105,7 +105,7 @@ def test_deleting_works_in_every_scope(client: XBlockUserStateClient) -> None:
 
 
 class BodyFailed(BaseException):
-    """Raised in a body. Not an ``Exception``, like the one of a request that is killed."""
+    """Raised in a body. Not an ``Exception``, like the error that kills a request."""
 
 
 @pytest.mark.not_for_visitors
@@ -212,7 +212,7 @@ def test_a_batch_for_an_anonymous_learner_is_refused_as_a_whole(client: XBlockUs
 
 
 def test_a_batch_that_has_ended_takes_no_more_changes(client: XBlockUserStateClient) -> None:
-    """They would be dropped in silence."""
+    """The client would silently drop them."""
     with client.batch("ann") as batch:
         batch.set(BLOCK, {"a": 1})
     with pytest.raises((RuntimeError, ValueError, TypeError)):

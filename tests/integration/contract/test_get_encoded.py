@@ -1,4 +1,4 @@
-"""Reading states as they are encoded: the same blocks as `get_many` finds, and texts that decode to their states."""
+"""`get_encoded` finds the same blocks as `get_many`, with texts that decode to their states."""
 
 from __future__ import annotations
 

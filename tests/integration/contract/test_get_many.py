@@ -1,4 +1,4 @@
-"""Reading many blocks at once: order, each key once, what is handed out."""
+"""Reading many blocks at once: order, duplicate keys, independent results."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_no_keys_give_nothing(client: XBlockUserStateClient) -> None:
 
 @pytest.mark.not_for_visitors
 @pytest.mark.parametrize("scope", [Scope.user_state, Scope.user_state_summary], ids=lambda scope: scope.name)
-def test_what_is_handed_out_is_the_callers_own(client: XBlockUserStateClient, scope: Scope) -> None:
+def test_callers_can_change_returned_states(client: XBlockUserStateClient, scope: Scope) -> None:
     key = make_block()
     given: dict[str, Any] = {"list": [1, {"deep": [2]}], "dict": {"a": 1}}
     client.set("ann", key, given, scope)

@@ -34,7 +34,7 @@ DATABASES = ["default", "student_module_history"]
     ]
 )
 def client(request: pytest.FixtureRequest, settings: Settings) -> XBlockUserStateClient:
-    """A client whose history is in memory, beside the state, in the outbox only, or in a database of its own."""
+    """A client with its history in memory, beside the state, in the outbox only, or in a separate database."""
     if request.param == "memory":
         return InMemoryXBlockUserStateClient()
     settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": request.param != "django"}
@@ -43,7 +43,7 @@ def client(request: pytest.FixtureRequest, settings: Settings) -> XBlockUserStat
 
 
 def states_of(client: XBlockUserStateClient, username: str = "ann", key: BlockKey = BLOCK) -> list[State | None]:
-    """Return the states in the history, or none where there is no history."""
+    """Return the states of the history, or an empty list if there is none."""
     try:
         return [entry.state for entry in client.get_history(username, key)]
     except DoesNotExist:

@@ -18,8 +18,8 @@ LEARNERS = ["ann", "bob", "cid"]
 SIZES = pytest.mark.parametrize("batch_size", [1, 2, 3, 4, 5, 7, 1000, None])
 
 
-def places(found: Iterator[XBlockUserState]) -> list[tuple[str | None, BlockKey]]:
-    """Return learner and key of each item, sorted, because the order is nobody's promise."""
+def learners_and_keys(found: Iterator[XBlockUserState]) -> list[tuple[str | None, BlockKey]]:
+    """Return the learner and key of each item, sorted: the contract promises no order."""
     return sorted(((item.username, item.block_key) for item in found), key=str)
 
 
@@ -29,7 +29,7 @@ def test_all_learners_of_a_block_come_once(client: XBlockUserStateClient, batch_
     for learner in LEARNERS:
         client.set_many(learner, {one: {"who": learner}, two: {"who": f"{learner} elsewhere"}})
     found = list(client.iter_all_for_block(one, batch_size=batch_size))
-    assert places(iter(found)) == [(learner, one) for learner in LEARNERS]
+    assert learners_and_keys(iter(found)) == [(learner, one) for learner in LEARNERS]
     assert {item.username: item.state for item in found} == {learner: {"who": learner} for learner in LEARNERS}
     assert {item.scope for item in found} == {Scope.user_state}
     assert {item.username: item.updated for item in found} == {
@@ -44,7 +44,7 @@ def test_all_blocks_and_learners_of_a_course_come_once(client: XBlockUserStateCl
         client.set_many(learner, {key: {"who": learner, "key": str(key)} for key in keys[number:]})
     expected = sorted(((learner, key) for number, learner in enumerate(LEARNERS) for key in keys[number:]), key=str)
     found = list(client.iter_all_for_course(COURSE, batch_size=batch_size))
-    assert places(iter(found)) == expected
+    assert learners_and_keys(iter(found)) == expected
     assert all(item.state == {"who": item.username, "key": str(item.block_key)} for item in found)
 
 
@@ -58,9 +58,12 @@ def test_absent_and_deleted_states_are_left_out(client: XBlockUserStateClient, b
     client.set("ann", kept, {"b": 1})
     client.delete("bob", kept, fields=["a"])
     for block in (gone, scored, never):
-        assert places(client.iter_all_for_block(block, batch_size=batch_size)) == []
-    assert places(client.iter_all_for_block(kept, batch_size=batch_size)) == [("ann", kept), ("cid", kept)]
-    assert places(client.iter_all_for_course(COURSE, batch_size=batch_size)) == [("ann", kept), ("cid", kept)]
+        assert learners_and_keys(client.iter_all_for_block(block, batch_size=batch_size)) == []
+    assert learners_and_keys(client.iter_all_for_block(kept, batch_size=batch_size)) == [("ann", kept), ("cid", kept)]
+    assert learners_and_keys(client.iter_all_for_course(COURSE, batch_size=batch_size)) == [
+        ("ann", kept),
+        ("cid", kept),
+    ]
 
 
 def test_other_courses_are_left_out_however_alike_their_names(client: XBlockUserStateClient) -> None:
@@ -84,12 +87,12 @@ def test_a_block_type_narrows_a_course(client: XBlockUserStateClient) -> None:
     problem, video = make_block(), make_block(block_type="video")
     similar = make_block(block_type="problem2")
     client.set_many("ann", {key: {"a": 1} for key in (problem, video, similar)})
-    assert places(client.iter_all_for_course(COURSE, "problem")) == [("ann", problem)]
-    assert places(client.iter_all_for_course(COURSE, block_type="video")) == [("ann", video)]
-    assert places(client.iter_all_for_course(COURSE, "proble")) == []
-    assert places(client.iter_all_for_course(COURSE, "Problem")) == []
-    assert places(client.iter_all_for_course(COURSE, "")) == []
-    assert len(places(client.iter_all_for_course(COURSE))) == 3
+    assert learners_and_keys(client.iter_all_for_course(COURSE, "problem")) == [("ann", problem)]
+    assert learners_and_keys(client.iter_all_for_course(COURSE, block_type="video")) == [("ann", video)]
+    assert learners_and_keys(client.iter_all_for_course(COURSE, "proble")) == []
+    assert learners_and_keys(client.iter_all_for_course(COURSE, "Problem")) == []
+    assert learners_and_keys(client.iter_all_for_course(COURSE, "")) == []
+    assert len(learners_and_keys(client.iter_all_for_course(COURSE))) == 3
 
 
 @SIZES
@@ -101,7 +104,7 @@ def test_a_summary_comes_once_and_without_a_learner(client: XBlockUserStateClien
     [item] = client.iter_all_for_block(keys[0], Scope.user_state_summary, batch_size)
     assert (item.username, item.block_key, item.state) == (None, keys[0], {"key": str(keys[0])})
     found = client.iter_all_for_course(COURSE, scope=Scope.user_state_summary, batch_size=batch_size)
-    assert places(found) == [(None, key) for key in keys if key != keys[2]]
+    assert learners_and_keys(found) == [(None, key) for key in keys if key != keys[2]]
 
 
 @SIZES
@@ -110,7 +113,7 @@ def test_preferences_of_all_learners_for_a_type(client: XBlockUserStateClient, b
         for block_type in ("problem", "Problem", "video"):
             client.set(learner, block_type, {"who": learner}, Scope.preferences)
     found = client.iter_all_for_block("problem", Scope.preferences, batch_size)
-    assert places(found) == [(learner, "problem") for learner in LEARNERS]
+    assert learners_and_keys(found) == [(learner, "problem") for learner in LEARNERS]
 
 
 @SIZES
@@ -119,7 +122,7 @@ def test_user_info_of_all_learners(client: XBlockUserStateClient, batch_size: in
         client.set(learner, None, {"who": learner}, Scope.user_info)
     client.delete("bob", None, Scope.user_info)
     found = client.iter_all_for_block(None, Scope.user_info, batch_size)
-    assert places(found) == [("ann", None), ("cid", None)]
+    assert learners_and_keys(found) == [("ann", None), ("cid", None)]
 
 
 def test_an_iteration_goes_on_when_its_rows_are_written_meanwhile(client: XBlockUserStateClient) -> None:

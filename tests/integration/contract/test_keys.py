@@ -1,4 +1,4 @@
-"""Which keys name the same state: canonical forms of blocks, asides, libraries and block types."""
+"""Different keys of the same state: canonical forms of blocks, asides, libraries and block types."""
 
 from __future__ import annotations
 
@@ -199,7 +199,7 @@ def test_the_family_of_a_block_type_counts(client: XBlockUserStateClient) -> Non
 
 @pytest.mark.not_for_visitors
 def test_what_iteration_gives_can_be_read_with(client: XBlockUserStateClient) -> None:
-    """Whatever string was taken as a block type: the key that comes out must name the same state."""
+    """The contract takes any string as a block type; an iteration's key must lead back to its state."""
     for name in ("problem", "block-type-v1:odd", "block-type-v1:xblock.asides-v1:notes", "a:b", "poll-question"):
         client.set("ann", name, {"name": name}, Scope.preferences)
         [found] = client.iter_all_for_block(name, Scope.preferences)

@@ -1,4 +1,4 @@
-"""Scores: beside the state, and never in its way."""
+"""Scores beside the state, changed without changing it."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Times come from the application's clock and grow strictly with a row's revisions, whatever that clock does."""
+"""Times come from the application's clock and grow strictly with a row's revisions, even if the clock goes back."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ NOON = datetime(2026, 3, 1, 12, 0, 0, 123456, tzinfo=UTC)
 
 
 class Clock:
-    """Stands in for `datetime` where changes are made: shows what the test sets."""
+    """Replaces `datetime` in the code that makes changes; shows the time that the test sets."""
 
     def __init__(self) -> None:
         self.time = NOON

@@ -1,4 +1,4 @@
-"""What goes in comes out, through the database too, in every scope and in history (law 4)."""
+"""Values survive a round trip, also through the database, in every scope and in history (law 4)."""
 
 from __future__ import annotations
 
@@ -26,7 +26,9 @@ PLACES = pytest.mark.parametrize(
 @pytest.mark.not_for_visitors
 @EACH
 @PLACES
-def test_what_goes_in_comes_out(client: XBlockUserStateClient, golden: Golden, scope: Scope, key: BlockKey) -> None:
+def test_values_survive_a_round_trip(
+    client: XBlockUserStateClient, golden: Golden, scope: Scope, key: BlockKey
+) -> None:
     client.set("ann", key, {"before": 1, "field": golden.value}, scope)
     expected = {"before": 1, "field": golden.back}
     assert is_same(client.get("ann", key, scope).state, expected)
@@ -68,7 +70,7 @@ def test_any_text_may_be_a_field_name(client: XBlockUserStateClient, name: str) 
 
 
 def test_a_field_name_that_is_an_enumeration_is_its_value(client: XBlockUserStateClient) -> None:
-    """As the JSON text has it, and as it compares: ``Colour.RED == "red"``, whatever ``str`` says."""
+    """As in JSON and in comparisons, ``Colour.RED == "red"``, whatever ``str`` returns."""
     red = GOLDEN["string enumeration"].value
     client.set("ann", BLOCK, {red: 1})
     assert client.get("ann", BLOCK).state == {"red": 1}
