@@ -2,29 +2,39 @@
 
 from __future__ import annotations
 
+import reprlib
 from collections.abc import Mapping
-from typing import Any
-
-from opaque_keys.edx.keys import UsageKey
+from typing import Any, NamedTuple
 
 from xblock_user_state.clients.arguments import new_score
 from xblock_user_state.state.change import Score
 
 
-def score_of(event: Mapping[str, Any], block_key: UsageKey) -> Score:
-    """Return the score of an event; ``None`` for both values removes the score.
+class Grade(NamedTuple):
+    """A grade event. `user_id` is ``None`` unless the event names a learner."""
 
-    Raises ``ValueError`` if one of the two values is missing: a score without its maximum can't be compared with
-    others, and an invented maximum would pass for the block's own. Raises ``TypeError`` or ``ValueError`` for values
-    that are not finite numbers.
+    score: Score
+    user_id: Any
+    only_if_higher: bool
+
+
+def grade_of(event: Any) -> Grade:
+    """Read a grade event. ``None`` for both values removes the score.
+
+    Raises ``TypeError`` or ``ValueError`` for a malformed event: one without both values, or with a value that is not a
+    finite number. A score without its maximum can't be compared with others, and an invented maximum would pass for the
+    block's own.
     """
+    if not isinstance(event, Mapping):
+        raise TypeError(f"it must be a dict, not {reprlib.repr(event)}")
     try:
         value, max_value = event["value"], event["max_value"]
-        return new_score(value, max_value).score or Score(None, None)
     except KeyError as error:
-        raise ValueError(f"the grade event of {block_key} has no {error}; it needs value and max_value") from None
-    except (TypeError, ValueError) as error:
-        raise type(error)(f"the grade event of {block_key}: {error}") from error
+        raise ValueError(f"it has no {error}; it needs value and max_value") from None
+    if value is not None and max_value is None:
+        raise ValueError(f"max_value is None but value is {reprlib.repr(value)}; give both, or None for both")
+    score = new_score(value, max_value).score or Score(None, None)
+    return Grade(score, event.get("user_id"), bool(event.get("only_if_higher")))
 
 
 def is_at_least(score: Score, other: Score) -> bool:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -19,11 +20,13 @@ from xblock_user_state.interface import PermissionDenied, UserStateError, XBlock
 from xblock_user_state.runtime.addresses import RowAddress, address_of, addresses_of_block, addresses_of_class
 from xblock_user_state.runtime.changes import Changes
 from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient, ToSession
-from xblock_user_state.runtime.grades import is_at_least, score_of
+from xblock_user_state.runtime.grades import grade_of, is_at_least
 from xblock_user_state.runtime.row_cache import CachedRow
 from xblock_user_state.state.change import Score
 from xblock_user_state.state.codec import decode_field, encode_fields
 from xblock_user_state.state.keys import checked_block
+
+_LOG = logging.getLogger("xblock_user_state.runtime")
 
 
 class UserStateKeyValueStore(KeyValueStore):
@@ -150,16 +153,22 @@ class UserStateKeyValueStore(KeyValueStore):
 
         The event has ``value`` and ``max_value``; ``None`` for both removes the score. With ``only_if_higher``, a score
         that is a smaller share of its maximum than the present one is ignored. That check reads the score first, so two
-        concurrent requests may both pass it. A ``user_id`` of another learner is `PermissionDenied`.
+        concurrent requests may both pass it. A ``user_id`` of another learner is `PermissionDenied`. A malformed event
+        is logged and ignored, because the page of a block may have sent it.
         """
         if event_type != "grade":
             return
         block_key = block.scope_ids.usage_id
-        if event_data.get("user_id") is not None:
-            self._check_learner(event_data["user_id"], f"a grade in {block_key}")
-        address, score = RowAddress(Scope.user_state, checked_block(block_key)), score_of(event_data, block_key)
-        if not event_data.get("only_if_higher") or is_at_least(score, self._score(address)):
-            self._write(Changes(scores={address: score}))
+        try:
+            grade = grade_of(event_data)
+        except (TypeError, ValueError) as error:
+            _LOG.warning("the grade event of %s is ignored: %s", block_key, error)
+            return
+        if grade.user_id is not None:
+            self._check_learner(grade.user_id, f"a grade in {block_key}")
+        address = RowAddress(Scope.user_state, checked_block(block_key))
+        if not grade.only_if_higher or is_at_least(grade.score, self._score(address)):
+            self._write(Changes(scores={address: grade.score}))
 
     def _score(self, address: RowAddress) -> Score:
         """Return the learner's score, with the collected changes."""
@@ -228,7 +237,8 @@ class UserStateKeyValueStore(KeyValueStore):
         return address
 
     def _check_learner(self, user_id: Any, subject: str) -> None:
-        if user_id != self._user_id:
+        # The id may be text, from JSON. A visitor has no id, and "None" is none.
+        if user_id != self._user_id and (self._user_id is None or str(user_id) != str(self._user_id)):
             raise PermissionDenied(
                 f"this store holds the state of {self._username!r} (id {self._user_id});"
                 f" {subject} was asked for user id {user_id}"
