@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import reprlib
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
 from typing import Any, NamedTuple
+
+from xblock.core import XBlock
 
 from xblock_user_state.clients.arguments import new_score
 from xblock_user_state.state.change import Score
@@ -16,6 +19,37 @@ class Grade(NamedTuple):
     score: Score
     user_id: Any
     only_if_higher: bool
+
+
+@dataclass(frozen=True)
+class GradeGuard:
+    """Refuses scores that a learner's browser may have chosen.
+
+    `ungraded_handlers` are names of handlers that publish events which their page sends. While one of them runs, no
+    grade is stored. With `needs_has_score`, neither are grades of blocks without XBlock's attribute ``has_score``.
+    """
+
+    ungraded_handlers: Collection[str] = ("publish_event",)
+    """The default is the handler of XBlock's ``PublishEventMixin``."""
+    needs_has_score: bool = True
+
+    def __post_init__(self) -> None:
+        # Each part of the one name would count as a name.
+        if isinstance(self.ungraded_handlers, str):
+            raise TypeError(f"ungraded_handlers must be a list of names, not {self.ungraded_handlers!r}")
+
+    def reason_to_refuse(self, block: XBlock, running: Collection[str]) -> str | None:
+        """Return the reason to refuse a grade of `block` while the `running` handlers run, or ``None``."""
+        for name in running:
+            if name in self.ungraded_handlers:
+                return f"the handler {reprlib.repr(name)} passes on events of the browser"
+        # A field of some blocks.
+        if self.needs_has_score and not getattr(block, "has_score", False):
+            return "the block has no has_score"
+        return None
+
+
+DEFAULT_GUARD = GradeGuard()
 
 
 def grade_of(event: Any) -> Grade:
