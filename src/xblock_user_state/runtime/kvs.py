@@ -20,10 +20,11 @@ from xblock_user_state.interface import PermissionDenied, UserStateError, XBlock
 from xblock_user_state.runtime.addresses import RowAddress, address_of, addresses_of_block, addresses_of_class
 from xblock_user_state.runtime.changes import Changes
 from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient, ToSession
+from xblock_user_state.runtime.field_values import encode_values
 from xblock_user_state.runtime.grades import DEFAULT_GUARD, Grade, GradeGuard, grade_of, is_at_least
 from xblock_user_state.runtime.row_cache import CachedRow
 from xblock_user_state.state.change import Score
-from xblock_user_state.state.codec import decode_field, encode_fields
+from xblock_user_state.state.codec import decode_field
 from xblock_user_state.state.keys import checked_block
 
 _LOG = logging.getLogger("xblock_user_state.runtime")
@@ -254,7 +255,7 @@ class UserStateKeyValueStore(KeyValueStore):
         fields: dict[RowAddress, dict[str, Any]] = defaultdict(dict)
         for key, value in values.items():
             fields[self._address(key)][key.field_name] = value
-        return Changes({address: encode_fields(named, address.block_key) for address, named in fields.items()})
+        return Changes({address: encode_values(named, address.block_key) for address, named in fields.items()})
 
     def _address(self, key: KeyValueStore.Key) -> RowAddress:
         address = address_of(key)
