@@ -16,18 +16,17 @@ from xblock.runtime import KvsFieldData, Runtime
 from demo.host.blocks import ASIDE_TYPES, DECORATED_TYPES, EXTRACTED, HostMixin, VerticalBlock
 from demo.host.recap import RecapBlock
 from demo.host.services import services_for
-from xblock_user_state.runtime import UserStateKeyValueStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from django.contrib.sessions.backends.base import SessionBase
     from lxml.etree import _Element
     from webob import Request, Response
 
     from demo.host.ids import CourseIds
     from demo.host.learners import Learner
     from demo.host.outline import Course
+    from xblock_user_state.runtime import UserStateKeyValueStore
 
 OWN = {"recap": RecapBlock, "vertical": VerticalBlock}
 """Block types that this host defines itself. They are not installed as entry points."""
@@ -114,10 +113,8 @@ class LearnerRuntime(CourseRuntime):
     to the client. The integration needs nothing else.
     """
 
-    def __init__(
-        self, course: Course, learner: Learner, *, read_only: bool = False, session: SessionBase | None = None
-    ) -> None:
-        self.learner_state = UserStateKeyValueStore(learner.client, learner.user, read_only=read_only, session=session)
+    def __init__(self, course: Course, learner: Learner, learner_state: UserStateKeyValueStore) -> None:
+        self.learner_state = learner_state
         fields = split_fields(ReadOnlyFieldData(course.authored), KvsFieldData(self.learner_state))
         super().__init__(course.ids, course.files, fields, services_for(learner))
         self.user_id = learner.user.id
