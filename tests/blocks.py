@@ -9,6 +9,7 @@ from opaque_keys.edx.keys import UsageKey
 from web_fragments.fragment import Fragment
 from webob import Request, Response
 from xblock.core import XBlock, XBlockAside
+from xblock.exceptions import JsonHandlerError
 from xblock.field_data import SplitFieldData
 from xblock.fields import Dict, Integer, Scope, ScopeIds, String
 from xblock.runtime import DictKeyValueStore, KvsFieldData, Runtime
@@ -82,6 +83,12 @@ class NotebookBlock(XBlock):
     def write(self, request: Request, suffix: str = "") -> Response:
         setattr(self, suffix, getattr(self, suffix) + request.body.decode())
         return Response()
+
+    @XBlock.json_handler
+    def write_too_much(self, text: str, suffix: str = "") -> None:
+        """Refuse the text, as XBlock lets blocks do, with a field changed already."""
+        setattr(self, suffix, text)
+        raise JsonHandlerError(400, "the page is full")
 
 
 class GameBlock(PublishEventMixin, XBlock):

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
-from django.db import connection
+from django.contrib.auth.models import Group, User
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext, override_settings
 from opaque_keys.edx.asides import AsideUsageKeyV2
 from xblock.fields import Scope
@@ -111,3 +111,25 @@ def test_an_unknown_learner_has_an_empty_state(ada: User) -> None:
     service = UserStateService(DjangoXBlockUserStateClient(ada), "staff", lambda *_: True, username_of=username_of)
     assert service.get_state_as_dict("nobody", str(BLOCK)) == {}
     assert service.get_state_as_dict("ada", str(BLOCK)) == {}
+
+
+def write_both(kvs: UserStateKeyValueStore, user: User) -> None:
+    """Be a handler that writes a table of its block's own and a field, and fails."""
+    with kvs.unit_of_work():
+        Group.objects.create(name="written")
+        kvs.set(KeyValueStore.Key(Scope.user_state, user.pk, BLOCK, "seed"), 1)
+        raise RuntimeError
+
+
+def test_tables_of_blocks_are_not_in_the_unit(ada: User, kvs: UserStateKeyValueStore) -> None:
+    with pytest.raises(RuntimeError):
+        write_both(kvs, ada)
+    assert Group.objects.filter(name="written").exists()
+    assert not StudentModule.objects.exists()
+
+
+def test_a_transaction_around_the_unit_covers_them_too(ada: User, kvs: UserStateKeyValueStore) -> None:
+    with pytest.raises(RuntimeError), transaction.atomic():
+        write_both(kvs, ada)
+    assert not Group.objects.filter(name="written").exists()
+    assert not StudentModule.objects.exists()
