@@ -94,6 +94,8 @@ MALFORMED = [
     ({"value": 1, "max_value": float("nan")}, ValueError, "max_grade must be a finite number"),
     ({"value": np.float64("nan"), "max_value": 1}, ValueError, "grade must be a finite number"),
     ({"value": 1, "max_value": Fraction(10**400)}, ValueError, "max_grade must be a finite number"),
+    ({"value": 1, "max_value": 1, "user_id": [7]}, TypeError, r"user_id must be an id, not \[7\]"),
+    ({"value": 1, "max_value": 1, "user_id": {"a": [[[[[[[[]]]]]]]]}}, TypeError, "user_id must be an id"),
     ({}, ValueError, "has no 'value'"),
     (None, TypeError, "must be a dict, not None"),
     ([], TypeError, "must be a dict, not \\[\\]"),
@@ -190,7 +192,7 @@ def test_the_learners_own_id_may_be_text(client: CountingClient, block: XBlock, 
     assert score(client) == (1, 2)
 
 
-@pytest.mark.parametrize("user_id", ["8", "07", " 7", "", [7], {}, "ada"], ids=repr)
+@pytest.mark.parametrize("user_id", ["8", "07", " 7", "", "ada", 7.5, False], ids=repr)
 def test_any_other_id_is_refused(client: CountingClient, block: XBlock, user_id: Any) -> None:
     with pytest.raises(PermissionDenied):
         grade(block, 1, 2, user_id=user_id)

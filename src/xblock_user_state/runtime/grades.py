@@ -55,9 +55,9 @@ DEFAULT_GUARD = GradeGuard()
 def grade_of(event: Any) -> Grade:
     """Read a grade event. ``None`` for both values removes the score.
 
-    Raises ``TypeError`` or ``ValueError`` for a malformed event: one without both values, or with a value that is not a
-    finite number. A score without its maximum can't be compared with others, and an invented maximum would pass for the
-    block's own.
+    Raises ``TypeError`` or ``ValueError`` for a malformed event: one without both values, with a value that is not a
+    finite number, or with a list or dict for an id. A score without its maximum can't be compared with others, and an
+    invented maximum would pass for the block's own.
     """
     if not isinstance(event, Mapping):
         raise TypeError(f"it must be a dict, not {reprlib.repr(event)}")
@@ -67,8 +67,12 @@ def grade_of(event: Any) -> Grade:
         raise ValueError(f"it has no {error}; it needs value and max_value") from None
     if value is not None and max_value is None:
         raise ValueError(f"max_value is None but value is {reprlib.repr(value)}; give both, or None for both")
+    user_id = event.get("user_id")
+    # A page may send any JSON. Other values are compared with the learner's id.
+    if isinstance(user_id, list | dict):
+        raise TypeError(f"user_id must be an id, not {reprlib.repr(user_id)}")
     score = new_score(value, max_value).score or Score(None, None)
-    return Grade(score, event.get("user_id"), bool(event.get("only_if_higher")))
+    return Grade(score, user_id, bool(event.get("only_if_higher")))
 
 
 def is_at_least(score: Score, other: Score) -> bool:
