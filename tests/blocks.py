@@ -9,9 +9,11 @@ from opaque_keys.edx.keys import UsageKey
 from web_fragments.fragment import Fragment
 from webob import Request, Response
 from xblock.core import XBlock, XBlockAside
+from xblock.exceptions import JsonHandlerError
 from xblock.field_data import SplitFieldData
 from xblock.fields import Dict, Integer, Scope, ScopeIds, String
 from xblock.runtime import DictKeyValueStore, KvsFieldData, Runtime
+from xblock.utils.publish_event import PublishEventMixin
 
 from demo.host.ids import CourseIds
 from tests.factories import COURSE
@@ -24,6 +26,7 @@ LEARNER_SCOPES = (Scope.user_state, Scope.user_state_summary, Scope.preferences,
 class QuizBlock(XBlock):
     """Chooses a seed at its first view, as a problem does."""
 
+    has_score = True
     seed = Integer(scope=Scope.user_state)
     attempts = Integer(default=0, scope=Scope.user_state)
     answers = Dict(scope=Scope.user_state)
@@ -81,6 +84,34 @@ class NotebookBlock(XBlock):
         setattr(self, suffix, getattr(self, suffix) + request.body.decode())
         return Response()
 
+    @XBlock.json_handler
+    def write_too_much(self, text: str, suffix: str = "") -> None:
+        """Refuse the text, as XBlock lets blocks do, with a field changed already."""
+        setattr(self, suffix, text)
+        raise JsonHandlerError(400, "the page is full")
+
+
+class GameBlock(PublishEventMixin, XBlock):
+    """Publishes the events that its page sends, and grades in other handlers too."""
+
+    has_score = True
+
+    @XBlock.json_handler
+    def win(self, data: Any, _suffix: str = "") -> Any:
+        self.runtime.publish(self, "grade", data)
+        return {}
+
+    @XBlock.json_handler
+    def publish_events(self, events: Any, _suffix: str = "") -> Any:
+        for event in events:
+            self.runtime.publish(self, "grade", event)
+        return {}
+
+    @XBlock.handler
+    def fallback_handler(self, _name: str, request: Request, _suffix: str = "") -> Response:
+        self.runtime.publish(self, "grade", request.json)
+        return Response()
+
 
 class TextBlock(XBlock):
     """Has no learner state."""
@@ -94,6 +125,7 @@ class TextBlock(XBlock):
 class NotesAside(XBlockAside):
     """Margin notes beside quizzes and texts, with a field of each scope."""
 
+    has_score = True
     note = String(default="", scope=Scope.user_state)
     readers = Integer(default=0, scope=Scope.user_state_summary)
     is_folded = Integer(default=0, scope=Scope.preferences)
@@ -111,6 +143,7 @@ class NotesAside(XBlockAside):
 
 
 TYPES: Mapping[str, type[XBlock]] = {
+    "game": GameBlock,
     "notebook": NotebookBlock,
     "poll": PollBlock,
     "quiz": QuizBlock,
@@ -147,6 +180,10 @@ class PageRuntime(Runtime):
 
     def publish(self, block: XBlock, event_type: str, event_data: dict[str, Any]) -> None:
         self.learner_state.publish(block, event_type, event_data)
+
+    def handle(self, block: XBlock, handler_name: str, request: Request, suffix: str = "") -> Response:
+        with self.learner_state.handling(handler_name):
+            return super().handle(block, handler_name, request, suffix)
 
     def submit(self, key: UsageKey, answer: str, aside_type: str | None = None) -> None:
         """Let a block, or its aside, handle an answer."""

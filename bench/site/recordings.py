@@ -18,6 +18,7 @@ from demo.host.learners import with_account
 from demo.host.outline import Course
 from demo.host.runtime import LearnerRuntime
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.hosting import store_for
 from xblock_user_state.interface import State
 
 if TYPE_CHECKING:
@@ -79,7 +80,7 @@ def record(problem: Problem, user: User, random: Random) -> list[Revision]:
 
 def _handle(course: Course, user: User, key: BlockUsageLocator, action: str, form: dict[str, str]) -> None:
     # Like a web request: a new runtime and a new block, without anything cached from the previous one.
-    runtime = LearnerRuntime(course, with_account(user))
+    runtime = LearnerRuntime(course, with_account(user), store_for(user))
     with runtime.learner_state.unit_of_work():
         runtime.handle(runtime.get_block(key), "xmodule_handler", Request.blank("/", POST=form), action)
 

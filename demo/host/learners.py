@@ -10,7 +10,8 @@ from django.conf import settings
 from django.contrib.auth.views import LoginView
 
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.ephemeral import EphemeralXBlockUserStateClient, adopt_visitor, visitor_id
+from xblock_user_state.ephemeral import adopt_visitor, visitor_id
+from xblock_user_state.hosting import client_for
 
 if TYPE_CHECKING:
     from django.contrib.auth.forms import AuthenticationForm
@@ -31,19 +32,16 @@ class Learner:
 
 
 def with_account(user: User) -> Learner:
-    return Learner(user, DjangoXBlockUserStateClient(user), _anonymous_id(f"user {user.id}"))
+    return Learner(user, client_for(user), _anonymous_id(f"user {user.id}"))
 
 
 def visitor(user: AnonymousUser, session: SessionBase) -> Learner:
-    found = visitor_id(session)
-    # The second client reads data that all learners share, such as the votes of a poll.
-    client = EphemeralXBlockUserStateClient(found, DjangoXBlockUserStateClient())
-    return Learner(user, client, _anonymous_id(f"visitor {found}"))
+    return Learner(user, client_for(user, session), _anonymous_id(f"visitor {visitor_id(session)}"))
 
 
 def unidentified(user: AnonymousUser) -> Learner:
     """Return the learner for a request without a session, such as a crawler's. Its state can't be found again."""
-    return Learner(user, DjangoXBlockUserStateClient(), _anonymous_id("nobody"))
+    return Learner(user, client_for(user), _anonymous_id("nobody"))
 
 
 def _anonymous_id(who: str) -> str:

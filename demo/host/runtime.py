@@ -16,17 +16,17 @@ from xblock.runtime import KvsFieldData, Runtime
 from demo.host.blocks import ASIDE_TYPES, DECORATED_TYPES, EXTRACTED, HostMixin, VerticalBlock
 from demo.host.recap import RecapBlock
 from demo.host.services import services_for
-from xblock_user_state.runtime import UserStateKeyValueStore
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
 
-    from django.contrib.sessions.backends.base import SessionBase
     from lxml.etree import _Element
+    from webob import Request, Response
 
     from demo.host.ids import CourseIds
     from demo.host.learners import Learner
     from demo.host.outline import Course
+    from xblock_user_state.runtime import UserStateKeyValueStore
 
 OWN = {"recap": RecapBlock, "vertical": VerticalBlock}
 """Block types that this host defines itself. They are not installed as entry points."""
@@ -113,10 +113,8 @@ class LearnerRuntime(CourseRuntime):
     to the client. The integration needs nothing else.
     """
 
-    def __init__(
-        self, course: Course, learner: Learner, *, read_only: bool = False, session: SessionBase | None = None
-    ) -> None:
-        self.learner_state = UserStateKeyValueStore(learner.client, learner.user, read_only=read_only, session=session)
+    def __init__(self, course: Course, learner: Learner, learner_state: UserStateKeyValueStore) -> None:
+        self.learner_state = learner_state
         fields = split_fields(ReadOnlyFieldData(course.authored), KvsFieldData(self.learner_state))
         super().__init__(course.ids, course.files, fields, services_for(learner))
         self.user_id = learner.user.id
@@ -131,6 +129,11 @@ class LearnerRuntime(CourseRuntime):
     def publish(self, block: XBlock, event_type: str, event_data: dict[str, Any]) -> None:
         """Store the score of a ``grade`` event. A host with analytics would also pass on the other events."""
         self.learner_state.publish(block, event_type, event_data)
+
+    def handle(self, block: XBlock, handler_name: str, request: Request, suffix: str = "") -> Response:
+        # The store refuses grades of handlers that pass on events of the browser.
+        with self.learner_state.handling(handler_name):
+            return super().handle(block, handler_name, request, suffix)
 
 
 def _with_descendants(block: XBlock) -> Iterator[XBlock]:

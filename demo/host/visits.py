@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from demo.host.content import get_course
 from demo.host.learners import unidentified, visitor, with_account
 from demo.host.runtime import LearnerRuntime
+from xblock_user_state.hosting import store_for
 from xblock_user_state.runtime import clear_masquerade
 
 if TYPE_CHECKING:
@@ -27,10 +28,10 @@ VIEWED_AS = "viewed_as"
 def runtime_of(request: HttpRequest) -> LearnerRuntime:
     """Return the runtime of a request, with its learner and the destination of its writes."""
     learner = learner_of(request)
-    if is_automated(request):
-        return LearnerRuntime(get_course(), learner, read_only=True)
     # When staff view the course as a learner, their writes stay in their session.
-    return LearnerRuntime(get_course(), learner, session=request.session if learner.user != request.user else None)
+    viewed_as = learner.user if learner.user != request.user else None
+    store = store_for(request.user, request.session, viewed_as=viewed_as, read_only=is_automated(request))
+    return LearnerRuntime(get_course(), learner, store)
 
 
 def learner_of(request: HttpRequest) -> Learner:

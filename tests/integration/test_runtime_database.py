@@ -5,13 +5,14 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
-from django.contrib.auth.models import User
-from django.db import connection
+from django.contrib.auth.models import Group, User
+from django.db import connection, transaction
 from django.test.utils import CaptureQueriesContext, override_settings
 from opaque_keys.edx.asides import AsideUsageKeyV2
 from xblock.fields import Scope
 from xblock.runtime import KeyValueStore
 
+from demo.host.services import username_of
 from tests.blocks import ASIDE_TYPE, PageRuntime, make_page
 from tests.factories import make_block, make_blocks, make_learners
 from tests.integration.statements import captured, verbs
@@ -92,3 +93,43 @@ def test_the_states_of_several_blocks_are_one_statement(ada: User) -> None:
     with CaptureQueriesContext(connection) as statements:
         assert UserStateService(client, "ada").get_states("ada", blocks) == {key: {"a": 1} for key in blocks}
     assert len(statements) == 1
+
+
+@pytest.mark.parametrize("name", ["ada", "ada@example.com", "both@example.com", "both", "nobody"])
+def test_the_demo_finds_a_learner_by_name_or_address(name: str) -> None:
+    for username, email in {
+        "ada": "ada@example.com",
+        "both": "both@example.com",
+        "both@example.com": "other@example.com",
+    }.items():
+        User.objects.create(username=username, email=email)
+    # The address of the one is the name of the other.
+    assert username_of(name) == {"ada": "ada", "ada@example.com": "ada", "both": "both"}.get(name)
+
+
+def test_an_unknown_learner_has_an_empty_state(ada: User) -> None:
+    service = UserStateService(DjangoXBlockUserStateClient(ada), "staff", lambda *_: True, username_of=username_of)
+    assert service.get_state_as_dict("nobody", str(BLOCK)) == {}
+    assert service.get_state_as_dict("ada", str(BLOCK)) == {}
+
+
+def write_both(kvs: UserStateKeyValueStore, user: User) -> None:
+    """Be a handler that writes a table of its block's own and a field, and fails."""
+    with kvs.unit_of_work():
+        Group.objects.create(name="written")
+        kvs.set(KeyValueStore.Key(Scope.user_state, user.pk, BLOCK, "seed"), 1)
+        raise RuntimeError
+
+
+def test_tables_of_blocks_are_not_in_the_unit(ada: User, kvs: UserStateKeyValueStore) -> None:
+    with pytest.raises(RuntimeError):
+        write_both(kvs, ada)
+    assert Group.objects.filter(name="written").exists()
+    assert not StudentModule.objects.exists()
+
+
+def test_a_transaction_around_the_unit_covers_them_too(ada: User, kvs: UserStateKeyValueStore) -> None:
+    with pytest.raises(RuntimeError), transaction.atomic():
+        write_both(kvs, ada)
+    assert not Group.objects.filter(name="written").exists()
+    assert not StudentModule.objects.exists()

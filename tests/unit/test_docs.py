@@ -15,7 +15,7 @@ from django.test import override_settings
 
 from tests import documentation
 from tests.documentation import DOCS, PAGES, ROOT, name_of
-from xblock_user_state import checks, conf, ephemeral, interface, migrate_settings, runtime
+from xblock_user_state import checks, conf, ephemeral, hosting, interface, migrate_settings, runtime
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.dogstatsd import DogStatsDSink
 from xblock_user_state.metrics.opentelemetry import OpenTelemetrySink
@@ -115,6 +115,11 @@ def test_every_name_of_the_runtime_is_in_the_reference() -> None:
 def test_everything_about_visitors_is_in_the_reference() -> None:
     page = (DOCS / "reference/ephemeral.md").read_text()
     assert set(re.findall(r"auto(?:class|function):: (\w+)", page)) == set(ephemeral.__all__)
+
+
+def test_everything_about_requests_is_in_the_reference() -> None:
+    page = (DOCS / "reference/hosting.md").read_text()
+    assert set(re.findall(r"autofunction:: (\w+)", page)) == set(hosting.__all__)
 
 
 def test_the_statements_of_every_method_are_documented() -> None:

@@ -141,6 +141,16 @@ def test_the_family_tells_preferences_of_equal_type_names_apart(
     assert stored.state == {"color": "blue"}
 
 
+def test_a_block_and_an_aside_share_user_info_of_one_name(
+    client: InMemoryXBlockUserStateClient, kvs: UserStateKeyValueStore
+) -> None:
+    asides = key(Scope.user_info, block=ASIDE, family="xblock_asides.v1")
+    kvs.set(key(Scope.user_info), "red")
+    assert kvs.get(asides) == "red"
+    kvs.set(asides, "blue")
+    assert UserStateKeyValueStore(client, ADA).get(key(Scope.user_info, block=make_block("x", "video"))) == "blue"
+
+
 def test_a_value_that_was_read_is_the_readers_own(kvs: UserStateKeyValueStore) -> None:
     written = {"colors": ["red"]}
     kvs.set(key(Scope.user_state), written)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from opaque_keys.edx.asides import AsideUsageKeyV2
 from opaque_keys.edx.keys import UsageKey
 from xblock.core import XBlock
 from xblock.exceptions import NoSuchServiceError
@@ -74,6 +75,68 @@ def test_a_key_that_is_none_is_refused(client: InMemoryXBlockUserStateClient) ->
     key: Any = "block-v1:Astro+A101+2026+type@problem+block@block0"
     with pytest.raises(TypeError, match="UsageKey"):
         UserStateService(client, "ann").get_state("ann", key)
+
+
+def names(name: str) -> str | None:
+    """Return the username for a name or an address, as a host with these accounts does."""
+    accounts = {"ann": "ann@example.com", "bob": "bob@example.com"}
+    return next((username for username, address in accounts.items() if name in (username, address)), None)
+
+
+@pytest.mark.parametrize("block_id", [BLOCK, str(BLOCK)], ids=type)
+def test_open_edx_s_method_takes_a_key_or_its_text(client: InMemoryXBlockUserStateClient, block_id: Any) -> None:
+    assert UserStateService(client, "ann").get_state_as_dict("ann", block_id) == {"a": [1], "b": 2}
+
+
+def test_it_takes_the_key_of_an_aside(client: InMemoryXBlockUserStateClient) -> None:
+    aside = AsideUsageKeyV2(BLOCK, "notes_aside")
+    client.set("ann", aside, {"note": "x"})
+    assert UserStateService(client, "ann").get_state_as_dict("ann", str(aside)) == {"note": "x"}
+
+
+@pytest.mark.parametrize(
+    "block_id",
+    [EMPTY, str(EMPTY), "", "moon", "i4x://Sky/Astro101/problem/moon", f"{BLOCK}\n", str(BLOCK.course_key)],
+    ids=repr,
+)
+def test_it_returns_an_empty_state_where_there_is_none(client: InMemoryXBlockUserStateClient, block_id: Any) -> None:
+    assert UserStateService(client, "ann").get_state_as_dict("ann", block_id) == {}
+
+
+@pytest.mark.parametrize("nobody", ["nobody", "nobody@example.com", "ANN", "", None], ids=repr)
+def test_it_returns_an_empty_state_for_nobody(client: InMemoryXBlockUserStateClient, nobody: str | None) -> None:
+    service = UserStateService(client, "grace", lambda *_: True, username_of=names)
+    assert service.get_state_as_dict(nobody, BLOCK) == {}
+
+
+def test_it_finds_a_learner_by_address_as_the_host_says(client: InMemoryXBlockUserStateClient) -> None:
+    assert UserStateService(client, "bob", username_of=names).get_state_as_dict("bob@example.com", BLOCK) == {
+        "a": "bob's"
+    }
+    assert UserStateService(client, "grace", lambda *_: True).get_state_as_dict("bob@example.com", BLOCK) == {}
+
+
+@pytest.mark.parametrize("learner", ["ann", "ann@example.com", "nobody", "nobody@example.com"])
+def test_it_asks_the_policy_also_for_nobody(client: InMemoryXBlockUserStateClient, learner: str) -> None:
+    with pytest.raises(PermissionDenied, match="'bob' may not read"):
+        UserStateService(client, "bob", username_of=names).get_state_as_dict(learner, BLOCK)
+
+
+def test_the_policy_is_asked_about_the_learner_s_username(client: InMemoryXBlockUserStateClient) -> None:
+    asked: list[str] = []
+
+    def may_read(_reader: str, learner: str, _key: UsageKey) -> bool:
+        asked.append(learner)
+        return True
+
+    UserStateService(client, "grace", may_read, username_of=names).get_state_as_dict("bob@example.com", BLOCK)
+    assert asked == ["bob"]
+
+
+def test_an_object_that_is_no_key_is_refused(client: InMemoryXBlockUserStateClient) -> None:
+    no_key: Any = 7
+    with pytest.raises(TypeError, match="UsageKey"):
+        UserStateService(client, "ann").get_state_as_dict("ann", no_key)
 
 
 @XBlock.needs("user_state")

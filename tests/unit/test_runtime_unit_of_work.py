@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
+from webob import Request, Response
 from xblock.fields import Scope
 from xblock.runtime import KeyValueStore
 
@@ -116,7 +117,7 @@ def test_a_value_that_is_not_json_collects_nothing_of_its_save(
 ) -> None:
     with kvs.unit_of_work():
         with pytest.raises(TypeError):
-            kvs.set_many({key("a"): 2, key("c", block=OTHER): {1, 2}})
+            kvs.set_many({key("a"): 2, key("c", block=OTHER): object()})
         kvs.set(key("b"), 2)
     assert client.get("ada", BLOCK).state == {"a": 1, "b": 2}
 
@@ -168,3 +169,37 @@ def test_an_anonymous_visitor_is_told_at_the_end(client: CountingClient) -> None
     with pytest.raises(PermissionDenied), kvs.unit_of_work():
         kvs.set(state, 1)
     assert not kvs.has(state)
+
+
+def write_too_much(kvs: UserStateKeyValueStore) -> Response:
+    ids, [notebook] = make_page("notebook")
+    runtime = PageRuntime(kvs, ADA, ids)
+    request = Request.blank("/", method="POST", body=b'"too much"')
+    return runtime.handle(runtime.get_block(notebook), "write_too_much", request, "page0")
+
+
+def test_a_refusal_that_a_handler_answers_with_is_no_exception(
+    client: CountingClient, kvs: UserStateKeyValueStore
+) -> None:
+    _, [notebook] = make_page("notebook")
+    with kvs.unit_of_work():
+        assert write_too_much(kvs).status_int == 400
+    assert client.get("ada", notebook).state == {"page0": "too much"}
+
+
+class RefusedError(Exception):
+    """A host's own."""
+
+
+def handle_strictly(kvs: UserStateKeyValueStore) -> None:
+    """Be a host that takes a response with an error status for an exception."""
+    with kvs.unit_of_work():
+        if write_too_much(kvs).status_int >= 400:
+            raise RefusedError
+
+
+def test_a_host_may_discard_the_changes_of_a_refusal(client: CountingClient, kvs: UserStateKeyValueStore) -> None:
+    before = client.commits
+    with pytest.raises(RefusedError):
+        handle_strictly(kvs)
+    assert client.commits == before

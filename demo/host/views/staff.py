@@ -22,6 +22,7 @@ from demo.host.reports import responses, write_csv
 from demo.host.runtime import LearnerRuntime
 from demo.host.timeline import readable, timeline, where_new_entries_go
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.hosting import store_for
 from xblock_user_state.models import HistoryOutbox, StudentModule
 from xblock_user_state.state import decode
 
@@ -137,7 +138,7 @@ def report_csv(request: KnownRequest, key: UsageKey) -> HttpResponse:
 def _responses(request: KnownRequest, key: UsageKey) -> tuple[list[str], list[list[str]]]:
     if not _item(key).has_report:
         raise Http404(f"blocks of type {key.block_type} have no report")
-    block = LearnerRuntime(get_course(), with_account(request.user)).get_block(key)
+    block = LearnerRuntime(get_course(), with_account(request.user), store_for(request.user)).get_block(key)
     return responses(block, DjangoXBlockUserStateClient(request.user).iter_all_for_block(key))
 
 

@@ -6,8 +6,11 @@ Each raises ``TypeError`` or ``ValueError`` with a message that names the argume
 from __future__ import annotations
 
 import math
+import operator
+import reprlib
 from collections.abc import Iterable, Mapping
 from decimal import Decimal
+from numbers import Real
 from typing import Any
 
 from opaque_keys.edx.keys import BlockTypeKey, LearningContextKey, UsageKey
@@ -140,24 +143,37 @@ def removal(fields: object) -> Change:
 def new_score(grade: object, max_grade: object) -> Change:
     """Return the change that sets a score: finite numbers, or ``None`` for both to remove it."""
     if grade is None and max_grade is not None:
-        raise ValueError(f"grade is None but max_grade is {max_grade!r}; give both, or None for both")
+        raise ValueError(f"grade is None but max_grade is {reprlib.repr(max_grade)}; give both, or None for both")
     return Change(score=Score(_checked_points(grade, "grade"), _checked_points(max_grade, "max_grade")))
 
 
 def _checked_points(points: object, name: str) -> float | None:
     if points is None:
         return None
-    if not isinstance(points, int | float | Decimal):
-        raise TypeError(f"{name} must be a number, not {points!r} ({type(points).__name__})")
+    plain = _plain_number(points, name)
     try:
-        number = float(points)
+        number = float(plain)
     # An integer or decimal beyond all floats; a signalling NaN.
     except (OverflowError, ValueError):
         number = math.nan
     if not math.isfinite(number):
         # Shortened, because an integer may have thousands of digits.
-        raise ValueError(f"{name} must be a finite number within the range of a float, not {Decimal(points):.10}")
+        raise ValueError(f"{name} must be a finite number within the range of a float, not {Decimal(plain):.10}")
     return number
+
+
+def _plain_number(points: object, name: str) -> int | float | Decimal:
+    """Return a number of one of Python's own types. Other libraries register theirs as ``Real``, or give an index."""
+    if isinstance(points, int | float | Decimal):
+        return points
+    try:
+        return float(points) if isinstance(points, Real) else operator.index(points)  # type: ignore[arg-type]
+    except OverflowError:
+        return math.inf
+    except TypeError:
+        # Shortened, because a browser may have sent the value.
+        message = f"{name} must be a number, not {reprlib.repr(points)} ({type(points).__name__})"
+        raise TypeError(message) from None
 
 
 def _check_field_name(name: object, where: str) -> None:

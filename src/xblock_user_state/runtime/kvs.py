@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, MutableMapping
 from contextlib import contextmanager
@@ -19,11 +20,14 @@ from xblock_user_state.interface import PermissionDenied, UserStateError, XBlock
 from xblock_user_state.runtime.addresses import RowAddress, address_of, addresses_of_block, addresses_of_class
 from xblock_user_state.runtime.changes import Changes
 from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient, ToSession
-from xblock_user_state.runtime.grades import is_at_least, score_of
+from xblock_user_state.runtime.field_values import encode_values
+from xblock_user_state.runtime.grades import DEFAULT_GUARD, Grade, GradeGuard, grade_of, is_at_least
 from xblock_user_state.runtime.row_cache import CachedRow
 from xblock_user_state.state.change import Score
-from xblock_user_state.state.codec import decode_field, encode_fields
+from xblock_user_state.state.codec import decode_field
 from xblock_user_state.state.keys import checked_block
+
+_LOG = logging.getLogger("xblock_user_state.runtime")
 
 
 class UserStateKeyValueStore(KeyValueStore):
@@ -45,12 +49,14 @@ class UserStateKeyValueStore(KeyValueStore):
         *,
         read_only: bool = False,
         session: MutableMapping[str, Any] | None = None,
+        grade_guard: GradeGuard = DEFAULT_GUARD,
     ) -> None:
         """`user` is a Django user, or in tests any object with an ``id`` and a ``username``.
 
         With `read_only`, for crawlers and previews, writes are dropped and counted. With a `session`, the Django
         session of staff who act as `user`, writes stay in that session: the learner's own state shows through and is
-        never touched. In both cases the blocks of this request see their own writes.
+        never touched. In both cases the blocks of this request see their own writes. `grade_guard` decides which grades
+        `publish` refuses.
         """
         if read_only and session is not None:
             raise ValueError("read_only drops the changes that a session keeps: give one of the two")
@@ -59,6 +65,8 @@ class UserStateKeyValueStore(KeyValueStore):
         # A custom user model may call the field by another name.
         self._username: str = user.get_username() if hasattr(user, "get_username") else user.username
         self._destination = self._destined(read_only=read_only, session=session)
+        self._grade_guard = grade_guard
+        self._running: tuple[str, ...] = ()
         self._rows: dict[RowAddress, CachedRow] = {}
         self._collected: Changes | None = None
 
@@ -114,6 +122,17 @@ class UserStateKeyValueStore(KeyValueStore):
             collected, self._collected = self._collected, None
             self._commit(collected)
 
+    @contextmanager
+    def handling(self, handler_name: str) -> Iterator[None]:
+        """Tell the store which handler runs, for the guard of grades. Put it around the call of a block's handler."""
+        outer = self._running
+        # The outer handlers run too: a handler that may publish no grade can't do it through another one.
+        self._running = (*outer, handler_name)
+        try:
+            yield
+        finally:
+            self._running = outer
+
     def get(self, key: KeyValueStore.Key) -> Any:
         """Return the stored value, as plain JSON. Raises ``KeyError`` if there is none."""
         text = self._find(key)
@@ -151,15 +170,32 @@ class UserStateKeyValueStore(KeyValueStore):
         The event has ``value`` and ``max_value``; ``None`` for both removes the score. With ``only_if_higher``, a score
         that is a smaller share of its maximum than the present one is ignored. That check reads the score first, so two
         concurrent requests may both pass it. A ``user_id`` of another learner is `PermissionDenied`.
+
+        Grades that the `GradeGuard` refuses are logged and ignored. So are malformed events, because the page of a
+        block may have sent them.
         """
         if event_type != "grade":
             return
         block_key = block.scope_ids.usage_id
-        if event_data.get("user_id") is not None:
-            self._check_learner(event_data["user_id"], f"a grade in {block_key}")
-        address, score = RowAddress(Scope.user_state, checked_block(block_key)), score_of(event_data, block_key)
-        if not event_data.get("only_if_higher") or is_at_least(score, self._score(address)):
-            self._write(Changes(scores={address: score}))
+        grade = self._accepted(block, event_data)
+        if grade is None:
+            return
+        if grade.user_id is not None:
+            self._check_learner(grade.user_id, f"a grade in {block_key}")
+        address = RowAddress(Scope.user_state, checked_block(block_key))
+        if not grade.only_if_higher or is_at_least(grade.score, self._score(address)):
+            self._write(Changes(scores={address: grade.score}))
+
+    def _accepted(self, block: XBlock, event_data: Any) -> Grade | None:
+        """Return the grade of an event; ``None``, with a warning in the log, for an ignored event."""
+        reason: object = self._grade_guard.reason_to_refuse(block, self._running)
+        if reason is None:
+            try:
+                return grade_of(event_data)
+            except (TypeError, ValueError) as error:
+                reason = error
+        _LOG.warning("the grade event of %s is ignored: %s", block.scope_ids.usage_id, reason)
+        return None
 
     def _score(self, address: RowAddress) -> Score:
         """Return the learner's score, with the collected changes."""
@@ -219,7 +255,7 @@ class UserStateKeyValueStore(KeyValueStore):
         fields: dict[RowAddress, dict[str, Any]] = defaultdict(dict)
         for key, value in values.items():
             fields[self._address(key)][key.field_name] = value
-        return Changes({address: encode_fields(named, address.block_key) for address, named in fields.items()})
+        return Changes({address: encode_values(named, address.block_key) for address, named in fields.items()})
 
     def _address(self, key: KeyValueStore.Key) -> RowAddress:
         address = address_of(key)
@@ -228,7 +264,8 @@ class UserStateKeyValueStore(KeyValueStore):
         return address
 
     def _check_learner(self, user_id: Any, subject: str) -> None:
-        if user_id != self._user_id:
+        # The id may be text, from JSON. A visitor has no id, and "None" is none.
+        if user_id != self._user_id and (self._user_id is None or str(user_id) != str(self._user_id)):
             raise PermissionDenied(
                 f"this store holds the state of {self._username!r} (id {self._user_id});"
                 f" {subject} was asked for user id {user_id}"

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+from collections.abc import Callable, Collection, Iterable
 
+from opaque_keys import InvalidKeyError
 from opaque_keys.edx.keys import UsageKey
 
 from xblock_user_state.access import MayRead, only_own
 from xblock_user_state.interface import PermissionDenied, State, XBlockUserStateClient
+from xblock_user_state.state.keys import checked_block
+
+
+def _same_name(username: str) -> str:
+    return username
 
 
 class UserStateService:
@@ -18,11 +24,23 @@ class UserStateService:
     are not in it. A visitor without an account has the username ``""``.
     """
 
-    def __init__(self, client: XBlockUserStateClient, reader: str, may_read: MayRead = only_own) -> None:
-        """`reader` is the username of the user who views the page; `may_read` is the host's policy."""
+    def __init__(
+        self,
+        client: XBlockUserStateClient,
+        reader: str,
+        may_read: MayRead = only_own,
+        *,
+        username_of: Callable[[str], str | None] = _same_name,
+    ) -> None:
+        """`reader` is the username of the user who views the page; `may_read` is the host's policy.
+
+        `username_of` returns the username for a username or an e-mail address, or ``None`` for nobody. Only
+        `get_state_as_dict` calls it. By default, it knows usernames only.
+        """
         self._client = client
         self._reader = reader
         self._may_read = may_read
+        self._username_of = username_of
 
     def get_state(self, username: str, block_key: UsageKey, fields: Collection[str] | None = None) -> State:
         """Return the learner's state in the block, with only `fields` when given; empty where there is none.
@@ -45,3 +63,26 @@ class UserStateService:
                 raise PermissionDenied(f"{self._reader!r} may not read the state of {username!r} in {key}")
         found = self._client.get_many(username, keys, fields=fields)
         return {each.block_key: each.state or {} for each in found}
+
+    def get_state_as_dict(self, username_or_email: str | None, block_id: UsageKey | str) -> State:
+        """Return the state as Open edX's service of this name does, which some of its blocks call.
+
+        `block_id` is a usage key or its text. The state is empty where there is none, for an unknown user, and for a
+        text that is no key or names no course run. Unlike Open edX's, this service asks the policy: it raises
+        `PermissionDenied` where the reader may not see the state, also for an unknown user.
+        """
+        key = _key_of(block_id)
+        if username_or_email is None or key is None:
+            return {}
+        # The policy is asked about an unknown name too: a refusal must not depend on the account.
+        return self.get_state(self._username_of(username_or_email) or username_or_email, key)
+
+
+def _key_of(block_id: UsageKey | str) -> UsageKey | None:
+    """Return the usage key; ``None`` for a key that can't have state."""
+    try:
+        key = UsageKey.from_string(block_id) if isinstance(block_id, str) else block_id
+        checked_block(key)
+    except (InvalidKeyError, ValueError):
+        return None
+    return key

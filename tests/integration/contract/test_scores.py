@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
+from fractions import Fraction
 
 import pytest
 from opaque_keys.edx.asides import AsideUsageKeyV2
@@ -39,7 +40,21 @@ def test_scores_are_given_by_the_keys_asked_with_and_only_those_that_are_set(cli
 @pytest.mark.not_for_visitors
 @pytest.mark.parametrize(
     "grade",
-    [0, 1, -1, 0.1, 0.1 + 0.2, 1 / 3, 2**53 + 2, 1e-300, sys.float_info.max, Decimal("0.25"), 5e-324, True],
+    [
+        0,
+        1,
+        -1,
+        0.1,
+        0.1 + 0.2,
+        1 / 3,
+        2**53 + 2,
+        1e-300,
+        sys.float_info.max,
+        Decimal("0.25"),
+        Fraction(1, 4),
+        5e-324,
+        True,
+    ],
     ids=str,
 )
 def test_points_are_kept_exactly(client: XBlockUserStateClient, grade: float) -> None:

@@ -1,0 +1,53 @@
+"""The client and the key-value store of a request, whether its user has an account or not."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from django.contrib.sessions.backends.base import SessionBase
+
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.ephemeral import EphemeralXBlockUserStateClient, visitor_id
+from xblock_user_state.interface import XBlockUserStateClient
+from xblock_user_state.runtime import GradeGuard, UserStateKeyValueStore
+from xblock_user_state.runtime.grades import DEFAULT_GUARD
+
+__all__ = ["client_for", "store_for"]
+
+
+def client_for(user: Any, session: SessionBase | None = None) -> XBlockUserStateClient:
+    """Return the client of a user: the database for accounts, Django's cache for the visitor of a session.
+
+    Without a session, a visitor reads what all learners share, and writes raise `PermissionDenied`.
+    """
+    if user.is_authenticated:
+        return DjangoXBlockUserStateClient(user)
+    if session is None:
+        return DjangoXBlockUserStateClient()
+    return EphemeralXBlockUserStateClient(visitor_id(session), DjangoXBlockUserStateClient())
+
+
+def store_for(
+    user: Any,
+    session: SessionBase | None = None,
+    *,
+    viewed_as: Any = None,
+    read_only: bool = False,
+    grade_guard: GradeGuard = DEFAULT_GUARD,
+) -> UserStateKeyValueStore:
+    """Return the key-value store of a request. `user` and `session` are the request's.
+
+    Many blocks write when they are first viewed, so every view needs a place for writes. An account writes to the
+    database, a visitor to the cache (see `xblock_user_state.ephemeral`), and a visitor without a session nowhere.
+
+    With `viewed_as`, the learner as whom staff view the course, writes stay in the session of the staff. Raises
+    ``ValueError`` if there is none. With `read_only`, for crawlers, all writes are dropped, and a visitor gets no entry
+    in the session.
+    """
+    if viewed_as is not None and session is None and not read_only:
+        raise ValueError("viewed_as needs the session of the staff member: writes must not reach the learner's state")
+    learner = user if viewed_as is None else viewed_as
+    drops = read_only or (session is None and not learner.is_authenticated)
+    kept = None if drops or viewed_as is None else session
+    client = client_for(learner, None if drops else session)
+    return UserStateKeyValueStore(client, learner, read_only=drops, session=kept, grade_guard=grade_guard)
