@@ -60,7 +60,8 @@ def test_every_finding_is_in_the_index() -> None:
 @pytest.mark.parametrize("script", FINDINGS, ids=name_of)
 def test_findings_can_be_run_and_pin_their_packages(script: Path) -> None:
     assert os.access(script, os.X_OK)
-    packages = re.findall(r"pip install((?: .*)?)$", script.read_text(), re.MULTILINE)
+    one_line_a_command = script.read_text().replace("\\\n", " ")
+    packages = re.findall(r"pip install((?: .*)?)$", one_line_a_command, re.MULTILINE)
     requirements = [word for line in packages for word in line.split() if not word.startswith("-")]
     assert requirements
     assert not [word for word in requirements if "==" not in word]
