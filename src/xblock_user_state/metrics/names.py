@@ -64,6 +64,8 @@ HISTORY_BYTES = _metric("counter", "write.history_bytes", "bytes", "store")
 
 DROPPED_WRITES = _metric("counter", "runtime.dropped_writes", "blocks", "scope")
 
+CONFLICTS = _metric("counter", "write.conflicts", "calls", "operation")
+
 LOST_RACES = _metric("counter", "transaction.lost_races", "attempts", "cause")
 RETRIES = _metric("counter", "transaction.retries", "attempts")
 LOCK_WAIT = _metric("histogram", "transaction.lock_wait", "ms", "lock")
