@@ -30,7 +30,8 @@ def checked_scope(scope: object) -> Scope:
         if scope is supported or scope == supported:
             return supported
     names = ", ".join(supported.name for supported in LEARNER_SCOPES)
-    raise ValueError(f"the scope {getattr(scope, 'name', scope)!r} is not supported; supported are {names}")
+    given = scope.name if isinstance(scope, Scope) else scope
+    raise ValueError(f"the scope {given!r} is not supported; supported are {names}")
 
 
 def checked_username(username: object) -> str:
