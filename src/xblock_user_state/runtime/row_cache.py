@@ -17,6 +17,7 @@ class CachedRow:
     def __init__(self, written: FieldChanges) -> None:
         """`written` are fields from an earlier request of a masquerade, which cover the stored ones."""
         self.was_read = False
+        # As it was read: 0 where there was no row, None before the read.
         self.revision: int | None = None
         self._text: str | None = None
         self._fields: FieldTexts | None = None
