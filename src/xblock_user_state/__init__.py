@@ -4,4 +4,4 @@ Import from the modules that the documentation names, such as `xblock_user_state
 so it can be imported before Django is set up.
 """
 
-__version__ = "0.1.0"
+__version__ = "0.1.0.dev0"

@@ -36,9 +36,10 @@ class DjangoXBlockUserStateClient(CheckedClient):
     changing a row that it has read needs no lookup. Times are aware and in UTC.
 
     Round trips, beside one for each new username: ``get_many``, ``get_encoded``, ``get_scores`` 1; ``get_history`` 1 a
-    store for each 128 entries; ``set_many``, ``delete_many``, ``set_score`` and a batch 2 on a server, 1 for cached
-    rows, and up to 3 more for blocks that are new to the store; the iterations at most 2 for each page of `batch_size`
-    rows, and 1 for the blocks of a course.
+    store for each 128 entries; ``set_many``, ``delete_many``, ``set_score`` and a batch in one scope 2 on a server, 1
+    for cached rows, 4 or 5 in a caller's transaction, and up to 3 more for blocks that are new to the store; the
+    iterations at most 2 for each page of `batch_size` rows, and 1 for the blocks of a course. Where a write ships its
+    history at once, about 8 more follow the commit.
     """
 
     def __init__(self, user: Any = None) -> None:

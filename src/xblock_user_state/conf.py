@@ -32,7 +32,7 @@ DEFAULTS: Mapping[str, Any] = {
     "METRICS": None,
 }
 
-# Flags of the reference, used where XBLOCK_USER_STATE has no such setting.
+# Flags of Open edX, used where XBLOCK_USER_STATE has no such setting.
 _FEATURES = {
     "EXTENDED_HISTORY": "ENABLE_CSMH_EXTENDED",
     "READ_MULTIPLE_HISTORIES": "ENABLE_READING_FROM_MULTIPLE_HISTORY_TABLES",
@@ -82,7 +82,7 @@ def is_recorded(block_type: str) -> bool:
     return is_among(block_type, recorded_block_types())
 
 
-def is_compact() -> bool:
+def writes_deltas() -> bool:
     """Tell whether new history entries are stored as deltas."""
     return bool(value("HISTORY_ENCODING") == "delta")
 

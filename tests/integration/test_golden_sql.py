@@ -95,6 +95,13 @@ def _update_two() -> Steps:
     _set(client, ONE, TWO)
 
 
+def _update_two_cold() -> Steps:
+    _set(_client(), ONE, TWO)
+    client = _client()
+    yield
+    _set(client, ONE, TWO)
+
+
 def _update_cold() -> Steps:
     _set(_client(), ONE, TWO)
     DjangoXBlockUserStateClient().set("bob", THREE, {"attempts": 1})
@@ -184,6 +191,7 @@ OPERATIONS: Mapping[str, Callable[[], Steps]] = {
     "set_many: two blocks that nobody has written": _set_new,
     "set_many: update of one row, in the row cache": _update_one,
     "set_many: update of two rows, in the row cache": _update_two,
+    "set_many: update of two rows, looked up": _update_two_cold,
     "set_many: two updates and a new row, looked up": _update_cold,
     "set_many: a hot row, locked at first": _update_hot,
     "set_many: in the caller's transaction": _update_in_a_transaction,

@@ -27,9 +27,9 @@ def test_without_settings_there_are_defaults(settings: Settings) -> None:
 
 
 def test_a_change_is_seen_at_once(settings: Settings) -> None:
-    assert conf.is_compact()
+    assert conf.writes_deltas()
     settings.XBLOCK_USER_STATE["HISTORY_ENCODING"] = "plain"
-    assert not conf.is_compact()
+    assert not conf.writes_deltas()
     assert conf.ships_at_once()
     settings.XBLOCK_USER_STATE = {"SHIP_HISTORY": "by_relay"}
     assert not conf.ships_at_once()

@@ -58,7 +58,10 @@ class CheckedClient(XBlockUserStateClient):
 
     @abstractmethod
     def _rows(self, username: str, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
-        """Return the rows that exist. A key is repeated where the caller gave two keys of one block."""
+        """Return the rows that exist. A key is repeated where the caller gave two keys of one block.
+
+        Of a row this class uses the revision, the text, the score and ``modified``.
+        """
 
     @abstractmethod
     def _history(

@@ -28,8 +28,9 @@ from xblock_user_state.history.entries import (
 from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
 from xblock_user_state.history.outbox import shipping
 from xblock_user_state.store.databases import state_database
-from xblock_user_state.store.models import Preferences, StudentModule, UserInfo
+from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.statements import pieces
+from xblock_user_state.store.tables import TABLES
 
 __all__ = ["delete_learner"]
 
@@ -80,8 +81,9 @@ def delete_learner(student_id: Any) -> None:
             # In a caller's REPEATABLE READ transaction the snapshot may still show deleted entries. Without `done` the
             # loop would not end.
             done.update(block_ids)
-        for model in (Preferences, UserInfo):
-            delete_rows(all_rows(model, database).filter(Q(student_id=student_id)))
+        for table in TABLES.values():
+            if table.owned:
+                delete_rows(all_rows(table.model, database).filter(**table.pinned(student_id)))
 
 
 def _states_of(database: str, student_id: Any) -> set[int]:

@@ -1,9 +1,10 @@
 """History entries: their key and columns, the stores that hold them, and the tombstone rule.
 
 **The tombstone rule.** A row of revision 0 in the outbox is a tombstone. It says that everything the extended history
-holds of this learner and block is gone. Readers and maintenance honour it as soon as it is committed. The relay ships
+holds of this learner and block is gone. Readers and maintenance honour it as soon as it is committed. Shipping sends
 it before the later revisions of the same learner and block, and removes it once the extended history has deleted the
-old entries. `tombstoned_in` and `tombstoned_among` find tombstones; all other modules ask these two.
+old entries. `tombstoned_in` and `tombstoned_among` tell the owners whose entries are gone; all other modules ask these
+two, and compare a revision with `TOMBSTONE` only to leave tombstones out.
 """
 
 from __future__ import annotations

@@ -36,14 +36,14 @@ class HistoryRecorder:
     actor_id: Any
     # Read once, so that all rows of a write follow the same settings.
     recorded_block_types: Collection[str] = field(default_factory=conf.recorded_block_types)
-    is_compact: bool = field(default_factory=conf.is_compact)
+    writes_deltas: bool = field(default_factory=conf.writes_deltas)
 
     def chained(self, table: Table, key: RowKey, before: Row | None, after: Row) -> Row:
         """Return the row `after` with its ``chain``: the place of its history entry in the chain of deltas."""
         # The state row keeps the place, so that a write need not read history to choose between full entry and delta.
         if not self._is_recorded(table, key) or after.text is None:
             return after._replace(chain=0)
-        chain = next_chain(before.chain) if before and self.is_compact else 1
+        chain = next_chain(before.chain) if before and self.writes_deltas else 1
         return after if after.chain == chain else Row(*after[:-1], chain)
 
     def entries(self, table: Table, changed: Changed) -> Rows | None:
@@ -79,7 +79,7 @@ class HistoryRecorder:
         return is_among(key.block_type, self.recorded_block_types)
 
     def _encoded(self, before: Row | None, after: Row) -> tuple[int, bytes | None]:
-        if not self.is_compact:
+        if not self.writes_deltas:
             return encode_plain(after.text)
         # `chained` has set the place: 1 is a full entry, all others are deltas against the revision before.
         return encode_compact(after.text, before.text if before and after.chain > 1 else None)

@@ -113,7 +113,7 @@ def _fetch(
 ) -> Collection[Sequence[Any]]:
     """Return a row for each id: the id, the registry's context and usage key, and the table's columns."""
     connection = connections[database]
-    target = Target(connection, table.model, table.columns, table.owner(student_id))
+    target = Target(connection, table.model, table.columns, table.pinned(student_id))
     asked, parameters = dialect_of(connection).id_table(ids)
     registry = connection.ops.quote_name(Block._meta.db_table)
     locked, stored, conditions = "", target.table, [f"stored.{name} = %s" for name in target.pinned_names]

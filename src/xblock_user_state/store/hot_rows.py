@@ -13,7 +13,7 @@ SECONDS = 1.0
 """Seconds for which a row stays hot. Then one writer of the process tries again without a lock."""
 
 MAX_ROWS = 1000
-"""Rows that are remembered at most. At the next row all are forgotten."""
+"""Above this number of rows all are forgotten, before a call adds its own."""
 
 # The time on the monotonic clock at which each row cools down.
 _until: dict[Hashable, float] = {}

@@ -1,6 +1,6 @@
 """Iterates over the rows of all learners, page by page.
 
-Its statements pin no learner. The only others that pin none are in `maintenance`, `archive`, and the outbox's relay.
+Its statements pin no learner; law 7 in docs/concepts lists all places that may do so.
 
 Each page is a statement that begins after the last key of the page before (keyset paging). Memory is bounded by the
 page. No cursor and no transaction stays open between pages, so a pooler in transaction mode (PgBouncer) is fine. The

@@ -44,7 +44,7 @@ def _read(
 ) -> Iterator[tuple[RowKey, Sequence[Any]]]:
     """Yield the keys of stored rows, each with the values of the columns."""
     connection = connections[database]
-    target = Target(connection, table.model, (*table.key_columns, *columns), table.owner(student_id))
+    target = Target(connection, table.model, (*table.key_columns, *columns), table.pinned(student_id))
     by_value: Mapping[Any, RowKey] = {table.key_value(key): key for key in keys}
     # Every writer locks rows in this order, so two can't deadlock. The keys are sorted for the same reason.
     locked = f" ORDER BY {target.layout.names[0]} FOR UPDATE" if lock else ""

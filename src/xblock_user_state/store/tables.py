@@ -35,7 +35,7 @@ class Table:
         extra = ("grade", "max_grade", "history_chain") if self.model is StudentModule else ()
         return (REVISION, "state", "created", "modified", *extra)
 
-    def owner(self, student_id: Any) -> dict[str, Any]:
+    def pinned(self, student_id: Any) -> dict[str, Any]:
         """Return the pinned columns of every statement: the learner, or none where all learners share a row."""
         return {"student_id": student_id} if self.owned else {}
 

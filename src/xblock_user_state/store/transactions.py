@@ -18,9 +18,9 @@ from xblock_user_state.store.dialects import Failure, dialect_of
 
 Result = TypeVar("Result")
 
-# A second attempt locks the rows and wins. Exceptions are new rows, which can't be locked, and hosts with a higher
-# isolation level or SQLite's deferred transactions, where taking a lock can fail. There time is the bound. In a
-# caller's transaction the number is the bound, because its snapshot may never show the row in its way.
+# A second attempt locks the rows and wins, except for new rows, which can't be locked, and where taking a lock can
+# fail: above READ COMMITTED, and in SQLite's deferred transactions. MAX_SECONDS bounds these. In a caller's transaction
+# the number is the bound, because its snapshot may never show the row in its way.
 MAX_ATTEMPTS = 100
 MAX_ATTEMPTS_OF_CALLERS = 12
 # After this time no attempt begins. A single attempt may wait for a lock as long as the database's lock timeout.

@@ -1,15 +1,16 @@
 """Writes one learner's changes by compare-and-set, together with their history, and retries after a lost race.
 
-The first attempt has one of four modes. The numbers are statements for a change of recorded blocks that are registered,
-transaction control included, whatever the number of blocks; `tests/integration/golden/` shows the statements.
+The first attempt has one of four modes: the first line of the table that fits. The numbers are statements for a change
+of recorded blocks that are registered, transaction control included, whatever the number of blocks;
+`tests/integration/golden/` shows the statements.
 
 ====  ===========================  =============================  ==========  ==============  ======
 mode  when                         rows come from                 PostgreSQL  MariaDB, MySQL  SQLite
 ====  ===========================  =============================  ==========  ==============  ======
+4     a caller's transaction       a lookup that locks the rows   4           5               5
+3     a row is hot                 a lookup that locks the rows   4           5               5
 1     all rows are cached          the client's row cache         1           1               4
 2     otherwise                    a lookup without a lock        2           2               5
-3     a row is hot                 a lookup that locks the rows   4           5               5
-4     a caller's transaction       a lookup that locks the rows   4           5               5
 ====  ===========================  =============================  ==========  ==============  ======
 
 Modes 1 and 2 commit at once: by one statement on PostgreSQL, and by one packet of statements on MariaDB and MySQL. If
@@ -21,9 +22,10 @@ compare-and-set itself checks it; a cached row that does not fit leads to mode 2
 
 On SQLite every mode runs in a transaction or savepoint. It takes the one lock of the database, so no row needs a lock.
 
-A lost race in mode 1 goes on in mode 2, on SQLite in mode 3. Any other lost race, deadlock or serialization failure
-repeats the call in mode 3, or in mode 4 where the transaction is the caller's. Registering new blocks takes 1 statement
-on PostgreSQL, 3 on MariaDB and MySQL, 5 on SQLite; it is done between the lookup and the write.
+A lost race in mode 1 goes on in mode 2, on SQLite in mode 3. A change that would leave a cached row as it is goes on in
+mode 2: another client may have changed that row. Any other lost race, deadlock or serialization failure repeats the
+call in mode 3, or in mode 4 where the transaction is the caller's. Registering new blocks takes 1 statement on
+PostgreSQL, 3 on MariaDB and MySQL, 5 on SQLite; it is done between the lookup and the write.
 """
 
 from __future__ import annotations
@@ -102,7 +104,9 @@ class Writer:
         # A caller may still roll back: what it wrote is not remembered.
         if not in_callers:
             for table, rows in changed.items():
-                self.row_cache.remember(table, self._owner(table), {key: after for key, (_, after) in rows.items()})
+                self.row_cache.remember(
+                    table, self._learner_of(table), {key: after for key, (_, after) in rows.items()}
+                )
         return {table.scope: rows for table, rows in changed.items()}
 
     def _with_creation(self, table: Table, edits: Edits) -> Edits:
@@ -113,7 +117,7 @@ class Writer:
         conditional = {key: change.condition for key, change in edits.items() if change.condition}
         if not conditional:
             return edits
-        cached = self.row_cache.cached(table, self._owner(table), conditional)
+        cached = self.row_cache.cached(table, self._learner_of(table), conditional)
         return {
             **edits,
             **{
@@ -124,9 +128,11 @@ class Writer:
         }
 
     def _attempt_first(self, wanted: Mapping[Table, Edits]) -> Mapping[Table, Changed]:
+        """Run mode 1, then mode 2."""
         return self._attempt_cached(wanted) or self._attempt(wanted, lock=False)
 
     def _attempt_again(self, wanted: Mapping[Table, Edits]) -> Mapping[Table, Changed]:
+        """Run mode 3, or mode 4 in a caller's transaction."""
         hot_rows.mark(self._addresses(wanted))
         return self._attempt(wanted, lock=True)
 
@@ -134,7 +140,7 @@ class Writer:
         """Change cached rows; return ``None``, with nothing written, if that can't be or a cached row is stale."""
         changed = {}
         for table, edits in wanted.items():
-            rows = self.row_cache.recall(table, self._owner(table), edits)
+            rows = self.row_cache.recall(table, self._learner_of(table), edits)
             # A cached row may be stale, so it never decides that a condition does not hold.
             if rows is None or not _hold(edits, rows):
                 return None
@@ -147,7 +153,7 @@ class Writer:
             self._store(changed, also_matched=("created",))
         except LostRace:
             for table in wanted:
-                self.row_cache.forget(table, self._owner(table))
+                self.row_cache.forget(table, self._learner_of(table))
             # In a transaction another table's rows may be written already: only a rollback takes them back.
             if not connections[self.database].get_autocommit():
                 raise
@@ -180,7 +186,7 @@ class Writer:
         except Conflict:
             # The caller reads again, perhaps by another client: a stale row must not make the next write fail too.
             for table in wanted:
-                self.row_cache.forget(table, self._owner(table))
+                self.row_cache.forget(table, self._learner_of(table))
             raise
 
     def _lookup(self, table: Table, edits: Edits, *, lock: bool) -> Lookup:
@@ -204,7 +210,7 @@ class Writer:
 
     def _store(self, changed: Mapping[Table, Changed], also_matched: tuple[str, ...] = ()) -> None:
         """Write rows and history, all or nothing. Raises `LostRace` if a row is not as it was read."""
-        writes = [self._compare_and_set(table, rows, also_matched) for table, rows in changed.items() if rows]
+        writes = [self._write_of(table, rows, also_matched) for table, rows in changed.items() if rows]
         if not writes:
             return
         outcome = self._store_at_once(writes)
@@ -235,10 +241,11 @@ class Writer:
             if write.history:
                 self.recorder.written(write.history)
 
-    def _compare_and_set(self, table: Table, changed: Changed, also_matched: tuple[str, ...]) -> Write:
+    def _write_of(self, table: Table, changed: Changed, also_matched: tuple[str, ...]) -> Write:
         columns = (*table.key_columns, *table.columns)
-        target = Target(connections[self.database], table.model, columns, table.owner(self.student_id))
-        # In primary-key order: two writers of the same rows meet at the first of them, and can't deadlock.
+        target = Target(connections[self.database], table.model, columns, table.pinned(self.student_id))
+        # In primary-key order: two writers of the same rows meet at the first of them, and can't deadlock. A table
+        # without a key column has one row, so any value sorts it.
         ordered = sorted(changed.items(), key=lambda item: table.key_value(item[0]) or 0)
         keys = [(table.key_value(key),) if table.key_columns else () for key, _ in ordered]
         values = [(*key, *table.values(after)) for key, (_, (_, after)) in zip(keys, ordered, strict=True)]
@@ -247,9 +254,11 @@ class Writer:
 
     def _addresses(self, wanted: Mapping[Table, Edits]) -> Iterator[tuple[str, Table, Any, RowKey]]:
         """Yield a name for each row of a call, as `hot_rows` remembers them."""
-        return ((self.database, table, self._owner(table), key) for table, edits in wanted.items() for key in edits)
+        return (
+            (self.database, table, self._learner_of(table), key) for table, edits in wanted.items() for key in edits
+        )
 
-    def _owner(self, table: Table) -> Any:
+    def _learner_of(self, table: Table) -> Any:
         return self.student_id if table.owned else None
 
 

@@ -124,6 +124,32 @@ INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, crea
 VALUES (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s), (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s);
 COMMIT;
 
+-- === set_many: update of two rows, looked up
+-- The commonest write of a request that has not read the rows. Lookup of the rows and of the registry.
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.created),
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain
+FROM JSON_TABLE(%s, '$[*]' COLUMNS (id bigint PATH '$')) AS asked
+LEFT JOIN block AS block ON block.id = asked.id
+LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
+
+-- The update, its check and the history in one packet. The lookup was a moment ago in this call, so the revision is
+-- enough to match.
+START TRANSACTION;
+INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain)
+VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2), (%s, %s, 2, %s, %s, %s, NULL, NULL, 2)
+ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state), state),
+    created = IF(revision = VALUES(revision) - 1, VALUES(created), created),
+    modified = IF(revision = VALUES(revision) - 1, VALUES(modified), modified),
+    grade = IF(revision = VALUES(revision) - 1, VALUES(grade), grade),
+    max_grade = IF(revision = VALUES(revision) - 1, VALUES(max_grade), max_grade),
+    history_chain = IF(revision = VALUES(revision) - 1, VALUES(history_chain), history_chain),
+    revision = IF(revision = VALUES(revision) - 1, VALUES(revision), revision);
+SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
+INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
+VALUES (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s), (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s);
+COMMIT;
+
 -- === set_many: two updates and a new row, looked up
 -- Lookup: one row for each id. The first join tells whether the block is registered, and under which key; the second
 -- gives the learner's row.

@@ -178,6 +178,50 @@ recorded AS (
 )
 SELECT (SELECT number FROM locked) = 2;
 
+-- === set_many: update of two rows, looked up
+-- The commonest write of a request that has not read the rows. Lookup of the rows and of the registry.
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
+    stored.grade, stored.max_grade, stored.history_chain
+FROM unnest(%s::bigint[]) AS asked (id)
+LEFT JOIN block AS block ON block.id = asked.id
+LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
+
+-- Locks the rows in key order, updates them and records the history, if all of them are as they were looked up.
+WITH new AS (
+    SELECT *
+    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[],
+        %s::smallint[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain)
+),
+locked AS (
+    SELECT count(*) AS number
+    FROM (
+        SELECT 1
+        FROM studentmodule AS old, new
+        WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
+        ORDER BY new.block_id
+        FOR UPDATE OF old
+    ) AS old
+),
+updated AS (
+    UPDATE studentmodule AS old
+    SET revision = new.revision, state = new.state, created = new.created, modified = new.modified, grade = new.grade,
+        max_grade = new.max_grade, history_chain = new.history_chain
+    FROM new
+    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
+        AND (SELECT number FROM locked) = 2
+),
+recorded AS (
+    INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
+        body)
+    SELECT %s, %s, new.*
+    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
+        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
+    WHERE (SELECT number FROM locked) = 2
+)
+SELECT (SELECT number FROM locked) = 2;
+
 -- === set_many: two updates and a new row, looked up
 -- Lookup: one row for each id. The first join tells whether the block is registered, and under which key; the second
 -- gives the learner's row.

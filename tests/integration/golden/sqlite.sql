@@ -163,6 +163,42 @@ VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s), (%s, %s, %s, %s, %s, %s, %s, %s, %s
 
 COMMIT;
 
+-- === set_many: update of two rows, looked up
+BEGIN IMMEDIATE;
+
+-- The commonest write of a request that has not read the rows. Lookup of the rows and of the registry.
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state, stored.created, stored.modified,
+    stored.grade, stored.max_grade, stored.history_chain
+FROM (SELECT column1 AS id FROM (VALUES (%s), (%s))) AS asked
+LEFT JOIN block AS block ON block.id = asked.id
+LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
+
+-- The lookup was in this transaction, so the revision is enough to match.
+INSERT INTO studentmodule AS old (student_id, block_id, revision, state, created, modified, grade, max_grade,
+    history_chain)
+SELECT %s, new.*
+FROM (
+    SELECT column1 AS block_id, column2 AS revision, column3 AS state, column4 AS created, column5 AS modified,
+        column6 AS grade, column7 AS max_grade, column8 AS history_chain
+    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s), (%s, %s, %s, %s, %s, %s, %s, %s))
+) AS new
+WHERE new.revision = 1 OR EXISTS (
+    SELECT 1
+    FROM studentmodule AS old
+    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
+)
+ON CONFLICT (student_id, block_id)
+DO UPDATE SET revision = excluded.revision, state = excluded.state, created = excluded.created,
+    modified = excluded.modified, grade = excluded.grade, max_grade = excluded.max_grade,
+    history_chain = excluded.history_chain
+WHERE old.revision = excluded.revision - 1;
+
+-- The history of the same changes.
+INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s), (%s, %s, %s, %s, %s, %s, %s, %s, %s);
+
+COMMIT;
+
 -- === set_many: two updates and a new row, looked up
 BEGIN IMMEDIATE;
 

@@ -3,7 +3,7 @@
 One transaction in the state's database locks rows of the outbox, commits them to the history database, then deletes
 them. A crash between the two commits leaves them in both databases. They are shipped again, and an upsert replaces each
 by itself, because the primary key is the same. The row locks let several relays share the work, and make a deletion
-wait for the entries that are being shipped. Only the relay's statements name no learner (law 7).
+wait for the entries that are being shipped. Only the relay's statements name no learner (law 7 in docs/concepts).
 """
 
 from __future__ import annotations
@@ -106,7 +106,8 @@ def ship_after_commit(database: str, student_id: Any, block_ids: Collection[int]
 def ship_at_once(database: str, student_id: Any, block_ids: Collection[int]) -> None:
     """Ship the outbox rows of these blocks of one learner, after the commit that wrote them.
 
-    Never raises for a database: rows that can't be shipped wait for the relay, or for the next call with these blocks.
+    Never raises a database error: rows that can't be shipped wait for the relay, or for the next call with these
+    blocks.
     """
     if not SHIPPING.lets_through():
         count(names.SHIPPING_SKIPPED, 1)
@@ -142,9 +143,9 @@ def count_failure(by: str, error: Exception) -> None:
 def ship(database: str, which: Q, size: int, after: Key | None = None, *, seconds: float = BATCH_SECONDS) -> Shipment:
     """Ship up to `size` rows of the outbox in key order, after the key `after`. One transaction in each database.
 
-    The history database has up to `seconds` to prove that an open connection is healthy (the driver's timeout bounds a
-    new one), and up to `seconds` to take the rows; until then, a deadlock there repeats the shipment. Leaves out rows
-    that another process has locked.
+    Two waits of up to `seconds` each: for an open connection to prove that it is healthy (the driver's timeout bounds a
+    new one), and for the history database to take the rows. A deadlock there repeats the shipment within the second
+    wait. Leaves out rows that another process has locked.
 
     Raises `HistoryUnavailable`; the outbox then keeps these rows. For the state's database raises its own errors, or
     `ServiceUnavailable` if every attempt failed.

@@ -48,8 +48,9 @@ class Outcome(Enum):
 class Dialect(ABC):
     """Moves many rows in one statement, or in as few as the vendor's limits allow.
 
-    The public methods are the nine verbs of the seam. A new vendor implements the abstract methods and overrides a verb
-    where it has a faster way.
+    The public methods are the nine verbs of the seam. A new vendor writes `id_table`, `failure`, `_store_rows`,
+    `_ignoring` and `_max_rows`, and sets `vendor` and `_max_text`. The other verbs have defaults; a vendor overrides a
+    verb where it has a faster way.
     """
 
     vendor: ClassVar[str]
