@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
 from xblock.fields import Scope
 
-from xblock_user_state.interface import Batch, BlockKey, ServiceUnavailable
+from xblock_user_state.interface import Batch, BlockKey, EncodedState, ServiceUnavailable
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 
 
@@ -23,14 +23,20 @@ class CountingClient(InMemoryXBlockUserStateClient):
 
     def get_encoded(
         self, username: str | None, block_keys: Iterable[BlockKey], scope: Scope = Scope.user_state
-    ) -> dict[Any, str]:
+    ) -> dict[Any, EncodedState]:
         self._check()
         self.reads.append(scope.name)
         return super().get_encoded(username, block_keys, scope)
 
     @contextmanager
-    def batch(self, username: str | None, *, only_new: bool = False) -> Iterator[Batch]:
-        with super().batch(username, only_new=only_new) as batch:
+    def batch(
+        self,
+        username: str | None,
+        *,
+        only_new: bool = False,
+        if_revisions: Mapping[tuple[Scope, Any], int] | None = None,
+    ) -> Iterator[Batch]:
+        with super().batch(username, only_new=only_new, if_revisions=if_revisions) as batch:
             yield batch
             self._check()
         self.commits += 1

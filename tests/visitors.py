@@ -8,10 +8,10 @@ from uuid import uuid4
 from opaque_keys.edx.keys import LearningContextKey
 from xblock.fields import Scope
 
-from xblock_user_state.clients.base import Changes, CheckedClient, LearnerRow, RecordedState
+from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState
 from xblock_user_state.ephemeral import EphemeralXBlockUserStateClient
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
-from xblock_user_state.state.change import Row
+from xblock_user_state.state.change import Changes, Row
 from xblock_user_state.state.keys import BlockId, RowKey
 
 

@@ -9,14 +9,15 @@ from django.db import connections
 from opaque_keys.edx.keys import LearningContextKey
 from xblock.fields import Scope
 
-from xblock_user_state.clients.base import Changes, CheckedClient, LearnerRow, RecordedState, refuse_anonymous
+from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, refuse_anonymous
 from xblock_user_state.history.models import BaseStudentModuleHistory
 from xblock_user_state.history.reading import BlockHistory
 from xblock_user_state.history.recording import HistoryRecorder
-from xblock_user_state.interface import BlockKey, BlockScore, DamagedHistory, State, UserDoesNotExist
+from xblock_user_state.interface import BlockKey, BlockScore, Conflict, DamagedHistory, State, UserDoesNotExist
+from xblock_user_state.metrics import names
 from xblock_user_state.metrics.calls import report_read, report_write
-from xblock_user_state.metrics.current import started
-from xblock_user_state.state.change import Row, existing_state
+from xblock_user_state.metrics.current import count, started
+from xblock_user_state.state.change import Changes, Row, existing_state
 from xblock_user_state.state.keys import BlockId, RowKey, canonical_key, identify_context, is_storable, parse_block
 from xblock_user_state.store import iteration, reader, users
 from xblock_user_state.store.databases import state_database
@@ -110,7 +111,7 @@ class DjangoXBlockUserStateClient(CheckedClient):
                 for row in page:
                     # A deleted user's rows may outlive them: there is no constraint between the databases.
                     if row.student_id in names:
-                        yield LearnerRow(names[row.student_id], keys[row.key], row.text, row.modified)
+                        yield LearnerRow(names[row.student_id], keys[row.key], row.text, row.modified, row.revision)
 
     def _write(self, username: str, changes: Changes, operation: str) -> None:
         refuse_anonymous(username, changes)
@@ -121,7 +122,11 @@ class DjangoXBlockUserStateClient(CheckedClient):
             owned = any(TABLES[scope].owned for scope in changes)
             student_id = self._known_user_id(username) if owned else None
             recorder = HistoryRecorder(database, student_id, self._actor_id)
-            written = Writer(database, student_id, recorder, self._row_cache).write(changes)
+            try:
+                written = Writer(database, student_id, recorder, self._row_cache).write(changes)
+            except Conflict:
+                count(names.CONFLICTS, 1, operation)
+                raise
         if since is not None:
             report_write(database, operation, changes, written, since)
 

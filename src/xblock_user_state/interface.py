@@ -8,6 +8,7 @@ that hosts need no archived package. Errors::
     ├── PermissionDenied         the caller may not do this
     ├── DoesNotExist             no such state, or no such history
     │   └── UserDoesNotExist     no such user
+    ├── Conflict                 a row does not have the revision that the caller named
     ├── DamagedHistory           an entry of the history can't be read
     └── BlockKeyCollision        two blocks with one 64-bit id
 
@@ -19,10 +20,10 @@ from __future__ import annotations
 
 import json
 from abc import ABC, abstractmethod
-from collections.abc import Collection, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from datetime import datetime
-from typing import Any, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
 from opaque_keys.edx.keys import BlockTypeKey, LearningContextKey, UsageKey
 from xblock.fields import Scope
@@ -32,8 +33,11 @@ __all__ = [
     "BlockKey",
     "BlockKeyCollision",
     "BlockScore",
+    "Conflict",
+    "ConflictingRow",
     "DamagedHistory",
     "DoesNotExist",
+    "EncodedState",
     "HistoryEntry",
     "PermissionDenied",
     "ServiceUnavailable",
@@ -70,9 +74,34 @@ class PermissionDenied(UserStateError):
 class DoesNotExist(UserStateError):
     """There is no such learner state."""
 
+    revision: int = 0
+    """The row's revision, if `get` found a row without a state (deleted, or only a score); 0 if there is no row."""
+
 
 class UserDoesNotExist(DoesNotExist):
     """There is no such user."""
+
+
+class ConflictingRow(NamedTuple):
+    """A row of a `Conflict`: the caller's key, the revision that the caller named, and the row's own."""
+
+    scope: Scope
+    block_key: Any
+    expected: int
+    """0 if there should have been no row."""
+    actual: int
+    """0 if there is no row. Equal to `expected` if the row was deleted for good and created again."""
+
+
+class Conflict(UserStateError):
+    """A row does not have the revision that the caller named. Nothing was written: read again, decide, write again."""
+
+    rows: Sequence[ConflictingRow]
+    """The rows in conflict, at least one. Other rows of the call were as the caller expected."""
+
+    def __init__(self, *args: object, rows: Sequence[ConflictingRow] = ()) -> None:
+        super().__init__(*args)
+        self.rows = rows
 
 
 class DamagedHistory(UserStateError):
@@ -83,18 +112,73 @@ class BlockKeyCollision(UserStateError):
     """Another block or learning context is registered under the same 64-bit id."""
 
 
-class XBlockUserState(NamedTuple):
-    """The state of one block (or block type, or learner) at one time.
-
-    ``updated`` is an aware datetime in UTC: the fields did not change after it. ``state`` is a fresh object that the
-    caller may change; in history it is ``None`` where there was no state.
-    """
-
+class _StateFields(NamedTuple):
     username: str | None
     block_key: Any
     state: State | None
     updated: datetime
     scope: Scope
+
+
+class XBlockUserState(_StateFields):
+    """The state of one block (or block type, or learner) at one time, with its ``revision``.
+
+    ``updated`` is an aware datetime in UTC: the fields did not change after it. ``state`` is a fresh object that the
+    caller may change; in history it is ``None`` where there was no state. ``revision`` counts the changes of the row, 1
+    at its creation; it is ``None`` in a result that was made without it.
+
+    The tuple has five fields, without the revision, and equality counts these five: a later revision of a row has a
+    later ``updated``. Copies and ``_replace`` keep the revision.
+    """
+
+    revision: int | None
+
+    _beside_the_tuple: ClassVar[tuple[str, ...]] = ("revision",)
+
+    # One argument a value, in the tuple's order, so that _make and _replace need no packing.
+    def __new__(
+        cls,
+        username: str | None,
+        block_key: Any,
+        state: State | None,
+        updated: datetime,
+        scope: Scope,
+        revision: int | None = None,
+    ) -> Self:
+        # A named tuple's own __new__ takes its fields only.
+        result = tuple.__new__(cls, (username, block_key, state, updated, scope))
+        result.revision = revision
+        return result
+
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> Self:  # type: ignore[override]  # mypy's own has a TypeVar
+        """Make a result of all its values."""
+        return cls(*iterable)
+
+    def _replace(self, **changes: Any) -> Self:
+        """Return a copy with other values of some fields, the revision among them."""
+        return type(self)(**{**self._asdict(), **changes})
+
+    def _asdict(self) -> dict[str, Any]:
+        """Return all values by name."""
+        beside = {name: getattr(self, name) for name in self._beside_the_tuple}
+        return {**dict(zip(self._fields, self, strict=True)), **beside}
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """Return the arguments from which ``copy`` and ``pickle`` make the result again."""
+        return tuple(self._asdict().values())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._asdict().items())})"
+
+
+class EncodedState(NamedTuple):
+    """A stored row, of which nothing is decoded: the state's JSON text and the row's revision."""
+
+    text: str | None
+    """``None`` for a deleted or absent state: the row may have only a score."""
+    revision: int | None
+    """``None`` from a client without revisions."""
 
 
 class BlockScore(NamedTuple):
@@ -116,7 +200,8 @@ class HistoryEntry(XBlockUserState):
     revision: int
     score: BlockScore | None
 
-    # One argument a value, in the tuple's order, so that _make and _replace need no packing.
+    _beside_the_tuple = ("revision", "score")
+
     def __new__(  # noqa: PLR0913, PLR0917
         cls,
         username: str | None,
@@ -127,7 +212,6 @@ class HistoryEntry(XBlockUserState):
         revision: int,
         score: BlockScore | None,
     ) -> Self:
-        # A named tuple's own __new__ takes its fields only.
         entry = tuple.__new__(cls, (username, block_key, state, updated, scope))
         entry.revision = revision
         entry.score = score
@@ -141,23 +225,6 @@ class HistoryEntry(XBlockUserState):
             raise state
         return state
 
-    @classmethod
-    def _make(cls, iterable: Iterable[Any]) -> Self:  # type: ignore[override]  # mypy's own has a TypeVar
-        """Make an entry of all seven values."""
-        return cls(*iterable)
-
-    def _replace(self, **changes: Any) -> Self:
-        """Return a copy with other values of some fields, the revision and the score among them."""
-        return type(self)(**{**self._asdict(), **changes})
-
-    def _asdict(self) -> dict[str, Any]:
-        """Return all seven values by name."""
-        return {**dict(zip(self._fields, self, strict=True)), "revision": self.revision, "score": self.score}
-
-    def __getnewargs__(self) -> tuple[Any, ...]:
-        """Return the arguments from which ``copy`` and ``pickle`` make the entry again."""
-        return tuple(self._asdict().values())
-
     def __eq__(self, other: object) -> bool:
         return isinstance(other, HistoryEntry) and self.__getnewargs__() == other.__getnewargs__()
 
@@ -167,9 +234,6 @@ class HistoryEntry(XBlockUserState):
 
     def __hash__(self) -> int:
         return hash(self.__getnewargs__())
-
-    def __repr__(self) -> str:
-        return f"HistoryEntry({', '.join(f'{name}={value!r}' for name, value in self._asdict().items())})"
 
 
 class Batch(Protocol):
@@ -199,6 +263,10 @@ class XBlockUserStateClient(ABC):
 
     Any other scope is a ``ValueError``. Reads for an unknown or anonymous user (an empty username) find nothing. Writes
     for an unknown user raise `UserDoesNotExist`, writes for an anonymous user `PermissionDenied`.
+
+    A write may name the revisions of its rows, as reads return them (`if_revision`, `if_revisions`; 0 for a row that
+    must not exist yet). If a row has another revision, the call raises `Conflict` and commits nothing, also where it
+    would not change that row. A row exists even if its state was deleted or it has only a score.
     """
 
     UserStateError = UserStateError
@@ -206,6 +274,7 @@ class XBlockUserStateClient(ABC):
     PermissionDenied = PermissionDenied
     DoesNotExist = DoesNotExist
     UserDoesNotExist = UserDoesNotExist
+    Conflict = Conflict
     DamagedHistory = DamagedHistory
     BlockKeyCollision = BlockKeyCollision
 
@@ -218,7 +287,8 @@ class XBlockUserStateClient(ABC):
     ) -> XBlockUserState:
         """Return the state of one block, with only `fields` when given.
 
-        Raises `DoesNotExist` where there never was a state, or where it was deleted.
+        Raises `DoesNotExist` where there never was a state, or where it was deleted. The error has the ``revision`` of
+        the row, 0 if there is none.
         """
         # One key yields at most one state.
         for found in self.get_many(username, [block_key], scope, fields):
@@ -231,9 +301,11 @@ class XBlockUserStateClient(ABC):
         block_key: BlockKey,
         state: Mapping[str, Any],
         scope: Scope = Scope.user_state,
+        *,
+        if_revision: int | None = None,
     ) -> None:
         """Overlay the fields of `state` on the state of one block. Other fields are kept."""
-        self.set_many(username, {block_key: state}, scope)
+        self.set_many(username, {block_key: state}, scope, if_revisions=_of_one(block_key, if_revision))
 
     def delete(
         self,
@@ -241,9 +313,11 @@ class XBlockUserStateClient(ABC):
         block_key: BlockKey,
         scope: Scope = Scope.user_state,
         fields: Iterable[str] | None = None,
+        *,
+        if_revision: int | None = None,
     ) -> None:
         """Remove `fields`, or all fields, from the state of one block. This is a change: history is kept."""
-        self.delete_many(username, [block_key], scope, fields)
+        self.delete_many(username, [block_key], scope, fields, if_revisions=_of_one(block_key, if_revision))
 
     @abstractmethod
     def get_many(
@@ -260,13 +334,14 @@ class XBlockUserStateClient(ABC):
 
     def get_encoded(
         self, username: str | None, block_keys: Iterable[BlockKey], scope: Scope = Scope.user_state
-    ) -> dict[Any, str]:
-        """Return the JSON texts of the states of the blocks that have one, for callers that decode later, by field.
+    ) -> dict[Any, EncodedState]:
+        """Return the rows that exist, for callers that decode later, by field: JSON texts and revisions.
 
-        This implementation encodes the results of `get_many`. A client that stores texts returns them unchanged.
+        Rows without a state are among them. This implementation encodes the results of `get_many`, which leaves such
+        rows out. A client that stores texts returns them unchanged.
         """
         return {
-            found.block_key: json.dumps(found.state, separators=(",", ":"))
+            found.block_key: EncodedState(json.dumps(found.state, separators=(",", ":")), found.revision)
             for found in self.get_many(username, block_keys, scope)
         }
 
@@ -276,6 +351,8 @@ class XBlockUserStateClient(ABC):
         username: str | None,
         block_keys_to_state: Mapping[Any, Mapping[str, Any]],
         scope: Scope = Scope.user_state,
+        *,
+        if_revisions: Mapping[Any, int] | None = None,
     ) -> None:
         """Overlay fields on the states of many blocks, in one commit: all changes or none."""
 
@@ -286,6 +363,8 @@ class XBlockUserStateClient(ABC):
         block_keys: Iterable[BlockKey],
         scope: Scope = Scope.user_state,
         fields: Iterable[str] | None = None,
+        *,
+        if_revisions: Mapping[Any, int] | None = None,
     ) -> None:
         """Remove `fields`, or all fields, from the states of many blocks, in one commit: all changes or none."""
 
@@ -332,7 +411,13 @@ class XBlockUserStateClient(ABC):
 
     @abstractmethod
     def set_score(
-        self, username: str | None, block_key: UsageKey, grade: float | None, max_grade: float | None
+        self,
+        username: str | None,
+        block_key: UsageKey,
+        grade: float | None,
+        max_grade: float | None,
+        *,
+        if_revision: int | None = None,
     ) -> None:
         """Set the learner's score in one block and leave the state alone. ``None`` for both removes the score."""
 
@@ -341,7 +426,13 @@ class XBlockUserStateClient(ABC):
         """Return the scores of the blocks that have one."""
 
     @abstractmethod
-    def batch(self, username: str | None, *, only_new: bool = False) -> AbstractContextManager[Batch]:
+    def batch(
+        self,
+        username: str | None,
+        *,
+        only_new: bool = False,
+        if_revisions: Mapping[tuple[Scope, Any], int] | None = None,
+    ) -> AbstractContextManager[Batch]:
         """Collect changes of one learner and commit them together when the ``with`` block ends.
 
         Each block changes once, with one revision and one history entry, however many calls named it. Nothing is
@@ -350,4 +441,11 @@ class XBlockUserStateClient(ABC):
 
         With `only_new`, rows that exist are left alone, even rows with only a score or a deleted state, and also rows
         that another writer creates at the same moment. The other rows are committed.
+
+        `if_revisions` names the revisions of rows that the batch changes, by scope and key. A row that it does not
+        change, or `only_new` as well, is a ``ValueError``.
         """
+
+
+def _of_one(block_key: BlockKey, if_revision: int | None) -> Mapping[Any, int] | None:
+    return None if if_revision is None else {block_key: if_revision}

@@ -12,8 +12,8 @@ from threading import Lock
 from opaque_keys.edx.keys import LearningContextKey
 from xblock.fields import Scope
 
-from xblock_user_state.clients.base import Changes, CheckedClient, LearnerRow, RecordedState, refuse_anonymous
-from xblock_user_state.state.change import Row, clock, existing_state
+from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, refuse_anonymous
+from xblock_user_state.state.change import Changes, Row, check_conditions, clock, existing_state
 from xblock_user_state.state.keys import BlockId, RowKey, canonical_key, identify_context, is_among
 
 __all__ = ["InMemoryXBlockUserStateClient"]
@@ -64,11 +64,12 @@ class InMemoryXBlockUserStateClient(CheckedClient):
             # A copy, so that writers need not wait for the end of an iteration.
             found = [each for each in self._stored.items() if each[0][0] == scope and is_wanted(each[0][2])]
         for (_, username, key), row in found:
-            yield LearnerRow(username, canonical_key(key), row.text, row.modified)
+            yield LearnerRow(username, canonical_key(key), row.text, row.modified, row.revision)
 
     def _write(self, username: str, changes: Changes, operation: str) -> None:
         refuse_anonymous(username, changes)
         with self._lock:
+            check_conditions(changes, lambda scope, key: self._stored.get(_address(username, key, scope)))
             # Under the lock, so that times rise in the order of the writes.
             now = clock()
             written: dict[_Address, Row] = {}

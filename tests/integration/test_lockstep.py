@@ -19,7 +19,7 @@ from tests.factories import COURSE, make_block, make_learners
 from tests.golden_values import is_same
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.reading import decode
-from xblock_user_state.interface import DoesNotExist, XBlockUserState, XBlockUserStateClient
+from xblock_user_state.interface import Conflict, DoesNotExist, XBlockUserState, XBlockUserStateClient
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 from xblock_user_state.models import Block, LearningContext, StudentModule, StudentModuleHistory
 
@@ -47,6 +47,7 @@ VALUES: st.SearchStrategy[Any] = st.sampled_from(
 FIELDS = st.dictionaries(NAMES, VALUES, max_size=3)
 SOME_NAMES = st.one_of(st.none(), st.lists(NAMES, max_size=3))
 POINTS = st.sampled_from([(None, None), (0, 1), (1, 1), (0.1, None), (2, 3.5)])
+REVISIONS = st.sampled_from([0, 1, 1, 2, 3])
 SIZES = st.sampled_from([1, 2, 3, None])
 
 
@@ -92,7 +93,7 @@ class Clients(RuleBasedStateMachine):
     def compare(self, call: Callable[[XBlockUserStateClient], list[XBlockUserState]], *, ordered: bool = True) -> None:
         """Compare the results of both clients, without the times."""
         found = [
-            [(item.username, item.block_key, item.state, item.scope) for item in call(client)]
+            [(item.username, item.block_key, item.state, item.scope, item.revision) for item in call(client)]
             for client in (self.django, self.memory)
         ]
         if not ordered:
@@ -103,6 +104,41 @@ class Clients(RuleBasedStateMachine):
     def set_many(self, learner: str, drawn: tuple[Scope, list[tuple[Any, Any]]]) -> None:
         scope, items = drawn
         self.both(lambda client: client.set_many(learner, dict(items), scope))
+
+    @rule(learner=LEARNERS, drawn=in_some_scope(FIELDS, REVISIONS))
+    def set_many_conditionally(self, learner: str, drawn: tuple[Scope, list[tuple[Any, Any, int]]]) -> None:
+        scope, items = drawn
+        revisions = {key: revision for key, _, revision in items}
+
+        def write(client: XBlockUserStateClient) -> list[tuple[Any, ...]]:
+            try:
+                client.set_many(learner, {key: fields for key, fields, _ in items}, scope, if_revisions=revisions)
+            except Conflict as conflict:
+                return [*conflict.rows]
+            except ValueError as error:
+                return [(str(error),)]
+            return []
+
+        assert write(self.django) == write(self.memory)
+
+    @rule(learner=LEARNERS, key=st.sampled_from(BLOCKS), points=POINTS, revision=REVISIONS)
+    def set_score_conditionally(
+        self, learner: str, key: Any, points: tuple[float | None, float | None], revision: int
+    ) -> None:
+        def write(client: XBlockUserStateClient) -> list[tuple[Any, ...]]:
+            try:
+                client.set_score(learner, key, *points, if_revision=revision)
+            except Conflict as conflict:
+                return [*conflict.rows]
+            return []
+
+        assert write(self.django) == write(self.memory)
+
+    @rule(learner=LEARNERS, drawn=in_some_scope())
+    def get_encoded(self, learner: str, drawn: tuple[Scope, list[tuple[Any]]]) -> None:
+        scope, items = drawn
+        found = [client.get_encoded(learner, [key for (key,) in items], scope) for client in (self.django, self.memory)]
+        assert found[0] == found[1]
 
     @rule(learner=LEARNERS, drawn=in_some_scope(), names=SOME_NAMES)
     def delete_many(self, learner: str, drawn: tuple[Scope, list[tuple[Any]]], names: list[str] | None) -> None:

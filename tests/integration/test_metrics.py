@@ -16,7 +16,7 @@ from tests.integration.interference import just_before, on_another_connection, r
 from tests.integration.measuring import measured as measured  # noqa: PLC0414 (a fixture)
 from tests.sinks import Measurements
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.interface import ServiceUnavailable
+from xblock_user_state.interface import Conflict, ServiceUnavailable
 from xblock_user_state.metrics.names import METRICS
 from xblock_user_state.models import StudentModule, StudentModuleHistory
 from xblock_user_state.store import transactions
@@ -172,6 +172,16 @@ def test_every_metric_comes_with_the_verb_and_the_tags_it_is_declared_with(
     for verb, name, _, tags in measured:
         assert tuple(tags) == declared[name].tags
         assert (verb == "count") == (declared[name].kind == "counter")
+
+
+def test_a_conflict_is_reported_and_no_write(client: Client, measured: Measurements) -> None:
+    client.set("ann", BLOCK, {"a": 1})
+    measured.clear()
+    with pytest.raises(Conflict):
+        client.set("ann", BLOCK, {"a": 2}, if_revision=0)
+    assert measured.values("write.conflicts", operation="set_many") == [1]
+    assert measured.values("set_many.blks_updated") == []
+    assert measured.values("transaction.lost_races") == []
 
 
 @several_writers

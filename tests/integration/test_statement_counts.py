@@ -95,6 +95,33 @@ def _batch(client: DjangoXBlockUserStateClient, keys: list[UsageKey]) -> None:
             batch.set_score(key, 1, 2)
 
 
+def _read(keys: list[UsageKey]) -> dict[UsageKey, int]:
+    """Return the revision of each block, read by another client; 0 where there is no row."""
+    found = DjangoXBlockUserStateClient().get_encoded("ann", keys)
+    return {key: found[key].revision or 0 if key in found else 0 for key in keys}
+
+
+def _set_if(client: DjangoXBlockUserStateClient, keys: list[UsageKey], revisions: dict[UsageKey, int]) -> None:
+    states = {key: {"a": number + 2} for number, key in enumerate(keys)}
+    client.set_many("ann", states, if_revisions=revisions)
+
+
+def _no_change_if(client: DjangoXBlockUserStateClient, keys: list[UsageKey], revisions: dict[UsageKey, int]) -> None:
+    client.set_many("ann", {key: {"a": 1, "b": 2} for key in keys}, if_revisions=revisions)
+
+
+def _delete_if(client: DjangoXBlockUserStateClient, keys: list[UsageKey], revisions: dict[UsageKey, int]) -> None:
+    client.delete_many("ann", keys, if_revisions=revisions)
+
+
+def _batch_if(client: DjangoXBlockUserStateClient, keys: list[UsageKey], revisions: dict[UsageKey, int]) -> None:
+    conditions = {(Scope.user_state, key): revision for key, revision in revisions.items()}
+    with client.batch("ann", if_revisions=conditions) as batch:
+        for number, key in enumerate(keys):
+            batch.set(key, {"a": number + 2})
+            batch.set_score(key, 1, 2)
+
+
 def _no_change(client: DjangoXBlockUserStateClient, keys: list[UsageKey]) -> None:
     client.set_many("ann", {key: {"a": 1, "b": 2} for key in keys})
 
@@ -122,6 +149,41 @@ def test_a_write_has_few_statements_whatever_the_number_of_blocks(prepare: Prepa
     assert all(len(statements) <= limit for statements in (one, *more)), found[0]
     if prepare is not _mixed:
         assert more == [one, one]
+
+
+@pytest.mark.parametrize(
+    ("prepare", "act", "conditional"),
+    [
+        pytest.param(_new, _set, _set_if, id="set, never seen"),
+        pytest.param(_of_another, _set, _set_if, id="set, new to the learner"),
+        pytest.param(_own, _set, _set_if, id="set, update"),
+        pytest.param(_mixed, _set, _set_if, id="set, mixed"),
+        pytest.param(_own, _no_change, _no_change_if, id="set, no change"),
+        pytest.param(_new, _delete, _delete_if, id="delete, never seen"),
+        pytest.param(_own, _delete, _delete_if, id="delete, update"),
+        pytest.param(_mixed, _delete, _delete_if, id="delete, mixed"),
+        pytest.param(_new, _batch, _batch_if, id="batch, never seen"),
+        pytest.param(_own, _batch, _batch_if, id="batch, update"),
+    ],
+)
+@pytest.mark.parametrize("is_cached", [False, True], ids=["by a new client", "by the client that read"])
+def test_a_condition_costs_no_statement(prepare: Prepare, act: Act, conditional: Any, is_cached: bool) -> None:
+    for number in SIZES:
+        found = []
+        for name in ("unconditional", "conditional"):
+            keys = make_blocks(number, course=_course(number, name))
+            prepare(keys)
+            revisions = _read(keys)
+            client = DjangoXBlockUserStateClient()
+            if is_cached:
+                list(client.get_many("ann", keys))
+            with captured() as statements:
+                if name == "conditional":
+                    conditional(client, keys, revisions)
+                else:
+                    act(client, keys)
+            found.append(verbs(statements))
+        assert found[0] == found[1]
 
 
 def test_a_write_is_a_lookup_and_then_one_transaction() -> None:

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from xblock_user_state.clients.arguments import new_score, overlay, removal
-from xblock_user_state.state.change import Change, Row, Score, existing_state
+from xblock_user_state.state.change import Change, Condition, Row, Score, existing_state
 from xblock_user_state.state.codec import encode
 from xblock_user_state.state.keys import is_among
 
@@ -165,3 +165,20 @@ def test_a_score_is_two_numbers_or_none() -> None:
     assert new_score(None, None).score == Score(None, None)
     assert new_score(1, None).score == Score(1.0, None)
     assert new_score(0, 0).score == Score(0.0, 0.0)
+
+
+def test_a_condition_is_the_revision_of_the_row_or_its_absence() -> None:
+    row = Row(2, "{}", None, None, NOW, NOW)
+    assert [Condition(None, revision).holds(row) for revision in (0, 1, 2, 3)] == [False, False, True, False]
+    assert [Condition(None, revision).holds(None) for revision in (0, 1)] == [True, False]
+
+
+def test_a_condition_with_a_time_of_creation_does_not_hold_for_a_row_that_was_created_again() -> None:
+    row = Row(2, "{}", None, None, NOW, NOW)
+    assert Condition(None, 2, NOW).holds(row)
+    assert not Condition(None, 2, NOW - timedelta(microseconds=1)).holds(row)
+
+
+def test_a_change_keeps_its_condition_when_another_follows() -> None:
+    condition = Condition("key", 2)
+    assert Change(condition=condition).then(new_score(1, 2)).condition == condition

@@ -14,7 +14,14 @@ from xblock.fields import Scope
 from tests.factories import COURSE, make_block, make_blocks
 from xblock_user_state.ephemeral import EphemeralXBlockUserStateClient, entry, visitor_id
 from xblock_user_state.ephemeral.entry import VisitorEntry
-from xblock_user_state.interface import BlockKey, DoesNotExist, PermissionDenied, ServiceUnavailable
+from xblock_user_state.interface import (
+    BlockKey,
+    Conflict,
+    ConflictingRow,
+    DoesNotExist,
+    PermissionDenied,
+    ServiceUnavailable,
+)
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 
 BLOCK = make_block()
@@ -107,6 +114,31 @@ def test_what_changes_nothing_makes_no_copy(
     client.set("", BLOCK, {"votes": 1}, Scope.user_state_summary)
     accounts.set("ann", BLOCK, {"votes": 2}, Scope.user_state_summary)
     assert client.get("", BLOCK, Scope.user_state_summary).state == {"votes": 2}
+
+
+def test_a_copy_goes_on_from_the_shared_revision(
+    accounts: InMemoryXBlockUserStateClient, client: EphemeralXBlockUserStateClient
+) -> None:
+    scope = Scope.user_state_summary
+    for votes in (1, 2, 3):
+        accounts.set("ann", BLOCK, {"votes": votes}, scope)
+    stale = client.get("", BLOCK, scope)
+    accounts.set("ann", BLOCK, {"votes": 4}, scope)
+    with pytest.raises(Conflict) as raised:
+        client.set("", BLOCK, {"votes": 4}, scope, if_revision=stale.revision)
+    assert [*raised.value.rows] == [ConflictingRow(scope, BLOCK, 3, 4)]
+    client.set("", BLOCK, {"votes": 5}, scope, if_revision=4)
+    assert client.get("", BLOCK, scope).revision == 5
+    assert accounts.get("ann", BLOCK, scope).state == {"votes": 4}
+
+
+def test_the_revisions_of_an_adopted_block_begin_anew(
+    accounts: InMemoryXBlockUserStateClient, client: EphemeralXBlockUserStateClient
+) -> None:
+    for value in (1, 2, 3):
+        client.set("", BLOCK, {"a": value})
+    client.adopt_into(accounts, "ann")
+    assert accounts.get("ann", BLOCK).revision == 1
 
 
 def test_state_is_gone_some_time_after_the_last_change(

@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from datetime import UTC, datetime
 from functools import partial
+from typing import Any
 
 import pytest
 from edx_user_state_client import interface as reference
@@ -21,6 +22,8 @@ from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import (
     BlockKeyCollision,
     BlockScore,
+    Conflict,
+    ConflictingRow,
     DamagedHistory,
     DoesNotExist,
     HistoryEntry,
@@ -39,6 +42,7 @@ ERRORS = [
     PermissionDenied,
     DoesNotExist,
     UserDoesNotExist,
+    Conflict,
     DamagedHistory,
     BlockKeyCollision,
 ]
@@ -53,6 +57,7 @@ METHODS = [
     "iter_all_for_block",
     "iter_all_for_course",
 ]
+ADDED = [[], ["batch_size"], ["limit", "before_revision"], ["if_revision"], ["if_revisions"]]
 CLIENTS = [XBlockUserStateClient, DjangoXBlockUserStateClient, InMemoryXBlockUserStateClient]
 
 
@@ -62,7 +67,7 @@ def test_arguments_are_the_references_in_name_order_and_default(client: type, me
     ours = inspect.signature(getattr(client, method)).parameters
     theirs = inspect.signature(getattr(reference.XBlockUserStateClient, method)).parameters
     assert [*ours][: len(theirs)] == [*theirs]
-    assert [*ours][len(theirs) :] in ([], ["batch_size"], ["limit", "before_revision"])
+    assert [*ours][len(theirs) :] in ADDED
     for name, parameter in theirs.items():
         assert ours[name].default == parameter.default
         assert ours[name].kind == parameter.kind
@@ -83,9 +88,34 @@ def test_a_result_is_the_references_tuple() -> None:
 
 
 TIME = datetime(2026, 1, 1, tzinfo=UTC)
+RESULT = XBlockUserState("ann", "key", {"a": 1}, TIME, Scope.user_state, 7)
 SCORE = BlockScore(1.0, 2.0, TIME)
 ENTRY = HistoryEntry("ann", "key", {"a": 1}, TIME, Scope.user_state, 7, SCORE)
 DAMAGED = HistoryEntry("ann", "key", DamagedHistory("revision 7 is damaged"), TIME, Scope.user_state, 7, SCORE)
+
+
+def test_a_result_has_five_fields_and_a_revision() -> None:
+    assert tuple(RESULT) == ("ann", "key", {"a": 1}, TIME, Scope.user_state)
+    assert RESULT.revision == 7
+    assert repr(RESULT).startswith("XBlockUserState(username='ann', block_key='key', ")
+    assert repr(RESULT).endswith(", revision=7)")
+
+
+def test_a_result_may_be_made_without_a_revision_and_is_equal_all_the_same() -> None:
+    result = XBlockUserState(*RESULT)
+    assert result.revision is None
+    assert result == RESULT == tuple(RESULT)
+    assert RESULT._replace(username="bob") != RESULT
+    assert len({result._replace(state=None), RESULT._replace(state=None)}) == 1
+
+
+def test_a_result_is_made_of_its_six_values() -> None:
+    assert XBlockUserState._make([*RESULT, 7]).revision == 7
+    assert XBlockUserState._make(tuple(RESULT)).revision is None
+    assert XBlockUserState(**RESULT._asdict()).revision == 7
+    replaced = RESULT._replace(state=None)
+    assert (type(replaced), replaced.state, replaced.revision) == (XBlockUserState, None, 7)
+    assert RESULT._replace(revision=8).revision == 8
 
 
 def test_a_history_entry_is_a_result_of_five_fields_with_revision_and_score() -> None:
@@ -130,16 +160,32 @@ def test_a_history_entry_is_made_of_its_seven_values() -> None:
         HistoryEntry._make([*ENTRY])
 
 
-def _pickled(entry: HistoryEntry, protocol: int) -> HistoryEntry:
-    again: HistoryEntry = pickle.loads(pickle.dumps(entry, protocol))  # noqa: S301
-    return again
+def _pickled(value: object, protocol: int) -> Any:
+    return pickle.loads(pickle.dumps(value, protocol))  # noqa: S301
 
 
-@pytest.mark.parametrize(
+each_copy = pytest.mark.parametrize(
     "copied",
     [copy.copy, copy.deepcopy, *(partial(_pickled, protocol=protocol) for protocol in (2, 5))],
     ids=["copy", "deepcopy", "pickle 2", "pickle 5"],
 )
+
+
+@each_copy
+def test_copies_of_a_result_have_its_revision(copied: Callable[[XBlockUserState], XBlockUserState]) -> None:
+    again = copied(RESULT)
+    assert (type(again), again, again.revision) == (XBlockUserState, RESULT, 7)
+
+
+@each_copy
+def test_a_conflict_can_be_copied(copied: Callable[[Conflict], Conflict]) -> None:
+    row = ConflictingRow(Scope.user_state, "key", expected=1, actual=2)
+    again = copied(Conflict("another was first", rows=[row]))
+    assert str(again) == "another was first"
+    assert [(found.block_key, found.expected, found.actual) for found in again.rows] == [("key", 1, 2)]
+
+
+@each_copy
 def test_copies_of_a_history_entry_have_its_revision_and_score(copied: Callable[[HistoryEntry], HistoryEntry]) -> None:
     assert copied(ENTRY) == ENTRY
     damaged = copied(DAMAGED)

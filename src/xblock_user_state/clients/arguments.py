@@ -9,6 +9,7 @@ import math
 import operator
 import reprlib
 from collections.abc import Iterable, Mapping
+from dataclasses import replace
 from decimal import Decimal
 from numbers import Real
 from typing import Any
@@ -16,7 +17,7 @@ from typing import Any
 from opaque_keys.edx.keys import BlockTypeKey, LearningContextKey, UsageKey
 from xblock.fields import Scope
 
-from xblock_user_state.state.change import Change, Overlay, Removal, Score
+from xblock_user_state.state.change import Change, Condition, Overlay, Removal, Score
 from xblock_user_state.state.codec import encode_fields
 from xblock_user_state.state.keys import LEARNER_SCOPES, RowKey, identify_context, row_key
 
@@ -32,7 +33,8 @@ def checked_scope(scope: object) -> Scope:
         if scope is supported or scope == supported:
             return supported
     names = ", ".join(supported.name for supported in LEARNER_SCOPES)
-    raise ValueError(f"the scope {getattr(scope, 'name', scope)!r} is not supported; supported are {names}")
+    given = scope.name if isinstance(scope, Scope) else scope
+    raise ValueError(f"the scope {given!r} is not supported; supported are {names}")
 
 
 def checked_username(username: object) -> str:
@@ -110,6 +112,60 @@ def checked_count(count: object, name: str) -> int | None:
     if count < 1:
         raise ValueError(f"{name} must be at least 1, not {count}")
     return count
+
+
+Conditions = dict[tuple[Scope, RowKey], Condition]
+
+
+def conditions(if_revisions: object, scope: Scope) -> Conditions:
+    """Return the conditions of a call in one scope: revisions by key, or ``None`` for no condition."""
+    return _conditions((scope, key, revision) for key, revision in _items(if_revisions, "keys"))
+
+
+def scoped_conditions(if_revisions: object) -> Conditions:
+    """Return the conditions of a batch: revisions by scope and key, or ``None`` for no condition."""
+    found = []
+    for key, revision in _items(if_revisions, "pairs of scope and key"):
+        if not isinstance(key, tuple) or len(key) != 2:
+            raise TypeError(f"if_revisions must map pairs of scope and key to revisions; {key!r} is no such pair")
+        found.append((checked_scope(key[0]), key[1], revision))
+    return _conditions(found)
+
+
+def _items(if_revisions: object, keys: str) -> Iterable[tuple[Any, Any]]:
+    if if_revisions is None:
+        return ()
+    if not isinstance(if_revisions, Mapping):
+        raise TypeError(f"if_revisions must map {keys} to revisions, not be {type(if_revisions).__name__}")
+    return if_revisions.items()
+
+
+def _conditions(items: Iterable[tuple[Scope, Any, object]]) -> Conditions:
+    found: Conditions = {}
+    for scope, key, revision in items:
+        condition = Condition(key, _checked_revision(revision, key))
+        # Two keys may name one block, with and without a branch.
+        same = found.setdefault((scope, row_key(key, scope)), condition)
+        if same.revision != condition.revision:
+            raise ValueError(f"{key} is given two revisions, {same.revision} and {condition.revision}")
+    return found
+
+
+def _checked_revision(revision: object, key: object) -> int:
+    # A bool is an int, and False would mean that the block must be new.
+    if not isinstance(revision, int) or isinstance(revision, bool):
+        raise TypeError(f"if_revision of {key} must be an integer, not {revision!r} ({type(revision).__name__})")
+    if revision < 0:
+        raise ValueError(f"if_revision of {key} must be 0 (for a row that does not exist) or more, not {revision}")
+    return revision
+
+
+def add_conditions(changes: Mapping[Scope, dict[RowKey, Change]], conditions: Conditions) -> None:
+    """Add the conditions to the changes of their rows. A condition on a row that does not change is a mistake."""
+    for (scope, row), condition in conditions.items():
+        if row not in changes.get(scope, {}):
+            raise ValueError(f"if_revisions names {condition.block_key} ({scope.name}), which the call does not change")
+        changes[scope][row] = replace(changes[scope][row], condition=condition)
 
 
 def overlays(states: object, scope: Scope) -> dict[RowKey, Change]:

@@ -19,17 +19,15 @@ from xblock_user_state.interface import (
     BlockScore,
     DamagedHistory,
     DoesNotExist,
+    EncodedState,
     HistoryEntry,
     PermissionDenied,
     State,
     XBlockUserState,
     XBlockUserStateClient,
 )
-from xblock_user_state.state.change import Change, Row, existing_state, is_state
+from xblock_user_state.state.change import Changes, Row, existing_state, is_state
 from xblock_user_state.state.keys import BlockId, RowKey, checked_block, row_key
-
-Changes = Mapping[Scope, Mapping[RowKey, Change]]
-"""The changes of one call, by scope and row."""
 
 
 class LearnerRow(NamedTuple):
@@ -39,6 +37,7 @@ class LearnerRow(NamedTuple):
     block_key: BlockKey
     text: str | None
     modified: datetime
+    revision: int
 
 
 class RecordedState(NamedTuple):
@@ -61,7 +60,7 @@ class CheckedClient(XBlockUserStateClient):
     def _rows(self, username: str, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
         """Return the rows that exist. A key is repeated where the caller gave two keys of one block.
 
-        Of a row this class uses the text, the score and ``modified``.
+        Of a row this class uses the revision, the text, the score and ``modified``.
         """
 
     @abstractmethod
@@ -93,6 +92,26 @@ class CheckedClient(XBlockUserStateClient):
         """Return the username for the verbs. A client may override it to refuse learners that it does not serve."""
         return arguments.checked_username(username)
 
+    def get(
+        self,
+        username: str | None,
+        block_key: BlockKey,
+        scope: Scope = Scope.user_state,
+        fields: Collection[str] | None = None,
+    ) -> XBlockUserState:
+        """Return the state of one block, with only `fields` when given."""
+        scope = arguments.checked_scope(scope)
+        name = self._checked_name(username)
+        asked = row_key(block_key, scope)
+        names = arguments.checked_fields(fields)
+        row = self._rows(name, [asked], scope).get(asked)
+        state = existing_state(row.text, names) if row else None
+        if row and state is not None:
+            return XBlockUserState(username, block_key, state, row.modified, scope, row.revision)
+        error = DoesNotExist(f"{username!r} has no state in {block_key} ({scope.name})")
+        error.revision = row.revision if row else 0
+        raise error
+
     def get_many(
         self,
         username: str | None,
@@ -116,20 +135,20 @@ class CheckedClient(XBlockUserStateClient):
                 row = rows.get(asked)
                 state = existing_state(row.text, names) if row else None
                 if row and state is not None:
-                    yield XBlockUserState(username, key, state, row.modified, scope)
+                    yield XBlockUserState(username, key, state, row.modified, scope, row.revision)
 
         return states()
 
     def get_encoded(
         self, username: str | None, block_keys: Iterable[BlockKey], scope: Scope = Scope.user_state
-    ) -> dict[Any, str]:
-        """Return the JSON texts of the states of the blocks that have one, as they are stored."""
+    ) -> dict[Any, EncodedState]:
+        """Return the rows that exist, with the JSON texts of their states as they are stored."""
         scope = arguments.checked_scope(scope)
         name = self._checked_name(username)
         keys = arguments.row_keys(block_keys, scope)
         rows = self._rows(name, [row for _, row in keys], scope)
         found = ((key, rows.get(asked)) for key, asked in keys)
-        return {key: row.text for key, row in found if row and is_state(row.text)}
+        return {key: EncodedState(row.text if is_state(row.text) else None, row.revision) for key, row in found if row}
 
     def get_scores(self, username: str | None, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
         """Return the scores of the blocks that have one."""
@@ -193,11 +212,14 @@ class CheckedClient(XBlockUserStateClient):
         username: str | None,
         block_keys_to_state: Mapping[Any, Mapping[str, Any]],
         scope: Scope = Scope.user_state,
+        *,
+        if_revisions: Mapping[Any, int] | None = None,
     ) -> None:
         """Overlay fields on the states of many blocks, in one commit: all changes or none."""
         scope = arguments.checked_scope(scope)
-        overlays = arguments.overlays(block_keys_to_state, scope)
-        self._write(self._checked_name(username), {scope: overlays}, "set_many")
+        changes = {scope: arguments.overlays(block_keys_to_state, scope)}
+        arguments.add_conditions(changes, arguments.conditions(if_revisions, scope))
+        self._write(self._checked_name(username), changes, "set_many")
 
     def delete_many(
         self,
@@ -205,34 +227,51 @@ class CheckedClient(XBlockUserStateClient):
         block_keys: Iterable[BlockKey],
         scope: Scope = Scope.user_state,
         fields: Iterable[str] | None = None,
+        *,
+        if_revisions: Mapping[Any, int] | None = None,
     ) -> None:
         """Remove `fields`, or all fields, from the states of many blocks, in one commit: all changes or none."""
         scope = arguments.checked_scope(scope)
         removal = arguments.removal(fields)
         keys = arguments.row_keys(block_keys, scope)
         # A change is immutable, so all rows can share it.
-        removals = dict.fromkeys((row for _, row in keys), removal)
-        self._write(self._checked_name(username), {scope: removals}, "delete_many")
+        changes = {scope: dict.fromkeys((row for _, row in keys), removal)}
+        arguments.add_conditions(changes, arguments.conditions(if_revisions, scope))
+        self._write(self._checked_name(username), changes, "delete_many")
 
     def set_score(
-        self, username: str | None, block_key: UsageKey, grade: float | None, max_grade: float | None
+        self,
+        username: str | None,
+        block_key: UsageKey,
+        grade: float | None,
+        max_grade: float | None,
+        *,
+        if_revision: int | None = None,
     ) -> None:
         """Set the learner's score in one block and leave the state alone. ``None`` for both removes the score."""
-        block = checked_block(block_key)
-        score = arguments.new_score(grade, max_grade)
-        self._write(self._checked_name(username), {Scope.user_state: {block: score}}, "set_score")
+        block: RowKey = checked_block(block_key)
+        changes = {Scope.user_state: {block: arguments.new_score(grade, max_grade)}}
+        if if_revision is not None:
+            arguments.add_conditions(changes, arguments.conditions({block_key: if_revision}, Scope.user_state))
+        self._write(self._checked_name(username), changes, "set_score")
 
     @contextmanager
-    def batch(self, username: str | None, *, only_new: bool = False) -> Iterator[Batch]:
+    def batch(
+        self,
+        username: str | None,
+        *,
+        only_new: bool = False,
+        if_revisions: Mapping[tuple[Scope, Any], int] | None = None,
+    ) -> Iterator[Batch]:
         """Collect changes of one learner and commit them together when the ``with`` block ends."""
         name = self._checked_name(username)
-        collected = ChangeSet(only_new=only_new)
+        collected = ChangeSet(only_new=only_new, if_revisions=if_revisions)
         try:
             yield collected
         # Also after an exception, because the caller may have kept the batch.
         finally:
             collected.end()
-        self._write(name, collected.changes, "batch")
+        self._write(name, collected.completed(), "batch")
 
 
 def refuse_anonymous(username: str, scopes: Collection[Scope]) -> None:
@@ -248,4 +287,4 @@ def _states_of(rows: Iterable[LearnerRow], scope: Scope) -> Iterator[XBlockUserS
     for row in rows:
         state = existing_state(row.text)
         if state is not None:
-            yield XBlockUserState(row.username, row.block_key, state, row.modified, scope)
+            yield XBlockUserState(row.username, row.block_key, state, row.modified, scope, row.revision)

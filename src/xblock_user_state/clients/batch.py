@@ -17,10 +17,18 @@ from xblock_user_state.state.keys import RowKey, row_key
 class ChangeSet:
     """Changes by scope and row, one for each row. Arguments are checked at the call that gives them."""
 
-    def __init__(self, *, only_new: bool = False) -> None:
+    def __init__(self, *, only_new: bool = False, if_revisions: object = None) -> None:
+        if only_new and if_revisions is not None:
+            raise ValueError("only_new leaves all rows alone that exist: give it or if_revisions, not both")
         self.changes: dict[Scope, dict[RowKey, Change]] = {}
         self._only_new = only_new
+        self._conditions = arguments.scoped_conditions(if_revisions)
         self._ended = False
+
+    def completed(self) -> Mapping[Scope, Mapping[RowKey, Change]]:
+        """Return all changes, with their conditions."""
+        arguments.add_conditions(self.changes, self._conditions)
+        return self.changes
 
     def end(self) -> None:
         """Refuse later changes, because they would not be committed."""

@@ -7,10 +7,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
-from xblock_user_state.clients.base import Changes, CheckedClient, LearnerRow, RecordedState
+from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState
 from xblock_user_state.ephemeral.entry import RowAddress, Rows, VisitorEntry
 from xblock_user_state.interface import Batch, DoesNotExist, PermissionDenied, XBlockUserState, XBlockUserStateClient
-from xblock_user_state.state.change import Row, clock, existing_state
+from xblock_user_state.state.change import Changes, Row, check_conditions, clock, existing_state
 from xblock_user_state.state.codec import encode_fields, join
 from xblock_user_state.state.keys import LEARNER_SCOPES, BlockId, RowKey, canonical_key
 
@@ -111,6 +111,7 @@ class EphemeralXBlockUserStateClient(CheckedClient):
         summaries = (key for key in changes.get(Scope.user_state_summary, {}) if (SUMMARY, key) not in rows)
         # A visitor's copy of shared state starts from the shared row.
         old = {**rows, **{(SUMMARY, key): row for key, row in self._shared_rows(summaries).items()}}
+        check_conditions(changes, lambda scope, key: old.get((scope.name, key)))
         return {
             (scope.name, key): row
             for scope, by_key in changes.items()
@@ -129,8 +130,8 @@ class EphemeralXBlockUserStateClient(CheckedClient):
 
 def _row_of(shared: XBlockUserState) -> Row:
     text = join(encode_fields(shared.state or {}, shared.block_key))
-    # A visitor's copy has no history, so its revision means nothing.
-    return Row(1, text, None, None, created=shared.updated, modified=shared.updated)
+    # The copy goes on from the shared revision, which the visitor has read. Another make of client may have none.
+    return Row(shared.revision or 1, text, None, None, created=shared.updated, modified=shared.updated)
 
 
 def _add(batch: Batch, address: RowAddress, row: Row) -> None:

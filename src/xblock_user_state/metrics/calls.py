@@ -13,14 +13,12 @@ from xblock.fields import Scope
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import elapsed, reporter
 from xblock_user_state.metrics.reporter import Reporter
-from xblock_user_state.state.change import DELETED, Change, Overlay, Removal, Row, is_state
+from xblock_user_state.state.change import DELETED, Change, Changes, Overlay, Removal, Row, is_state
 from xblock_user_state.state.codec import split
 from xblock_user_state.state.keys import RowKey
 
 Written = Mapping[Scope, Mapping[RowKey, tuple[Row | None, Row]]]
 """The rows that a call has changed: before (``None`` for a new row) and after."""
-
-Changes = Mapping[Scope, Mapping[RowKey, Change]]
 
 
 def report_read(since: float, scope: Scope, rows: Iterable[RowKey], texts: Mapping[RowKey, str | None]) -> None:

@@ -61,6 +61,7 @@ BATCH_RESPONSE_TIME = _metric("histogram", "batch.response_time", "ms")
 
 STATE_BYTES = _metric("counter", "write.state_bytes", "bytes", "operation", "scope")
 HISTORY_BYTES = _metric("counter", "write.history_bytes", "bytes", "store")
+CONFLICTS = _metric("counter", "write.conflicts", "calls", "operation")
 
 DROPPED_WRITES = _metric("counter", "runtime.dropped_writes", "blocks", "scope")
 

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from msgspec import Raw
 
+from xblock_user_state.interface import EncodedState
 from xblock_user_state.runtime.changes import FieldChanges
 from xblock_user_state.state.codec import FieldTexts, split
+
+_NO_ROW = EncodedState(None, 0)
 
 
 class CachedRow:
@@ -14,6 +17,8 @@ class CachedRow:
     def __init__(self, written: FieldChanges) -> None:
         """`written` are fields from an earlier request of a masquerade, which cover the stored ones."""
         self.was_read = False
+        # As it was read: 0 where there was no row, None before the read.
+        self.revision: int | None = None
         self._text: str | None = None
         self._fields: FieldTexts | None = None
         self._written = {**written}
@@ -31,10 +36,10 @@ class CachedRow:
             self._fields = split(self._text) if self._text else {}
         return self._fields.get(name)
 
-    def read(self, text: str | None) -> None:
-        """Keep the stored text; ``None`` where there is no state."""
+    def read(self, stored: EncodedState | None) -> None:
+        """Keep the stored text and revision; ``None`` where there is no row."""
         self.was_read = True
-        self._text = text
+        self._text, self.revision = stored or _NO_ROW
 
     def write(self, fields: FieldChanges) -> None:
         """Keep fields that were written. They cover the stored text, also if that is read later."""

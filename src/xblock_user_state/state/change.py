@@ -1,18 +1,22 @@
-"""Rows and their changes: overlay, removal of fields, score, and the next revision.
+"""Rows and their changes: conditions, overlay, removal of fields, score, and the next revision.
 
 A `Row` holds the stored values of one learner and block, or of another scope's owner. A `Change` holds the edits of one
-call. It is applied to the row as read, again at each retry. All clients share these rules.
+call, and perhaps a `Condition`. It is checked and applied to the row as read, again at each retry. All clients share
+these rules.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any, NamedTuple, TypeGuard
 
-from xblock_user_state.interface import BlockScore
+from xblock.fields import Scope
+
+from xblock_user_state.interface import BlockScore, Conflict, ConflictingRow
 from xblock_user_state.state.codec import FieldTexts, decode, decode_field, join, split
+from xblock_user_state.state.keys import RowKey
 
 DELETED = "{}"
 """The text of a state whose fields were all deleted. A state that never existed is ``None``."""
@@ -71,6 +75,22 @@ class Score(NamedTuple):
     max_grade: float | None
 
 
+class Condition(NamedTuple):
+    """The revision that a row must have for its change; 0 if there must be no row."""
+
+    block_key: Any
+    """The caller's key, for the error."""
+    revision: int
+    created: datetime | None = None
+    """The row's time of creation, where it is known: a row that was created again may have the same revision."""
+
+    def holds(self, row: Row | None) -> bool:
+        """Tell whether the row is as the caller expects it."""
+        if row is None:
+            return self.revision == 0
+        return self.revision == row.revision and self.created in (None, row.created)
+
+
 _NO_SCORE = Score(None, None)
 # The resolution of times in the databases.
 _TICK = timedelta(microseconds=1)
@@ -84,11 +104,12 @@ class Change:
     score: Score | None = None
     only_new: bool = False
     """Insert only: leave existing rows alone."""
+    condition: Condition | None = None
 
     def then(self, later: Change) -> Change:
-        """Return this change followed by `later` as one, with this one's `only_new`."""
+        """Return this change followed by `later` as one, with this one's `only_new` and condition."""
         # A score is a tuple and therefore true, also the one that removes a score.
-        return Change(self.edits + later.edits, later.score or self.score, self.only_new)
+        return Change(self.edits + later.edits, later.score or self.score, self.only_new, self.condition)
 
     def apply(self, row: Row | None, now: datetime) -> Row | None:
         """Return the row after the change, or ``None`` if it changes nothing.
@@ -111,6 +132,34 @@ class Change:
             return None
         modified = now if now > row.modified else row.modified + _TICK
         return Row(row.revision + 1, text, grade, max_grade, row.created, modified, row.chain)
+
+
+Changes = Mapping[Scope, Mapping[RowKey, Change]]
+"""The changes of one call, by scope and row."""
+
+
+def check_conditions(changes: Changes, find: Callable[[Scope, RowKey], Row | None]) -> None:
+    """Raise `Conflict`, naming all rows whose condition does not hold. `find` returns the stored row, if there is one.
+
+    A condition is checked before its change is applied, so it counts also for a change that leaves the row as it is.
+    """
+    rows = [
+        ConflictingRow(scope, condition.block_key, condition.revision, row.revision if row else 0)
+        for scope, by_key in changes.items()
+        for key, change in by_key.items()
+        if (condition := change.condition) and not condition.holds(row := find(scope, key))
+    ]
+    if rows:
+        raise Conflict(f"nothing was written, because of other changes: {'; '.join(map(_described, rows))}", rows=rows)
+
+
+def _described(row: ConflictingRow) -> str:
+    place = f"{row.block_key} ({row.scope.name})"
+    if row.expected == row.actual:
+        return f"{place} was deleted for good and created again since revision {row.expected} was read"
+    expected = f"at revision {row.expected}" if row.expected else "absent"
+    actual = f"at revision {row.actual}" if row.actual else "absent"
+    return f"{place} should be {expected} and is {actual}"
 
 
 def clock() -> datetime:

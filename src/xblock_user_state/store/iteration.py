@@ -18,7 +18,7 @@ from django.db import connections
 from xblock_user_state.state.change import DELETED
 from xblock_user_state.state.keys import is_storable
 from xblock_user_state.store.dialects import dialect_of
-from xblock_user_state.store.dialects.rows import Sql, Target, field_of
+from xblock_user_state.store.dialects.rows import REVISION, Sql, Target, field_of
 from xblock_user_state.store.models import Block
 from xblock_user_state.store.statements import fetch, pieces, selected
 from xblock_user_state.store.tables import Table
@@ -34,6 +34,7 @@ class Found(NamedTuple):
     student_id: Any
     text: str
     modified: datetime
+    revision: int
 
 
 def pages(database: str, table: Table, keys: Sequence[Any], size: int) -> Iterator[list[Found]]:
@@ -65,7 +66,7 @@ class _Scan:
         self.table, self.size = table, size
         # Rows are ordered by the index (block, student), which every page reads from the middle.
         self._order = (*table.key_columns, *(("student_id",) if table.owned else ()))
-        self._target = Target(connections[database], table.model, (*self._order, "state", "modified"), {})
+        self._target = Target(connections[database], table.model, (*self._order, "state", "modified", REVISION), {})
 
     def of_keys(self, keys: Sequence[Any]) -> Iterator[list[Found]]:
         """Yield the pages of some keys, which are sorted."""
@@ -105,11 +106,11 @@ class _Scan:
         return field_of(self.table.model, "student_id").get_db_prep_value(student_id, self._target.connection)
 
     def _page(self, *conditions: Sql) -> list[Found]:
-        target, text = self._target, self._names[-2]
+        target, order, text = self._target, self._names[: len(self._order)], self._names[len(self._order)]
         wanted = [*(sql for sql, _ in conditions), f"{text} IS NOT NULL", f"{text} <> %s"]
         sql = (
             f"SELECT {selected(target)} FROM {target.table} WHERE {' AND '.join(wanted)} "
-            f"ORDER BY {', '.join(self._names[:-2])} LIMIT {self.size}"
+            f"ORDER BY {', '.join(order)} LIMIT {self.size}"
         )
         parameters = [*(value for _, values in conditions for value in values), DELETED]
         if self.table.key_columns and self.table.owned:

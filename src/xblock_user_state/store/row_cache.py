@@ -7,7 +7,7 @@ looks the rows up.
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from xblock_user_state.state.change import Row
@@ -41,6 +41,11 @@ class RowCache:
         # All or none: a lookup of the missing rows is a round trip, and one of all rows is not dearer.
         cached = self._rows[table, student_id]
         return {key: cached[key] for key in keys} if keys.keys() <= cached.keys() else None
+
+    def cached(self, table: Table, student_id: Any, keys: Collection[RowKey]) -> Mapping[RowKey, Row]:
+        """Return the rows of these keys that are cached."""
+        rows = self._rows[table, student_id]
+        return {key: rows[key] for key in keys if key in rows}
 
     def forget(self, table: Table, student_id: Any) -> None:
         """Drop a learner's rows in one scope, because one of them was stale."""

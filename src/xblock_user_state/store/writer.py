@@ -17,6 +17,9 @@ Modes 1 and 2 commit at once: by one statement on PostgreSQL, and by one packet 
 the write does not fit, has several scopes, or the host forbids packets, they open a transaction around the statements.
 Mode 3 runs in a transaction, mode 4 in a savepoint of the caller's transaction.
 
+A condition on a row, the revision that the caller read, is checked against a lookup before the write. In mode 1 the
+compare-and-set itself checks it; a cached row that does not fit leads to mode 2, because it may be stale.
+
 On SQLite every mode runs in a transaction or savepoint. It takes the one lock of the database, so no row needs a lock.
 
 A lost race in mode 1 goes on in mode 2, on SQLite in mode 3. A change that would leave a cached row as it is goes on in
@@ -28,17 +31,17 @@ PostgreSQL, 3 on MariaDB and MySQL, 5 on SQLite; it is done between the lookup a
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any, Protocol
 
 from django.db import connections, transaction
 from xblock.fields import Scope
 
-from xblock_user_state.clients.base import Changes
+from xblock_user_state.interface import Conflict
 from xblock_user_state.metrics import names, waiting
 from xblock_user_state.metrics.current import count
-from xblock_user_state.state.change import Change, Row, clock
+from xblock_user_state.state.change import Change, Changes, Row, check_conditions, clock
 from xblock_user_state.state.keys import BlockId, RowKey
 from xblock_user_state.store import hot_rows
 from xblock_user_state.store.blocks import Lookup, lookup, register
@@ -79,9 +82,11 @@ class Writer:
     def write(self, changes: Changes) -> Mapping[Scope, Changed]:
         """Commit all changes, or none and raise; return the rows that changed.
 
-        In a caller's transaction the caller commits.
+        In a caller's transaction the caller commits. Raises `Conflict` if a condition of the changes does not hold.
         """
-        wanted = {table: changes[scope] for scope, table in TABLES.items() if changes.get(scope)}
+        wanted = {
+            table: self._with_creation(table, changes[scope]) for scope, table in TABLES.items() if changes.get(scope)
+        }
         if not wanted:
             return {}
         connection = connections[self.database]
@@ -104,6 +109,24 @@ class Writer:
                 )
         return {table.scope: rows for table, rows in changed.items()}
 
+    def _with_creation(self, table: Table, edits: Edits) -> Edits:
+        """Add the creation of cached rows to the conditions that name their revisions.
+
+        A row that was deleted for good and created again may have reached the same revision.
+        """
+        conditional = {key: change.condition for key, change in edits.items() if change.condition}
+        if not conditional:
+            return edits
+        cached = self.row_cache.cached(table, self._learner_of(table), conditional)
+        return {
+            **edits,
+            **{
+                key: replace(edits[key], condition=condition._replace(created=cached[key].created))
+                for key, condition in conditional.items()
+                if key in cached and condition.holds(cached[key])
+            },
+        }
+
     def _attempt_first(self, wanted: Mapping[Table, Edits]) -> Mapping[Table, Changed]:
         """Run mode 1, then mode 2."""
         return self._attempt_cached(wanted) or self._attempt(wanted, lock=False)
@@ -118,7 +141,10 @@ class Writer:
         changed = {}
         for table, edits in wanted.items():
             rows = self.row_cache.recall(table, self._learner_of(table), edits)
-            changed[table] = {} if rows is None else self._apply(table, edits, rows)
+            # A cached row may be stale, so it never decides that a condition does not hold.
+            if rows is None or not _hold(edits, rows):
+                return None
+            changed[table] = self._apply(table, edits, rows)
             # An edit that leaves the cached row as it is may still change the row that another client wrote since.
             if len(changed[table]) < len(edits):
                 return None
@@ -136,15 +162,32 @@ class Writer:
         return changed
 
     def _attempt(self, wanted: Mapping[Table, Edits], *, lock: bool) -> Mapping[Table, Changed]:
-        changed = {}
-        for table, edits in wanted.items():
-            found = self._lookup(table, edits, lock=lock)
-            changed[table] = self._apply(table, edits, found.rows)
-            new = {key for key in changed[table] if isinstance(key, BlockId)} - {*found.registered}
-            if new:
-                register(self.database, new)
+        found = {table: self._lookup(table, edits, lock=lock) for table, edits in wanted.items()}
+        self._check_conditions(wanted, found)
+        changed = {table: self._apply(table, edits, found[table].rows) for table, edits in wanted.items()}
+        # The compare-and-set does not see a row that stays as it is. A lock keeps other writers from it until the
+        # other rows are written.
+        if not lock and _leaves_conditional_row(wanted, changed) and connections[self.database].get_autocommit():
+            with transaction.atomic(using=self.database):
+                return self._attempt(wanted, lock=True)
+        registered = {block for lookup in found.values() for block in lookup.registered}
+        new = {key for rows in changed.values() for key in rows if isinstance(key, BlockId)} - registered
+        if new:
+            register(self.database, new)
         self._store(changed)
         return changed
+
+    def _check_conditions(self, wanted: Mapping[Table, Edits], found: Mapping[Table, Lookup]) -> None:
+        try:
+            check_conditions(
+                {table.scope: edits for table, edits in wanted.items()},
+                lambda scope, key: found[TABLES[scope]].rows.get(key),
+            )
+        except Conflict:
+            # The caller reads again, perhaps by another client: a stale row must not make the next write fail too.
+            for table in wanted:
+                self.row_cache.forget(table, self._learner_of(table))
+            raise
 
     def _lookup(self, table: Table, edits: Edits, *, lock: bool) -> Lookup:
         blocks = [key for key in edits if isinstance(key, BlockId)]
@@ -217,3 +260,17 @@ class Writer:
 
     def _learner_of(self, table: Table) -> Any:
         return self.student_id if table.owned else None
+
+
+def _hold(edits: Edits, rows: Mapping[RowKey, Row]) -> bool:
+    """Tell whether all conditions hold for these rows."""
+    return all(change.condition is None or change.condition.holds(rows.get(key)) for key, change in edits.items())
+
+
+def _leaves_conditional_row(wanted: Mapping[Table, Edits], changed: Mapping[Table, Changed]) -> bool:
+    """Tell whether a write of some rows leaves another row as it is, whose revision the caller named."""
+    return any(changed.values()) and any(
+        change.condition and change.condition.revision and key not in changed[table]
+        for table, edits in wanted.items()
+        for key, change in edits.items()
+    )

@@ -1,4 +1,4 @@
-"""`get_encoded` finds the same blocks as `get_many`, with texts that decode to their states."""
+"""Reading states as they are encoded: all rows that exist, and texts that decode to the states that `get` returns."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from opaque_keys.edx.block_types import BlockTypeKeyV1
 from xblock.fields import Scope
 
 from tests.factories import COURSE, make_block, make_blocks
-from xblock_user_state.interface import BlockKey, XBlockUserStateClient
+from xblock_user_state.interface import BlockKey, EncodedState, XBlockUserStateClient
 from xblock_user_state.state.codec import decode
 
 BLOCK = make_block()
@@ -31,22 +31,26 @@ ASIDES_OF_PROBLEMS = BlockTypeKeyV1("xblock_asides.v1", "problem")
 )
 def test_of_each_scope(client: XBlockUserStateClient, scope: Scope, key: BlockKey) -> None:
     client.set("ann", key, {"a": [1, None], "b": "ü"}, scope)
-    assert client.get_encoded("ann", [key], scope) == {key: r'{"a":[1,null],"b":"\u00fc"}'}
+    assert client.get_encoded("ann", [key], scope) == {key: EncodedState(r'{"a":[1,null],"b":"\u00fc"}', 1)}
 
 
 @pytest.mark.parametrize("value", [float("nan"), 10**400, Decimal("1.5"), "\0\ud800", {"deep": [{}]}, True])
 def test_texts_decode_to_what_get_gives(client: XBlockUserStateClient, value: Any) -> None:
     client.set("ann", BLOCK, {"a": value})
-    [text] = client.get_encoded("ann", [BLOCK]).values()
-    assert repr(decode(text)) == repr(client.get("ann", BLOCK).state)
+    [found] = client.get_encoded("ann", [BLOCK]).values()
+    assert repr(decode(found.text or "")) == repr(client.get("ann", BLOCK).state)
 
 
-def test_blocks_without_state_are_left_out(client: XBlockUserStateClient) -> None:
+def test_rows_without_a_state_are_there_and_blocks_without_a_row_are_not(client: XBlockUserStateClient) -> None:
     keys = make_blocks(4)
     client.set_many("ann", {keys[0]: {"a": 0}, keys[1]: {"a": 1}})
     client.delete("ann", keys[1])
     client.set_score("ann", keys[2], 1, 2)
-    assert client.get_encoded("ann", keys) == {keys[0]: '{"a":0}'}
+    assert client.get_encoded("ann", keys) == {
+        keys[0]: EncodedState('{"a":0}', 1),
+        keys[1]: EncodedState(None, 2),
+        keys[2]: EncodedState(None, 1),
+    }
 
 
 def test_texts_come_in_the_order_asked_for_under_the_keys_asked_with(client: XBlockUserStateClient) -> None:
@@ -63,7 +67,7 @@ def test_nothing_of_others_is_found(client: XBlockUserStateClient, username: str
     client.set("ann", BLOCK, {"a": 1})
     client.set("ann", BLOCK, {"votes": 1}, Scope.user_state_summary)
     assert client.get_encoded(username, [BLOCK]) == {}
-    assert client.get_encoded(username, [BLOCK], Scope.user_state_summary) == {BLOCK: '{"votes":1}'}
+    assert client.get_encoded(username, [BLOCK], Scope.user_state_summary) == {BLOCK: EncodedState('{"votes":1}', 1)}
 
 
 def test_bad_arguments_get_a_clear_error(client: XBlockUserStateClient) -> None:

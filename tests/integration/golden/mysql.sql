@@ -366,7 +366,7 @@ COMMIT;
 -- === iter_all_for_block
 -- A page of rows of all learners, in the order of the index (block_id, student_id). `<> {}` leaves out deleted states.
 -- The page is not full, so it is the last one.
-SELECT block_id, student_id, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified)
+SELECT block_id, student_id, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), revision
 FROM studentmodule
 WHERE block_id IN (%s) AND state IS NOT NULL AND state <> %s
 ORDER BY block_id, student_id
@@ -386,7 +386,7 @@ WHERE (block.context_id = %s AND block.block_type = %s)
 ORDER BY 1 ASC;
 
 -- The first page over all blocks of the course. It is full, so it may end within a block.
-SELECT block_id, student_id, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified)
+SELECT block_id, student_id, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), revision
 FROM studentmodule
 WHERE block_id IN (%s, %s, %s) AND state IS NOT NULL AND state <> %s
 ORDER BY block_id, student_id
@@ -399,14 +399,14 @@ WHERE auth_user.id IN (%s);
 
 -- The rest of the last block, after the last learner. Two conditions instead of (block_id, student_id) > (%s, %s), for
 -- which the index would not be used.
-SELECT block_id, student_id, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified)
+SELECT block_id, student_id, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), revision
 FROM studentmodule
 WHERE block_id = %s AND student_id > %s AND state IS NOT NULL AND state <> %s
 ORDER BY block_id, student_id
 LIMIT 2;
 
 -- The next page, over the blocks after the last one.
-SELECT block_id, student_id, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified)
+SELECT block_id, student_id, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), revision
 FROM studentmodule
 WHERE block_id IN (%s) AND state IS NOT NULL AND state <> %s
 ORDER BY block_id, student_id

@@ -518,7 +518,7 @@ SELECT EXISTS (SELECT FROM updated);
 -- === iter_all_for_block
 -- A page of rows of all learners, in the order of the index (block_id, student_id). `<> {}` leaves out deleted states.
 -- The page is not full, so it is the last one.
-SELECT block_id, student_id, state, (extract(epoch FROM modified) * 1000000)::bigint
+SELECT block_id, student_id, state, (extract(epoch FROM modified) * 1000000)::bigint, revision
 FROM studentmodule
 WHERE block_id = ANY(%s::bigint[]) AND state IS NOT NULL AND state <> %s
 ORDER BY block_id, student_id
@@ -538,7 +538,7 @@ WHERE (block.context_id = %s AND block.block_type = %s)
 ORDER BY 1 ASC;
 
 -- The first page over all blocks of the course. It is full, so it may end within a block.
-SELECT block_id, student_id, state, (extract(epoch FROM modified) * 1000000)::bigint
+SELECT block_id, student_id, state, (extract(epoch FROM modified) * 1000000)::bigint, revision
 FROM studentmodule
 WHERE block_id = ANY(%s::bigint[]) AND state IS NOT NULL AND state <> %s
 ORDER BY block_id, student_id
@@ -551,14 +551,14 @@ WHERE auth_user.id IN (%s);
 
 -- The rest of the last block, after the last learner. Two conditions instead of (block_id, student_id) > (%s, %s):
 -- MariaDB and MySQL would not use their index for that.
-SELECT block_id, student_id, state, (extract(epoch FROM modified) * 1000000)::bigint
+SELECT block_id, student_id, state, (extract(epoch FROM modified) * 1000000)::bigint, revision
 FROM studentmodule
 WHERE block_id = %s AND student_id > %s AND state IS NOT NULL AND state <> %s
 ORDER BY block_id, student_id
 LIMIT 2;
 
 -- The next page, over the blocks after the last one.
-SELECT block_id, student_id, state, (extract(epoch FROM modified) * 1000000)::bigint
+SELECT block_id, student_id, state, (extract(epoch FROM modified) * 1000000)::bigint, revision
 FROM studentmodule
 WHERE block_id = ANY(%s::bigint[]) AND state IS NOT NULL AND state <> %s
 ORDER BY block_id, student_id
