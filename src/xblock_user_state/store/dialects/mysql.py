@@ -133,7 +133,7 @@ class MySQL(Dialect):
             yield f"SELECT ({two} WHERE ROW_COUNT() <> %s)", [2 * len(updated)]
         if created:
             yield self._insertion(target, created)
-        if write.history:
+        if write.history and write.history.values:
             entries = self._adapted(write.history.target, write.history.values)
             yield self._insertion(write.history.target, entries)
 

@@ -59,6 +59,8 @@ class PostgreSQL(Dialect):
 
     def in_list(self, column: str, values: Sequence[Any]) -> Sql:
         """Return the condition that a column has one of the values, which travel as one parameter."""
+        if not values:
+            return super().in_list(column, values)
         array, parameters = _array("text" if isinstance(values[0], str) else "bigint", values)
         return f"{column} = ANY({array})", parameters
 
@@ -204,8 +206,9 @@ def _selected(target: Target) -> str:
 
 def _row_table(target: Target, rows: Sequence[Values]) -> Sql:
     """Return a FROM item that lists rows under the name ``new``, from one array for each column."""
-    columns = zip(target.layout.types, zip(*rows, strict=True), strict=True)
-    arrays = [_array(db_type, values) for db_type, values in columns]
+    # Without rows there are still columns, each of no values.
+    columns = list(zip(*rows, strict=True)) or [()] * len(target.columns)
+    arrays = [_array(db_type, values) for db_type, values in zip(target.layout.types, columns, strict=True)]
     sql = f"unnest({', '.join(sql for sql, _ in arrays)}) AS new ({', '.join(target.layout.names)})"
     return sql, [value for _, values in arrays for value in values]
 
