@@ -114,7 +114,7 @@ class Verification:
             rows = list(found.select_for_update() if lock else found)
             names = block_names(self.database, {row.block_id for row in rows})
         history_of = partial(RowHistory, shown=shown_models(), late_start=self.late_start)
-        return {owner_of(row): history_of(row, names[row.block_id].block_type) for row in rows}
+        return {owner_of(row): history_of(row, names[row.block_id]) for row in rows}
 
 
 def count_stranded(database: str) -> int:
