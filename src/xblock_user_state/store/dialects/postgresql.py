@@ -174,7 +174,7 @@ class PostgreSQL(Dialect):
         return 10_000
 
     def _adapted(self, target: Target, rows: Sequence[Values]) -> Sequence[Values]:
-        # `_array` writes the text of every value itself.
+        # `_row_table` does it, and `_array` writes the texts of times and bytes itself.
         return rows
 
     def _insertion(self, target: Target, rows: Sequence[Values]) -> Sql:
@@ -208,7 +208,13 @@ def _row_table(target: Target, rows: Sequence[Values]) -> Sql:
     """Return a FROM item that lists rows under the name ``new``, from one array for each column."""
     # Without rows there are still columns, each of no values.
     columns = list(zip(*rows, strict=True)) or [()] * len(target.columns)
-    arrays = [_array(db_type, values) for db_type, values in zip(target.layout.types, columns, strict=True)]
+    layout = target.layout
+    arrays = []
+    for db_type, adapter, values in zip(layout.types, layout.adapters, columns, strict=True):
+        if adapter is None or db_type in _ITEMS:
+            arrays.append(_array(db_type, values))
+        else:
+            arrays.append(_array(db_type, [*map(adapter(target.connection), values)]))
     sql = f"unnest({', '.join(sql for sql, _ in arrays)}) AS new ({', '.join(target.layout.names)})"
     return sql, [value for _, values in arrays for value in values]
 
