@@ -110,7 +110,9 @@ class PostgreSQL(Dialect):
 
     def failure(self, error: Error) -> Failure | None:
         """Classify an error by its SQLSTATE."""
-        state = getattr(error.__cause__, "sqlstate", None)
+        cause = error.__cause__
+        # psycopg2, which a check refuses, has another name for it.
+        state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
         if state is None:
             # The server sent no answer: the connection is broken, or was never made.
             return Failure.UNAVAILABLE if isinstance(error, OperationalError | InterfaceError) else None
