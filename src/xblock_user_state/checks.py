@@ -118,8 +118,12 @@ def check_time_zone(**_: Any) -> list[checks.CheckMessage]:
 
 _DRIVERS = {
     # psycopg2 reports errors under other names, and PyMySQL refuses several statements in one packet.
-    "postgresql": ("psycopg", "Install psycopg 3 (pip install 'xblock-user-state[postgresql]').", "E010"),
-    "mysql": ("MySQLdb", "Install mysqlclient, and remove pymysql.install_as_MySQLdb().", "E011"),
+    "postgresql": (
+        "psycopg",
+        "Install psycopg 3 (pip install 'xblock-user-state[postgresql]').",
+        "xblock_user_state.E010",
+    ),
+    "mysql": ("MySQLdb", "Install mysqlclient, and remove pymysql.install_as_MySQLdb().", "xblock_user_state.E011"),
 }
 
 
@@ -139,7 +143,7 @@ def _check_driver(alias: str) -> Iterator[checks.CheckMessage]:
         yield checks.Error(
             f"The database {alias!r} is reached through {driver}. Concurrent writes through it fail.",
             hint=hint,
-            id=f"xblock_user_state.{id_}",
+            id=id_,
         )
 
 

@@ -31,6 +31,7 @@ from xblock_user_state.history.entries import (
     extended_model,
     following,
     insert_or_replace,
+    of_keys,
     owner_of,
     take_write_lock,
     tombstoned_among,
@@ -199,8 +200,8 @@ def _attempt(database: str, which: Q, size: int, after: Key | None, patience: _P
     batch = _without_tombstoned(outbox, page)
     if batch:
         _send(batch, patience)
-        for keys in pieces(database, [row.pk for row in batch], KEYS_IN_A_STATEMENT):
-            delete_rows(outbox.filter(pk__in=keys))
+        for keys in pieces(database, [Key(*row.pk) for row in batch], KEYS_IN_A_STATEMENT):
+            delete_rows(of_keys(outbox, keys))
     # A page that is not full is the last. Asking for more would let a pass chase the writers for ever.
     return Shipment(len(batch), page[-1].pk if len(page) == size else None)
 
