@@ -67,8 +67,8 @@ def test_one_row_is_moved_while_the_others_are_locked(
         assert act() == 1
         assert time.monotonic() - started < 1
         other.rollback()
-    assert model.objects.count() == len(others)
-    assert not model.objects.filter(student_id=first.pk).exists()
+    assert model._base_manager.count() == len(others)
+    assert not model._base_manager.filter(student_id=first.pk).exists()
 
 
 def test_each_list_of_keys_names_its_learners() -> None:

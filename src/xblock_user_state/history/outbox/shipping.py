@@ -236,7 +236,7 @@ def _send(rows: Sequence[HistoryOutbox], patience: _Patience) -> None:
         if failure in (Failure.DUPLICATE, Failure.CONFLICT) and time.monotonic() < patience.until:
             raise _HistoryBusy(_described(error)) from error
         # An error of no known kind: the rows are at fault if the table can be read.
-        if failure is None and _is_readable(alias, rows[-1].student_id, patience.seconds):
+        if failure in (None, Failure.TOO_LARGE) and _is_readable(alias, rows[-1].student_id, patience.seconds):
             raise EntriesRefused(_described(error), rows[-1].pk) from error
         raise HistoryUnavailable(_described(error)) from error
 

@@ -35,6 +35,14 @@ class Failure(Enum):
     DUPLICATE = "another transaction inserted the row first"
     CONFLICT = "deadlock, serialization failure or lock timeout: repeat the transaction"
     UNAVAILABLE = "the database is unreachable or can't serve"
+    TOO_LARGE = "a value or statement is over a limit of the server: repeating does not help"
+
+
+class TooLarge(Exception):
+    """A row is over a limit of the server. Nothing of the write was sent."""
+
+    def __init__(self, size: int, limit: int, name: str) -> None:
+        super().__init__(f"{size:,} bytes; {name} of the server is {limit:,}")
 
 
 class Outcome(Enum):

@@ -120,6 +120,9 @@ class PostgreSQL(Dialect):
             return Failure.DUPLICATE
         if state in _CONFLICT:
             return Failure.CONFLICT
+        # program limit exceeded
+        if state[:2] == "54":
+            return Failure.TOO_LARGE
         return Failure.UNAVAILABLE if state in _UNAVAILABLE or state[:2] in _UNAVAILABLE_CLASSES else None
 
     def _store_rows(self, write: Write) -> bool:

@@ -54,6 +54,8 @@ class SQLite(Dialect):
         primary = code & 0xFF
         if primary in _CONFLICT:
             return Failure.CONFLICT
+        if primary == sqlite3.SQLITE_TOOBIG:
+            return Failure.TOO_LARGE
         return Failure.UNAVAILABLE if primary in _UNAVAILABLE else None
 
     def _store_rows(self, write: Write) -> bool:
