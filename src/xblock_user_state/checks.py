@@ -30,6 +30,7 @@ def register() -> None:
     every = (
         check_settings,
         check_time_zone,
+        check_time_zones_of_databases,
         check_drivers,
         check_sqlite,
         check_extended_history,
@@ -116,6 +117,20 @@ def check_time_zone(**_: Any) -> list[checks.CheckMessage]:
     ]
 
 
+def check_time_zones_of_databases(**_: Any) -> list[checks.CheckMessage]:
+    """Check that times are stored in UTC: in other zones an hour of autumn comes twice, and times are ambiguous."""
+    return [
+        checks.Warning(
+            f"The database {alias!r} has TIME_ZONE {connections[alias].timezone_name!r}: SQLite, MariaDB and MySQL "
+            "then store local times, of which an hour comes twice each autumn.",
+            hint=f"Take TIME_ZONE out of DATABASES[{alias!r}].",
+            id="xblock_user_state.W005",
+        )
+        for alias in _our_databases()
+        if connections[alias].timezone_name != "UTC"
+    ]
+
+
 _DRIVERS = {
     # psycopg2 reports errors under other names, and PyMySQL refuses several statements in one packet.
     "postgresql": (
@@ -133,7 +148,7 @@ def check_drivers(**_: Any) -> list[checks.CheckMessage]:
 
 
 def _check_driver(alias: str) -> Iterator[checks.CheckMessage]:
-    connection = connections[alias]
+    connection: Any = connections[alias]
     if connection.vendor not in _DRIVERS:
         return
     wanted, hint, id_ = _DRIVERS[connection.vendor]

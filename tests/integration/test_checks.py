@@ -13,7 +13,13 @@ from django.db import DatabaseError, connection, connections
 from django.test import override_settings
 
 from xblock_user_state import checks
-from xblock_user_state.checks import check_drivers, check_settings, check_sqlite, check_time_zone
+from xblock_user_state.checks import (
+    check_drivers,
+    check_settings,
+    check_sqlite,
+    check_time_zone,
+    check_time_zones_of_databases,
+)
 from xblock_user_state.store.dialects import Failure
 from xblock_user_state.store.dialects.postgresql import PostgreSQL
 
@@ -85,6 +91,22 @@ def test_times_need_time_zone_support() -> None:
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="for servers")
 def test_a_server_needs_no_settings_of_sqlite() -> None:
     assert check_sqlite() == []
+
+
+def test_a_database_in_another_time_zone_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_time_zones_of_databases() == []
+    monkeypatch.setitem(connection.settings_dict, "TIME_ZONE", "America/New_York")
+    _forget_time_zone()
+    [message] = check_time_zones_of_databases()
+    monkeypatch.undo()
+    _forget_time_zone()
+    assert message.id == "xblock_user_state.W005"
+    assert "America/New_York" in message.msg
+
+
+def _forget_time_zone() -> None:
+    for name in ("timezone", "timezone_name"):
+        vars(connections["default"]).pop(name, None)
 
 
 @pytest.mark.parametrize(

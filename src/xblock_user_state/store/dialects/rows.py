@@ -11,7 +11,7 @@ from typing import Any
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from xblock_user_state.fields import KeyField
+from xblock_user_state.fields import KeyField, UtcDateTimeField
 
 REVISION = "revision"
 """The version column of every table that `Dialect.store` writes: 1 in a new row, plus one for each change."""
@@ -78,7 +78,7 @@ def _binary_adapter(_: BaseDatabaseWrapper) -> Callable[[Any], Any]:
 
 
 _ADAPTERS: Mapping[type, Callable[[BaseDatabaseWrapper], Callable[[Any], Any]]] = {
-    models.DateTimeField: lambda connection: connection.ops.adapt_datetimefield_value,
+    UtcDateTimeField: lambda connection: connection.ops.adapt_datetimefield_value,
     models.BinaryField: _binary_adapter,
 }
 
