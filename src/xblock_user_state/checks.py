@@ -27,7 +27,16 @@ TAG = "xblock_user_state"
 
 def register() -> None:
     """Register the checks with Django, under their tag."""
-    every = check_settings, check_time_zone, check_sqlite, check_extended_history, check_timeouts, check_metrics
+    every = (
+        check_settings,
+        check_time_zone,
+        check_time_zones_of_databases,
+        check_drivers,
+        check_sqlite,
+        check_extended_history,
+        check_timeouts,
+        check_metrics,
+    )
     for check in every:
         checks.register(check, TAG)
 
@@ -108,13 +117,63 @@ def check_time_zone(**_: Any) -> list[checks.CheckMessage]:
     ]
 
 
+def check_time_zones_of_databases(**_: Any) -> list[checks.CheckMessage]:
+    """Check that times are stored in UTC: in other zones an hour of autumn comes twice, and times are ambiguous."""
+    return [
+        checks.Warning(
+            f"The database {alias!r} has TIME_ZONE {connections[alias].timezone_name!r}: SQLite, MariaDB and MySQL "
+            "then store local times, of which an hour comes twice each autumn.",
+            hint=f"Take TIME_ZONE out of DATABASES[{alias!r}].",
+            id="xblock_user_state.W005",
+        )
+        for alias in _our_databases()
+        if connections[alias].timezone_name != "UTC"
+    ]
+
+
+_DRIVERS = {
+    # psycopg2 reports errors under other names, and PyMySQL refuses several statements in one packet.
+    "postgresql": (
+        "psycopg",
+        "Install psycopg 3 (pip install 'xblock-user-state[postgresql]').",
+        "xblock_user_state.E010",
+    ),
+    "mysql": ("MySQLdb", "Install mysqlclient, and remove pymysql.install_as_MySQLdb().", "xblock_user_state.E011"),
+}
+
+
+def check_drivers(**_: Any) -> list[checks.CheckMessage]:
+    """Check that the databases of state and history have a driver that the package is tested with."""
+    return [problem for alias in _our_databases() for problem in _check_driver(alias)]
+
+
+def _check_driver(alias: str) -> Iterator[checks.CheckMessage]:
+    connection: Any = connections[alias]
+    if connection.vendor not in _DRIVERS:
+        return
+    wanted, hint, id_ = _DRIVERS[connection.vendor]
+    # Database is the module that Django's backend has imported: PyMySQL can take the place of MySQLdb.
+    driver = connection.Database.__name__
+    if driver != wanted:
+        yield checks.Error(
+            f"The database {alias!r} is reached through {driver}. Concurrent writes through it fail.",
+            hint=hint,
+            id=id_,
+        )
+
+
+def _our_databases() -> list[str]:
+    """Return the aliases of the databases of state and, if it is on and there, of the extended history."""
+    history = {conf.history_database()} if _is_readable() and conf.has_extended_history() else set()
+    return sorted(alias for alias in {state_database()} | history if alias in settings.DATABASES)
+
+
 def check_sqlite(**_: Any) -> list[checks.CheckMessage]:
     """Check that SQLite can serve several requests at a time.
 
     A transaction that begins with a read does not wait for another writer; it fails at once, with "database is locked".
     """
-    history = {conf.history_database()} if _is_readable() and conf.has_extended_history() else set()
-    return [problem for alias in sorted({state_database()} | history) for problem in _check_sqlite(alias)]
+    return [problem for alias in _our_databases() for problem in _check_sqlite(alias)]
 
 
 def _check_sqlite(alias: str) -> list[checks.CheckMessage]:

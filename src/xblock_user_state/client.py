@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 from django.db import connections
-from opaque_keys.edx.keys import LearningContextKey
+from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
 from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, refuse_anonymous
@@ -27,6 +28,8 @@ from xblock_user_state.store.transactions import errors_translated
 from xblock_user_state.store.writer import Writer
 
 __all__ = ["DjangoXBlockUserStateClient"]
+
+_LOG = logging.getLogger("xblock_user_state.client")
 
 
 class DjangoXBlockUserStateClient(CheckedClient):
@@ -101,7 +104,7 @@ class DjangoXBlockUserStateClient(CheckedClient):
         database = state_database()
         with errors_translated(database):
             blocks = iteration.blocks_of(database, identify_context(course_key), block_type)
-        yield from self._all_of(TABLES[scope], {id_: parse_block(*texts) for id_, texts in blocks.items()}, batch_size)
+        yield from self._all_of(TABLES[scope], _readable(blocks), batch_size)
 
     def _all_of(self, table: Table, keys: Mapping[Any, BlockKey], batch_size: int) -> Iterator[LearnerRow]:
         database, usernames = state_database(), users.Usernames()
@@ -147,6 +150,17 @@ class DjangoXBlockUserStateClient(CheckedClient):
                 return None
             self._user_ids[username] = student_id
         return self._user_ids[username]
+
+
+def _readable(blocks: Mapping[int, tuple[str, str]]) -> dict[int, UsageKey]:
+    """Return the keys of registered blocks. Rows that were restored or imported may hold texts of no key."""
+    keys = {}
+    for id_, texts in blocks.items():
+        try:
+            keys[id_] = parse_block(*texts)
+        except ValueError as error:
+            _LOG.warning("an iteration leaves out the state of block %s: %s", id_, error)
+    return keys
 
 
 def _state_of(entry: BaseStudentModuleHistory, name: str) -> State | DamagedHistory | None:

@@ -1,7 +1,8 @@
-"""The model field of keys."""
+"""The model fields of keys and of times."""
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
 from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.db import models
@@ -11,8 +12,10 @@ from xblock_user_state.state.keys import MAX_KEY_LENGTH
 
 if TYPE_CHECKING:
     _CharField = models.CharField[str, str]
+    _DateTimeField = models.DateTimeField[datetime, datetime]
 else:
     _CharField = models.CharField
+    _DateTimeField = models.DateTimeField
 
 
 class KeyField(_CharField):
@@ -28,3 +31,19 @@ class KeyField(_CharField):
     def db_parameters(self, connection: BaseDatabaseWrapper) -> Any:
         """Return the column's parameters with the vendor's binary collation."""
         return {**super().db_parameters(connection), "collation": self._COLLATIONS.get(connection.vendor)}
+
+
+class UtcDateTimeField(_DateTimeField):
+    """A time, in UTC whatever ``TIME_ZONE`` the database has.
+
+    Python compares two times of one other zone by their wall clocks, which show an hour of autumn twice.
+    """
+
+    def from_db_value(self, value: datetime | None, *_: Any) -> datetime | None:
+        """Return the time in UTC."""
+        return value.astimezone(UTC) if value is not None and value.tzinfo is not None else value
+
+    def deconstruct(self) -> Any:
+        """Describe the field to migrations as Django's: its column is the same."""
+        name, _, args, kwargs = super().deconstruct()
+        return name, "django.db.models.DateTimeField", args, kwargs

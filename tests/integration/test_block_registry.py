@@ -173,3 +173,18 @@ def test_what_changes_nothing_registers_nothing(client: DjangoXBlockUserStateCli
     list(client.iter_all_for_block(K1))
     assert Block.objects.count() == LearningContext.objects.count() == 0
     assert StudentModule.objects.count() == UserStateSummary.objects.count() == 0
+
+
+@pytest.mark.parametrize("text", ["block-v1:Astro+A101+2026+type@prob+lem+block@two", "garbage", "i4x://Astro/A1/a"])
+def test_a_stored_key_that_cant_be_read_hides_no_other(
+    client: DjangoXBlockUserStateClient, caplog: pytest.LogCaptureFixture, text: str
+) -> None:
+    """Restores and imports bring rows that no call of the client would write."""
+    client.set_many("ann", {K1: {"a": 1}, K2: {"a": 2}})
+    client.set("ann", K2, {"a": 2}, Scope.user_state_summary)
+    Block.objects.filter(id=identify_block(K2).id).update(usage_key=text)
+    assert [found.block_key for found in client.iter_all_for_course(COURSE)] == [K1]
+    assert list(client.iter_all_for_course(COURSE, scope=Scope.user_state_summary)) == []
+    assert [found.state for found in client.iter_all_for_block(K1)] == [{"a": 1}]
+    assert all(text in record.getMessage() for record in caplog.records)
+    assert [record.name for record in caplog.records] == ["xblock_user_state.client"] * 2

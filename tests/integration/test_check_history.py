@@ -84,6 +84,16 @@ def reported_faults(*arguments: str) -> list[str]:
     return [line.partition(f" ({BLOCK}): ")[2] for line in lines]
 
 
+def test_a_key_that_cant_be_read_is_named(client: DjangoXBlockUserStateClient) -> None:
+    client.set("ann", BLOCK, {"a": 1})
+    Block.objects.update(usage_key="block-v1:Astro+A101+2026+type@prob+lem+block@stars")
+    with pytest.raises(CommandError):
+        check()
+    [(_, fault)] = [fault for page in Verification("default").pages() for fault in page.faults]
+    assert "iterations leave out its block" in fault
+    assert "type@prob+lem+block@stars" in fault
+
+
 def test_a_sound_site(site: str, client: DjangoXBlockUserStateClient) -> None:
     add_entries(client, MAX_CHAIN + 3)
     client.set_score("ann", BLOCK, 1, 2)

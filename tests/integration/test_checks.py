@@ -2,17 +2,26 @@
 
 from __future__ import annotations
 
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import pytest
 from django.core import checks as django_checks
 from django.core.management import call_command
 from django.core.management.base import SystemCheckError
-from django.db import connection
+from django.db import DatabaseError, connection, connections
 from django.test import override_settings
 
 from xblock_user_state import checks
-from xblock_user_state.checks import check_settings, check_sqlite, check_time_zone
+from xblock_user_state.checks import (
+    check_drivers,
+    check_settings,
+    check_sqlite,
+    check_time_zone,
+    check_time_zones_of_databases,
+)
+from xblock_user_state.store.dialects import Failure
+from xblock_user_state.store.dialects.postgresql import PostgreSQL
 
 RIGHT: list[Any] = [
     {},
@@ -82,6 +91,53 @@ def test_times_need_time_zone_support() -> None:
 @pytest.mark.skipif(connection.vendor == "sqlite", reason="for servers")
 def test_a_server_needs_no_settings_of_sqlite() -> None:
     assert check_sqlite() == []
+
+
+def test_a_database_in_another_time_zone_is_a_warning(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert check_time_zones_of_databases() == []
+    monkeypatch.setitem(connection.settings_dict, "TIME_ZONE", "America/New_York")
+    _forget_time_zone()
+    [message] = check_time_zones_of_databases()
+    monkeypatch.undo()
+    _forget_time_zone()
+    assert message.id == "xblock_user_state.W005"
+    assert "America/New_York" in message.msg
+
+
+def _forget_time_zone() -> None:
+    for name in ("timezone", "timezone_name"):
+        vars(connections["default"]).pop(name, None)
+
+
+@pytest.mark.parametrize(
+    ("vendor", "driver", "expected"),
+    [
+        ("postgresql", "psycopg", []),
+        ("postgresql", "psycopg2", ["E010"]),
+        ("mysql", "MySQLdb", []),
+        ("mysql", "pymysql", ["E011"]),
+        ("sqlite", "pysqlite3", []),
+    ],
+)
+def test_another_driver_is_an_error(
+    monkeypatch: pytest.MonkeyPatch, vendor: str, driver: str, expected: list[str]
+) -> None:
+    """PyMySQL passes for MySQLdb in the import, but not in the name of its module."""
+    other = SimpleNamespace(vendor=vendor, Database=ModuleType(driver))
+    monkeypatch.setattr(checks, "connections", dict.fromkeys(connections, other))
+    found = check_drivers()
+    assert {*ids(found)} == {*expected}
+    assert all(isinstance(message, django_checks.Error) and message.hint and driver in message.msg for message in found)
+
+
+@pytest.mark.parametrize("name", ["sqlstate", "pgcode"])
+def test_errors_of_both_drivers_of_postgresql_are_known(name: str) -> None:
+    codes = {"23505": Failure.DUPLICATE, "40P01": Failure.CONFLICT, "57P01": Failure.UNAVAILABLE, "42601": None}
+    for code, failure in codes.items():
+        error = DatabaseError("raised by the test")
+        error.__cause__ = Exception()
+        setattr(error.__cause__, name, code)
+        assert PostgreSQL().failure(error) is failure
 
 
 OPTIONS: list[tuple[dict[str, str], list[str]]] = [

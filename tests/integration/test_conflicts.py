@@ -13,7 +13,7 @@ from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
 from tests.factories import make_block, make_blocks, make_learners
-from tests.integration.interference import elsewhere, just_before
+from tests.integration.interference import just_before, on_another_connection
 from tests.integration.rows import assert_history_is_gapless
 from tests.integration.statements import captured, verbs
 from xblock_user_state.client import DjangoXBlockUserStateClient
@@ -62,7 +62,7 @@ def _other() -> DjangoXBlockUserStateClient:
 
 def _answer(value: int, key: BlockKey = BLOCK, scope: Scope = Scope.user_state) -> Callable[[], None]:
     """Return the write of another process."""
-    return lambda: elsewhere(lambda: _other().set("ann", key, {"b": value}, scope))
+    return lambda: on_another_connection(lambda: _other().set("ann", key, {"b": value}, scope))
 
 
 @several_writers
@@ -108,7 +108,7 @@ def test_a_row_that_is_deleted_for_good_between_lookup_and_write(client: DjangoX
     _other().set("ann", BLOCK, {"a": 1})
 
     def delete() -> None:
-        elsewhere(lambda: StudentModule.objects.all().delete())
+        on_another_connection(lambda: StudentModule.objects.all().delete())
 
     with just_before("UPDATE", StudentModule, delete), pytest.raises(Conflict) as raised:
         client.set("ann", BLOCK, {"a": "mine"}, if_revision=1)

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import sqlite3
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import pytest
-from django.db import connection
+from django.db import connection, transaction
 from opaque_keys.edx.keys import UsageKey
 from opaque_keys.edx.locator import CourseLocator
 from xblock.fields import Scope
@@ -65,6 +65,50 @@ def _write_read_and_delete(client: DjangoXBlockUserStateClient, keys: list[Usage
 
 def test_thousands_of_blocks_in_one_call(client: DjangoXBlockUserStateClient) -> None:
     _write_read_and_delete(client, make_blocks(MANY))
+
+
+@contextmanager
+def _small_limit() -> Iterator[None]:
+    """SQLite with a limit of 1 MB for a text: that of the servers is up to a gigabyte."""
+    if connection.vendor == "postgresql":
+        pytest.skip("a text of PostgreSQL may have a gigabyte")
+    if connection.vendor == "mysql":
+        yield
+        return
+    connection.ensure_connection()
+    before = connection.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, 1_000_000)
+    try:
+        yield
+    finally:
+        connection.connection.setlimit(sqlite3.SQLITE_LIMIT_LENGTH, before)
+
+
+# 9 MiB of quotes take more than 16 MiB in a statement.
+@pytest.mark.parametrize(
+    "text", ['"' * 9 * 2**20, "x" * 17 * 2**20, "\N{RINGED PLANET}" * 5 * 2**20], ids=["escaped", "ASCII", "emoji"]
+)
+@pytest.mark.parametrize("in_callers", [False, True], ids=["alone", "in a transaction"])
+def test_a_state_over_the_servers_limit_is_a_clear_error(
+    client: DjangoXBlockUserStateClient, text: str, in_callers: bool
+) -> None:
+    small, large = make_block("small"), make_block("large")
+    client.set("ann", small, {"a": 1})
+    with _small_limit(), transaction.atomic() if in_callers else nullcontext():
+        with pytest.raises(
+            ValueError, match=r"block@large is too large for the database 'default': it has [\d,]+ bytes"
+        ):
+            client.set_many("ann", {small: {"a": 2}, large: {"a": text}})
+        with pytest.raises(ValueError, match="problem is too large"):
+            client.set("ann", "problem", {"a": text}, Scope.preferences)
+        assert client.get("ann", small).state == {"a": 1}
+        client.set("ann", small, {"a": 3})
+    assert [found.state for found in client.get_many("ann", [small, large])] == [{"a": 3}]
+    assert StudentModuleHistory.objects.count() == 2
+
+
+def test_many_large_states_in_one_call(client: DjangoXBlockUserStateClient) -> None:
+    client.set_many("ann", {key: {"a": "x" * 2**20} for key in make_blocks(40)})
+    assert [found.state for found in client.get_many("ann", make_blocks(40))] == [{"a": "x" * 2**20}] * 40
 
 
 def test_few_parameters_to_a_statement(client: DjangoXBlockUserStateClient) -> None:

@@ -5,8 +5,9 @@ In a caller's transaction, reading locks the rows that exist, so only new rows c
 
 from __future__ import annotations
 
+import time
 from contextlib import AbstractContextManager, nullcontext
-from threading import Barrier, Thread
+from threading import Barrier, Event, Thread
 from typing import Any
 
 import pytest
@@ -14,6 +15,7 @@ from django.db import connection, connections, transaction
 from opaque_keys.edx.locator import CourseLocator
 from xblock.fields import Scope
 
+from tests.acceptance.workers import set_isolation
 from tests.factories import make_block, make_blocks, make_learners
 from tests.integration.interference import just_before, on_another_connection
 from tests.integration.rows import assert_history_is_gapless
@@ -229,6 +231,32 @@ def test_a_block_that_another_registers_while_a_caller_holds_a_transaction(clien
     with transaction.atomic(), just_before("INSERT", Block, interfere):
         client.set("ann", BLOCK, {"a": 1})
         client.set("ann", make_block("after"), {"a": 1})
+    assert [client.get(name, BLOCK).state for name in ("ann", "bob")] == [{"a": 1}, {"b": 2}]
+    assert_history_is_gapless()
+
+
+@several_writers
+def test_a_block_that_another_commits_while_a_session_of_another_isolation_waits(
+    client: DjangoXBlockUserStateClient,
+) -> None:
+    """At REPEATABLE READ the wait ends with a serialization failure, and the second attempt has nothing to register."""
+    client.set("bob", make_block("before"), {"a": 1})
+    held = Event()
+
+    def hold() -> None:
+        with transaction.atomic():
+            _other().set("bob", BLOCK, {"b": 2})
+            held.set()
+            time.sleep(0.5)
+        connection.close()
+
+    other = Thread(target=hold)
+    set_isolation("REPEATABLE READ")
+    other.start()
+    assert held.wait(10)
+    client.set("ann", BLOCK, {"a": 1})
+    other.join()
+    connection.close()
     assert [client.get(name, BLOCK).state for name in ("ann", "bob")] == [{"a": 1}, {"b": 2}]
     assert_history_is_gapless()
 

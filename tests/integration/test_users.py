@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+from io import StringIO
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
+from django.core.management import CommandError, call_command
 from django.db import connection
+from pytest_django import Settings
 from xblock.fields import Scope
 
 from tests.factories import make_block, make_learners
 from tests.integration.rows import everything_and_keys
 from tests.integration.statements import captured
+from xblock_user_state.archive.format import read_export
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import DoesNotExist, PermissionDenied, UserDoesNotExist
 from xblock_user_state.models import StudentModuleHistory
@@ -100,6 +108,40 @@ def test_a_client_remembers_its_users_only_itself(ann: User) -> None:
             with captured() as statements:
                 list(client.get_many("ann", [BLOCK]))
             assert len(statements) == expected
+
+
+class _Replica:
+    """A router that reads everything from another database, which no lookup of ours may reach."""
+
+    def db_for_read(self, *_: Any, **__: Any) -> str:
+        return "replica"
+
+    def db_for_write(self, *_: Any, **__: Any) -> str:
+        return "default"
+
+
+def test_names_are_looked_up_where_users_are_written(ann: User, settings: Settings) -> None:
+    """A replica that lags lacks a new user, and gives a freed name to the learner who had it."""
+    settings.DATABASE_ROUTERS = [_Replica()]
+    client = DjangoXBlockUserStateClient()
+    client.set("ann", BLOCK, {"a": 1})
+    client.set_score("ann", BLOCK, 1, 2)
+    for reader in (client, DjangoXBlockUserStateClient()):
+        assert reader.get("ann", BLOCK).state == {"a": 1}
+        assert reader.get_scores("ann", [BLOCK])[BLOCK].grade == 1
+        assert len(list(reader.get_history("ann", BLOCK))) == 2
+        assert [found.username for found in reader.iter_all_for_block(BLOCK)] == ["ann"]
+        assert [found.username for found in reader.iter_all_for_course(BLOCK.context_key)] == ["ann"]
+    StudentModuleHistory.objects.using("default").filter(revision=1)._raw_delete("default")
+    with pytest.raises(CommandError):
+        call_command("check_history", stdout=StringIO())
+    assert _export("ann") == ["ann"]
+
+
+def _export(username: str) -> list[str]:
+    with TemporaryDirectory() as folder:
+        call_command("export_history", f"{folder}/export", learner=username, stdout=StringIO())
+        return [entry["learner"] for entry in read_export(Path(folder) / "export")]
 
 
 def test_names_that_differ_in_case_are_different_users(ann: User) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from hashlib import blake2b
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from opaque_keys import OpaqueKey
 from opaque_keys.edx.asides import AsideUsageKeyV1, AsideUsageKeyV2
+from opaque_keys.edx.block_types import BlockTypeKeyV1
 from opaque_keys.edx.keys import CourseKey, UsageKey
 from opaque_keys.edx.locator import CourseLocator, LibraryLocator, LibraryLocatorV2, LibraryUsageLocatorV2
 
@@ -84,6 +86,80 @@ def test_block_types() -> None:
     for text in ("", " ", "a b", "a\n", "x" * 256):
         with pytest.raises(ValueError, match="key"):
             identify_block_type(text)
+
+
+LOOKS_LIKE_ANOTHER = (BlockTypeKeyV1("xblock.v1", "block-type-v1:f:t"), "block-type-v1:xblock.v1:block-type-v1:f:t")
+LIBRARY_BLOCK = LibraryLocator("Astro", "Lib").make_usage_key("problem", "stars")
+NOT_READ_BACK = {
+    "block of a library in a course": LIBRARY_BLOCK.map_into_course(COURSE),
+    "block of a course in a library": make_block().map_into_course(LibraryLocator("Astro", "Lib")),
+    "block type with a plus": COURSE.make_usage_key("prob+lem", "stars"),
+    "aside": AsideUsageKeyV2(LIBRARY_BLOCK.map_into_course(COURSE), "notes"),
+}
+
+
+@pytest.mark.parametrize("key", NOT_READ_BACK.values(), ids=NOT_READ_BACK)
+def test_a_key_whose_text_is_not_read_back_as_the_same_key_is_refused(key: UsageKey) -> None:
+    for _ in range(2):
+        with pytest.raises(ValueError, match="stars"):
+            identify_block(key)
+
+
+def test_a_key_is_parsed_once() -> None:
+    key = COURSE.make_usage_key("problem", "parsed-once")
+    identify_block(key)
+    before = parse_block.cache_info()
+    for same in (key, COURSE.make_usage_key("problem", "parsed-once")):
+        identify_block(same)
+    assert parse_block.cache_info() == before
+
+
+class _Unreadable(CourseLocator):
+    """A key of a kind that is not registered, as a plugin of another process has."""
+
+    CANONICAL_NAMESPACE = "course-v9"
+
+
+def test_a_context_whose_text_is_not_read_back_is_refused() -> None:
+    with pytest.raises(ValueError, match="course-v9"):
+        identify_context(_Unreadable("Astro", "A101", "2026"))
+
+
+@pytest.mark.parametrize(
+    "key", [BlockTypeKeyV1("xblock.v1", "block-type-v1:f:t"), "block-type-v1:xblock.v1:block-type-v1:f:t"]
+)
+def test_a_block_type_that_looks_like_another_is_refused(key: Any) -> None:
+    with pytest.raises(ValueError, match="block-type-v1:f:t"):
+        identify_block_type(key)
+
+
+@pytest.mark.parametrize(
+    ("key", "text"),
+    [
+        (BlockTypeKeyV1("xblock.v1", "problem"), "problem"),
+        (BlockTypeKeyV1("xblock_asides.v1", "notes"), "block-type-v1:xblock_asides.v1:notes"),
+        (BlockTypeKeyV1("f", "a:b"), "block-type-v1:f:a:b"),
+        ("block-type-v1:f:a:b", "block-type-v1:f:a:b"),
+        ("block-type-v1:xblock.v1:problem", "problem"),
+    ],
+)
+def test_block_types_of_other_families(key: Any, text: str) -> None:
+    assert identify_block_type(key) == text
+
+
+@pytest.mark.parametrize(
+    ("context", "usage"),
+    [
+        ("course-v1:Astro+A101+2026", "block-v1:Astro+A101+2026+type@prob+lem+block@stars"),
+        ("course-v1:Astro+A101+2026", "lib-block-v1:Astro+Lib+type@problem+block@stars"),
+        ("no course", "i4x://Astro/A101/problem/stars"),
+        ("course-v1:Astro+A101+2026", "garbage"),
+        ("course-v1:Astro+A101+2026", "block-v1:Astro+A101+2026+branch@draft+type@problem+block@stars"),
+    ],
+)
+def test_texts_of_no_key_in_their_context_are_a_value_error(context: str, usage: str) -> None:
+    with pytest.raises(ValueError, match=re.escape(usage)):
+        parse_block(context, usage)
 
 
 @pytest.fixture

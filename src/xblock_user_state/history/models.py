@@ -13,6 +13,7 @@ from django.apps import apps
 from django.conf import settings
 from django.db import models
 
+from xblock_user_state.fields import UtcDateTimeField
 from xblock_user_state.history.encoding import Stored, decode_alone
 from xblock_user_state.interface import BlockScore, DamagedHistory
 from xblock_user_state.store.models import StudentModule
@@ -42,7 +43,7 @@ class BaseStudentModuleHistory(models.Model):
     student = models.ForeignKey(**_BY_STUDENT)
     block_id = models.BigIntegerField()
     revision = models.BigIntegerField()
-    created = models.DateTimeField()
+    created = UtcDateTimeField()
     encoding = models.PositiveSmallIntegerField()
     body = models.BinaryField(null=True)
     grade = models.FloatField(null=True)

@@ -32,6 +32,7 @@ from xblock_user_state.history.entries import (
     delete_rows,
     extended_model,
     following,
+    of_keys,
     take_write_lock,
     tombstoned_among,
 )
@@ -147,7 +148,7 @@ class Backfill:
         skip_locked = connections[self.database].features.has_select_for_update_skip_locked
         rows: RowsByKey = {}
         for some in pieces(self.database, keys, KEYS_IN_A_STATEMENT):
-            found = all_rows(StudentModuleHistory, self.database).filter(pk__in=some)
+            found = of_keys(all_rows(StudentModuleHistory, self.database), some)
             locked = found.order_by(*KEY).select_for_update(skip_locked=skip_locked)
             rows.update((Key(*row[:3]), row) for row in locked.values_list(*COLUMNS))
         # Tombstones after the locks: a deletion that has not committed its tombstone by now waits for these locks.
@@ -158,8 +159,7 @@ class Backfill:
             digests = _compare(moved)
         if self.remove_source:
             for some in pieces(self.database, list(moved), KEYS_IN_A_STATEMENT):
-                found = all_rows(StudentModuleHistory, self.database).filter(pk__in=some)
-                delete_rows(found)
+                delete_rows(of_keys(all_rows(StudentModuleHistory, self.database), some))
         return _Copied(rows.keys(), copied, digests)
 
 
@@ -212,7 +212,7 @@ def _fetch(
     """Return the existing rows among `keys`. The `columns` begin with the columns of the key."""
     found: RowsByKey = {}
     for some in pieces(alias, keys, KEYS_IN_A_STATEMENT):
-        rows = all_rows(model, alias).filter(pk__in=some)
+        rows = of_keys(all_rows(model, alias), some)
         found.update((Key(*row[:3]), row) for row in rows.values_list(*columns))
     return found
 

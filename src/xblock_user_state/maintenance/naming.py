@@ -6,6 +6,7 @@ from collections.abc import Collection, Mapping
 from typing import NamedTuple
 
 from xblock_user_state.history.entries import Owner, all_rows
+from xblock_user_state.state.keys import parse_block
 from xblock_user_state.store.models import Block
 from xblock_user_state.store.users import usernames
 
@@ -25,6 +26,15 @@ def block_names(database: str, block_ids: Collection[int]) -> dict[int, BlockNam
     names = dict.fromkeys(block_ids, BlockName())
     names.update({id_: BlockName(*parts) for id_, *parts in registered})
     return names
+
+
+def unreadable_key(name: BlockName) -> str | None:
+    """Return why the key of a registered block can't be read; ``None`` if it can."""
+    try:
+        parse_block(str(name.context_key), str(name.usage_key))
+    except ValueError as error:
+        return str(error)
+    return None
 
 
 def describe_owners(database: str, owners: Collection[Owner]) -> Mapping[Owner, str]:

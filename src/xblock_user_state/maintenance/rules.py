@@ -12,6 +12,7 @@ from xblock_user_state.history.encoding import DELTA, MAX_CHAIN, PLAIN, Decoded,
 from xblock_user_state.history.entries import store_name
 from xblock_user_state.history.models import BaseStudentModuleHistory
 from xblock_user_state.interface import DamagedHistory
+from xblock_user_state.maintenance.naming import BlockName, unreadable_key
 from xblock_user_state.maintenance.orphans import Life, why_orphan
 from xblock_user_state.state import codec
 from xblock_user_state.store.models import StudentModule
@@ -43,20 +44,22 @@ class RowHistory:
     def __init__(
         self,
         row: StudentModule,
-        block_type: str | None,
+        block: BlockName,
         *,
         shown: tuple[type[BaseStudentModuleHistory], ...],
         late_start: bool,
     ) -> None:
-        """`block_type` is ``None`` for a block that is not registered; `shown` are the models that readers see."""
+        """`shown` are the models that readers see."""
         self._row, self._shown, self._late_start = row, shown, late_start
         self._life = Life(row.revision, row.created)
-        self._is_recorded = block_type is not None and conf.is_recorded(block_type)
+        self._is_recorded = block.block_type is not None and conf.is_recorded(block.block_type)
         self._newest: _DecodedEntry | None = None
         self.faults: list[str] = []
         self.entries = self.hidden = 0
-        if block_type is None:
+        if block.block_type is None:
             self._fault("its block is not registered, so nobody can tell whether it is recorded")
+        elif (problem := unreadable_key(block)) is not None:
+            self._fault(f"iterations leave out its block: {problem}")
 
     def add(self, entries: Iterable[BaseStudentModuleHistory]) -> None:
         """Check all entries of the row, by rising revision."""

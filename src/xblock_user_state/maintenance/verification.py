@@ -77,7 +77,7 @@ class Verification:
 
     def _page(self, owners: Sequence[Owner]) -> Findings:
         findings = Findings()
-        for owner, unlocked in self._verify(rows_of(owners)).items():
+        for owner, unlocked in self._verify(owners).items():
             history = self._verify_locked(owner) if unlocked.faults else unlocked
             if history is None:  # The row was deleted meanwhile.
                 continue
@@ -94,14 +94,14 @@ class Verification:
         def attempt() -> RowHistory | None:
             # SQLite locks no rows; its write lock keeps all writers away.
             take_write_lock(self.database)
-            return self._verify(Q(**owner._asdict()), lock=True).get(owner)
+            return self._verify([owner], lock=True).get(owner)
 
         return repeat(self.database, attempt)
 
-    def _verify(self, which: Q, *, lock: bool = False) -> dict[Owner, RowHistory]:
+    def _verify(self, owners: Sequence[Owner], *, lock: bool = False) -> dict[Owner, RowHistory]:
         # Rows before entries: a commit in between adds entries that seem wrong, and the locked pass clears them up.
-        histories = self._rows(which, lock=lock)
-        for owner, entries in groupby(entries_by_key(self.database, which, self.size), key=owner_of):
+        histories = self._rows(rows_of(owners), lock=lock)
+        for owner, entries in groupby(entries_by_key(self.database, owners, self.size), key=owner_of):
             if owner in histories:
                 histories[owner].add(entries)
         for history in histories.values():
@@ -114,7 +114,7 @@ class Verification:
             rows = list(found.select_for_update() if lock else found)
             names = block_names(self.database, {row.block_id for row in rows})
         history_of = partial(RowHistory, shown=shown_models(), late_start=self.late_start)
-        return {owner_of(row): history_of(row, names[row.block_id].block_type) for row in rows}
+        return {owner_of(row): history_of(row, names[row.block_id]) for row in rows}
 
 
 def count_stranded(database: str) -> int:

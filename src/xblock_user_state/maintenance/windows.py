@@ -6,9 +6,11 @@ that moves meanwhile.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from itertools import groupby
 from operator import attrgetter
 
+from django.db import models
 from django.db.models import Q
 
 from xblock_user_state.history.entries import (
@@ -23,14 +25,32 @@ from xblock_user_state.history.entries import (
     tombstoned_in,
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
+from xblock_user_state.maintenance.paging import rows_of
+from xblock_user_state.store.dialects.rows import value_field
 from xblock_user_state.store.transactions import errors_translated
 
 
-def entries_by_key(database: str, which: Q, size: int) -> Iterator[BaseStudentModuleHistory]:
-    """Yield the entries of all stores in key order; copies of one entry in the order in which entries move.
+def entries_by_key(database: str, owners: Collection[Owner], size: int) -> Iterator[BaseStudentModuleHistory]:
+    """Yield the entries of these owners in all stores, owner by owner, each owner's by revision.
 
-    Reads up to `size` entries of each store at a time. Leaves out tombstones, and the entries that they bury.
+    Copies of one entry come in the order in which entries move. Leaves out tombstones, and the entries that they bury.
+    Reads up to `size` entries of each store at a time.
     """
+    if _are_ordered_alike(HistoryOutbox):
+        yield from _entries(database, rows_of(owners), size)
+        return
+    # Databases sort texts by their collations, and MariaDB sorts UUIDs by their last bytes: no key of a learner would
+    # bound the windows of all stores. Within one learner the keys are numbers.
+    for _, of_learner in groupby(owners, key=attrgetter("student_id")):
+        yield from _entries(database, rows_of(list(of_learner)), size)
+
+
+def _are_ordered_alike(model: type[BaseStudentModuleHistory]) -> bool:
+    """Tell whether all databases sort the ids of learners as Python does."""
+    return isinstance(value_field(model._meta.get_field("student")), models.IntegerField)
+
+
+def _entries(database: str, which: Q, size: int) -> Iterator[BaseStudentModuleHistory]:
     after: Key | None = None
     while True:
         window = _Window(database, which, size, after)

@@ -76,8 +76,8 @@ _BLOCKS_SEEN: dict[int, tuple[UsageKey, BlockId]] = {}
 def identify_block(key: UsageKey) -> BlockId:
     """Return the canonical form of a usage key: without branch and version, in its context.
 
-    Raises ``ValueError`` for a key that is too long to store or has no context, such as an old-style key without its
-    run.
+    Raises ``ValueError`` for a key that is too long to store, has no context, such as an old-style key without its run,
+    or has a text that is not read back as the same key.
     """
     same, block = _BLOCKS_SEEN.get(id(key), (None, None))
     # A key can only be found under another's address if an entry does not hold its key: then this makes it harmless.
@@ -95,28 +95,59 @@ def _identify_block(key: UsageKey) -> BlockId:
     canonical = _canonical_usage_key(key)
     context = _key_text(_context_of(canonical))
     usage = _key_text(canonical)
+    # A key that was mapped into a course of another kind prints as another key, or as no key. Its state would be lost
+    # to iterations.
+    if parse_block(context, usage) != canonical:
+        raise ValueError(f"{usage} in {context} can't be stored: its text is the text of another key")
     return BlockId(hash_key(f"{context}\n{usage}"), hash_key(context), context, usage, canonical.block_type)
 
 
 @lru_cache(_CACHED_KEYS)
 def parse_block(context_key: str, usage_key: str) -> UsageKey:
-    """Return the canonical key stored as these texts. The context adds the run that an old-style key lacks."""
-    key = UsageKey.from_string(usage_key)
-    return key if _has_run(_context_of(key)) else key.map_into_course(CourseKey.from_string(context_key))
+    """Return the canonical key stored as these texts. The context adds the run that an old-style key lacks.
+
+    Raises ``ValueError`` if they are the texts of no key in that context.
+    """
+    try:
+        key = UsageKey.from_string(usage_key)
+        if not _has_run(_context_of(key)):
+            key = key.map_into_course(CourseKey.from_string(context_key))
+    except InvalidKeyError as error:
+        raise ValueError(f"{usage_key} in {context_key} is not a key: its text can't be parsed") from error
+    if (str(_context_of(key)), str(key)) != (context_key, usage_key):
+        raise ValueError(f"{usage_key} is not the canonical text of a key in {context_key}")
+    return key
 
 
 @lru_cache(_CACHED_KEYS)
 def identify_context(key: LearningContextKey) -> int:
-    """Return the id of a learning context. Raises ``ValueError`` for a course key without its run."""
-    return hash_key(_key_text(_without_version(key, key)))
+    """Return the id of a learning context.
+
+    Raises ``ValueError`` for a course key without its run, and for a key whose text is not read back as the same key.
+    """
+    canonical = _without_version(key, key)
+    text = _key_text(canonical)
+    try:
+        is_same = LearningContextKey.from_string(text) == canonical
+    except InvalidKeyError:
+        is_same = False
+    if not is_same:
+        raise ValueError(f"{text} is not the text of this key: {key!r}")
+    return hash_key(text)
 
 
 def identify_block_type(key: BlockTypeKey | str) -> str:
     """Return the text of a block type: a plain name for XBlocks, with its family for any other."""
     try:
-        return str(parse_block_type(_key_text(key)))
+        parsed = parse_block_type(_key_text(key))
+        text = str(parsed)
+        read_back = parse_block_type(text)
     except InvalidKeyError as error:
         raise ValueError(f"{key!r} is not a block type: {error}") from error
+    # The name of an XBlock may look like the key of another family.
+    if isinstance(read_back, BlockTypeKey) and read_back != (parsed if isinstance(key, str) else key):
+        raise ValueError(f"{key!r} is not a block type that can be stored: {text} is the text of another")
+    return text
 
 
 def parse_block_type(text: str) -> BlockTypeKey | str:

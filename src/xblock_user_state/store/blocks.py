@@ -80,6 +80,9 @@ def register(database: str, blocks: Collection[BlockId]) -> None:
 
 def _register(database: str, blocks: Collection[BlockId], *, again: bool) -> None:
     missing = set(blocks) - registered(database, blocks, lock=True) if again else set(blocks)
+    if not missing:
+        # Another process has committed them all since the first attempt.
+        return
     contexts = {block.context_id: block.context_key for block in missing}
     for block in missing:
         if contexts[block.context_id] != block.context_key:

@@ -15,5 +15,7 @@ def state_database() -> str:
 
 
 def user_database() -> str:
-    """Return the alias of the database that the host's users are read from."""
-    return router.db_for_read(get_user_model())
+    """Return the alias of the database that the host's users are written to. Names are looked up there."""
+    # Not `db_for_read`: on a replica that lags a new user is missing, and a name that was freed and taken again is that
+    # of another learner.
+    return router.db_for_write(get_user_model())

@@ -13,7 +13,7 @@ from typing import Any, ClassVar
 from django.conf import settings
 from django.db import models
 
-from xblock_user_state.fields import KeyField
+from xblock_user_state.fields import KeyField, UtcDateTimeField
 
 
 class LearningContext(models.Model):
@@ -76,8 +76,8 @@ class UserStateRow(models.Model):
 
     revision = models.BigIntegerField()
     state = models.TextField(null=True)
-    created = models.DateTimeField()
-    modified = models.DateTimeField()
+    created = UtcDateTimeField()
+    modified = UtcDateTimeField()
 
     class Meta:
         abstract = True

@@ -11,7 +11,7 @@ from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Col
 
 from xblock_user_state.store.dialects import dialect_of
-from xblock_user_state.store.dialects.rows import Convert, Target, field_of
+from xblock_user_state.store.dialects.rows import Convert, Target, field_of, value_field
 
 Item = TypeVar("Item")
 
@@ -74,6 +74,7 @@ def _selection(alias: str, model: type[models.Model], columns: tuple[str, ...], 
 
 def _django_converter(field: models.Field[Any, Any], connection: BaseDatabaseWrapper) -> Convert | None:
     """Return the converter that Django's ORM would use for a field, if it uses any."""
+    field = value_field(field)
     expression = Col(field.model._meta.db_table, field)
     steps = [*connection.ops.get_db_converters(expression), *field.get_db_converters(connection)]
 

@@ -36,6 +36,7 @@ from functools import partial
 from typing import Any, Protocol
 
 from django.db import connections, transaction
+from django.db.utils import Error
 from xblock.fields import Scope
 
 from xblock_user_state.interface import Conflict
@@ -45,7 +46,7 @@ from xblock_user_state.state.change import Change, Changes, Row, check_condition
 from xblock_user_state.state.keys import BlockId, RowKey
 from xblock_user_state.store import hot_rows
 from xblock_user_state.store.blocks import Lookup, lookup, register
-from xblock_user_state.store.dialects import Outcome, dialect_of
+from xblock_user_state.store.dialects import Failure, Outcome, TooLarge, dialect_of
 from xblock_user_state.store.dialects.rows import Rows, Target, Write
 from xblock_user_state.store.reader import read_rows
 from xblock_user_state.store.row_cache import RowCache
@@ -213,13 +214,32 @@ class Writer:
         writes = [self._write_of(table, rows, also_matched) for table, rows in changed.items() if rows]
         if not writes:
             return
-        outcome = self._store_at_once(writes)
+        try:
+            outcome = self._store_at_once(writes)
+            if outcome is Outcome.NOT_SENT:
+                self._store_in_transaction(writes)
+                return
+        except (TooLarge, Error) as error:
+            self._refuse_too_large(changed, error)
+            raise
         if outcome is Outcome.LOST_RACE:
             raise LostRace
-        if outcome is Outcome.NOT_SENT:
-            self._store_in_transaction(writes)
-        else:
-            self._tell_recorder(writes)
+        self._tell_recorder(writes)
+
+    def _refuse_too_large(self, changed: Mapping[Table, Changed], error: Exception) -> None:
+        """Raise ``ValueError`` if the database has refused a state for its size, which no repetition changes."""
+        dialect = dialect_of(connections[self.database])
+        if isinstance(error, Error) and dialect.failure(error) is not Failure.TOO_LARGE:
+            return
+        key, text = max(
+            ((key, after.text or "") for rows in changed.values() for key, (_, after) in rows.items()),
+            key=lambda item: len(item[1]),
+        )
+        name = key.usage_key if isinstance(key, BlockId) else key or "user_info"
+        raise ValueError(
+            f"the state of {name} is too large for the database {self.database!r}: it has {len(text.encode()):,} bytes "
+            f"({error}); nothing was written"
+        ) from error
 
     def _store_at_once(self, writes: list[Write]) -> Outcome:
         connection = connections[self.database]

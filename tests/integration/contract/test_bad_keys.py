@@ -8,7 +8,7 @@ import pytest
 from opaque_keys.edx.asides import AsideUsageKeyV1, AsideUsageKeyV2
 from opaque_keys.edx.block_types import BlockTypeKeyV1
 from opaque_keys.edx.keys import UsageKey
-from opaque_keys.edx.locator import BlockUsageLocator, CourseLocator
+from opaque_keys.edx.locator import BlockUsageLocator, CourseLocator, LibraryLocator
 from xblock.fields import Scope
 
 from tests.factories import COURSE, make_block
@@ -18,6 +18,7 @@ from xblock_user_state.interface import XBlockUserStateClient
 BLOCK = make_block()
 OLD_BLOCK = UsageKey.from_string("i4x://Astro/A101/problem/stars")
 VERSION_ONLY = BlockUsageLocator(CourseLocator(version_guid="519665f6223ebd6980884f2b"), "problem", "stars")
+LIBRARY_BLOCK = LibraryLocator("Astro", "Lib").make_usage_key("problem", "stars")
 TOO_LONG = make_block("x" * 256)
 
 KEYS = {
@@ -111,6 +112,8 @@ KEYS |= _blocks_without_place(AsideUsageKeyV1(OLD_BLOCK, "notes"), "stars", "run
 KEYS |= _blocks_without_place(AsideUsageKeyV2(OLD_BLOCK, "notes"), "stars", "run", "map_into_course")
 KEYS |= _blocks_without_place(VERSION_ONLY, "stars", "run")
 KEYS |= _blocks_without_place(TOO_LONG, "255", str(len(str(TOO_LONG))))
+KEYS |= _blocks_without_place(LIBRARY_BLOCK.map_into_course(COURSE), "stars")
+KEYS |= _blocks_without_place(COURSE.make_usage_key("prob+lem", "stars"), "prob+lem")
 KEYS |= _blocks_without_place(AsideUsageKeyV2(make_block("x" * 190), "n" * 60), "255")
 
 

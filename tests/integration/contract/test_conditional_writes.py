@@ -11,7 +11,7 @@ from opaque_keys.edx.block_types import BlockTypeKeyV1
 from xblock.fields import Scope
 
 from tests.factories import COURSE, make_block, make_blocks
-from tests.integration.contract.refusal import Refusal, Statements, each
+from tests.integration.contract.refusal import Refusal, Statements, parametrize_refusals
 from xblock_user_state.interface import BlockKey, Conflict, ConflictingRow, DoesNotExist, XBlockUserStateClient
 
 BLOCK, OTHER, THIRD = make_blocks(3)
@@ -279,7 +279,7 @@ def _batched(client: Any, revisions: Any, **options: Any) -> None:
         batch.set(BLOCK, {"a": 1})
 
 
-@each(
+@parametrize_refusals(
     {
         "a bool": Refusal(lambda client: client.set("ann", BLOCK, {}, if_revision=True), TypeError, ("True", "bool")),
         "false": Refusal(lambda client: client.set("ann", BLOCK, {}, if_revision=False), TypeError, ("False", "bool")),

@@ -31,6 +31,7 @@ from xblock_user_state.history.entries import (
     extended_model,
     following,
     insert_or_replace,
+    of_keys,
     owner_of,
     take_write_lock,
     tombstoned_among,
@@ -200,8 +201,8 @@ def _attempt(database: str, which: Q, size: int, after: Key | None, patience: _P
     batch = _without_tombstoned(outbox, page)
     if batch:
         _send(batch, patience)
-        for keys in pieces(database, [row.pk for row in batch], KEYS_IN_A_STATEMENT):
-            delete_rows(outbox.filter(pk__in=keys))
+        for keys in pieces(database, [Key(*row.pk) for row in batch], KEYS_IN_A_STATEMENT):
+            delete_rows(of_keys(outbox, keys))
     # A page that is not full is the last. Asking for more would let a pass chase the writers for ever.
     return Shipment(len(batch), page[-1].pk if len(page) == size else None)
 
@@ -236,7 +237,7 @@ def _send(rows: Sequence[HistoryOutbox], patience: _Patience) -> None:
         if failure in (Failure.DUPLICATE, Failure.CONFLICT) and time.monotonic() < patience.until:
             raise _HistoryBusy(_described(error)) from error
         # An error of no known kind: the rows are at fault if the table can be read.
-        if failure is None and _is_readable(alias, rows[-1].student_id, patience.seconds):
+        if failure in (None, Failure.TOO_LARGE) and _is_readable(alias, rows[-1].student_id, patience.seconds):
             raise EntriesRefused(_described(error), rows[-1].pk) from error
         raise HistoryUnavailable(_described(error)) from error
 

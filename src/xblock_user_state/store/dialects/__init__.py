@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from django.db.backends.base.base import BaseDatabaseWrapper
 
-from xblock_user_state.store.dialects.base import Dialect, Failure, Outcome
+from xblock_user_state.store.dialects.base import Dialect, Failure, Outcome, TooLarge
 from xblock_user_state.store.dialects.mysql import MySQL
 from xblock_user_state.store.dialects.postgresql import PostgreSQL
 from xblock_user_state.store.dialects.sqlite import SQLite
@@ -28,4 +28,4 @@ def dialect_of(connection: BaseDatabaseWrapper) -> Dialect:
         ) from None
 
 
-__all__ = ["Dialect", "Failure", "Outcome", "dialect_of"]
+__all__ = ["Dialect", "Failure", "Outcome", "TooLarge", "dialect_of"]

@@ -35,6 +35,14 @@ class Failure(Enum):
     DUPLICATE = "another transaction inserted the row first"
     CONFLICT = "deadlock, serialization failure or lock timeout: repeat the transaction"
     UNAVAILABLE = "the database is unreachable or can't serve"
+    TOO_LARGE = "a value or statement is over a limit of the server: repeating does not help"
+
+
+class TooLarge(Exception):
+    """A row is over a limit of the server. Nothing of the write was sent."""
+
+    def __init__(self, size: int, limit: int, name: str) -> None:
+        super().__init__(f"{size:,} bytes; {name} of the server is {limit:,}")
 
 
 class Outcome(Enum):
@@ -50,7 +58,7 @@ class Dialect(ABC):
 
     The public methods are the nine verbs of the seam. A new vendor writes `id_table`, `failure`, `_store_rows`,
     `_ignoring` and `_max_rows`, and sets `vendor` and `_max_text`. The other verbs have defaults; a vendor overrides a
-    verb where it has a faster way.
+    verb where it has a faster way. Every verb takes empty lists.
     """
 
     vendor: ClassVar[str]
@@ -59,6 +67,8 @@ class Dialect(ABC):
 
     def in_list(self, column: str, values: Sequence[Any]) -> Sql:
         """Return the condition that a column has one of the values."""
+        if not values:
+            return "1 = 0", []
         return f"{column} IN ({', '.join(['%s'] * len(values))})", list(values)
 
     @abstractmethod

@@ -12,7 +12,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error
 
-from xblock_user_state.store.dialects.base import Dialect, Failure, Outcome, execute
+from xblock_user_state.store.dialects.base import Dialect, Failure, Outcome, TooLarge, execute
 from xblock_user_state.store.dialects.rows import (
     REVISION,
     Convert,
@@ -22,6 +22,7 @@ from xblock_user_state.store.dialects.rows import (
     Values,
     Write,
     microseconds_to_time,
+    text_sizes,
 )
 
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
@@ -52,6 +53,13 @@ _UNAVAILABLE = {
 _CLIENT_ERRORS = range(2000, 3000)  # can't connect, server has gone away, lost connection …
 
 _SUBQUERY_HAS_ROWS = 1242
+_PACKET_TOO_LARGE = 1153
+
+# Smaller rows fit into the least limit that a server may be given in earnest, 1 MiB, however they are escaped.
+_CERTAINLY_SMALL = 100_000
+# A statement's text beside the long values.
+_STATEMENT_BYTES = 2000
+_ESCAPED = "\0\n\r\x1a\"'\\"
 
 
 class MySQL(Dialect):
@@ -75,8 +83,14 @@ class MySQL(Dialect):
             return name, None
         return f"TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {name})", microseconds_to_time
 
+    def store(self, write: Write) -> bool:
+        """Write rows and history. Raises `TooLarge` for a row that no packet takes."""
+        _check_sizes(write)
+        return super().store(write)
+
     def store_at_once(self, write: Write) -> Outcome:
         """Write and commit by one packet of statements, if the host's ``OPTIONS`` let the driver send packets."""
+        _check_sizes(write)
         connection = write.rows.target.connection
         # mysqlclient allows packets of statements by default.
         if not connection.settings_dict["OPTIONS"].get("multi_statements", True) or not self._fits(write):
@@ -104,6 +118,8 @@ class MySQL(Dialect):
             return Failure.DUPLICATE
         if number in _CONFLICT:
             return Failure.CONFLICT
+        if number == _PACKET_TOO_LARGE:
+            return Failure.TOO_LARGE
         return Failure.UNAVAILABLE if number in _UNAVAILABLE or number in _CLIENT_ERRORS else None
 
     def _store_rows(self, write: Write) -> bool:
@@ -133,7 +149,7 @@ class MySQL(Dialect):
             yield f"SELECT ({two} WHERE ROW_COUNT() <> %s)", [2 * len(updated)]
         if created:
             yield self._insertion(target, created)
-        if write.history:
+        if write.history and write.history.values:
             entries = self._adapted(write.history.target, write.history.values)
             yield self._insertion(write.history.target, entries)
 
@@ -173,3 +189,26 @@ class MySQL(Dialect):
         quoted = [target.connection.ops.quote_name(column) for column in columns]
         sets = ", ".join(f"{name} = IF({is_expected}, VALUES({name}), {name})" for name in quoted)
         return f"{insertion} ON DUPLICATE KEY UPDATE {sets}", parameters
+
+
+def _check_sizes(write: Write) -> None:
+    """Raise `TooLarge` if a row is over ``max_allowed_packet``. One statement, if a row is large enough to ask."""
+    # The server answers too large a packet by closing the connection, as it does when it goes down.
+    target = write.rows.target
+    large = [
+        row for row, size in zip(write.rows.values, text_sizes(write.rows), strict=True) if size > _CERTAINLY_SMALL
+    ]
+    if not large:
+        return
+    with target.connection.cursor() as cursor:
+        cursor.execute("SELECT @@max_allowed_packet")
+        [limit] = cursor.fetchone()
+    for row in large:
+        size = sum(_packet_size(row[column]) for column in target.layout.long) + _STATEMENT_BYTES
+        if size > limit:
+            raise TooLarge(size, limit, "max_allowed_packet")
+
+
+def _packet_size(text: str | None) -> int:
+    """Return the bytes of a text in a statement: a character of `_ESCAPED` takes two."""
+    return len((text or "").encode()) + sum((text or "").count(character) for character in _ESCAPED)

@@ -59,6 +59,8 @@ class PostgreSQL(Dialect):
 
     def in_list(self, column: str, values: Sequence[Any]) -> Sql:
         """Return the condition that a column has one of the values, which travel as one parameter."""
+        if not values:
+            return super().in_list(column, values)
         array, parameters = _array("text" if isinstance(values[0], str) else "bigint", values)
         return f"{column} = ANY({array})", parameters
 
@@ -108,7 +110,9 @@ class PostgreSQL(Dialect):
 
     def failure(self, error: Error) -> Failure | None:
         """Classify an error by its SQLSTATE."""
-        state = getattr(error.__cause__, "sqlstate", None)
+        cause = error.__cause__
+        # psycopg2, which a check refuses, has another name for it.
+        state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
         if state is None:
             # The server sent no answer: the connection is broken, or was never made.
             return Failure.UNAVAILABLE if isinstance(error, OperationalError | InterfaceError) else None
@@ -116,6 +120,9 @@ class PostgreSQL(Dialect):
             return Failure.DUPLICATE
         if state in _CONFLICT:
             return Failure.CONFLICT
+        # program limit exceeded
+        if state[:2] == "54":
+            return Failure.TOO_LARGE
         return Failure.UNAVAILABLE if state in _UNAVAILABLE or state[:2] in _UNAVAILABLE_CLASSES else None
 
     def _store_rows(self, write: Write) -> bool:
@@ -172,7 +179,7 @@ class PostgreSQL(Dialect):
         return 10_000
 
     def _adapted(self, target: Target, rows: Sequence[Values]) -> Sequence[Values]:
-        # `_array` writes the text of every value itself.
+        # `_row_table` does it, and `_array` writes the texts of times and bytes itself.
         return rows
 
     def _insertion(self, target: Target, rows: Sequence[Values]) -> Sql:
@@ -204,8 +211,15 @@ def _selected(target: Target) -> str:
 
 def _row_table(target: Target, rows: Sequence[Values]) -> Sql:
     """Return a FROM item that lists rows under the name ``new``, from one array for each column."""
-    columns = zip(target.layout.types, zip(*rows, strict=True), strict=True)
-    arrays = [_array(db_type, values) for db_type, values in columns]
+    # Without rows there are still columns, each of no values.
+    columns = list(zip(*rows, strict=True)) or [()] * len(target.columns)
+    layout = target.layout
+    arrays = []
+    for db_type, adapter, values in zip(layout.types, layout.adapters, columns, strict=True):
+        if adapter is None or db_type in _ITEMS:
+            arrays.append(_array(db_type, values))
+        else:
+            arrays.append(_array(db_type, [*map(adapter(target.connection), values)]))
     sql = f"unnest({', '.join(sql for sql, _ in arrays)}) AS new ({', '.join(target.layout.names)})"
     return sql, [value for _, values in arrays for value in values]
 

@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache
+from functools import lru_cache, partial
 from typing import Any
 
 from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
+
+from xblock_user_state.fields import KeyField, UtcDateTimeField
 
 REVISION = "revision"
 """The version column of every table that `Dialect.store` writes: 1 in a new row, plus one for each change."""
@@ -30,6 +32,14 @@ def field_of(model: type[models.Model], column: str) -> models.Field[Any, Any]:
     return next(field for field in model._meta.concrete_fields if field.column == column)
 
 
+def value_field(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
+    """Return the field that defines the values: the key of the model that a foreign key refers to, else the field."""
+    # A foreign key has no converters itself. A host's user model may have a key of any type, itself a foreign key.
+    while isinstance(field, models.ForeignKey):
+        field = field.target_field
+    return field
+
+
 @dataclass(frozen=True)
 class Layout:
     """A table and some of its columns, as one database names them. Cached."""
@@ -39,7 +49,7 @@ class Layout:
     types: tuple[str, ...]
     """Types for a cast: without a length, since a cast to varchar(n) cuts silently."""
     adapters: tuple[Callable[[BaseDatabaseWrapper], Callable[[Any], Any]] | None, ...]
-    """For each column, what makes the function from Python's value to the driver's; ``None`` if they are the same."""
+    """For each column, a factory of the function from Python's value to the driver's; ``None`` if they are the same."""
     long: tuple[int, ...]
     """Numbers of the columns with texts or bytes of any length."""
     are_numbers: tuple[bool, ...]
@@ -54,7 +64,7 @@ def _layout(alias: str, model: type[models.Model], columns: tuple[str, ...]) -> 
         connection.ops.quote_name(model._meta.db_table),
         tuple(connection.ops.quote_name(column) for column in columns),
         tuple(str(field.db_type(connection)).partition("(")[0] for field in fields),
-        tuple(_ADAPTERS.get(type(field)) for field in fields),
+        tuple(map(_adapter, map(value_field, fields))),
         tuple(
             number for number, field in enumerate(fields) if isinstance(field, models.TextField | models.BinaryField)
         ),
@@ -68,9 +78,22 @@ def _binary_adapter(_: BaseDatabaseWrapper) -> Callable[[Any], Any]:
 
 
 _ADAPTERS: Mapping[type, Callable[[BaseDatabaseWrapper], Callable[[Any], Any]]] = {
-    models.DateTimeField: lambda connection: connection.ops.adapt_datetimefield_value,
+    UtcDateTimeField: lambda connection: connection.ops.adapt_datetimefield_value,
     models.BinaryField: _binary_adapter,
 }
+
+
+# Their values are the driver's. A subclass of a host's may convert them.
+_PLAIN = (models.BooleanField, models.CharField, models.FloatField, models.IntegerField, models.TextField)
+
+
+def _adapter(field: models.Field[Any, Any]) -> Callable[[BaseDatabaseWrapper], Callable[[Any], Any]] | None:
+    kind = type(field)
+    if kind in _ADAPTERS:
+        return _ADAPTERS[kind]
+    if kind is KeyField or (issubclass(kind, _PLAIN) and kind.__module__ == models.Field.__module__):
+        return None
+    return lambda connection: partial(field.get_db_prep_save, connection=connection)
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,8 @@ class SQLite(Dialect):
 
     def id_table(self, ids: Sequence[int]) -> Sql:
         """Return a FROM item that lists ids. SQLite names the columns of VALUES ``column1``, ``column2``."""
+        if not ids:
+            return "(SELECT NULL AS id WHERE 1 = 0) AS asked", []
         return f"(SELECT column1 AS id FROM (VALUES {', '.join(['(%s)'] * len(ids))})) AS asked", list(ids)
 
     def max_keys(self, connection: BaseDatabaseWrapper) -> int:
@@ -52,6 +54,8 @@ class SQLite(Dialect):
         primary = code & 0xFF
         if primary in _CONFLICT:
             return Failure.CONFLICT
+        if primary == sqlite3.SQLITE_TOOBIG:
+            return Failure.TOO_LARGE
         return Failure.UNAVAILABLE if primary in _UNAVAILABLE else None
 
     def _store_rows(self, write: Write) -> bool:

@@ -1,0 +1,158 @@
+"""Calls and commands beside a user model of another kind. `tests.integration.test_user_models` runs this module."""
+
+from __future__ import annotations
+
+from io import StringIO
+from pathlib import Path
+from typing import Any
+
+import pytest
+from django.contrib.auth import get_user_model
+from django.core.management import CommandError, call_command
+from pytest_django import Settings
+from xblock.fields import Scope
+
+from tests.factories import COURSE, make_blocks
+from tests.integration.rows import assert_history_is_gapless
+from xblock_user_state.archive.format import read_export
+from xblock_user_state.client import DjangoXBlockUserStateClient as Client
+from xblock_user_state.history import deletion
+from xblock_user_state.history.entries import Key, Owner, extended_model, stores
+from xblock_user_state.maintenance.verification import Verification
+from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory, UserInfo
+from xblock_user_state.state.keys import identify_block
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+ONE, TWO = BLOCKS = make_blocks(2)
+NAMES = [f"learner{number}" for number in range(4)]
+CALLS = 3
+
+
+@pytest.fixture
+def people(settings: Settings) -> dict[str, Any]:
+    settings.XBLOCK_USER_STATE = {"RECORDED_BLOCK_TYPES": "*"}
+    return {name: get_user_model().objects.create_user(name) for name in NAMES}
+
+
+def _answer(name: str, calls: int = CALLS, user: Any = None) -> None:
+    client = Client(user)
+    for number in range(calls):
+        client.set_many(name, {block: {"of": name, "number": number, "text": "word " * 30} for block in BLOCKS})
+        client.set_score(name, ONE, number, 10)
+
+
+def _run(command: str, *arguments: str, **options: Any) -> str:
+    output = StringIO()
+    call_command(command, *arguments, stdout=output, **options)
+    return output.getvalue()
+
+
+def test_all_scopes_are_read_and_iterated(people: dict[str, Any]) -> None:
+    for name, user in people.items():
+        _answer(name, 2, user)
+        Client().set(name, "problem", {"of": name}, Scope.preferences)
+        Client().set(name, None, {"of": name}, Scope.user_info)
+    client = Client()
+    for name in NAMES:
+        assert [dict(found.state or {})["of"] for found in client.get_many(name, BLOCKS)] == [name] * 2
+        assert client.get(name, "problem", Scope.preferences).state == {"of": name}
+        assert client.get(name, None, Scope.user_info).state == {"of": name}
+        assert client.get_scores(name, BLOCKS)[ONE].grade == 1
+        assert [entry.revision for entry in client.get_history(name, ONE)] == [4, 3, 2, 1]
+    for size in (1, 2, 3, 100):
+        found = [
+            list(client.iter_all_for_block(ONE, batch_size=size)),
+            list(client.iter_all_for_block("problem", Scope.preferences, batch_size=size)),
+            list(client.iter_all_for_block(None, Scope.user_info, batch_size=size)),
+        ]
+        for states in found:
+            assert sorted(str(state.username) for state in states) == NAMES
+            assert all(dict(state.state or {})["of"] == state.username for state in states)
+        of_course = [(state.username, state.block_key) for state in client.iter_all_for_course(COURSE, batch_size=size)]
+        assert sorted(of_course) == [(name, block) for name in NAMES for block in BLOCKS]
+    assert {entry.actor_id for entry in StudentModuleHistory.objects.all()} == {user.pk for user in people.values()}
+    assert_history_is_gapless()
+
+
+def test_deletion_for_good(people: dict[str, Any]) -> None:
+    for name in NAMES[:3]:
+        _answer(name, 2)
+    StudentModule.objects.get(student=people[NAMES[0]].pk, block_id=identify_block(ONE).id).delete()
+    people[NAMES[1]].delete()
+    deletion.delete_learner(people[NAMES[2]].pk)
+    assert [found.username for found in Client().iter_all_for_course(COURSE)] == [NAMES[0]]
+    assert UserInfo.objects.count() == 0
+    assert set(StudentModuleHistory.objects.values_list("student_id", flat=True)) == {people[NAMES[0]].pk}
+
+
+@pytest.mark.parametrize("size", [1, 5, 250])
+def test_check_and_sweep(people: dict[str, Any], size: int) -> None:
+    for name in NAMES:
+        _answer(name)
+    rows, entries = 2 * len(NAMES), 3 * CALLS * len(NAMES)
+    assert f"{rows} rows with {entries} entries" in _run("check_history", "--batch", str(size)).replace(",", "")
+    learner, block_id, revision = StudentModuleHistory.objects.order_by("student_id", "-revision")[0].pk
+    StudentModuleHistory.objects.filter(student_id=learner, block_id=block_id, revision=revision).delete()
+    faults = [fault for page in Verification("default", size=size).pages() for fault in page.faults]
+    assert {owner for owner, _ in faults} == {Owner(learner, block_id)}
+    with pytest.raises(CommandError):
+        _run("check_history")
+    StudentModule.objects.filter(student_id=learner)._raw_delete("default")
+    assert str(learner) in _run("sweep_history", "--dry-run", "--batch", str(size))
+    _run("sweep_history", "--batch", str(size))
+    assert learner not in set(StudentModuleHistory.objects.values_list("student_id", flat=True))
+    _run("check_history", "--batch", str(size))
+
+
+def test_export(people: dict[str, Any], tmp_path: Path) -> None:
+    for name in NAMES[:2]:
+        _answer(name, 2, people[name])
+    _run("export_history", str(tmp_path / "export"))
+    found = list(read_export(tmp_path / "export"))
+    assert {(entry["learner"], entry["actor"]) for entry in found} == {(name, name) for name in NAMES[:2]}
+    assert len(found) == 12
+
+
+@pytest.mark.extended_history
+@pytest.mark.parametrize("size", [3, 250])
+@pytest.mark.parametrize("remove", [False, True])
+def test_back_fill_in_pages_and_from_a_checkpoint(
+    people: dict[str, Any], tmp_path: Path, size: int, remove: bool
+) -> None:
+    for name in NAMES:
+        _answer(name, 2, people[name])
+    before = {name: list(Client().get_history(name, ONE)) for name in NAMES}
+    keys = {Key(*row.pk) for row in StudentModuleHistory.objects.all()}
+    assert {Key.from_texts(key.texts()) for key in keys} == keys
+    options = {"state_file": tmp_path / "position.json", "batch": size, "remove_source": remove}
+    _run("backfill_extended_history", **options)
+    assert {Key(*row.pk) for row in extended_model()._base_manager.using("student_module_history")} == keys
+    assert StudentModuleHistory.objects.count() == (0 if remove else len(keys))
+    assert {name: list(Client().get_history(name, ONE)) for name in NAMES} == before
+    _run("check_history", "--batch", str(size))
+
+
+@pytest.mark.extended_history
+@pytest.mark.parametrize("ship", ["at_once", "by_relay"])
+def test_the_extended_history(people: dict[str, Any], settings: Settings, ship: str) -> None:
+    for extended in (False, True):
+        settings.XBLOCK_USER_STATE = {
+            "RECORDED_BLOCK_TYPES": "*",
+            "EXTENDED_HISTORY": extended,
+            "SHIP_HISTORY": ship,
+        }
+        for name in NAMES:
+            _answer(name, 2, people[name])
+        # In the outbox, the default and the extended history at once.
+        for size in ("1", "3", "250"):
+            _run("check_history", "--batch", size)
+    people[NAMES[0]].delete()
+    _run("relay_history", "--batch", "3")
+    assert HistoryOutbox.objects.count() == 0
+    left = {user.pk for name, user in people.items() if name != NAMES[0]}
+    for model, alias in stores("default"):
+        found = set(model._base_manager.using(alias).values_list("student_id", flat=True))
+        assert found in (left, set())
+    _run("sweep_history")
+    _run("check_history")

@@ -1,0 +1,77 @@
+"""Statements on a list of composite keys touch the rows of these learners, and wait for no other learner's lock."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+
+import pytest
+from django.db import connection
+from pytest_django import Settings
+
+from tests.factories import make_block, make_learners
+from tests.integration.interference import needs_a_server, second_connection
+from tests.relaying import ship_any
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history.entries import Key, all_rows, of_keys
+from xblock_user_state.maintenance.backfill import Backfill
+from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+BLOCK = make_block()
+# Enough for a planner to prefer an index to a scan.
+NAMES = [f"learner{number:02}" for number in range(40)]
+
+
+def _ship() -> int:
+    return ship_any(1)
+
+
+def _move() -> int:
+    return next(iter(Backfill("default", 1, remove_source=True).pages())).removed
+
+
+CASES = [(HistoryOutbox, True, _ship), (StudentModuleHistory, False, _move)]
+
+
+@pytest.fixture
+def _impatient() -> Iterator[None]:
+    """A statement that waits for a lock fails after a second."""
+    name = "lock_timeout" if connection.vendor == "postgresql" else "innodb_lock_wait_timeout"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION {name} = {1000 if connection.vendor == 'postgresql' else 1}")
+    yield
+    connection.close()
+
+
+@needs_a_server
+@pytest.mark.extended_history
+@pytest.mark.usefixtures("_impatient")
+@pytest.mark.parametrize(("model", "extended", "act"), CASES, ids=["relay", "back-fill"])
+def test_one_row_is_moved_while_the_others_are_locked(
+    settings: Settings, model: type[BaseStudentModuleHistory], extended: bool, act: Callable[[], int]
+) -> None:
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": extended, "SHIP_HISTORY": "by_relay"}
+    first, *others = make_learners(*NAMES)
+    for name in NAMES:
+        DjangoXBlockUserStateClient().set(name, BLOCK, {"of": name})
+    table = connection.ops.quote_name(model._meta.db_table)
+    with second_connection() as other:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            # One by one, by their keys: a range would lock the gaps between them too.
+            for user in others:
+                cursor.execute(f"SELECT 1 FROM {table} WHERE student_id = %s FOR UPDATE", [user.pk])  # noqa: S608
+        started = time.monotonic()
+        assert act() == 1
+        assert time.monotonic() - started < 1
+        other.rollback()
+    assert model._base_manager.count() == len(others)
+    assert not model._base_manager.filter(student_id=first.pk).exists()
+
+
+def test_each_list_of_keys_names_its_learners() -> None:
+    keys = [Key(student, 5, 1) for student in (1, 2)]
+    learner = connection.ops.quote_name("student_id")
+    assert f"{learner} IN (1, 2)" in str(of_keys(all_rows(HistoryOutbox, "default"), keys).query)
