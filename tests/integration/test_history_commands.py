@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connections
 from pytest_django import Settings
 
 from tests.factories import make_learners
 from tests.integration.histories import answer, answer_into_every_store
-from tests.integration.interference import kill_connection
-from tests.integration.outage import ALIAS
+from tests.integration.outage import counting_fails, lost, refused
 from xblock_user_state.client import DjangoXBlockUserStateClient
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -43,35 +39,6 @@ def on_a_terminal(command: str, folder: Path, **options: Any) -> str:
     terminal = Terminal()
     call_command(command, stdout=terminal, **options)
     return terminal.getvalue()
-
-
-def refused(_: str) -> str:
-    """In place of the statement that counts: one that fails, as a timeout makes it do."""
-    return "SELECT counted FROM nowhere"
-
-
-def lost(alias: str) -> str:
-    """The same, on a connection that is gone, as the driver's timeout leaves it."""
-    if connections[alias].vendor != "sqlite":
-        kill_connection(alias)
-    return refused(alias)
-
-
-@contextmanager
-def counting_fails(instead: Callable[[str], str]) -> Iterator[list[str]]:
-    """Have no table counted; give the aliases where it was tried."""
-    tried: list[str] = []
-
-    def wrapper(alias: str, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        if not sql.startswith("SELECT COUNT(*)"):
-            return execute(sql, params, many, context)
-        tried.append(alias)
-        return execute(instead(alias), None, many, context)
-
-    with ExitStack() as stack:
-        for alias in ("default", ALIAS):
-            stack.enter_context(connections[alias].execute_wrapper(partial(wrapper, alias)))
-        yield tried
 
 
 @TWO

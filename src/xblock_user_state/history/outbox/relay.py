@@ -5,6 +5,7 @@ Several relays may run at once: each ships the rows that no other has locked. Th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -20,7 +21,7 @@ from xblock_user_state.history.outbox.breaker import REFUSALS, RETRY_SECONDS, SH
 from xblock_user_state.history.outbox.shipping import EntriesRefused, HistoryUnavailable, Shipment, count_failure, ship
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.metrics import names
-from xblock_user_state.metrics.current import count
+from xblock_user_state.metrics.current import count, record
 from xblock_user_state.store.transactions import errors_translated
 
 POLL_SECONDS = 1.0
@@ -52,7 +53,7 @@ class Relay:
 
         Leaves out rows that another process has locked, and the rows behind a tombstone that it has locked. Rows that
         the history database refuses stay in the outbox, and are listed in `refused`; the other rows of their batch are
-        shipped one by one. Reports the backlog gauges however the pass ends.
+        shipped one by one. Reports the backlog gauges however the pass ends, and the time of a pass that was complete.
 
         Raises `HistoryUnavailable`, even if the outbox is empty; `ServiceUnavailable` or a database error for the
         state's database. Rows that were shipped before the error stay shipped.
@@ -62,6 +63,7 @@ class Relay:
             for rows in self._pass():
                 gauges.report_when_due()
                 yield rows
+            record(names.RELAY_LAST_PASS, time.time())
         finally:
             gauges.report()
 
