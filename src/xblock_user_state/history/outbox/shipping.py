@@ -11,6 +11,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
+from contextlib import suppress
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -30,6 +31,7 @@ from xblock_user_state.history.entries import (
     delete_rows,
     extended_model,
     following,
+    has_extended_table,
     insert_or_replace,
     owner_of,
     take_write_lock,
@@ -168,6 +170,18 @@ def reach_history(seconds: float) -> None:
     except Error as error:
         # Any reason counts, a wrong password too: entries wait until an operator has changed something.
         raise HistoryUnavailable(_described(error)) from error
+
+
+def need_table() -> None:
+    """Raise `HistoryUnavailable` if the history database can be reached and has no table for the history.
+
+    Shipping itself notices a missing table only when entries wait.
+    """
+    alias = conf.history_database()
+    # The first pass reports any other failure.
+    with suppress(Error), answer_expected(alias, BATCH_SECONDS):
+        if not has_extended_table():
+            raise HistoryUnavailable(f"{alias!r}: it has no table {extended_model()._meta.db_table!r}")
 
 
 def await_file(seconds: float) -> None:
