@@ -81,7 +81,7 @@ def serve(server: ThreadedWSGIServer) -> None:
     from django.core.wsgi import get_wsgi_application
 
     server.set_app(get_wsgi_application())
-    print("\n".join(announcement(*server.server_address[:2])), flush=True)
+    print("\n".join(announcement(str(server.server_address[0]), server.server_port)), flush=True)
     try:
         server.serve_forever()
     except KeyboardInterrupt:

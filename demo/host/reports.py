@@ -34,10 +34,10 @@ def responses(block: XBlock, states: Iterable[XBlockUserState]) -> tuple[Row, li
     return heading, [[printable(report.get(name, "")) for name in heading] for report in found]
 
 
-def _reports(block: XBlock, states: Iterator[XBlockUserState]) -> Iterator[tuple[str, dict[str, object]]]:
+def _reports(block: XBlock, states: Iterator[XBlockUserState]) -> Iterator[tuple[str | None, dict[str, object]]]:
     """Yield the block's reports. After an exception, ask the block again for the states that are left."""
     while True:
-        fed: list[str] = []
+        fed: list[str | None] = []
         try:
             yield from block.generate_report_data(_noted(states, fed))
         except Exception as error:
@@ -49,7 +49,7 @@ def _reports(block: XBlock, states: Iterator[XBlockUserState]) -> Iterator[tuple
             return
 
 
-def _noted(states: Iterator[XBlockUserState], fed: list[str]) -> Iterator[XBlockUserState]:
+def _noted(states: Iterator[XBlockUserState], fed: list[str | None]) -> Iterator[XBlockUserState]:
     """Pass on states, and note their learners in `fed`."""
     for state in states:
         fed.append(state.username)

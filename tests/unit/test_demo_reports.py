@@ -31,7 +31,7 @@ class BrittleBlock(ReportingBlock):
 
     def generate_report_data(self, states: Iterator[XBlockUserState]) -> Iterator[tuple[str | None, dict[str, Any]]]:
         for found in states:
-            yield found.username, {"Seed": found.state["seed"]}
+            yield found.username, {"Seed": (found.state or {})["seed"]}
 
 
 def state(username: str, **fields: Any) -> XBlockUserState:
