@@ -11,7 +11,6 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Collection, Iterator, Sequence
-from contextlib import suppress
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -173,15 +172,18 @@ def reach_history(seconds: float) -> None:
 
 
 def need_table() -> None:
-    """Raise `HistoryUnavailable` if the history database can be reached and has no table for the history.
+    """Raise `HistoryUnavailable` if the history database has no table for the history, or can't be reached.
 
     Shipping itself notices a missing table only when entries wait.
     """
     alias = conf.history_database()
-    # The first pass reports any other failure.
-    with suppress(Error), answer_expected(alias, BATCH_SECONDS):
-        if not has_extended_table():
-            raise HistoryUnavailable(f"{alias!r}: it has no table {extended_model()._meta.db_table!r}")
+    try:
+        with answer_expected(alias, BATCH_SECONDS):
+            is_there = has_extended_table()
+    except Error as error:
+        raise HistoryUnavailable(_described(error)) from error
+    if not is_there:
+        raise HistoryUnavailable(f"{alias!r}: it has no table {extended_model()._meta.db_table!r}")
 
 
 def await_file(seconds: float) -> None:

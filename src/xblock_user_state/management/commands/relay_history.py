@@ -12,7 +12,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from xblock_user_state.history.outbox.relay import Relay, describe_refused
-from xblock_user_state.history.outbox.shipping import HistoryUnavailable, need_table
+from xblock_user_state.history.outbox.shipping import HistoryUnavailable
 from xblock_user_state.management.base import HistoryCommand, at_least_one, interruptions, need_extended_history
 from xblock_user_state.management.progress import count_or_none
 from xblock_user_state.store.databases import state_database
@@ -50,7 +50,6 @@ class Command(HistoryCommand):
     def _run(self, relay: Relay, stop: Stop, *, follow: bool) -> None:
         shipped = 0
         try:
-            need_table()
             with self.progress("entries", None if follow else relay.waiting) as progress:
                 for rows in relay.follow(stop.pause) if follow else relay.once():
                     shipped += rows
