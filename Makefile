@@ -7,6 +7,7 @@
 #   JOBS         runs of the tests at a time (default: 2)                    make test JOBS=1
 #   COVERAGE     1 to measure coverage of all runs together; below 97 % fails  make test COVERAGE=1
 #   PYTEST_ARGS  arguments of pytest                                         make test PYTEST_ARGS="-x -k history"
+#   PORT         port of the demo (default: 8000, or the next free one)         make demo PORT=8078
 #   QUICK        1 for few repetitions and small tables                      make bench QUICK=1
 #   BENCH_ARGS   arguments of the benchmark: a workload, --database, ...     make bench BENCH_ARGS="calls"
 #
@@ -22,6 +23,7 @@ JOBS ?=
 COVERAGE ?=
 PYTEST_ARGS ?=
 TOX_ARGS ?=
+PORT ?=
 QUICK ?=
 BENCH_ARGS ?=
 
@@ -48,9 +50,9 @@ matrix:  ## run the tests on every Python, Django and database in tox.ini; TOX_A
 	@$(SET_UP) matrix
 	@$(IN_VENV) -m tox $(TOX_ARGS)
 
-demo:  ## serve a course of real XBlocks; prints the address and the accounts
+demo:  ## serve a course of real XBlocks; prints the address and the accounts; PORT=8078 for another port
 	@$(SET_UP) $(if $(filter mysql%,$(DATABASE_URL)),--optional mysql) demo postgresql
-	@$(IN_VENV) -m demo
+	@$(IN_VENV) -m demo $(if $(PORT),--port $(PORT))
 
 demo-extended: export DEMO_EXTENDED_HISTORY = 1
 demo-extended: demo  ## serve the course with the history in a second SQLite file

@@ -1,28 +1,69 @@
-"""``python -m demo``: prepare the databases, print the accounts, and serve."""
+"""``python -m demo``: take a port, prepare the databases, print the address and the accounts, and serve."""
 
 from __future__ import annotations
 
 import argparse
+import errno
 import os
 import warnings
+from collections.abc import Iterable, Iterator
 
 import django
 from django.core.management import call_command
+from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
+
+USUAL_PORTS = range(8000, 8100)
+"""Without ``--port`` the demo takes the first free one of these."""
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(prog="python -m demo", description=__doc__)
     parser.add_argument("--host", default="127.0.0.1", help="address to listen on (default: %(default)s)")
-    parser.add_argument("--port", type=int, default=8000, help="port to listen on (default: %(default)s)")
+    parser.add_argument(
+        "--port",
+        type=port_number,
+        metavar="PORT",
+        help=f"port to listen on (default: {USUAL_PORTS[0]}, or the next free one)",
+    )
     options = parser.parse_args()
     # The packages of the blocks call many deprecated functions, and their warnings would bury the output of the demo.
     warnings.simplefilter("ignore")
     os.environ.setdefault("DJANGO_SETTINGS_MODULE", "demo.settings")
     django.setup()
-    prepare()
-    announce(options.host, options.port)
-    # DEBUG is off, so runserver serves static files only with insecure_serving.
-    call_command("runserver", f"{options.host}:{options.port}", use_reloader=False, insecure_serving=True)
+    ports = USUAL_PORTS if options.port is None else [options.port]
+    try:
+        # Before the databases are prepared: the visitor learns at once that a port is taken.
+        server = listen(options.host, ports)
+    except OSError as error:
+        parser.exit(1, f"The demo can't listen on {options.host}, port {_span(ports)}: {error.strerror}.\n")
+    with server:
+        prepare()
+        serve(server)
+
+
+def port_number(text: str) -> int:
+    """Return the port that `text` names. Port 0 lets the system choose a free one."""
+    if not text.isdecimal() or int(text) > 65535:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a port; give a number from 0 to 65535")
+    return int(text)
+
+
+def listen(host: str, ports: Iterable[int]) -> ThreadedWSGIServer:
+    """Return a server that listens on the first free one of the `ports`. Raises the last ``OSError`` if none is."""
+    busy = OSError(errno.EADDRINUSE, os.strerror(errno.EADDRINUSE))
+    for port in ports:
+        try:
+            return ThreadedWSGIServer((host, port), WSGIRequestHandler, ipv6=":" in host)
+        except OSError as error:
+            if error.errno != errno.EADDRINUSE:
+                raise
+            busy = error
+    raise busy
+
+
+def _span(ports: Iterable[int]) -> str:
+    first, *others = ports
+    return f"{first} to {others[-1]}" if others else str(first)
 
 
 def prepare() -> None:
@@ -35,17 +76,31 @@ def prepare() -> None:
     get_course()
 
 
-def announce(host: str, port: int) -> None:
+def serve(server: ThreadedWSGIServer) -> None:
+    """Print the address and the accounts, and answer requests until Ctrl-C."""
+    from django.core.wsgi import get_wsgi_application
+
+    server.set_app(get_wsgi_application())
+    print("\n".join(announcement(str(server.server_address[0]), server.server_port)), flush=True)
+    try:
+        server.serve_forever()
+    except KeyboardInterrupt:
+        print("\nStopped.")
+
+
+def announcement(host: str, port: int) -> Iterator[str]:
+    """Yield the lines that a visitor needs: the address, the accounts, and the place of new history."""
     from demo.host.accounts import ACCOUNTS, PASSWORD
     from demo.host.content import get_course
     from demo.host.timeline import where_new_entries_go
 
-    print(f"\n  {get_course().title}: http://{host}:{port}/\n\n  Log in as")
+    address = f"[{host}]" if ":" in host else host
+    yield f"\n  {get_course().title}: http://{address}:{port}/\n\n  Log in as"
     for account in ACCOUNTS:
         role = "staff" if account.is_staff else "learner"
-        print(f"    {account.username:<8} ({role}), password {PASSWORD}")
-    print(f"\n  New history goes to the {where_new_entries_go()}.")
-    print("\n  Stop with Ctrl-C. Learners' state is kept for the next start.\n", flush=True)
+        yield f"    {account.username:<8} ({role}), password {PASSWORD}"
+    yield f"\n  New history goes to the {where_new_entries_go()}."
+    yield "\n  Stop with Ctrl-C. Learners' state is kept for the next start.\n"
 
 
 if __name__ == "__main__":

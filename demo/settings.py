@@ -79,6 +79,7 @@ MIDDLEWARE = [
     "django.middleware.csrf.CsrfViewMiddleware",
     "django.contrib.auth.middleware.AuthenticationMiddleware",
     "demo.host.middleware.same_origin_only",
+    "demo.host.middleware.explain_refused_methods",
 ]
 TEMPLATES = [
     {
@@ -107,6 +108,15 @@ LOGOUT_REDIRECT_URL = "login"
 LANGUAGE_CODE = "en"
 TIME_ZONE = "UTC"
 USE_TZ = True
+
+# Django's default prints exceptions of requests only with DEBUG.
+LOGGING = {
+    "version": 1,
+    "disable_existing_loggers": False,
+    "handlers": {"terminal": {"class": "logging.StreamHandler"}},
+    # Each request with its status is in django.server's log, so 404 needs no second line.
+    "loggers": {"django.request": {"handlers": ["terminal"], "level": "ERROR"}},
+}
 
 STATIC_URL = "static/"
 # Old blocks need jQuery. Django's admin contains a copy.

@@ -4,6 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from django.http import HttpResponseNotAllowed
+from django.shortcuts import render
+
 if TYPE_CHECKING:
     from collections.abc import Callable
 
@@ -23,5 +26,21 @@ def same_origin_only(
         response = get_response(request)
         response["Content-Security-Policy"] = POLICY
         return response
+
+    return answer
+
+
+def explain_refused_methods(
+    get_response: Callable[[HttpRequest], HttpResponse],
+) -> Callable[[HttpRequest], HttpResponse]:
+    """Give status 405 a page: Django's own answer is empty."""
+
+    def answer(request: HttpRequest) -> HttpResponse:
+        response = get_response(request)
+        if not isinstance(response, HttpResponseNotAllowed):
+            return response
+        page = render(request, "405.html", status=response.status_code)
+        page["Allow"] = response["Allow"]
+        return page
 
     return answer

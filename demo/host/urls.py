@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from django.contrib.auth.views import LogoutView
+from django.contrib.staticfiles.views import serve
 from django.urls import path, register_converter
 
 from demo.host.accounts import ACCOUNTS, PASSWORD
@@ -32,4 +33,6 @@ urlpatterns = [
     path("staff/learners/<username:username>/<usage:key>/", staff.history, name="history"),
     path("staff/responses/<usage:key>/", staff.report, name="report"),
     path("staff/responses/<usage:key>/csv/", staff.report_csv, name="report_csv"),
+    # A site has a web server for these files. DEBUG is off, so Django serves them only with `insecure`.
+    path("static/<path:path>", serve, {"insecure": True}),
 ]

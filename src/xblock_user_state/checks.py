@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import Any
 
 from django.apps import apps
@@ -10,9 +10,10 @@ from django.conf import settings
 from django.core import checks
 from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.models import Model
+from django.db.utils import Error
 
 from xblock_user_state import conf
-from xblock_user_state.history.entries import extended_model
+from xblock_user_state.history.entries import extended_model, has_extended_table
 from xblock_user_state.metrics import current
 from xblock_user_state.store.databases import state_database
 
@@ -39,6 +40,7 @@ def register() -> None:
     )
     for check in every:
         checks.register(check, TAG)
+    checks.register(check_history_table, TAG, checks.Tags.database)
 
 
 def check_settings(**_: Any) -> list[checks.CheckMessage]:
@@ -320,6 +322,29 @@ def check_timeouts(**_: Any) -> list[checks.CheckMessage]:
             "server does not answer.",
             hint=f'DATABASES[{alias!r}]["OPTIONS"]: add "connect_timeout": 2',
             id="xblock_user_state.W004",
+        )
+    ]
+
+
+def check_history_table(databases: Collection[str] | None = None, **_: Any) -> list[checks.CheckMessage]:
+    """Check that the history database has its table. Django names `databases` for ``check --database`` and ``migrate``.
+
+    A warning: `migrate` runs the checks before it creates the table, and an error would stop it.
+    """
+    if not _is_readable() or not conf.has_extended_history() or conf.history_database() not in (databases or ()):
+        return []
+    try:
+        problem = None if has_extended_table() else "has no table for the extended history"
+    except Error as error:
+        problem = f"can't be reached ({error})"
+    if problem is None:
+        return []
+    return [
+        checks.Warning(
+            f"The history database, {conf.history_database()!r}, {problem}: new entries wait in the outbox, and "
+            "readers that look for entries there fail.",
+            hint="See that it is up. manage.py migrate_all creates the table.",
+            id="xblock_user_state.W006",
         )
     ]
 

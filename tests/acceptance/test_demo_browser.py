@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import re
+from itertools import pairwise
 from pathlib import Path
 from urllib.parse import urlsplit
 
 import pytest
-from playwright.sync_api import Browser, expect
+from playwright.sync_api import Browser, ViewportSize, expect
 
 from tests.acceptance.browsing import KEY, TORCH, Visitor
 from tests.acceptance.demo_server import DemoServer
@@ -84,6 +85,57 @@ def see_responses(staff: Visitor) -> None:
         ("ada", "A dim red torch", "A dim red torch"),
         ("ben", "A dim blue torch", "A dim red torch"),
     ]
+
+
+MONTH = KEY.format("problem", "month")
+PHONE = ViewportSize(width=320, height=640)
+# Each must be one line: more rectangles are more lines.
+BROKEN = """[...document.querySelectorAll("time, .score, td:nth-child(3)")]
+    .filter(found => found.getClientRects().length > 1).map(found => found.textContent)"""
+CUT_OFF = """[...document.querySelectorAll(".stacked")].filter(
+    table => table.scrollWidth > table.parentElement.clientWidth).length"""
+
+
+def answer_a_problem(chen: Visitor) -> None:
+    chen.open("/units/phases/")
+    chen.fill("month", "29.5", "Correct (1/1 point)")
+
+
+def test_nothing_is_cut_off_on_a_phone(browser: Browser, server: DemoServer) -> None:
+    answer_a_problem(Visitor(browser, server, "chen"))
+    staff = Visitor(browser, server, "staff")
+    staff.page.set_viewport_size(PHONE)
+    for path in ("/staff/learners/chen/", f"/staff/learners/chen/{MONTH}/"):
+        staff.open(path)
+        assert staff.page.evaluate("document.documentElement.scrollWidth") == PHONE["width"]
+        assert staff.page.evaluate(BROKEN) == []
+        assert staff.page.evaluate(CUT_OFF) == 0
+
+
+def test_boxes_that_scroll_take_the_focus_of_the_keyboard_and_have_a_name(browser: Browser, server: DemoServer) -> None:
+    answer_a_problem(Visitor(browser, server, "chen"))
+    staff = Visitor(browser, server, "staff")
+    for path, name in (
+        ("/staff/learners/chen/", "Activities of Chen Mei"),
+        (f"/staff/responses/{MONTH}/", "Responses"),
+        (f"/staff/learners/chen/{MONTH}/", "Value of correct_map"),
+    ):
+        staff.open(path)
+        box = staff.page.get_by_label(name, exact=True)
+        box.focus()
+        expect(box).to_be_focused()
+        assert box.get_attribute("role") in ("region", "group")
+
+
+def test_the_headings_of_a_unit_leave_out_no_level(browser: Browser, server: DemoServer) -> None:
+    visitor = Visitor(browser, server)
+    visitor.open("/")
+    units = visitor.page.evaluate("[...document.querySelectorAll('.units h3 a')].map(found => found.pathname)")
+    for path in units:
+        visitor.open(path)
+        found = visitor.page.evaluate("[...document.querySelectorAll('h1, h2, h3, h4')].map(one => +one.tagName[1])")
+        assert found[0] == 1
+        assert [(path, up, down) for up, down in pairwise(found) if down > up + 1] == []
 
 
 def test_crawlers_leave_no_trace(browser: Browser, server: DemoServer) -> None:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
+from functools import partial
+from typing import Any
 
 import pytest
 from django.db import connections
 
+from tests.integration.interference import kill_connection
 from xblock_user_state.history.entries import extended_model
 from xblock_user_state.history.outbox.breaker import READING, REFUSALS, SHIPPING
 
@@ -82,3 +85,32 @@ def refusing_revision(revision: int) -> Iterator[None]:
     finally:
         with connections[ALIAS].cursor() as cursor:
             cursor.execute(unmake)
+
+
+def refused(_: str) -> str:
+    """In place of the statement that counts: one that fails, as a timeout makes it do."""
+    return "SELECT counted FROM nowhere"
+
+
+def lost(alias: str) -> str:
+    """The same, on a connection that is gone, as the driver's timeout leaves it."""
+    if connections[alias].vendor != "sqlite":
+        kill_connection(alias)
+    return refused(alias)
+
+
+@contextmanager
+def counting_fails(instead: Callable[[str], str]) -> Iterator[list[str]]:
+    """Have no table counted; give the aliases where it was tried."""
+    tried: list[str] = []
+
+    def wrapper(alias: str, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if not sql.startswith("SELECT COUNT(*)"):
+            return execute(sql, params, many, context)
+        tried.append(alias)
+        return execute(instead(alias), None, many, context)
+
+    with ExitStack() as stack:
+        for alias in ("default", ALIAS):
+            stack.enter_context(connections[alias].execute_wrapper(partial(wrapper, alias)))
+        yield tried

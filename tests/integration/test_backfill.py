@@ -5,7 +5,8 @@ from __future__ import annotations
 import io
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +15,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
 from django.db import connection, connections, transaction
 from django.db.models import QuerySet
+from django.db.utils import OperationalError
 from opaque_keys.edx.keys import UsageKey
 
 from tests.factories import make_block, make_blocks, make_learners
@@ -173,20 +175,62 @@ def test_a_damaged_entry_is_moved_as_it_is(client: Any, run: Any) -> None:
 def test_it_goes_on_where_it_was_interrupted(client: Any, tmp_path: Path, run: Any) -> None:
     write_history(client)
     position = Checkpoint(tmp_path / "position.json", "default", HISTORY)
-    pages = Backfill("default", 30).pages()
-    position.write(next(pages).last)
+    with interrupted_after(2), pytest.raises(CommandError, match="interrupted: "):
+        run(batch=30)
+    assert extended_rows().count() == 60
 
     printed = run()
 
     assert "going on after learner" in printed
-    assert "114 entries are in the extended history; 114 of them are new" in printed
+    assert "144 entries are in the extended history; 144 of them are new" in printed
     assert rows_of(extended_rows()) == rows_of(StudentModuleHistory.objects.all())
     assert not position.path.exists()
 
 
+@contextmanager
+def interrupted_after(pages: int) -> Iterator[None]:
+    """Have the history database refuse the entries of the next page after so many."""
+    done = []
+
+    def wrapper(execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
+        if sql.startswith("INSERT"):
+            done.append(sql)
+        if len(done) > pages:
+            raise OperationalError("the server shuts down")
+        return execute(sql, params, many, context)
+
+    with connections[HISTORY].execute_wrapper(wrapper):
+        yield
+
+
+def test_the_progress_of_a_second_run_goes_on_where_the_first_ended(client: Any, tmp_path: Path) -> None:
+    class Terminal(io.StringIO):
+        def isatty(self) -> bool:
+            return True
+
+    write_history(client)
+    options = {"state_file": tmp_path / "position.json", "batch": 100}
+    with interrupted_after(1), pytest.raises(CommandError, match="interrupted: "):
+        call_command(COMMAND, stdout=Terminal(), **options)
+    terminal = Terminal()
+    call_command(COMMAND, stdout=terminal, **options)
+    assert "100%  144 of 144 entries" in terminal.getvalue()
+
+
+@pytest.mark.parametrize("place", ["missing/position.json", "."])
+def test_a_state_file_that_can_not_be_written_is_an_error_before_anything_is_copied(
+    client: Any, tmp_path: Path, run: Any, place: str
+) -> None:
+    write_history(client, revisions=1)
+    with pytest.raises(CommandError, match=r"nothing was copied: .*Create its folder, or name another file") as raised:
+        run(state_file=tmp_path / place)
+    assert "goes on from there" not in str(raised.value)
+    assert not extended_rows().exists()
+
+
 def test_a_position_of_other_databases_is_refused(client: Any, tmp_path: Path, run: Any) -> None:
     client.set("ann", make_block(), {"answer": "A"})
-    Checkpoint(tmp_path / "position.json", HISTORY, "default").write(None)
+    Checkpoint(tmp_path / "position.json", HISTORY, "default").write(None, {})
     with pytest.raises(CommandError, match="belongs to a back-fill of"):
         run()
 

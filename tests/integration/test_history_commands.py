@@ -2,22 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
-from functools import partial
+from collections.abc import Callable
 from io import StringIO
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
-from django.db import connections
 from pytest_django import Settings
 
 from tests.factories import make_learners
 from tests.integration.histories import add_entries, add_entries_to_every_store
-from tests.integration.interference import kill_connection
-from tests.integration.outage import ALIAS
+from tests.integration.outage import counting_fails, lost, refused
 from xblock_user_state.client import DjangoXBlockUserStateClient
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -45,37 +41,8 @@ def on_a_terminal(command: str, folder: Path, **options: Any) -> str:
     return terminal.getvalue()
 
 
-def failing_count(_: str) -> str:
-    """Return a count that fails, as after a statement timeout."""
-    return "SELECT counted FROM nowhere"
-
-
-def count_on_closed_connection(alias: str) -> str:
-    """Return a count on a closed connection, as after the driver's timeout."""
-    if connections[alias].vendor != "sqlite":
-        kill_connection(alias)
-    return failing_count(alias)
-
-
-@contextmanager
-def counting_fails(instead: Callable[[str], str]) -> Iterator[list[str]]:
-    """Let every count of a table fail; yield the aliases of the attempts."""
-    tried: list[str] = []
-
-    def wrapper(alias: str, execute: Callable[..., Any], sql: str, params: Any, many: bool, context: Any) -> Any:
-        if not sql.startswith("SELECT COUNT(*)"):
-            return execute(sql, params, many, context)
-        tried.append(alias)
-        return execute(instead(alias), None, many, context)
-
-    with ExitStack() as stack:
-        for alias in ("default", ALIAS):
-            stack.enter_context(connections[alias].execute_wrapper(partial(wrapper, alias)))
-        yield tried
-
-
 @TWO
-@pytest.mark.parametrize("instead", [failing_count, count_on_closed_connection], ids=lambda instead: instead.__name__)
+@pytest.mark.parametrize("instead", [refused, lost], ids=lambda instead: instead.__name__)
 @pytest.mark.parametrize(("command", "said"), COMMANDS.items())
 def test_a_table_that_can_not_be_counted_has_no_total(
     settings: Settings, tmp_path: Path, command: str, said: str, instead: Callable[[str], str]

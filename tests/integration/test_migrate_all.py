@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import subprocess
 import sys
 from io import StringIO
@@ -87,6 +88,49 @@ def test_a_plan_does_nothing(site: Site) -> None:
     assert planned.stdout.count("Planned operations:") == 3
     assert "Applying" not in planned.stdout
     assert site.run("migrate_all", "--check").returncode == 1
+
+
+@SQLITE_ONLY
+def test_a_check_names_the_missing_migrations_of_every_database(site: Site) -> None:
+    site.run("migrate_all", "--noinput")
+    last = "xblock_user_state_extended_history", "0001_initial"
+    for alias in ("default", ALIAS):
+        site.run("migrate", last[0], "zero", "--database", alias)
+    checked = site.run("migrate_all", "--check")
+    assert checked.returncode == 1
+    [default, history, other] = re.findall(
+        r"^(?:default|student_module_history|other):\n((?:  .*\n)+)", checked.stdout, re.M
+    )
+    assert default == history == f"  {'.'.join(last)}\n"
+    assert other == "  No migrations to apply.\n"
+    expected = f"not up to date: 'default' lacks 1 migrations, '{ALIAS}' lacks 1 migrations; run migrate_all"
+    assert expected in checked.stderr
+    assert site.run("migrate_all", "--check", "--verbosity", "0").stdout == ""
+    assert site.run("migrate_all", "--check", "--plan").returncode == 1
+
+
+@SQLITE_ONLY
+def test_a_check_of_a_database_that_can_not_be_opened_is_an_error(site: Site) -> None:
+    (site.folder / "history.sqlite3").mkdir()
+    checked = site.run("migrate_all", "--check")
+    assert checked.returncode == 1
+    assert f"the database '{ALIAS}' can't be compared with the migrations: unable to open" in checked.stderr
+    assert "Traceback" not in checked.stderr
+
+
+@SQLITE_ONLY
+def test_the_system_check_of_the_history_database_looks_for_its_table(site: Site) -> None:
+    def check() -> str:
+        return site.run("check", "--database", ALIAS).stderr
+
+    assert "xblock_user_state.W006" in check()
+    assert "has no table for the extended history" in check()
+    assert "W006" not in site.run("check").stderr
+    site.run("migrate_all", "--noinput")
+    assert "W006" not in check()
+    (site.folder / "history.sqlite3").unlink()
+    (site.folder / "history.sqlite3").mkdir()
+    assert "can't be reached (unable to open database file)" in check()
 
 
 @SQLITE_ONLY

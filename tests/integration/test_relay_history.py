@@ -6,6 +6,7 @@ import os
 import signal
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from threading import Timer
 from typing import Any
 
@@ -256,9 +257,25 @@ def test_a_history_database_without_its_table_takes_nothing() -> None:
     try:
         with pytest.raises(CommandError, match=f"'{ALIAS}'.* 5 wait in the outbox.*migrate_all"):
             relay()
+        HistoryOutbox.objects.all().delete()
+        with pytest.raises(CommandError, match=f"'{ALIAS}': it has no table .* 0 wait in the outbox.*migrate_all"):
+            relay()
+        answer_all_blocks(1)
     finally:
         call_command("migrate", "xblock_user_state_extended_history", database=ALIAS, verbosity=0)
     assert relay() == "5 entries were shipped.\n"
+
+
+def test_following_warns_of_a_history_database_without_its_table(caplog: pytest.LogCaptureFixture) -> None:
+    call_command("migrate", "xblock_user_state_extended_history", "zero", database=ALIAS, verbosity=0)
+    migrate = partial(call_command, "migrate", "xblock_user_state_extended_history", database=ALIAS, verbosity=0)
+    pauses = Pauses(lambda: None, migrate, answer_all_blocks)
+    try:
+        assert sum(Relay("default", 500).follow(pauses)) == 5
+    finally:
+        migrate()
+    assert pauses.seconds.count(RETRY_SECONDS) == 2
+    assert "it has no table" in caplog.text
 
 
 class Pauses:

@@ -9,7 +9,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 import pytest
-from xblock.fields import Scope
+from xblock.fields import Scope, ScopeIds
 
 from demo.host.reports import responses, safe_cell, write_csv
 from tests.factories import make_block
@@ -22,6 +22,16 @@ class ReportingBlock:
     def generate_report_data(self, states: Iterator[XBlockUserState]) -> Iterator[tuple[str | None, dict[str, Any]]]:
         for found in states:
             yield found.username, {name: value for name, value in (found.state or {}).items() if value is not None}
+
+
+class BrittleBlock(ReportingBlock):
+    """Fails for states without a seed, as a problem of capa does."""
+
+    scope_ids = ScopeIds(None, "problem", None, make_block())
+
+    def generate_report_data(self, states: Iterator[XBlockUserState]) -> Iterator[tuple[str | None, dict[str, Any]]]:
+        for found in states:
+            yield found.username, {"Seed": (found.state or {})["seed"]}
 
 
 def state(username: str, **fields: Any) -> XBlockUserState:
@@ -58,6 +68,25 @@ def test_rows_have_the_columns_of_all_rows() -> None:
         ["Learner", "Question", "Answer", "Correct"],
         [["ada", "How many?", "3", ""], ["ben", "", "", "4"]],
     )
+
+
+def test_a_state_that_the_block_can_not_read_has_a_remark(caplog: pytest.LogCaptureFixture) -> None:
+    states = [state("ada", seed=1), state("ben"), state("chen"), state("dan", seed=2)]
+    remark = "The state can't be read: KeyError: 'seed'"
+    assert responses(BrittleBlock(), states) == (
+        ["Learner", "Seed", "Remark"],
+        [["ada", "1", ""], ["ben", "", remark], ["chen", "", remark], ["dan", "2", ""]],
+    )
+    assert [record.exc_info is not None for record in caplog.records] == [True, True]
+
+
+def test_a_block_that_fails_before_it_reads_a_state_fails() -> None:
+    class Unfinished(BrittleBlock):
+        def generate_report_data(self, states: Iterator[XBlockUserState]) -> Iterator[Any]:
+            raise NotImplementedError
+
+    with pytest.raises(NotImplementedError):
+        responses(Unfinished(), [state("ada")])
 
 
 def test_half_a_surrogate_pair_can_be_written() -> None:

@@ -86,6 +86,12 @@ def extended_model() -> type[BaseStudentModuleHistory]:
     return cast("type[BaseStudentModuleHistory]", app.get_model("StudentModuleHistoryExtended"))
 
 
+def has_extended_table() -> bool:
+    """Tell whether the history database has the table of the extended history. Raises errors of the database."""
+    tables = connections[conf.history_database()].introspection.table_names()
+    return extended_model()._meta.db_table in tables
+
+
 def stores(database: str) -> Iterator[tuple[type[BaseStudentModuleHistory], str]]:
     """Yield each store with its database alias, in the order in which entries move."""
     yield HistoryOutbox, database

@@ -11,7 +11,7 @@ from django.db import connections
 from xblock_user_state import conf
 from xblock_user_state.history.encoding import encode_compact, encode_plain, next_chain
 from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
-from xblock_user_state.history.outbox import shipping
+from xblock_user_state.history.outbox import backlog, shipping
 from xblock_user_state.metrics.calls import report_history
 from xblock_user_state.metrics.current import reporter
 from xblock_user_state.state.change import Row
@@ -59,13 +59,16 @@ class HistoryRecorder:
         return Rows(Target(connections[self.database], model, _COLUMNS, pinned), entries)
 
     def written(self, entries: Rows) -> None:
-        """Report the entries, and ship them after the commit unless the relay ships."""
+        """Report the entries, and ship them after the commit unless the relay ships; report the backlog if due."""
         is_extended = entries.target.model is HistoryOutbox
         if reporter() is not None:
             report_history(self.database, "outbox" if is_extended else "default", [body for *_, body in entries.values])
         if is_extended and conf.ships_at_once():
             block_ids = [block_id for block_id, *_ in entries.values]
             shipping.ship_after_commit(self.database, self.student_id, block_ids)
+        if is_extended:
+            # After the shipment: these entries are no backlog.
+            backlog.REPORTS.report_after_commit(self.database)
 
     def _entries(self, table: Table, changed: Changed) -> Iterator[Values]:
         for key, (before, after) in changed.items():

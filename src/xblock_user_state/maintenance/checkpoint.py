@@ -1,4 +1,4 @@
-"""The checkpoint of an interrupted back-fill: the last key that it has copied, in a small file.
+"""The checkpoint of an interrupted back-fill: the last key that it has copied, and its totals, in a small file.
 
 The tables can't tell the key: shipped entries stand among the copies, and new entries among the rows still to copy. The
 file is replaced in one step after each page, so a killed process leaves the old key or the new key. A key that is too
@@ -9,9 +9,10 @@ from __future__ import annotations
 
 import json
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections
 
@@ -22,6 +23,13 @@ class BadCheckpoint(Exception):
     """The file holds no checkpoint, or the checkpoint of another pair of databases."""
 
 
+class Position(NamedTuple):
+    """The last key that was copied; ``None`` before the first page. And the totals of the pass up to there."""
+
+    after: Key | None
+    totals: Mapping[str, int]
+
+
 @dataclass(frozen=True)
 class Checkpoint:
     """The checkpoint at `path` of a back-fill from the database `source` to the database `target`."""
@@ -30,23 +38,23 @@ class Checkpoint:
     source: str
     target: str
 
-    def read(self) -> Key | None:
-        """Return the last key that was copied; ``None`` if there is no file or no key. Raises `BadCheckpoint`."""
+    def read(self) -> Position:
+        """Return the position of an unfinished pass, or of a new one if there is no file. Raises `BadCheckpoint`."""
         try:
             kept = json.loads(self.path.read_text())
-            databases, after = kept["databases"], kept["after"]
+            databases, after, totals = kept["databases"], kept["after"], dict(kept["totals"])
         except FileNotFoundError:
-            return None
+            return Position(None, {})
         except (ValueError, LookupError, TypeError) as error:
             raise BadCheckpoint(f"{self.path} holds no position of a back-fill; remove it to begin anew") from error
         if databases != self._databases():
             raise BadCheckpoint(f"{self.path} belongs to a back-fill of {' to '.join(databases)}; name another file")
-        return None if after is None else Key.from_texts(after)
+        return Position(None if after is None else Key.from_texts(after), totals)
 
-    def write(self, after: Key | None) -> None:
+    def write(self, after: Key | None, totals: Mapping[str, int]) -> None:
         """Replace the checkpoint."""
         # Texts, because ids of users may be UUIDs.
-        kept = {"databases": self._databases(), "after": None if after is None else after.texts()}
+        kept = {"databases": self._databases(), "after": None if after is None else after.texts(), "totals": totals}
         # Two back-fills at once must not write the same temporary file.
         temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
         with temporary.open("w") as file:

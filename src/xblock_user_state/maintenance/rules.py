@@ -54,6 +54,7 @@ class RowHistory:
         self._life = Life(row.revision, row.created)
         self._is_recorded = block.block_type is not None and conf.is_recorded(block.block_type)
         self._newest: _DecodedEntry | None = None
+        self._followers: list[_DecodedEntry] = []
         self.faults: list[str] = []
         self.entries = self.hidden = 0
         if block.block_type is None:
@@ -64,12 +65,14 @@ class RowHistory:
     def add(self, entries: Iterable[BaseStudentModuleHistory]) -> None:
         """Check all entries of the row, by rising revision."""
         for revision, copies in groupby(entries, key=attrgetter("revision")):
+            self.entries += 1
             of_row = list(self._without_orphans(copies))
             if of_row:
                 self._check_revision(revision, of_row)
 
     def finish(self) -> None:
         """Compare the newest entry with the row."""
+        self._name_followers()
         revision = self._newest.entry.revision if self._newest else 0
         if revision < self._row.revision:
             is_fault = self._check_gap(revision + 1, self._row.revision)
@@ -80,7 +83,6 @@ class RowHistory:
 
     def _without_orphans(self, copies: Iterable[BaseStudentModuleHistory]) -> Iterator[BaseStudentModuleHistory]:
         for entry in copies:
-            self.entries += 1
             reason = why_orphan(entry.revision, entry.created, self._life)
             if reason is None:
                 yield entry
@@ -91,15 +93,37 @@ class RowHistory:
     def _check_revision(self, revision: int, copies: Sequence[BaseStudentModuleHistory]) -> None:
         self.hidden += not any(isinstance(copy, self._shown) for copy in copies)
         decoded = [self._decode(copy) for copy in copies]
-        for copy in decoded:
-            if isinstance(copy.text, DamagedHistory):
-                self._fault(f"{copy.text} (in the {store_name(type(copy.entry))})")
+        damaged = [copy for copy in decoded if not copy.is_readable]
+        if damaged and all(self._follows(copy) for copy in decoded):
+            self._followers.append(damaged[0])
+        else:
+            self._name_followers()
+            for copy in damaged:
+                self._name_damaged(copy)
         readable = [copy for copy in decoded if copy.is_readable]
         if len({(*copy.content, copy.entry.created, copy.entry.actor_id) for copy in readable}) > 1:
             self._fault(f"revision {revision} is in {len(copies)} stores, and is not the same in all of them")
         # A damaged copy does not hide a readable one: the next delta is decoded against the readable copy.
         previous, self._newest = self._newest, (readable or decoded)[0]
         self._compare_with_previous(previous, self._newest)
+
+    def _follows(self, copy: _DecodedEntry) -> bool:
+        """Tell whether a copy can't be read because the entry before it can't be read."""
+        is_next = self._newest is not None and copy.entry.revision == self._newest.entry.revision + 1
+        is_base_damaged = self._newest is not None and not self._newest.is_readable
+        return is_next and is_base_damaged and copy.entry.encoding == DELTA
+
+    def _name_damaged(self, copy: _DecodedEntry) -> None:
+        self._fault(f"{copy.text} (in the {store_name(type(copy.entry))})")
+
+    def _name_followers(self) -> None:
+        """Report the entries that build on a damaged entry: several in one line, as they may be sound themselves."""
+        if len(self._followers) == 1:
+            self._name_damaged(self._followers[0])
+        elif self._followers:
+            first, last = (self._followers[place].entry.revision for place in (0, -1))
+            self._fault(f"revisions {first} to {last} can't be read: they build on revision {first - 1}")
+        self._followers = []
 
     def _decode(self, entry: BaseStudentModuleHistory) -> _DecodedEntry:
         previous = self._newest

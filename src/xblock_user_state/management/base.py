@@ -1,7 +1,8 @@
-"""Base of the history commands: checked arguments, progress, and errors that end a command with exit status 1."""
+"""Base of the commands: closed pipes, checked arguments, progress, and errors that end a command with exit status 1."""
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -18,13 +19,35 @@ from xblock_user_state.state.keys import identify_context
 from xblock_user_state.store.iteration import blocks_of
 
 
-class ProgressCommand(BaseCommand):
+class PipedCommand(BaseCommand):
+    """A command that ends quietly, with exit status 1, when the reader of its output ends: ``check_history | head``."""
+
+    def execute(self, *args: Any, **options: Any) -> Any:
+        """Run the command, and write out its output."""
+        try:
+            return super().execute(*args, **options)
+        except BrokenPipeError:
+            raise SystemExit(1) from None
+        finally:
+            self._flush()
+
+    def _flush(self) -> None:
+        try:
+            self.stdout.flush()
+        except BrokenPipeError:
+            # The interpreter flushes once more at its end, and would print the error.
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            os.dup2(nowhere, self.stdout.fileno())
+            os.close(nowhere)
+
+
+class ProgressCommand(PipedCommand):
     """A command that shows its progress."""
 
     @contextmanager
-    def progress(self, things: str, count: Callable[[], int] | None = None) -> Iterator[Progress]:
+    def progress(self, things: str, count: Callable[[], int] | None = None, before: int = 0) -> Iterator[Progress]:
         """Show progress on a terminal, and wipe the line at the end, also after an error."""
-        progress = Progress(self.stdout, things, count)
+        progress = Progress(self.stdout, things, count, before)
         try:
             yield progress
         finally:
@@ -49,6 +72,9 @@ def interruptions(message: Callable[[Exception], str], *others: type[Exception])
     expected: tuple[type[Exception], ...] = (Error, ServiceUnavailable, *others)
     try:
         yield
+    except BrokenPipeError:
+        # It is an OSError, and about the output: see `PipedCommand`.
+        raise
     except expected as error:
         raise CommandError(message(error)) from error
 

@@ -28,13 +28,15 @@ class Progress:
 
     `count` returns the number of things to do. It may take long, so it is called on a terminal only. Without it, and
     when it fails, the line has no total: counting a large table may exceed the database's timeout for statements.
+
+    An interrupted run did `before` of the things. They are among the things done, and do not count for the rate.
     """
 
-    def __init__(self, output: Output, things: str, count: Callable[[], int] | None = None) -> None:
+    def __init__(self, output: Output, things: str, count: Callable[[], int] | None = None, before: int = 0) -> None:
         self._output, self._things = output, things
         self._is_terminal = output.isatty()
         self._total = count_or_none(count) if count and self._is_terminal else None
-        self._done = 0
+        self._before = self._done = before
         self._started = time.monotonic()
         self._shown_at = 0.0
         self._width = 0
@@ -45,7 +47,8 @@ class Progress:
         now = time.monotonic()
         if self._is_terminal and now - self._shown_at >= _EVERY_SECONDS:
             self._shown_at = now
-            self._show(describe(self._done, self._total, now - self._started, self._things))
+            rate = (self._done - self._before) / max(now - self._started, 1e-9)
+            self._show(describe(self._done, self._total, rate, self._things))
 
     def close(self) -> None:
         """Wipe the line."""
@@ -67,9 +70,8 @@ def count_or_none(count: Callable[[], int]) -> int | None:
         return None
 
 
-def describe(done: int, total: int | None, seconds: float, things: str) -> str:
-    """Return the line: number done, total, rate, and time left at this rate."""
-    rate = done / seconds if seconds > 0 else 0.0
+def describe(done: int, total: int | None, rate: float, things: str) -> str:
+    """Return the line: number done, total, rate a second, and time left at this rate."""
     if not total:
         return f"{done:,} {things}, {rate:,.0f} a second"
     left = duration(max(0, total - done) / rate) if rate else "unknown"

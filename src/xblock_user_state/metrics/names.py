@@ -72,6 +72,7 @@ UNAVAILABLE = _metric("counter", "unavailable", "errors", "cause")
 
 OUTBOX_DEPTH = _metric("gauge", "outbox.depth", "entries")
 OUTBOX_AGE = _metric("gauge", "outbox.age", "s")
+RELAY_LAST_PASS = _metric("gauge", "relay.last_pass", "s")
 SHIPPED = _metric("counter", "shipping.shipped", "entries", "by")
 SHIPPING_FAILURES = _metric("counter", "shipping.failures", "failures", "by", "outcome")
 SHIPPING_SKIPPED = _metric("counter", "shipping.skipped", "calls")

@@ -5,6 +5,7 @@ Several relays may run at once: each ships the rows that no other has locked. Th
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
@@ -17,10 +18,17 @@ from xblock_user_state.history.entries import Key, all_rows
 from xblock_user_state.history.models import HistoryOutbox
 from xblock_user_state.history.outbox.backlog import BacklogGauges
 from xblock_user_state.history.outbox.breaker import REFUSALS, RETRY_SECONDS, SHIPPING, Breaker
-from xblock_user_state.history.outbox.shipping import EntriesRefused, HistoryUnavailable, Shipment, count_failure, ship
+from xblock_user_state.history.outbox.shipping import (
+    EntriesRefused,
+    HistoryUnavailable,
+    Shipment,
+    count_failure,
+    need_table,
+    ship,
+)
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.metrics import names
-from xblock_user_state.metrics.current import count
+from xblock_user_state.metrics.current import count, record
 from xblock_user_state.store.transactions import errors_translated
 
 POLL_SECONDS = 1.0
@@ -38,6 +46,7 @@ class Relay:
     size: int
     refused: dict[Key, str] = field(default_factory=dict)
     """The rows that the history database refused in the last pass, each with the reason."""
+    _has_table: bool = False
     _outbox: Breaker = field(
         default_factory=lambda: Breaker(failure="the outbox can't be read", recovery="the outbox can be read again")
     )
@@ -52,16 +61,20 @@ class Relay:
 
         Leaves out rows that another process has locked, and the rows behind a tombstone that it has locked. Rows that
         the history database refuses stay in the outbox, and are listed in `refused`; the other rows of their batch are
-        shipped one by one. Reports the backlog gauges however the pass ends.
+        shipped one by one. Reports the backlog gauges however the pass ends, and the time of a pass that was complete.
 
-        Raises `HistoryUnavailable`, even if the outbox is empty; `ServiceUnavailable` or a database error for the
-        state's database. Rows that were shipped before the error stay shipped.
+        Raises `HistoryUnavailable`, even if the outbox is empty; the first pass also looks for the table. Raises
+        `ServiceUnavailable` or a database error for the state's database. Rows that were shipped before the error stay
+        shipped.
         """
         gauges = BacklogGauges(self.database)
         try:
             for rows in self._pass():
+                self._has_table |= rows > 0
                 gauges.report_when_due()
                 yield rows
+            self._need_table()
+            record(names.RELAY_LAST_PASS, time.time())
         finally:
             gauges.report()
 
@@ -96,6 +109,16 @@ class Relay:
             raise
         count(names.SHIPPED, shipment.rows, "relay")
         return shipment
+
+    def _need_table(self) -> None:
+        """Look for the table once, unless shipped rows have proved that it is there."""
+        if not self._has_table:
+            try:
+                need_table()
+            except HistoryUnavailable as error:
+                count_failure("relay", error)
+                raise
+            self._has_table = True
 
     def follow(self, pause: Callable[[float], bool]) -> Iterator[int]:
         """Ship for ever, pass after pass; yield the number of shipped rows after each transaction.

@@ -30,6 +30,7 @@ from xblock_user_state.history.entries import (
     delete_rows,
     extended_model,
     following,
+    has_extended_table,
     insert_or_replace,
     of_keys,
     owner_of,
@@ -170,6 +171,21 @@ def reach_history(seconds: float) -> None:
     except Error as error:
         # Any reason counts, a wrong password too: entries wait until an operator has changed something.
         raise HistoryUnavailable(_described(error)) from error
+
+
+def need_table() -> None:
+    """Raise `HistoryUnavailable` if the history database has no table for the history, or can't be reached.
+
+    Shipping itself notices a missing table only when entries wait.
+    """
+    alias = conf.history_database()
+    try:
+        with answer_expected(alias, BATCH_SECONDS):
+            is_there = has_extended_table()
+    except Error as error:
+        raise HistoryUnavailable(_described(error)) from error
+    if not is_there:
+        raise HistoryUnavailable(f"{alias!r}: it has no table {extended_model()._meta.db_table!r}")
 
 
 def await_file(seconds: float) -> None:

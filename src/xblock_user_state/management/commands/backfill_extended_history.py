@@ -12,7 +12,7 @@ from django.core.management.base import CommandError, CommandParser
 from xblock_user_state import conf
 from xblock_user_state.history.outbox.shipping import HistoryUnavailable
 from xblock_user_state.maintenance.backfill import Backfill, CopiedPage, EntriesDiffer, RowsLocked
-from xblock_user_state.maintenance.checkpoint import BadCheckpoint, Checkpoint
+from xblock_user_state.maintenance.checkpoint import BadCheckpoint, Checkpoint, Position
 from xblock_user_state.management.base import HistoryCommand, at_least_one, interruptions, need_extended_history
 from xblock_user_state.store.databases import state_database
 
@@ -62,18 +62,17 @@ class Command(HistoryCommand):
 
     def _run(self, backfill: Backfill, checkpoint: Checkpoint, rate: int | None, verbosity: int) -> dict[str, int]:
         # A move needs no checkpoint: the rows that are left are the rows to move.
-        after = None if backfill.remove_source else checkpoint.read()
+        after, totals = Position(None, {}) if backfill.remove_source else _begin(checkpoint)
         if after is not None:
             self.stdout.write(f"going on after learner {after[0]}, block {after[1]}, revision {after[2]}")
-        if not backfill.remove_source:
-            checkpoint.write(after)
-        done = dict.fromkeys(_COUNTS, 0)
-        with self.progress("entries", lambda: backfill.count(after)) as progress:
+        done = {name: totals.get(name, 0) for name in _COUNTS}
+        before = done["compared"] + done["waiting"]
+        with self.progress("entries", lambda: before + backfill.count(after), before) as progress:
             for page in _paced(backfill.pages(after), rate):
-                if not backfill.remove_source:
-                    checkpoint.write(page.last)
                 for name in _COUNTS:
                     done[name] += getattr(page, name)
+                if not backfill.remove_source:
+                    checkpoint.write(page.last, done)
                 progress.advance(page.compared + page.waiting)
                 if verbosity > 1:
                     self.stdout.write(f"{page.compared} entries, checksum {page.checksum}, up to {tuple(page.last)}")
@@ -97,6 +96,19 @@ def _need_readers() -> None:
             "nobody reads the extended history: EXTENDED_HISTORY and READ_MULTIPLE_HISTORIES are both off, so entries "
             "removed from the default history would disappear; turn one of them on first"
         )
+
+
+def _begin(checkpoint: Checkpoint) -> Position:
+    """Return the position to begin at. Raises ``CommandError`` if the file can't be written: a copy needs it."""
+    try:
+        position = checkpoint.read()
+        checkpoint.write(*position)
+    except OSError as error:
+        raise CommandError(
+            f"the state file can't be written, and nothing was copied: {error}. Create its folder, or name another "
+            "file with --state-file"
+        ) from error
+    return position
 
 
 def _interrupted(error: Exception) -> str:
