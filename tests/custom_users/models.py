@@ -25,7 +25,7 @@ class Users(_Manager):
 
 
 class Person(AbstractBaseUser):
-    """What the models share: a name under another column than Django's."""
+    """Base of the models: the username is in another column than Django's."""
 
     login = models.CharField(max_length=150, unique=True, db_column="account_name")
     USERNAME_FIELD = "login"
