@@ -10,7 +10,7 @@ from django.http import HttpRequest, HttpResponse
 from xblock.fields import Scope
 from xblock.runtime import KeyValueStore
 
-from demo.host import runtime
+from xblock_user_state import hosting
 from xblock_user_state.runtime import UserStateKeyValueStore
 
 View = Callable[[HttpRequest], HttpResponse]
@@ -36,5 +36,5 @@ class ForgetfulStore(UserStateKeyValueStore):
 
 def replace_the_store(view: View) -> View:
     """Act as a middleware, because settings can name one and Django loads it when the whole demo is importable."""
-    patch.object(runtime, "UserStateKeyValueStore", ForgetfulStore).start()
+    patch.object(hosting, "UserStateKeyValueStore", ForgetfulStore).start()
     return view
