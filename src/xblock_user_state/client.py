@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any
 
-from django.db import connections
+from django.db import connections, transaction
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
 from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, refuse_anonymous
+from xblock_user_state.history.entries import take_write_lock
 from xblock_user_state.history.models import BaseStudentModuleHistory
 from xblock_user_state.history.reading import BlockHistory
 from xblock_user_state.history.recording import HistoryRecorder
@@ -24,7 +26,7 @@ from xblock_user_state.store import iteration, reader, users
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.row_cache import RowCache
 from xblock_user_state.store.tables import TABLES, Table
-from xblock_user_state.store.transactions import errors_translated
+from xblock_user_state.store.transactions import deadlocks_translated, errors_translated
 from xblock_user_state.store.writer import Writer
 
 __all__ = ["DjangoXBlockUserStateClient"]
@@ -121,17 +123,33 @@ class DjangoXBlockUserStateClient(CheckedClient):
         database = state_database()
         since = started()
         with errors_translated(database):
-            # Shared rows have no learner, so their writers need none.
-            owned = any(TABLES[scope].owned for scope in changes)
-            student_id = self._known_user_id(username) if owned else None
-            recorder = HistoryRecorder(database, student_id, self._actor_id)
+            writer = self._writer(database, username, changes)
             try:
-                written = Writer(database, student_id, recorder, self._row_cache).write(changes)
+                written = writer.write(changes)
             except Conflict:
                 count(names.CONFLICTS, 1, operation)
                 raise
         if since is not None:
             report_write(database, operation, changes, written, since)
+
+    @contextmanager
+    def _locked(self, username: str, rows: Mapping[Scope, Collection[RowKey]]) -> Iterator[None]:
+        database = state_database()
+        with errors_translated(database):
+            writer = self._writer(database, username, rows)
+        with deadlocks_translated(database), transaction.atomic(using=database):
+            if connections[database].features.has_select_for_update:
+                writer.lock(rows)
+            else:
+                # SQLite may be set to begin transactions without its lock.
+                take_write_lock(database)
+            yield
+
+    def _writer(self, database: str, username: str, scopes: Collection[Scope]) -> Writer:
+        # Shared rows have no learner, so their writers need none.
+        owned = any(TABLES[scope].owned for scope in scopes)
+        student_id = self._known_user_id(username) if owned else None
+        return Writer(database, student_id, HistoryRecorder(database, student_id, self._actor_id), self._row_cache)
 
     def _known_user_id(self, username: str) -> Any:
         student_id = self._user_id(username)

@@ -21,7 +21,7 @@ from __future__ import annotations
 import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple, Protocol, Self
 
@@ -97,7 +97,7 @@ class Conflict(UserStateError):
     """A row does not have the revision that the caller named. Nothing was written: read again, decide, write again."""
 
     rows: Sequence[ConflictingRow]
-    """The rows in conflict, at least one. Other rows of the call were as the caller expected."""
+    """The rows in conflict; none if `locked` lost its lock. Other rows of the call were as the caller expected."""
 
     def __init__(self, *args: object, rows: Sequence[ConflictingRow] = ()) -> None:
         super().__init__(*args)
@@ -445,6 +445,17 @@ class XBlockUserStateClient(ABC):
         `if_revisions` names the revisions of rows that the batch changes, by scope and key. A row that it does not
         change, or `only_new` as well, is a ``ValueError``.
         """
+
+    @contextmanager
+    def locked(self, username: str | None, block_keys: Mapping[Scope, Iterable[BlockKey]]) -> Iterator[None]:
+        """Keep other writers from these rows while the ``with`` block runs, for a caller that repeats after `Conflict`.
+
+        Any client of the thread may read and write the rows meanwhile. Its writes may be committed as late as the end
+        of the block, and be lost if the block raises. A row that does not exist may stay unlocked. A client may raise a
+        `Conflict` without rows if the lock was lost to another writer, as in a deadlock: nothing was committed then.
+        This implementation locks nothing, so callers still need conditions on their writes.
+        """
+        yield
 
 
 def _of_one(block_key: BlockKey, if_revision: int | None) -> Mapping[Any, int] | None:

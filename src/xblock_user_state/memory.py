@@ -6,8 +6,9 @@ It passes the same contract tests as the Django client. Every username is a know
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager
 from itertools import islice
-from threading import Lock
+from threading import RLock
 
 from opaque_keys.edx.keys import LearningContextKey
 from xblock.fields import Scope
@@ -30,7 +31,8 @@ class InMemoryXBlockUserStateClient(CheckedClient):
         self._recorded = recorded_block_types
         self._stored: dict[_Address, Row] = {}
         self._entries: dict[_Address, list[Row]] = {}
-        self._lock = Lock()
+        # Reentrant: a thread that holds it in `locked` goes on reading and writing.
+        self._lock = RLock()
 
     def _rows(self, username: str, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
         with self._lock:
@@ -84,6 +86,10 @@ class InMemoryXBlockUserStateClient(CheckedClient):
             for address, row in written.items():
                 if self._is_recorded(*address):
                     self._entries.setdefault(address, []).append(row)
+
+    def _locked(self, username: str, rows: Mapping[Scope, Collection[RowKey]]) -> AbstractContextManager[object]:
+        # All calls of other threads wait, for any row.
+        return self._lock
 
     def _is_recorded(self, scope: Scope, _: str | None, key: RowKey) -> bool:
         return scope == Scope.user_state and isinstance(key, BlockId) and is_among(key.block_type, self._recorded)

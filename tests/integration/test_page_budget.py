@@ -1,12 +1,14 @@
 """Statements of a page: a unit of 30 blocks of four types with asides, at the first view, a later view, and an answer.
 
-Outside a transaction, so that transaction control counts. The documentation has the figures of each database.
+Outside a transaction, so that transaction control counts. The documentation has the figures of each database. A guarded
+unit of work has the same.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 
 import pytest
 from django.contrib.auth.models import User
@@ -27,6 +29,21 @@ QUIZ, POLL = KEYS[:2]
 TABLES = [model._meta.db_table for model in (StudentModule, Preferences, UserInfo, UserStateSummary)]
 # In the order of the documentation's columns, after the reference's.
 VENDORS = ["postgresql", "mysql", "sqlite"]
+
+
+class GuardingStore(UserStateKeyValueStore):
+    """Guards all of its units of work."""
+
+    @contextmanager
+    def unit_of_work(self, *, guarded: bool = True) -> Iterator[None]:
+        with super().unit_of_work(guarded=guarded):
+            yield
+
+
+@pytest.fixture(params=[UserStateKeyValueStore, GuardingStore], ids=["unguarded", "guarded"], autouse=True)
+def store(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run each test with both kinds of units."""
+    monkeypatch.setattr(f"{__name__}.UserStateKeyValueStore", request.param)
 
 
 @pytest.fixture

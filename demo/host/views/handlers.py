@@ -24,11 +24,13 @@ from demo.host.blocks import ASIDE_TYPES
 from demo.host.content import get_course
 from demo.host.runtime import CourseRuntime
 from demo.host.visits import runtime_of
-from xblock_user_state.interface import ServiceUnavailable
+from xblock_user_state.interface import Conflict, ServiceUnavailable
+from xblock_user_state.runtime import run_guarded
 
 if TYPE_CHECKING:
     from django.http import HttpRequest
     from opaque_keys.edx.keys import UsageKey
+    from webob import Response
     from xblock.core import XBlock
 
 log = logging.getLogger(__name__)
@@ -37,17 +39,22 @@ log = logging.getLogger(__name__)
 # Any handler may change state. So GET is refused: Django checks the CSRF token of a POST, but not of a GET.
 @require_POST
 def handler(request: HttpRequest, key: UsageKey, name: str, suffix: str = "") -> HttpResponse:
-    """Call a handler of a block as the learner of the request, in one unit of work."""
-    runtime = runtime_of(request)
+    """Call a handler of a block as the learner of the request, in one guarded unit of work."""
+
+    def work() -> Response:
+        # All of it is new in each attempt: the blocks of a failed unit take their fields for saved.
+        runtime = runtime_of(request)
+        with runtime.learner_state.unit_of_work(guarded=True):
+            return runtime.handle(_block(runtime, key), name, django_to_webob_request(request), suffix)
+
     try:
-        with runtime.learner_state.unit_of_work():
-            response = runtime.handle(_block(runtime, key), name, django_to_webob_request(request), suffix)
+        response = run_guarded(work)
     except (NoSuchUsage, NoSuchHandlerError, NotFoundError) as error:
         raise Http404(str(error)) from error
     except ProcessingError as error:
         # A message of the problem to the learner, such as "no attempts left". The problem's script shows it.
         return JsonResponse({"success": str(error)})
-    except (XBlockSaveError, ServiceUnavailable):
+    except (XBlockSaveError, ServiceUnavailable, Conflict):
         log.exception("the handler %s of %s saved nothing", name, key)
         return HttpResponse("The answer could not be saved. Please try again.", status=503)
     return webob_to_django_response(response)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -82,6 +82,10 @@ class CheckedClient(XBlockUserStateClient):
     @abstractmethod
     def _write(self, username: str, changes: Changes, operation: str) -> None:
         """Commit all changes, or none and raise. Metrics are named after `operation`, the method that was called."""
+
+    def _locked(self, username: str, rows: Mapping[Scope, Collection[RowKey]]) -> AbstractContextManager[object]:
+        """Return a context that keeps other writers from these rows. A client without locks does not override it."""
+        return nullcontext()
 
     def _scores(self, username: str, keys: Sequence[RowKey]) -> Mapping[RowKey, BlockScore]:
         """Return the scores that exist. A client may override it to read no states."""
@@ -272,6 +276,15 @@ class CheckedClient(XBlockUserStateClient):
         finally:
             collected.end()
         self._write(name, collected.completed(), "batch")
+
+    @contextmanager
+    def locked(self, username: str | None, block_keys: Mapping[Scope, Iterable[BlockKey]]) -> Iterator[None]:
+        """Keep other writers from these rows while the ``with`` block runs, if the client has locks."""
+        name = self._checked_name(username)
+        keys = {arguments.checked_scope(scope): of_scope for scope, of_scope in block_keys.items()}
+        rows = {scope: [row for _, row in arguments.row_keys(of_scope, scope)] for scope, of_scope in keys.items()}
+        with self._locked(name, rows):
+            yield
 
 
 def refuse_anonymous(username: str, scopes: Collection[Scope]) -> None:

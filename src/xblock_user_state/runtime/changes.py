@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from typing import Any
 
 from msgspec import Raw
+from xblock.fields import Scope
 
 from xblock_user_state.runtime.addresses import RowAddress
 from xblock_user_state.state.change import Score
@@ -25,6 +27,13 @@ class Changes:
     def addresses(self) -> set[RowAddress]:
         """The changed rows."""
         return {*self.fields, *self.scores}
+
+    def block_keys(self) -> dict[Scope, list[Any]]:
+        """Return the keys of the changed rows by scope, as calls of a client take them."""
+        keys: dict[Scope, list[Any]] = {}
+        for address in self.addresses:
+            keys.setdefault(address.scope, []).append(address.block_key)
+        return keys
 
     def then(self, later: Changes) -> Changes:
         """Return these changes and the `later` ones as one."""

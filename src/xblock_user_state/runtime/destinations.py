@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import MutableMapping
+from collections.abc import Mapping, MutableMapping
+from functools import partial
 from typing import Any
 
 from msgspec import Raw
+from xblock.fields import Scope
 
-from xblock_user_state.interface import XBlockUserStateClient
+from xblock_user_state.interface import Conflict, XBlockUserStateClient
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import count
 from xblock_user_state.runtime.addresses import RowAddress
 from xblock_user_state.runtime.changes import Changes, FieldChanges
+from xblock_user_state.runtime.guarding import LockableConflict
 from xblock_user_state.state.codec import decode_field
 from xblock_user_state.state.keys import BlockId
 
@@ -25,9 +28,15 @@ class Destination(ABC):
     dropped = 0
     """The number of dropped changes of a row."""
 
+    reaches_learner = False
+    """Changes are committed to the learner's rows, so a guard of their revisions has a meaning."""
+
     @abstractmethod
-    def commit(self, changes: Changes) -> None:
-        """Keep all changes, or raise and keep none."""
+    def commit(self, changes: Changes, revisions: Mapping[RowAddress, int]) -> None:
+        """Keep all changes, or raise and keep none.
+
+        Where the changes reach the learner's rows, these rows must have these `revisions`; else it is a `Conflict`.
+        """
 
     def earlier(self, address: RowAddress) -> FieldChanges:
         """Return the fields that earlier requests have put over the learner's row."""
@@ -37,13 +46,25 @@ class Destination(ABC):
 class ToClient(Destination):
     """Writes the learner's own changes: one transaction, one revision and one history entry a block."""
 
+    reaches_learner = True
+
     def __init__(self, client: XBlockUserStateClient, username: str) -> None:
         self._client = client
         self._username = username
 
-    def commit(self, changes: Changes) -> None:
+    def commit(self, changes: Changes, revisions: Mapping[RowAddress, int]) -> None:
         """Keep all changes, or raise and keep none."""
-        with self._client.batch(self._username) as batch:
+        named = {(address.scope, address.block_key): revision for address, revision in revisions.items()}
+        try:
+            self._commit(changes, named)
+        except Conflict as error:
+            lock = partial(self._client.locked, self._username, changes.block_keys())
+            raise LockableConflict(*error.args, rows=error.rows, lock=lock) from error
+
+    def _commit(self, changes: Changes, revisions: Mapping[tuple[Scope, Any], int]) -> None:
+        # A client of another package may lack the argument, so only a guarded unit gives it.
+        conditions: dict[str, Any] = {"if_revisions": revisions} if revisions else {}
+        with self._client.batch(self._username, **conditions) as batch:
             for address, fields in changes.fields.items():
                 if values := {name: decode_field(text) for name, text in fields.items() if text is not None}:
                     batch.set(address.block_key, values, address.scope)
@@ -56,7 +77,7 @@ class ToClient(Destination):
 class Nowhere(Destination):
     """Drops and counts the changes of a reader who must leave no trace, such as a crawler."""
 
-    def commit(self, changes: Changes) -> None:
+    def commit(self, changes: Changes, revisions: Mapping[RowAddress, int]) -> None:
         """Drop all changes."""
         self.dropped += len(changes.addresses)
         for address in changes.addresses:
@@ -73,7 +94,7 @@ class ToSession(Destination):
         self._session = session
         self._learner = str(learner_id)
 
-    def commit(self, changes: Changes) -> None:
+    def commit(self, changes: Changes, revisions: Mapping[RowAddress, int]) -> None:
         """Put the fields over the fields in the session."""
         kept = self._session.get(SESSION_KEY, {})
         rows = {**kept.get(self._learner, {})}

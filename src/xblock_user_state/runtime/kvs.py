@@ -69,6 +69,7 @@ class UserStateKeyValueStore(KeyValueStore):
         self._running: tuple[str, ...] = ()
         self._rows: dict[RowAddress, CachedRow] = {}
         self._collected: Changes | None = None
+        self._is_guarded = False
 
     def _destined(self, *, read_only: bool, session: MutableMapping[str, Any] | None) -> Destination:
         if session is not None:
@@ -100,7 +101,7 @@ class UserStateKeyValueStore(KeyValueStore):
         )
 
     @contextmanager
-    def unit_of_work(self) -> Iterator[None]:
+    def unit_of_work(self, *, guarded: bool = False) -> Iterator[None]:
         """Collect the changes of blocks, and commit them together when the ``with`` block ends.
 
         Put it around a view or a handler. It takes one transaction, with one revision and one history entry a block,
@@ -108,19 +109,28 @@ class UserStateKeyValueStore(KeyValueStore):
         commit, whose error is raised as the client raises it. A unit inside another joins it; if the inner one fails,
         it takes back its own changes only.
 
+        With `guarded`, a row that this request has used and that the unit changes must still have the revision that the
+        request read. Else the end of the unit raises `Conflict`, and nothing is committed: see `run_guarded`. `get` and
+        `has` use a row; a prefetch, a deletion and reads of the unit's own changes do not. Rows that were only used, or
+        only changed, are not guarded, and neither are writes that `read_only` or a `session` keeps from the learner's
+        rows. A guarded unit inside another guards the outer one. Without a conflict the guard costs no statement. A
+        client without revisions is a ``ValueError``.
+
         XBlock marks fields as saved when they are collected, so discard the blocks of a failed unit.
         """
-        outer = self._collected
+        outer, outer_is_guarded = self._collected, self._is_guarded
         self._collected = outer or Changes()
+        self._is_guarded = outer_is_guarded or (guarded and self._destination.reaches_learner)
         try:
             yield
         # Also an exit: changes that stay collected would be committed by the next unit.
         except BaseException:
-            self._collected = outer
+            self._collected, self._is_guarded = outer, outer_is_guarded
             raise
         if outer is None:
             collected, self._collected = self._collected, None
-            self._commit(collected)
+            is_guarded, self._is_guarded = self._is_guarded, False
+            self._commit(collected, self._revisions(collected) if is_guarded else {})
 
     @contextmanager
     def handling(self, handler_name: str) -> Iterator[None]:
@@ -135,13 +145,13 @@ class UserStateKeyValueStore(KeyValueStore):
 
     def get(self, key: KeyValueStore.Key) -> Any:
         """Return the stored value, as plain JSON. Raises ``KeyError`` if there is none."""
-        text = self._find(key)
+        text = self._find(key, use=True)
         if text is None:
             raise KeyError(repr(key))
         return decode_field(text)
 
     def has(self, key: KeyValueStore.Key) -> bool:
-        return self._find(key) is not None
+        return self._find(key, use=True) is not None
 
     def set(self, key: KeyValueStore.Key, value: Any) -> None:
         self._write(self._changes({key: value}))
@@ -160,7 +170,8 @@ class UserStateKeyValueStore(KeyValueStore):
 
     def delete(self, key: KeyValueStore.Key) -> None:
         """Remove one value. Raises ``KeyError`` if there is none."""
-        if not self.has(key):
+        # Not a use of the row: a removal does not depend on the value.
+        if self._find(key, use=False) is None:
             raise KeyError(repr(key))
         self._write(Changes({self._address(key): {key.field_name: None}}))
 
@@ -169,7 +180,8 @@ class UserStateKeyValueStore(KeyValueStore):
 
         The event has ``value`` and ``max_value``; ``None`` for both removes the score. With ``only_if_higher``, a score
         that is a smaller share of its maximum than the present one is ignored. That check reads the score first, so two
-        concurrent requests may both pass it. A ``user_id`` of another learner is `PermissionDenied`.
+        concurrent requests may both pass it. A guarded unit notices that, if the request has read the block's row too.
+        A ``user_id`` of another learner is `PermissionDenied`.
 
         Grades that the `GradeGuard` refuses are logged and ignored. So are malformed events, because the page of a
         block may have sent them.
@@ -201,11 +213,13 @@ class UserStateKeyValueStore(KeyValueStore):
         """Return the learner's score, with the collected changes."""
         if self._collected is not None and address in self._collected.scores:
             return self._collected.scores[address]
+        # A score that is newer than the cached row is a conflict too.
+        self._row(address).was_used = True
         found = self._client.get_scores(self._username, [address.block_key])
         return next((Score(score.grade, score.max_grade) for score in found.values()), Score(None, None))
 
-    def _find(self, key: KeyValueStore.Key) -> Raw | None:
-        """Return the text of a field; ``None`` for an absent field."""
+    def _find(self, key: KeyValueStore.Key, *, use: bool) -> Raw | None:
+        """Return the text of a field; ``None`` for an absent field. With `use`, a guard counts the row as used."""
         address = self._address(key)
         # A deleted field is collected as None, so its name decides.
         collected = self._collected.fields.get(address, {}) if self._collected else {}
@@ -214,6 +228,7 @@ class UserStateKeyValueStore(KeyValueStore):
         row = self._row(address)
         if not row.knows(key.field_name):
             self._read([address])
+        row.was_used = row.was_used or use
         return row.get(key.field_name)
 
     def _read(self, addresses: Iterable[RowAddress]) -> None:
@@ -231,24 +246,39 @@ class UserStateKeyValueStore(KeyValueStore):
 
     def _row(self, address: RowAddress) -> CachedRow:
         row = self._rows.get(address)
-        if row is None:
+        # A guard needs the revision of the fields that a block gets, so an outdated row is read again.
+        if row is None or (self._is_guarded and row.is_outdated):
             row = self._rows[address] = CachedRow(self._destination.earlier(address))
         return row
 
     def _write(self, changes: Changes) -> None:
         if self._collected is None:
-            self._commit(changes)
+            self._commit(changes, {})
         else:
             # A new object: the outer unit of work keeps its own, in case this one fails.
             self._collected = self._collected.then(changes)
 
-    def _commit(self, changes: Changes) -> None:
+    def _commit(self, changes: Changes, revisions: Mapping[RowAddress, int]) -> None:
         if not changes.addresses:
             return
-        self._destination.commit(changes)
+        self._destination.commit(changes, revisions)
         # Only now, because a failed commit must leave the cache as it was.
-        for address, fields in changes.fields.items():
-            self._row(address).write(fields)
+        for address in changes.addresses:
+            row, fields = self._row(address), changes.fields.get(address, {})
+            row.follow(fields, guarded=address in revisions)
+            row.write(fields)
+
+    def _revisions(self, changes: Changes) -> dict[RowAddress, int]:
+        """Return the revisions of the changed rows that the request has used."""
+        revisions = {}
+        for address in changes.addresses:
+            row = self._rows.get(address)
+            if row is None or not (row.was_used and row.was_read) or row.is_outdated:
+                continue
+            if row.revision is None:
+                raise ValueError("a guarded unit of work needs a client whose get_encoded returns revisions")
+            revisions[address] = row.revision
+        return revisions
 
     def _changes(self, values: Mapping[KeyValueStore.Key, Any]) -> Changes:
         """Return the changes that set these fields. They hold texts, because blocks may change the values later."""

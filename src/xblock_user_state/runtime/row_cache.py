@@ -17,8 +17,12 @@ class CachedRow:
     def __init__(self, written: FieldChanges) -> None:
         """`written` are fields from an earlier request of a masquerade, which cover the stored ones."""
         self.was_read = False
-        # As it was read: 0 where there was no row, None before the read.
+        # As it was read: 0 where there was no row, None before the read. Guarded commits move it on.
         self.revision: int | None = None
+        # A block has used a stored field, so a later write may depend on it.
+        self.was_used = False
+        # The request has written the row, and does not know the revision of its fields.
+        self.is_outdated = False
         self._text: str | None = None
         self._fields: FieldTexts | None = None
         self._written = {**written}
@@ -44,3 +48,14 @@ class CachedRow:
     def write(self, fields: FieldChanges) -> None:
         """Keep fields that were written. They cover the stored text, also if that is read later."""
         self._written.update(fields)
+
+    def follow(self, fields: FieldChanges, *, guarded: bool) -> None:
+        """Move the revision on after a commit of these fields, before `write`; empty for a score alone.
+
+        `guarded` tells that the commit named the revision, so no other write came between.
+        """
+        # Texts that differ are a change for sure. Equal ones may be none, and the score is not known here.
+        if guarded and self.revision is not None and any(self.get(name) != text for name, text in fields.items()):
+            self.revision += 1
+        else:
+            self.is_outdated = True

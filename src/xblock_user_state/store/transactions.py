@@ -11,7 +11,7 @@ from typing import TypeVar
 from django.db import connections, transaction
 from django.db.utils import Error
 
-from xblock_user_state.interface import ServiceUnavailable
+from xblock_user_state.interface import Conflict, ServiceUnavailable
 from xblock_user_state.metrics import names, waiting
 from xblock_user_state.metrics.current import count
 from xblock_user_state.store.dialects import Failure, dialect_of
@@ -98,3 +98,24 @@ def errors_translated(database: str) -> Iterator[None]:
             connection.close_if_unusable_or_obsolete()
         count(names.UNAVAILABLE, 1, "database")
         raise ServiceUnavailable(f"the database {database!r} can't serve learner state: {error}") from error
+
+
+@contextmanager
+def deadlocks_translated(database: str) -> Iterator[None]:
+    """Raise `Conflict` for a deadlock or a serialization failure, which rolled back the whole transaction.
+
+    Use it around an outermost transaction, whose caller can repeat it. Inside a caller's transaction only that caller
+    can, so the error stays `ServiceUnavailable`, as other errors of a database that can't serve.
+    """
+    in_own = connections[database].get_autocommit()
+    try:
+        with errors_translated(database):
+            yield
+    # Also from calls of a client inside the transaction.
+    except ServiceUnavailable as error:
+        cause = error.__cause__
+        if not (in_own and isinstance(cause, Error)):
+            raise
+        if dialect_of(connections[database]).failure(cause) is not Failure.CONFLICT:
+            raise
+        raise Conflict(f"nothing was written, because of another transaction: {cause}") from error
