@@ -14,6 +14,7 @@ from xblock.fields import Scope
 
 from tests.factories import COURSE, make_blocks
 from tests.integration.rows import assert_history_is_gapless
+from xblock_user_state import actions, maintenance
 from xblock_user_state.archive.format import read_export
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
 from xblock_user_state.history import deletion
@@ -84,6 +85,23 @@ def test_deletion_for_good(people: dict[str, Any]) -> None:
     assert [found.username for found in Client().iter_all_for_course(COURSE)] == [NAMES[0]]
     assert UserInfo.objects.count() == 0
     assert set(StudentModuleHistory.objects.values_list("student_id", flat=True)) == {people[NAMES[0]].pk}
+
+
+def test_deletion_of_a_block(people: dict[str, Any], settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maintenance.deletion, "PAGE", 2)
+    if "student_module_history" in settings.DATABASES:
+        settings.XBLOCK_USER_STATE = {"RECORDED_BLOCK_TYPES": "*", "EXTENDED_HISTORY": True}
+    for name in NAMES:
+        _answer(name, 2)
+    actions.delete_learner(people[NAMES[0]])
+    assert actions.delete_block(ONE) == (3, 0)
+    assert {state.username for state in Client().iter_all_for_block(TWO)} == {*NAMES[1:]}
+    assert list(Client().iter_all_for_block(ONE)) == []
+    for model, alias in stores("default"):
+        left = model._base_manager.using(alias).values_list("student_id", "block_id").distinct()
+        assert {*left} <= {(people[name].pk, identify_block(TWO).id) for name in NAMES[1:]}
+    assert actions.delete_course(COURSE) == (3, 0)
+    assert not any(model._base_manager.using(alias).exists() for model, alias in stores("default"))
 
 
 @pytest.mark.parametrize("size", [1, 5, 250])

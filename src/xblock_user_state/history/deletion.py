@@ -19,11 +19,12 @@ from django.db.models.signals import post_delete, pre_delete
 
 from xblock_user_state import conf
 from xblock_user_state.history.entries import (
+    Owner,
     all_rows,
+    delete_local_entries,
     delete_rows,
     leave_tombstones,
     take_write_lock,
-    without_tombstones,
 )
 from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
 from xblock_user_state.history.outbox import shipping
@@ -53,7 +54,7 @@ def _delete_history(instance: StudentModule, using: str, **_: Any) -> None:
     # Django deletes it: `post_delete` would be too late, because it cannot tell whether there was a row.
     rows = all_rows(StudentModule, using).select_for_update()
     if rows.filter(student_id=instance.student_id, block_id=instance.block_id).values_list("revision"):
-        _delete_entries(using, instance.student_id, [instance.block_id])
+        delete_local_entries(using, Q(student_id=instance.student_id, block_id__in=[instance.block_id]))
         _delete_extended(using, instance.student_id, [instance.block_id])
 
 
@@ -107,22 +108,14 @@ def _delete_blocks(database: str, student_id: Any, block_ids: Sequence[int]) -> 
     for some in pieces(database, block_ids):
         # State rows first: a writer that holds a row's lock adds history entries until it commits.
         delete_rows(all_rows(StudentModule, database).filter(student_id=student_id, block_id__in=some))
-        _delete_entries(database, student_id, some)
+        delete_local_entries(database, Q(student_id=student_id, block_id__in=some))
     _delete_extended(database, student_id, block_ids)
-
-
-def _delete_entries(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
-    """Delete the entries of these blocks from the local stores."""
-    for model in (StudentModuleHistory, HistoryOutbox):
-        entries = all_rows(model, database).filter(student_id=student_id, block_id__in=block_ids)
-        # An older tombstone stays: its deletion has not been shipped to the extended history yet.
-        delete_rows(without_tombstones(entries))
 
 
 def _delete_extended(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
     """Leave a tombstone for each block if there is an extended history, and ship it after the commit."""
     if not block_ids or not conf.has_extended_history():
         return
-    leave_tombstones(database, student_id, block_ids)
+    leave_tombstones(database, [Owner(student_id, block_id) for block_id in block_ids])
     if conf.ships_at_once():
         shipping.ship_after_commit(database, student_id, block_ids)

@@ -162,12 +162,19 @@ def without_tombstones(rows: QuerySet[Entry]) -> QuerySet[Entry]:
     return rows.filter(revision__gt=TOMBSTONE)
 
 
-def leave_tombstones(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
-    """Insert a tombstone for each of these blocks of a learner into the outbox. One statement."""
+def delete_local_entries(database: str, which: Q) -> None:
+    """Delete the selected entries from the default history and from the outbox. One statement for each."""
+    for model in (StudentModuleHistory, HistoryOutbox):
+        # An older tombstone stays: its deletion has not been shipped to the extended history yet.
+        delete_rows(without_tombstones(all_rows(model, database).filter(which)))
+
+
+def leave_tombstones(database: str, owners: Iterable[Owner]) -> None:
+    """Insert a tombstone for each of these owners into the outbox. One statement; on SQLite one for each 90 owners."""
     now = datetime.now(UTC)
     tombstones = [
         HistoryOutbox(student_id=student_id, block_id=block_id, revision=TOMBSTONE, created=now, encoding=PLAIN)
-        for block_id in block_ids
+        for student_id, block_id in owners
     ]
     # A relay that ships an older tombstone of the same block holds the row's lock. Updating waits for it; ignoring the
     # duplicate would not, and the relay would then delete the only tombstone.

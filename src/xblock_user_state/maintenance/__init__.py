@@ -1,4 +1,4 @@
-"""Jobs that go over all learners, for the commands of ``manage.py``.
+"""Jobs that go over all learners, for the commands of ``manage.py`` and for `actions`.
 
 Law 7: each statement on state or history names one learner. The exceptions live in four places: this package,
 `archive`, the iterations of `store.iteration`, and the relay with its backlog gauges in `history.outbox`. The

@@ -3,7 +3,8 @@
 One transaction in the state's database locks rows of the outbox, commits them to the history database, then deletes
 them. A crash between the two commits leaves them in both databases. They are shipped again, and an upsert replaces each
 by itself, because the primary key is the same. The row locks let several relays share the work, and make a deletion
-wait for the entries that are being shipped. Only the relay's statements name no learner (law 7 in docs/concepts).
+wait for the entries that are being shipped. Statements for the relay and for deletions of whole blocks name no single
+learner (law 7 in docs/concepts).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ from xblock_user_state.history.entries import (
     TOMBSTONE,
     VALUE_COLUMNS,
     Key,
+    Owner,
     all_rows,
     delete_rows,
     extended_model,
@@ -100,24 +102,23 @@ def ship_after_commit(database: str, student_id: Any, block_ids: Collection[int]
     # A function and no `partial`: Django's robust on_commit logs the `__qualname__` of the callback, which a partial
     # does not have, and the AttributeError would reach the caller.
     def ship_entries() -> None:
-        ship_at_once(database, student_id, block_ids)
+        ship_at_once(database, Q(student_id=student_id, block_id__in=block_ids), len(block_ids))
 
     transaction.on_commit(ship_entries, using=database, robust=True)
 
 
-def ship_at_once(database: str, student_id: Any, block_ids: Collection[int]) -> None:
-    """Ship the outbox rows of these blocks of one learner, after the commit that wrote them.
+def ship_at_once(database: str, which: Q, owners: int) -> None:
+    """Ship the selected outbox rows, of this number of owners, after the commit that wrote them.
 
     Never raises a database error: rows that can't be shipped wait for the relay, or for the next call with these
-    blocks.
+    owners.
     """
     if not SHIPPING.lets_through():
         count(names.SHIPPING_SKIPPED, 1)
         return
-    which = Q(student_id=student_id, block_id__in=block_ids)
     try:
         # Room for 100 rows that had to wait before, so that an outage's backlog shrinks without a relay.
-        shipment = ship(database, which, size=len(block_ids) + 100, seconds=conf.history_timeout())
+        shipment = ship(database, which, size=owners + 100, seconds=conf.history_timeout())
     except EntriesRefused as error:
         SHIPPING.succeeded()
         REFUSALS.failed(error)
@@ -261,14 +262,21 @@ def _send(rows: Sequence[HistoryOutbox], patience: _Patience) -> None:
 def _write(rows: Sequence[HistoryOutbox], alias: str) -> None:
     model = extended_model()
     # Tombstones first: an entry of the same owner in this batch belongs to the row that began after the deletion.
-    for student_id, owners in groupby(sorted(tombstoned_in(rows)), key=attrgetter("student_id")):
-        for some_ids in pieces(alias, [owner.block_id for owner in owners]):
-            delete_rows(all_rows(model, alias).filter(student_id=student_id, block_id__in=some_ids))
+    _delete_tombstoned(tombstoned_in(rows), model, alias)
     entries = [
         model(**{column: getattr(row, column) for column in COLUMNS}) for row in rows if row.revision != TOMBSTONE
     ]
     for some in _loads(entries):
         insert_or_replace(model, alias, some, VALUE_COLUMNS)
+
+
+def _delete_tombstoned(owners: Collection[Owner], model: type[BaseStudentModuleHistory], alias: str) -> None:
+    # By block if these are fewer: a deleted block has one tombstone for each of its learners.
+    by_learner = len({owner.student_id for owner in owners}) <= len({owner.block_id for owner in owners})
+    one, many = ("student_id", "block_id") if by_learner else ("block_id", "student_id")
+    for value, of_value in groupby(sorted(owners, key=attrgetter(one, many)), key=attrgetter(one)):
+        for some in pieces(alias, [getattr(owner, many) for owner in of_value]):
+            delete_rows(all_rows(model, alias).filter(**{one: value, f"{many}__in": some}))
 
 
 def _is_readable(alias: str, student_id: Any, seconds: float) -> bool:
