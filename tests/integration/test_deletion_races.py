@@ -14,7 +14,7 @@ from tests.factories import make_blocks, make_learners
 from tests.integration.histories import revisions
 from tests.integration.interference import just_after, just_before, on_another_connection
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.models import StudentModule
+from xblock_user_state.models import HistoryOutbox, StudentModule
 
 pytestmark = [
     pytest.mark.django_db(transaction=True, databases="__all__"),
@@ -57,6 +57,16 @@ def test_a_block_that_is_begun_meanwhile_goes_with_its_history(site: str) -> Non
     assert not StudentModule.objects.exists()
     ship(site)
     assert revisions() == {}
+
+
+def test_a_block_that_is_begun_after_the_last_look_keeps_its_history(site: str) -> None:
+    ann = make_learners("ann")[0]
+    writer = DjangoXBlockUserStateClient(ann)
+    with just_after("SELECT", HistoryOutbox, lambda: on_another_connection(lambda: writer.set("ann", NEW, {"a": 1}))):
+        ann.delete()
+    ship(site)
+    assert StudentModule.objects.get().revision == 1
+    assert [*revisions().values()] == [[1]]
 
 
 def test_a_row_that_somebody_else_deleted_does_not_take_the_next_ones_history(site: str) -> None:
