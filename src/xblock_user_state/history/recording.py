@@ -9,7 +9,7 @@ from typing import Any
 from django.db import connections
 
 from xblock_user_state import conf
-from xblock_user_state.history.encoding import encode_compact, encode_plain, next_chain
+from xblock_user_state.history.encoding import checksum, encode_compact, encode_plain, next_chain
 from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
 from xblock_user_state.history.outbox import backlog, shipping
 from xblock_user_state.metrics.calls import report_history
@@ -39,12 +39,14 @@ class HistoryRecorder:
     writes_deltas: bool = field(default_factory=conf.writes_deltas)
 
     def chained(self, table: Table, key: RowKey, before: Row | None, after: Row) -> Row:
-        """Return the row `after` with its ``chain``: the place of its history entry in the chain of deltas."""
+        """Return the row `after` with its ``chain`` and ``checksum``: its history entry's place, and its text's sum."""
         # The state row keeps the place, so that a write need not read history to choose between full entry and delta.
         if not self._is_recorded(table, key) or after.text is None:
-            return after._replace(chain=0)
-        chain = next_chain(before.chain) if before and self.writes_deltas else 1
-        return after if after.chain == chain else Row(*after[:-1], chain)
+            return after._replace(chain=0, checksum=None)
+        # A delta is read against the text of the entry before. SQL or a restored backup may have given the row another.
+        is_base = before is not None and before.text is not None and before.checksum == checksum(before.text)
+        chain = next_chain(before.chain) if before and is_base and self.writes_deltas else 1
+        return Row(*after[:-2], chain, checksum(after.text))
 
     def entries(self, table: Table, changed: Changed) -> Rows | None:
         """Return entries for the recorded rows among the changed ones, in key order; ``None`` if there are none.
