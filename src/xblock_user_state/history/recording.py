@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connections
+from django.db.models import Max
 
 from xblock_user_state import conf
 from xblock_user_state.history.encoding import checksum, encode_compact, encode_plain, next_chain
+from xblock_user_state.history.entries import all_rows
 from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
 from xblock_user_state.history.outbox import backlog, shipping
 from xblock_user_state.metrics.calls import report_history
@@ -18,6 +20,7 @@ from xblock_user_state.state.change import Row
 from xblock_user_state.state.keys import BlockId, RowKey, is_among
 from xblock_user_state.store.dialects.rows import Rows, Target, Values
 from xblock_user_state.store.models import StudentModule
+from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.tables import Table
 from xblock_user_state.store.writer import Changed
 
@@ -59,6 +62,17 @@ class HistoryRecorder:
         model = HistoryOutbox if conf.writes_extended_history() else StudentModuleHistory
         pinned = {"student_id": self.student_id, "actor_id": self.actor_id}
         return Rows(Target(connections[self.database], model, _COLUMNS, pinned), entries)
+
+    def newest_revisions(self, table: Table, keys: Collection[RowKey]) -> Mapping[RowKey, int]:
+        """Return the newest revision that the outbox and the default history have of each key. Two statements."""
+        blocks = {key.id: key for key in keys if isinstance(key, BlockId) and self._is_recorded(table, key)}
+        newest: dict[RowKey, int] = {}
+        for model in (HistoryOutbox, StudentModuleHistory):
+            for some in pieces(self.database, sorted(blocks)):
+                rows = all_rows(model, self.database).filter(student_id=self.student_id, block_id__in=some)
+                for block_id, revision in rows.values_list("block_id").annotate(Max("revision")):
+                    newest[blocks[block_id]] = max(revision, newest.get(blocks[block_id], 0))
+        return newest
 
     def written(self, entries: Rows) -> None:
         """Report the entries, and ship them after the commit unless the relay ships; report the backlog if due."""
