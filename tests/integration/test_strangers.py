@@ -191,6 +191,21 @@ def test_a_revision_that_sql_has_lowered(client: DjangoXBlockUserStateClient) ->
 
 
 @in_every_store
+def test_a_revision_that_sql_has_raised(client: DjangoXBlockUserStateClient) -> None:
+    """The revisions in between are missing; no entry may build on them."""
+    add_entries(client, 5)
+    change_by_sql(revision=9)
+
+    add_entries(DjangoXBlockUserStateClient(), 2, start=5)
+
+    assert [(entry.revision, (entry.state or {})["number"]) for entry in history()] == [
+        *((number + 1, number) for number in range(5)),
+        (10, 5),
+        (11, 6),
+    ]
+
+
+@in_every_store
 def test_a_batch_raises_only_the_rows_that_are_behind(client: DjangoXBlockUserStateClient) -> None:
     other = make_block("other")
     client.set("ann", other, {"number": 0})

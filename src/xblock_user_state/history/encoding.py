@@ -60,9 +60,9 @@ def next_chain(chain: int) -> int:
     return chain + 1 if 0 < chain < MAX_CHAIN else 1
 
 
-def checksum(text: str) -> int:
-    """Return the checksum of a state's text: CRC-32, as a signed integer of 32 bits."""
-    return zlib.crc32(text.encode()) - (1 << 31)
+def checksum(revision: int, text: str) -> int:
+    """Return the checksum of a state's revision and text: CRC-32 that begins with the revision, less 2 ** 31."""
+    return zlib.crc32(text.encode(), revision & 0xFFFFFFFF) - (1 << 31)
 
 
 def encode_plain(text: str | None) -> tuple[int, bytes | None]:

@@ -46,10 +46,12 @@ class HistoryRecorder:
         # The state row keeps the place, so that a write need not read history to choose between full entry and delta.
         if not self._is_recorded(table, key) or after.text is None:
             return after._replace(chain=0, checksum=None)
-        # A delta is read against the text of the entry before. SQL or a restored backup may have given the row another.
-        is_base = before is not None and before.text is not None and before.checksum == checksum(before.text)
+        # A delta is read against the text of the revision before. SQL may have given the row another of either.
+        is_base = (
+            before is not None and before.text is not None and before.checksum == checksum(before.revision, before.text)
+        )
         chain = next_chain(before.chain) if before and is_base and self.writes_deltas else 1
-        return Row(*after[:-2], chain, checksum(after.text))
+        return Row(*after[:-2], chain, checksum(after.revision, after.text))
 
     def entries(self, table: Table, changed: Changed) -> Rows | None:
         """Return entries for the recorded rows among the changed ones, in key order; ``None`` if there are none.

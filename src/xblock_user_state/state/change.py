@@ -34,7 +34,7 @@ class Row(NamedTuple):
     chain: int = 0
     """The newest history entry's position in its chain of deltas (`history.encoding`); 0 if there is none."""
     checksum: int | None = None
-    """The checksum of the newest history entry's text (`history.encoding`); ``None`` if there is none."""
+    """The checksum of the newest history entry (`history.encoding`); ``None`` if there is none."""
 
     @property
     def score(self) -> BlockScore | None:

@@ -104,8 +104,8 @@ class StudentModule(UserStateRow):
     max_grade = models.FloatField(null=True)
     # The place of the newest history entry in its chain of deltas (`history.encoding`); 0 if no chain is open.
     history_chain = models.SmallIntegerField(default=0, db_default=0)
-    # The checksum of that entry's text. If the state has another one, something else than a client has changed it, and
-    # the next entry is a full one. NULL for a row that no version with this column has written.
+    # The checksum of that entry's revision and text. If the row has another one, something else than a client has
+    # changed it, and the next entry is a full one. NULL for a row that no version with this column has written.
     history_checksum = models.IntegerField(null=True)
     done = models.CharField(max_length=8, default="na", db_default="na", choices=DONE)
 
