@@ -53,12 +53,14 @@ def _pages_by_block(
             page = _page(of_block.filter(student_id__gt=page[-1].student_id)) if len(page) == PAGE else []
 
 
-def lock_learners(database: str, block_id: int, size: int, after: Any = None) -> list[Any]:
+def lock_learners(database: str, block_id: int, size: int, after: Any = None, student_id: Any = None) -> list[Any]:
     """Lock the rows of up to `size` learners in a block, from the learner that follows `after`; return their ids.
 
-    Call it in a transaction.
+    With `student_id` only the row of this learner. Call it in a transaction.
     """
     rows = all_rows(StudentModule, database).filter(block_id=block_id)
+    if student_id is not None:
+        rows = rows.filter(student_id=student_id)
     if after is not None:
         rows = rows.filter(student_id__gt=after)
     # Writers lock rows of one learner by block, and this page rows of one block: a page and a writer meet in one row,
