@@ -12,7 +12,7 @@ from django.core.management import CommandError, call_command
 from pytest_django import Settings
 from xblock.fields import Scope
 
-from tests.factories import COURSE, make_blocks
+from tests.factories import COURSE, make_block, make_blocks
 from tests.integration.rows import assert_history_is_gapless
 from xblock_user_state import actions, maintenance
 from xblock_user_state.archive.format import read_export
@@ -102,6 +102,28 @@ def test_deletion_of_a_block(people: dict[str, Any], settings: Settings, monkeyp
         assert {*left} <= {(people[name].pk, identify_block(TWO).id) for name in NAMES[1:]}
     assert actions.delete_course(COURSE) == (3, 0)
     assert not any(model._base_manager.using(alias).exists() for model, alias in stores("default"))
+
+
+def test_a_move_of_a_block(people: dict[str, Any], settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maintenance.moving, "PAGE", 2)
+    monkeypatch.setattr(maintenance.moved_history, "ENTRIES", 3)
+    new = make_block("new")
+    for extended in (False, True) if "student_module_history" in settings.DATABASES else (False,):
+        settings.XBLOCK_USER_STATE = {"RECORDED_BLOCK_TYPES": "*", "EXTENDED_HISTORY": extended}
+        for name, user in people.items():
+            _answer(name, 2, user)
+    Client().set(NAMES[0], new, {"own": 1})
+    before = {name: [entry[2:] for entry in Client().get_history(name, ONE)] for name in NAMES}
+    actors = {entry.actor_id for entry in StudentModuleHistory.objects.filter(block_id=identify_block(ONE).id)}
+    assert actions.move_state(ONE, new, username=NAMES[1])[:3] == (1, 0, 0)
+    result = actions.move_state(ONE, new)
+    assert (result[:3], [left.username for left in result.details]) == ((2, 0, 1), [NAMES[0]])
+    after = {name: [entry[2:] for entry in Client().get_history(name, new)] for name in NAMES[1:]}
+    assert after == {name: before[name] for name in NAMES[1:]}
+    assert [entry[2:] for entry in Client().get_history(NAMES[0], ONE)] == before[NAMES[0]]
+    moved_entries = StudentModuleHistory.objects.filter(block_id=identify_block(new).id, actor_id__isnull=False)
+    assert {entry.actor_id for entry in moved_entries} == actors - {people[NAMES[0]].pk}
+    _run("check_history")
 
 
 @pytest.mark.parametrize("size", [1, 5, 250])

@@ -66,8 +66,9 @@ def _attempt(database: str, owner: Owner, seconds: float) -> None:
     shift = max(extended) + 1 - first
     for model, entries in ((StudentModuleHistory, default), (HistoryOutbox, outbox)):
         _move(all_rows(model, database).filter(of_owner), entries, first, shift)
-    # The checksum would promise the next entry a base that the row's chain has no longer.
-    row.filter(revision__gte=first).update(revision=F("revision") + shift, history_checksum=None)
+    # Entries have moved, so the next one begins a new chain.
+    moved = row.filter(revision__gte=first)
+    moved.update(revision=F("revision") + shift, history_chain=0, history_checksum=None)
 
 
 def _read_extended(which: Q, seconds: float) -> Entries:

@@ -114,15 +114,15 @@ def ship_after_commit(database: str, student_id: Any, block_ids: Collection[int]
     transaction.on_commit(ship_entries, using=database, robust=True)
 
 
-def ship_at_once(database: str, which: Q, owners: int) -> None:
+def ship_at_once(database: str, which: Q, owners: int) -> bool:
     """Ship the selected outbox rows, of this number of owners, after the commit that wrote them.
 
-    Never raises a database error: rows that can't be shipped wait for the relay, or for the next call with these
-    owners.
+    Ships up to 100 rows more than owners; returns whether more may be left. Never raises a database error: rows that
+    can't be shipped wait for the relay, or for the next call with these owners.
     """
     if not SHIPPING.lets_through():
         count(names.SHIPPING_SKIPPED, 1)
-        return
+        return False
     try:
         # Room for 100 rows that had to wait before, so that an outage's backlog shrinks without a relay.
         shipment = ship(database, which, size=owners + 100, seconds=conf.history_timeout())
@@ -141,6 +141,9 @@ def ship_at_once(database: str, which: Q, owners: int) -> None:
     else:
         SHIPPING.succeeded()
         count(names.SHIPPED, shipment.rows, "call")
+        # A full page of which nothing was shipped waits for a tombstone that another process ships.
+        return shipment.last is not None and shipment.rows > 0
+    return False
 
 
 def count_failure(by: str, error: Exception) -> None:
