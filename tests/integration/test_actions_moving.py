@@ -503,6 +503,33 @@ def test_an_entry_in_the_outbox_and_in_the_extended_history_moves_once(settings:
 
 
 @pytest.mark.extended_history
+@pytest.mark.usefixtures("small_pages")
+def test_both_lives_of_a_restored_row_move(settings: Settings) -> None:
+    """A backup has taken the rows back, and the learners have gone on where the extended history has other entries."""
+    settings.XBLOCK_USER_STATE = SITES["by relay"]
+    make_learners(*NAMES)
+    write_in_all(FIRST, value="1")
+    backup = list(StudentModule.objects.all())
+    write_in_all(FIRST, value="2")
+    write_in_all(FIRST, value="3")
+    ship_all()
+    StudentModule.objects.all()._raw_delete("default")
+    for row in backup:
+        row.save_base(raw=True, force_insert=True)
+    write_in_all(FIRST, value="other life", names=NAMES[:3])
+    assert move_state(FIRST, TARGET).states == 5
+    ship_all()
+    for name in NAMES:
+        lives = ["3", "2", "1"]
+        expected = ["other life", *lives] if name in NAMES[:3] else lives
+        assert [entry[0]["value"] for entry in history_of(name, TARGET)] == expected
+    write_in_all(TARGET, value="goes on")
+    ship_all()
+    assert [entry[0]["value"] for entry in history_of("eve", TARGET)] == ["goes on", "3", "2", "1"]
+    assert history_of("ann", FIRST) == []
+
+
+@pytest.mark.extended_history
 def test_an_entry_in_both_histories_stays_in_both(settings: Settings) -> None:
     """A back-fill has copied the default history."""
     make_learners(*NAMES)

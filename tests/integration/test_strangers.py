@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from io import StringIO
 from typing import Any
 
 import pytest
+from django.core.management import call_command
 from django.db import transaction
 from pytest_django import Settings
 
@@ -254,6 +256,16 @@ def test_readers_see_both_lives_before_the_relay_does(client: DjangoXBlockUserSt
     assert numbers() == [0, 1, 2, 3, 4, 5, 10, 11]
     relay_if_needed()
     assert numbers() == [0, 1, 2, 3, 4, 5, 10, 11]
+
+
+@in_every_store
+def test_the_history_is_sound_after_a_restore_and_a_write(client: DjangoXBlockUserStateClient) -> None:
+    add_entries(client, 3)
+    restore(lambda: add_entries(client, 3, start=3))
+    add_entries(DjangoXBlockUserStateClient(), 1, start=6)
+    relay_if_needed()
+
+    call_command("check_history", stdout=StringIO())
 
 
 def relay_if_needed() -> None:

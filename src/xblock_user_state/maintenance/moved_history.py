@@ -41,6 +41,13 @@ ENTRIES = 500
 _Learners = Collection[Any]
 
 
+class Unsettled(Exception):
+    """The outbox and the extended history have entries of one key, which may be copies, or of two lives of a row."""
+
+    def __init__(self, student_ids: set[Any]) -> None:
+        self.student_ids = student_ids
+
+
 @dataclass(frozen=True)
 class LockedHistory:
     """The history of some learners in the two blocks of a move. The caller has locked their rows in the old block."""
@@ -49,14 +56,17 @@ class LockedHistory:
     move: Move
     outbox: Sequence[HistoryOutbox]
     """Their rows in the outbox, without bodies."""
+    settled: _Learners
+    """Learners whose entries of one key are known to be copies."""
 
     @classmethod
-    def of(cls, database: str, move: Move, student_ids: _Learners) -> LockedHistory:
+    def of(cls, database: str, move: Move, student_ids: _Learners, settled: _Learners) -> LockedHistory:
         """Lock their rows in the outbox. Waits for the end of shipments that have locked such rows."""
         blocks = [move.old.id, move.new.id]
         rows = all_rows(HistoryOutbox, database).filter(student_id__in=student_ids, block_id__in=blocks)
         # In the order of the relay's locks.
-        return cls(database, move, list(rows.order_by(*KEY).select_for_update().only(*KEY)) if student_ids else [])
+        locked = list(rows.order_by(*KEY).select_for_update().only(*KEY)) if student_ids else []
+        return cls(database, move, locked, settled)
 
     def learners_at_new(self, student_ids: _Learners) -> set[Any]:
         """Return the learners with entries under the new key, such as those of a row that was deleted by SQL."""
@@ -71,7 +81,7 @@ class LockedHistory:
     def move_entries(self, student_ids: _Learners) -> None:
         """Move all entries of these learners. Ships after the commit, unless only the relay ships.
 
-        Raises `HistoryUnavailable`, or `LostRace` if another transaction was in the way.
+        Raises `HistoryUnavailable`, `Unsettled`, or `LostRace` if another transaction was in the way.
         """
         old, new = self.move.old.id, self.move.new.id
         # Before the extended history is read: a back-fill that has locked entries here may be moving them there.
@@ -98,7 +108,11 @@ class LockedHistory:
         found = set()
         for rows in self._extended(self._readable(self.move.old.id, student_ids)):
             found |= {student_id for student_id, *_ in rows}
-            # An entry that was shipped a moment before a crash is in both: the one in the outbox moves by itself.
+            # An entry that was shipped a moment before a crash is in both: the one in the outbox moves by itself. After
+            # a restore from a backup the two may differ, and both must stay.
+            both = {student_id for student_id, _, revision, *_ in rows if (student_id, revision) in waiting}
+            if unsettled := both.difference(self.settled):
+                raise Unsettled(unsettled)
             added = [
                 (student_id, self.move.new.id, revision, *values)
                 for student_id, _, revision, *values in rows

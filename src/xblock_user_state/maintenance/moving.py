@@ -11,7 +11,7 @@ entries of a block.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple
@@ -19,11 +19,12 @@ from typing import Any, NamedTuple
 from django.db.models import QuerySet
 
 from xblock_user_state import conf
-from xblock_user_state.history.entries import all_rows, take_write_lock
-from xblock_user_state.history.outbox.shipping import HistoryUnavailable
+from xblock_user_state.history.entries import Owner, all_rows, take_write_lock
+from xblock_user_state.history.outbox import collisions
+from xblock_user_state.history.outbox.shipping import BATCH_SECONDS, HistoryUnavailable
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.maintenance.history_database import reach
-from xblock_user_state.maintenance.moved_history import LockedHistory
+from xblock_user_state.maintenance.moved_history import LockedHistory, Unsettled
 from xblock_user_state.maintenance.paging import lock_learners
 from xblock_user_state.state.keys import BlockId
 from xblock_user_state.state.moves import Move
@@ -127,18 +128,29 @@ class _Pages:
             if conf.has_extended_history():
                 reach()
             with errors_translated(self.database):
-                return repeat(self.database, partial(self._attempt, after))
-        except HistoryUnavailable as error:
+                return self._settled_page(after)
+        except (HistoryUnavailable, collisions.ExtendedUnread) as error:
             raise ServiceUnavailable(f"nothing more was moved: the history can't be read: {error}") from error
 
-    def _attempt(self, after: Any) -> tuple[Sequence[Any], Mapping[Any, str]]:
+    def _settled_page(self, after: Any) -> tuple[Sequence[Any], Mapping[Any, str]]:
+        settled: set[Any] = set()
+        while True:
+            try:
+                return repeat(self.database, partial(self._attempt, after, settled))
+            except Unsettled as error:
+                # The relay would do the same, but a move brings both entries to one new key.
+                for student_id in error.student_ids:
+                    collisions.settle(self.database, Owner(student_id, self.move.old.id), BATCH_SECONDS)
+                settled |= error.student_ids
+
+    def _attempt(self, after: Any, settled: Collection[Any]) -> tuple[Sequence[Any], Mapping[Any, str]]:
         take_write_lock(self.database)
         locked = lock_learners(self.database, self.move.old.id, PAGE, after, self.student_id)
         # Not locked: a row that is begun meanwhile fails the update below, and the page is repeated.
         at_new = self._rows(self.move.new, locked).values_list("student_id", flat=True)
         skipped = dict.fromkeys(at_new, HAS_STATE)
         rest = [student_id for student_id in locked if student_id not in skipped]
-        history = LockedHistory.of(self.database, self.move, rest)
+        history = LockedHistory.of(self.database, self.move, rest, settled)
         skipped |= dict.fromkeys(history.learners_at_new(rest), HAS_HISTORY)
         moving = [student_id for student_id in rest if student_id not in skipped]
         if moving:
