@@ -76,6 +76,27 @@ def test_all_scopes_are_read_and_iterated(people: dict[str, Any]) -> None:
     assert_history_is_gapless()
 
 
+def test_saved_instances(people: dict[str, Any]) -> None:
+    for name in NAMES[:2]:
+        _answer(name, 2)
+    for module in StudentModule.objects.filter(block_id=identify_block(ONE).id):
+        Client().set(module.student.get_username(), ONE, {"meanwhile": 1})
+        module.grade, module.state = 5, '{"of": "staff"}'
+        module.save()
+        module.refresh_from_db()
+        assert module.state == '{"of":"staff","meanwhile":1}'
+    user = people[NAMES[2]]
+    module, created = StudentModule.objects.update_or_create(
+        student=user, block_id=identify_block(ONE).id, defaults={"state": '{"of": "new"}'}
+    )
+    assert (created, module.student_id, module.revision) == (True, user.pk, 1)
+    module.state = None
+    module.save()
+    assert {state.username for state in Client().iter_all_for_block(ONE)} == {*NAMES[:2]}
+    assert Client().get_scores(NAMES[0], [ONE])[ONE].grade == 5
+    assert_history_is_gapless()
+
+
 def test_deletion_for_good(people: dict[str, Any]) -> None:
     for name in NAMES[:3]:
         _answer(name, 2)
