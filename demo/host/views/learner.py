@@ -11,9 +11,11 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from demo.host.content import get_course
 from demo.host.progress import activities
 from demo.host.visits import learner_of, runtime_of
+from xblock_user_state.runtime import run_guarded
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
+    from web_fragments.fragment import Fragment
 
 
 def outline(request: HttpRequest) -> HttpResponse:
@@ -42,10 +44,14 @@ def unit(request: HttpRequest, slug: str) -> HttpResponse:
     index = next((index for index, unit in enumerate(units) if unit.slug == slug), None)
     if index is None:
         raise Http404(f"the course has no unit {slug!r}")
-    runtime = runtime_of(request)
-    # Blocks write state during a view too: a problem stores its seed.
-    with runtime.learner_state.unit_of_work():
-        fragment = runtime.get_page(units[index].key).render("student_view", {})
+
+    def work() -> Fragment:
+        runtime = runtime_of(request)
+        # Blocks write state during a view too: a problem stores its seed. With the guard, two tabs show the same one.
+        with runtime.learner_state.unit_of_work(guarded=True):
+            return runtime.get_page(units[index].key).render("student_view", {})
+
+    fragment = run_guarded(work)
     context = {
         "course": course,
         "unit": units[index],
