@@ -42,10 +42,7 @@ def unit(request: HttpRequest, slug: str) -> HttpResponse:
     index = next((index for index, unit in enumerate(units) if unit.slug == slug), None)
     if index is None:
         raise Http404(f"the course has no unit {slug!r}")
-    runtime = runtime_of(request)
-    # Blocks write state during a view too: a problem stores its seed.
-    with runtime.learner_state.unit_of_work():
-        fragment = runtime.get_page(units[index].key).render("student_view", {})
+    [fragment] = runtime_of(request).render_page([units[index].key], context={})
     context = {
         "course": course,
         "unit": units[index],
