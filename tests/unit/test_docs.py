@@ -20,7 +20,7 @@ from xblock_user_state.metrics import names
 from xblock_user_state.metrics.dogstatsd import DogStatsDSink
 from xblock_user_state.metrics.opentelemetry import OpenTelemetrySink
 from xblock_user_state.metrics.prometheus import PrometheusSink
-from xblock_user_state.runtime import UserStateKeyValueStore, UserStateService
+from xblock_user_state.runtime import UserStateKeyValueStore, UserStateRuntime, UserStateService
 
 CLIENT = (DOCS / "reference/client.md").read_text()
 SETTINGS = (DOCS / "reference/settings.md").read_text()
@@ -29,7 +29,7 @@ TABLES = (DOCS / "reference/tables.md").read_text()
 CONTRIBUTING = (ROOT / "CONTRIBUTING.md").read_text()
 
 MODELS = [model for model in apps.get_models() if model._meta.app_label == "xblock_user_state"]
-OF_RUNTIMES = (UserStateKeyValueStore, UserStateService)
+OF_RUNTIMES = (UserStateRuntime, UserStateKeyValueStore, UserStateService)
 LINK = re.compile(r"\]\((?!https?://)([^)\s]+)\)")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 LABEL = re.compile(r"^\((.+)\)=$", re.MULTILINE)

@@ -34,7 +34,7 @@ def outline(request: HttpRequest) -> HttpResponse:
     return render(request, "host/outline.html", context)
 
 
-# The page has no form for visitors, but page.js reads the token from the cookie for the requests of blocks.
+# The page has no form for visitors, but globals.js reads the token from the cookie for the requests of blocks.
 @ensure_csrf_cookie
 def unit(request: HttpRequest, slug: str) -> HttpResponse:
     course = get_course()
@@ -42,7 +42,7 @@ def unit(request: HttpRequest, slug: str) -> HttpResponse:
     index = next((index for index, unit in enumerate(units) if unit.slug == slug), None)
     if index is None:
         raise Http404(f"the course has no unit {slug!r}")
-    [fragment] = runtime_of(request).render_page([units[index].key], context={})
+    fragment = runtime_of(request).render_page([units[index].key], context={})
     context = {
         "course": course,
         "unit": units[index],

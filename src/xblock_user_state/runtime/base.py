@@ -175,13 +175,21 @@ class UserStateRuntime(BlockRuntime):
 
     def render_page(
         self, usage_ids: Iterable[UsageKey], view_name: str = "student_view", context: Any = None
-    ) -> list[Fragment]:
-        """Render blocks in one unit of work, after one prefetch of their state and that of descendants and asides."""
+    ) -> Fragment:
+        """Render blocks one below the other, in one unit of work, and return all of it as one fragment.
+
+        The state of the blocks, their descendants and their asides is read before: one statement a scope.
+        """
+        page = Fragment()
         blocks = [self.get_block(usage_id) for usage_id in usage_ids]
         self.learner_state.prefetch(each for block in blocks for each in _with_descendants(block))
         # Blocks save during a view too: a problem keeps its seed.
         with self.learner_state.unit_of_work():
-            return [block.render(view_name, context) for block in blocks]
+            for block in blocks:
+                fragment = block.render(view_name, context)
+                page.add_content(fragment.content)
+                page.add_fragment_resources(fragment)
+        return page
 
 
 def _bound_as(block: XBlock, other: XBlock) -> XBlock:
