@@ -152,7 +152,7 @@ def test_a_conflict_in_the_other_learners_row_repeats_the_work(client: InMemoryX
 
 
 def test_nothing_is_done_twice_after_the_other_learners_commit(client: InMemoryXBlockUserStateClient) -> None:
-    with pytest.raises(ServiceUnavailable, match=r"'ada' were not saved, but those of \['ben'\] were") as raised:
+    with pytest.raises(ServiceUnavailable, match=r"'ada' were not saved, after those of \['ben'\] were") as raised:
         run_guarded(interfering(client, "ada"))
     assert isinstance(raised.value.__cause__, Conflict)
     assert client.get("ben", TOOL).state == {"result": 4}
@@ -174,7 +174,7 @@ def test_an_error_after_the_other_learners_commit_has_a_note(
     monkeypatch.setattr(client, "batch", only_ben)
     with pytest.raises(ZeroDivisionError) as raised, runtime.learner_state.unit_of_work():
         runtime.get_block(TOOL).receive(BEN, 4)
-    assert raised.value.__notes__ == ["the changes of 'ada' were not saved, but those of ['ben'] were"]
+    assert raised.value.__notes__ == ["the changes of 'ada' were not saved, after those of ['ben'] were"]
     assert client.get("ben", TOOL).state == {"result": 4}
 
 

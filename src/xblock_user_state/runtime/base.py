@@ -14,7 +14,7 @@ from xblock.exceptions import NoSuchUsage
 from xblock.field_data import FieldData, ReadOnlyFieldData, SplitFieldData
 from xblock.fields import Scope
 from xblock.plugin import PluginMissingError
-from xblock.runtime import KvsFieldData, Runtime
+from xblock.runtime import IdReader, KvsFieldData, Runtime
 
 from xblock_user_state.runtime.ids import UsageKeyIds
 from xblock_user_state.runtime.kvs import UserStateKeyValueStore
@@ -98,14 +98,15 @@ class UserStateRuntime(BlockRuntime):
         authored: FieldData,
         learner_state: UserStateKeyValueStore,
         *,
-        ids: UsageKeyIds | None = None,
+        ids: IdReader | None = None,
         services: Mapping[str, object] | None = None,
         mixins: tuple[type, ...] = (),
     ) -> None:
         """`authored` has the fields of the scopes content, settings, children and parent. Blocks can't change them.
 
         `learner_state` has the learner's fields, and takes the scores; `xblock_user_state.hosting.store_for` makes it.
-        `services` are added to ``rebind_user`` (`RebindUserService`) and ``user_state``, with which learners read their
+        `ids` is an ``IdReader`` and ``IdGenerator`` of XBlock, by default `UsageKeyIds`. `services` are added to
+        ``rebind_user`` (`RebindUserService`) and ``user_state``, with which learners read their
         own state only, and may replace them. `mixins` are classes for all blocks.
         """
         ids = ids or UsageKeyIds()

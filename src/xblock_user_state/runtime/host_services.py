@@ -31,13 +31,15 @@ class CurrentUserService(UserService):
         # A visitor has neither email address nor name.
         self._current = XBlockUser(is_current_user=True)
         if user.is_authenticated:
-            self._current = XBlockUser(is_current_user=True, emails=[user.email], full_name=user.get_full_name())
+            self._current = XBlockUser(is_current_user=True, emails=_emails(user), full_name=_full_name(user))
+        # A custom user model may lack it.
+        is_staff = getattr(user, "is_staff", False)
         self._current.opt_attrs = {
             "edx-platform.is_authenticated": user.is_authenticated,
             "edx-platform.user_id": user.pk,
             "edx-platform.username": user.get_username(),
-            "edx-platform.user_is_staff": user.is_staff,
-            "edx-platform.user_role": role or ("staff" if user.is_staff else "student"),
+            "edx-platform.user_is_staff": is_staff,
+            "edx-platform.user_role": role or ("staff" if is_staff else "student"),
             "edx-platform.anonymous_user_id": anonymous_id,
             "edx-platform.deprecated_anonymous_user_id": anonymous_id,
         }
@@ -50,6 +52,15 @@ class CurrentUserService(UserService):
         if anonymous_id is None or anonymous_id == self._anonymous_id:
             return self._user if self._user.is_authenticated else None
         return self._user_of(anonymous_id)
+
+
+def _emails(user: Any) -> list[str]:
+    email = getattr(user, user.get_email_field_name(), None)
+    return [email] if email else []
+
+
+def _full_name(user: Any) -> str:
+    return str(user.get_full_name()) if hasattr(user, "get_full_name") else ""
 
 
 class NoSandbox:
@@ -70,9 +81,9 @@ class PlainUrls:
     """The service ``replace_urls`` of a host whose courses contain no shortcuts of Open edX, such as ``/static/``."""
 
     def replace_urls(self, text: str, **_options: Any) -> str:
-        # capa passes text that is marked as safe, and puts the result into an attribute, which must be escaped. The sum
-        # with a plain string is not marked.
-        return text + ""
+        # capa passes text that is marked as safe, and puts the result into an attribute, which must be escaped. This
+        # method of the base class makes a plain string of a marked one.
+        return str.__str__(text)
 
 
 def plain_services(user: Any, anonymous_id: str = "") -> dict[str, object]:

@@ -42,6 +42,8 @@ class UserStateKeyValueStore(KeyValueStore):
     block and scope that was not prefetched. A write changes the cache too; a failed write leaves it alone. Commits of
     other requests are not seen meanwhile, and not undone. A rollback of a transaction around the store is not noticed,
     so make a new store then. Values are fresh objects, which blocks may change freely.
+
+    ``user_id`` and ``username`` are the learner's; ``client`` is the client that the store was made with.
     """
 
     def __init__(

@@ -29,7 +29,8 @@ class Unit:
 
     Each learner's changes are one transaction, because one transaction of a client touches one learner. The `owner`,
     the learner of the request, is committed last: a block is rebound to save something for another learner, so that
-    learner's changes must not depend on the place of the owner's, which may be a cache.
+    learner's changes must not depend on the place of the owner's, which may be a cache. A transaction around the unit,
+    such as the lock of a second attempt (`run_guarded`), takes all of them back.
     """
 
     def __init__(self, owner: Member) -> None:
@@ -76,7 +77,7 @@ class Unit:
             except Exception as error:
                 if not committed:
                     raise
-                message = f"the changes of {member.username!r} were not saved, but those of {committed} were"
+                message = f"the changes of {member.username!r} were not saved, after those of {committed} were"
                 if isinstance(error, Conflict):
                     # Not a conflict any more: a repetition would make the committed changes twice.
                     raise ServiceUnavailable(message) from error
