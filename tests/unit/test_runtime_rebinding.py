@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -56,6 +57,16 @@ def test_each_learner_gets_one_revision(client: InMemoryXBlockUserStateClient) -
     assert client.get("ben", TOOL).state == {"result": 5}
     assert client.get("ada", TOOL).state == {"calls": 2}
     assert [revision(client, name) for name in ("ada", "ben")] == [1, 1]
+
+
+def test_a_users_key_may_have_another_name_than_id(client: InMemoryXBlockUserStateClient) -> None:
+    runtime = runtime_of(client)
+    runtime.get_block(TOOL).receive(SimpleNamespace(pk="b-8", id="b-8", username="ben"), 4)
+    block = runtime.get_block(TOOL)
+    runtime.rebind(block, SimpleNamespace(pk="c-9", username="cleo"))
+    block.result = 5
+    block.save()
+    assert [client.get(name, TOOL).state for name in ("ben", "cleo")] == [{"result": 4}, {"result": 5}]
 
 
 def test_a_block_may_come_back_to_its_learner(client: InMemoryXBlockUserStateClient) -> None:

@@ -11,6 +11,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from demo.host.content import get_course
 from demo.host.progress import activities
 from demo.host.visits import learner_of, runtime_of
+from xblock_user_state.runtime import run_guarded
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -42,7 +43,7 @@ def unit(request: HttpRequest, slug: str) -> HttpResponse:
     index = next((index for index, unit in enumerate(units) if unit.slug == slug), None)
     if index is None:
         raise Http404(f"the course has no unit {slug!r}")
-    fragment = runtime_of(request).render_page([units[index].key], context={})
+    fragment = run_guarded(lambda: runtime_of(request).render_page([units[index].key], context={}))
     context = {
         "course": course,
         "unit": units[index],

@@ -139,9 +139,9 @@ class UserStateRuntime(BlockRuntime):
         itself when it knows who calls its handler, for instance from a signature.
         """
         block.save()
-        store = self._stores[learner.id] = self.learner_state.for_learner(learner)
-        self._fields[learner.id] = self._fields_over(store)
-        block.scope_ids = block.scope_ids._replace(user_id=learner.id)
+        store = self.learner_state.for_learner(learner)
+        self._stores[store.user_id], self._fields[store.user_id] = store, self._fields_over(store)
+        block.scope_ids = block.scope_ids._replace(user_id=store.user_id)
         # XBlock has no public way to forget the values that a block has read, and their baselines.
         block._field_data_cache.clear()  # noqa: SLF001
         block._dirty_fields.clear()  # noqa: SLF001
@@ -177,15 +177,16 @@ class UserStateRuntime(BlockRuntime):
     def render_page(
         self, usage_ids: Iterable[UsageKey], view_name: str = "student_view", context: Any = None
     ) -> Fragment:
-        """Render blocks one below the other, in one unit of work, and return all of it as one fragment.
+        """Render blocks one below the other, in one guarded unit of work, and return all of it as one fragment.
 
-        The state of the blocks, their descendants and their asides is read before: one statement a scope.
+        The state of the blocks, their descendants and their asides is read before: one statement a scope. Give it to
+        `run_guarded`, with a new runtime for each attempt: blocks save during a view too, such as a problem its seed.
         """
         page = Fragment()
         blocks = [self.get_block(usage_id) for usage_id in usage_ids]
         self.learner_state.prefetch(each for block in blocks for each in _with_descendants(block))
-        # Blocks save during a view too: a problem keeps its seed.
-        with self.learner_state.unit_of_work():
+        # Two tabs that choose a seed at the same moment must show the same one.
+        with self.learner_state.unit_of_work(guarded=True):
             for block in blocks:
                 fragment = block.render(view_name, context)
                 page.add_content(fragment.content)

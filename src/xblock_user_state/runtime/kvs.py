@@ -20,7 +20,7 @@ from xblock.runtime import KeyValueStore
 from xblock_user_state.interface import PermissionDenied, UserStateError, XBlockUserStateClient
 from xblock_user_state.runtime.addresses import RowAddress, address_of, addresses_of_block, addresses_of_class
 from xblock_user_state.runtime.changes import Changes
-from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient, ToSession
+from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient, ToSession, id_of
 from xblock_user_state.runtime.field_values import encode_values
 from xblock_user_state.runtime.grades import DEFAULT_GUARD, Grade, GradeGuard, grade_of, is_at_least
 from xblock_user_state.runtime.row_cache import CachedRow
@@ -67,7 +67,7 @@ class UserStateKeyValueStore(KeyValueStore):
         if read_only and session is not None:
             raise ValueError("read_only drops the changes that a session keeps: give one of the two")
         self.client = client
-        self.user_id = user.id
+        self.user_id = id_of(user)
         # A custom user model may call the field by another name.
         self.username: str = user.get_username() if hasattr(user, "get_username") else user.username
         self._destination = self._destined(read_only=read_only, session=session)
@@ -118,10 +118,11 @@ class UserStateKeyValueStore(KeyValueStore):
         has a note that names the learners. A `Conflict` is then `ServiceUnavailable`, so that `run_guarded` does not
         make the changes twice. The handlers that run are the same too.
         """
-        store = self._stores.get(learner.id)
+        store = self._stores.get(id_of(learner))
         if store is None:
-            store = self._stores[learner.id] = self._other(learner)
+            store = self._other(learner)
             store._unit, store._stores = self._unit, self._stores  # noqa: SLF001 - of the same class
+            self._stores[store.user_id] = store
         return store
 
     def unit_of_work(self, *, guarded: bool = False) -> AbstractContextManager[None]:
