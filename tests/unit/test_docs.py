@@ -218,6 +218,13 @@ def test_every_example_says_how_it_runs(page: Path) -> None:
     assert not unknown
 
 
+@pytest.mark.parametrize("example", documentation.examples("file"), ids=str)
+def test_the_text_names_the_file_of_an_example(example: documentation.Example) -> None:
+    # The comment before the example is not shown.
+    before = example.page.read_text().splitlines()[: example.line]
+    assert f"`{example.file}`" in " ".join(before[-12:])
+
+
 @pytest.mark.parametrize("name", documentation.pages_with("memory"))
 def test_examples_without_a_database_run(name: str) -> None:
     names = documentation.run_page(name, "memory")
