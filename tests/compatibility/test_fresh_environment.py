@@ -1,8 +1,8 @@
 """The guide to a runtime, followed by somebody who has only the guide: a fresh environment, a project, and a browser.
 
-The environment has exactly the packages of the guide's ``pip install``, in their newest releases: the constraints of
-this repository do not apply, as they don't for a newcomer. One word of the line is replaced: the path of the clone is
-this work tree. So the test needs a package index.
+The environment has exactly the packages of the guide's ``pip install``, in the releases of ``constraints/``: a release
+of the day must not fail this test. One word of the line is replaced: the path of the clone is this work tree. The test
+needs a package index.
 """
 
 from __future__ import annotations
@@ -41,7 +41,9 @@ def python(tmp_path_factory: pytest.TempPathFactory) -> str:
     folder = tmp_path_factory.mktemp("environment")
     subprocess.run([sys.executable, "-m", "venv", folder], check=True)
     python = str(folder / "bin/python")
-    environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "PIP_CONSTRAINT")}
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    version = f"{sys.version_info.major}.{sys.version_info.minor}"
+    environment["PIP_CONSTRAINT"] = str(ROOT / f"constraints/python{version}.txt")
     done = subprocess.run(
         [python, "-m", "pip", *install_line()], env=environment, capture_output=True, text=True, check=False
     )
