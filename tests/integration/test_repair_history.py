@@ -23,7 +23,7 @@ from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixtur
 from tests.integration.test_check_history import SITES
 from xblock_user_state.archive.format import read_export
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.encoding import DELTA, FULL, LOST, MAX_CHAIN, PLAIN, encode_compact
+from xblock_user_state.history.encoding import DELTA, FULL, LOST, MAX_CHAIN, PLAIN, checksum, encode_compact
 from xblock_user_state.history.entries import VALUE_COLUMNS, extended_model, stores
 from xblock_user_state.interface import DamagedHistory, HistoryEntry
 from xblock_user_state.maintenance.backfill import Backfill
@@ -363,6 +363,26 @@ def test_the_copies_that_lead_to_the_state_are_kept(
 
 
 @TWO
+def test_waiting_entries_of_a_restored_row_replace_none(
+    client: DjangoXBlockUserStateClient, settings: Settings
+) -> None:
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True}
+    add_entries(client, 3)
+    restore(lambda: add_entries(client, 2, start=3))
+    before = readable()
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
+    # They have the revisions 4 and 5, which the extended history has of the lost time.
+    add_entries(DjangoXBlockUserStateClient(), 2, start=10)
+    assert repair() == ["revision 4 waits in the outbox, and the extended history has another; it gets a new revision"]
+    after = readable()
+    assert {revision: after[revision] for revision in before} == before
+    assert [(entry.state or {})["number"] for entry in after.values()] == [11, 10, 4, 3, 2, 1, 0]
+    assert_sound()
+    run("relay_history", "--once")
+    assert len(readable()) == 9
+
+
+@TWO
 def test_entries_go_to_the_store_where_they_belong(client: DjangoXBlockUserStateClient, settings: Settings) -> None:
     add_entries_to_every_store(settings, client)
     before = readable()
@@ -411,7 +431,7 @@ def test_a_type_that_was_recorded_later_and_never_changed_since(
     add_entries(client, 5)
     settings.XBLOCK_USER_STATE = {}
     assert repair("--late-start") == []
-    change_row(history_chain=2)
+    change_row(history_chain=2, history_checksum=checksum(5, str(row().state)))
     assert repair("--late-start") == ["the next entry will be a full one: revision 5 is missing"]
     assert repair() == ["revisions 1 to 5 were missing; closed off", "revision 6 records the state: revision 5 is lost"]
     assert_sound(5)

@@ -16,7 +16,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from copy import copy
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from functools import partial
 from typing import Any
@@ -38,6 +38,7 @@ from xblock_user_state.history.entries import (
     take_write_lock,
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
+from xblock_user_state.history.outbox import collisions
 from xblock_user_state.history.outbox.deadline import answer_expected
 from xblock_user_state.history.outbox.shipping import (
     BATCH_SECONDS,
@@ -50,7 +51,7 @@ from xblock_user_state.history.outbox.shipping import (
 )
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.naming import BlockName, block_names
-from xblock_user_state.maintenance.rules import RowHistory, decode_checked, stored, values_of
+from xblock_user_state.maintenance.rules import RowHistory, decode_checked, expects_base, stored, values_of
 from xblock_user_state.maintenance.verification import Verification
 from xblock_user_state.maintenance.versions import Version, versions_of
 from xblock_user_state.maintenance.windows import entries_by_key
@@ -117,17 +118,22 @@ class Repair:
             reach_history(BATCH_SECONDS)
             await_file(BATCH_SECONDS)
         row = repeat(self.verification.database, partial(self._attempt, owner))
-        if row is None:  # The row was deleted meanwhile.
-            return Repairs()
-        after = row.verified()
-        return Repairs(
-            rows=1,
-            repaired_rows=int(row.is_changed),
-            wrong_rows=int(bool(after.faults)),
-            lost=after.lost,
-            acts=[(owner, act) for act in row.acts],
-            left=[(owner, fault) for fault in after.faults],
-        )
+        if row is not None and row.taken is not None:
+            return self._settle(owner, row.taken)
+        return Repairs() if row is None else _repairs(owner, row)
+
+    def _settle(self, owner: Owner, taken: int) -> Repairs:
+        """Give waiting entries new revisions, as the relay does, then repair the row."""
+        act = f"revision {taken} waits in the outbox, and the extended history has another; it gets a new revision"
+        settled = Repairs(rows=1, repaired_rows=1, acts=[(owner, act)])
+        if self.dry_run:
+            return settled
+        try:
+            collisions.settle(self.verification.database, owner, BATCH_SECONDS)
+        except collisions.ExtendedUnread as error:
+            raise HistoryUnavailable(str(error.__cause__)) from error
+        repaired = self._repair(owner)
+        return replace(repaired, repaired_rows=1, acts=settled.acts + repaired.acts)
 
     def _attempt(self, owner: Owner) -> RowRepair | None:
         database, of_owner = self.verification.database, Q(student_id=owner.student_id, block_id=owner.block_id)
@@ -147,6 +153,18 @@ class Repair:
         if not self.dry_run:
             repair.apply(database)
         return repair
+
+
+def _repairs(owner: Owner, row: RowRepair) -> Repairs:
+    after = row.verified()
+    return Repairs(
+        rows=1,
+        repaired_rows=int(row.is_changed),
+        wrong_rows=int(bool(after.faults)),
+        lost=after.lost,
+        acts=[(owner, act) for act in row.acts],
+        left=[(owner, fault) for fault in after.faults],
+    )
 
 
 def _history_expected() -> AbstractContextManager[None]:
@@ -180,6 +198,8 @@ class RowRepair:
         self._puts: dict[Store, list[BaseStudentModuleHistory]] = {}
         self._history: list[BaseStudentModuleHistory] = []
         self.acts: list[str] = []
+        self.taken: int | None = None
+        """A revision that waits in the outbox, and is another one in the extended history: nothing is planned then."""
 
     @property
     def is_changed(self) -> bool:
@@ -188,6 +208,9 @@ class RowRepair:
 
     def plan(self, versions: Sequence[Version]) -> None:
         """Decide what to change. `versions` are the versions of all revisions, oldest first."""
+        self.taken = next((version.revision for version in versions if _is_taken(version)), None)
+        if self.taken is not None:
+            return
         newest = versions[-1] if versions else None
         if newest:
             self._write_anew(newest)
@@ -290,7 +313,7 @@ class RowRepair:
         """Add the entries that are missing up to the row's revision."""
         row, first = self._row, newest.revision + 1 if newest else 1
         if not self._is_fault(first):
-            if row.history_chain:
+            if expects_base(row):
                 self._begin_chain(f"the next entry will be a full one: revision {row.revision} is missing")
             return
         if row.revision - first >= MOST_MISSING:
@@ -340,8 +363,8 @@ class RowRepair:
         """Let the next entry be a full one, unless the row's chain and checksum are those of the newest entry."""
         row = self._row
         chain = self._changes.get("history_chain", row.history_chain)
-        sums = (None, None if row.state is None else checksum(row.revision, row.state))
-        if chain not in (0, newest.place) or row.history_checksum not in sums:
+        is_wrong = not self._is_vouched() and row.history_checksum is not None
+        if is_wrong or (expects_base(row) and chain != newest.place):
             self._begin_chain("the next entry will be a full one: history_chain or history_checksum was wrong")
 
     def _begin_chain(self, act: str) -> None:
@@ -355,6 +378,12 @@ class RowRepair:
     def _put(self, home: Store, entry: BaseStudentModuleHistory) -> None:
         copied = _entry(home, entry, **stored(entry)._asdict())
         self._puts.setdefault(home, []).append(copied)
+
+
+def _is_taken(version: Version) -> bool:
+    """Tell whether the outbox and the extended history have different entries of a revision."""
+    models = {type(each) for each in version.copies}
+    return not version.is_single and HistoryOutbox in models and not models.issubset(_LOCAL)
 
 
 def _put_all(model: Store, alias: str, entries: Sequence[BaseStudentModuleHistory]) -> None:

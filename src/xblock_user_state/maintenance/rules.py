@@ -97,7 +97,7 @@ class RowHistory:
         revision = self._newest.entry.revision if self._newest else 0
         if revision < self._row.revision:
             is_fault = self._check_gap(revision + 1, self._row.revision)
-            if self._row.history_chain and not is_fault:
+            if expects_base(self._row) and not is_fault:
                 self._fault(f"the next entry may build on revision {self._row.revision}, which is missing")
         elif revision > self._row.revision:
             self._fault(
@@ -193,8 +193,7 @@ class RowHistory:
             self._fault(f"the score was changed by something else than the client after revision {revision}")
         if are_apart(*sorted((newest.entry.created, row.modified))):
             self._note(f"revision {revision} has another time than the state")
-        # 0 makes the next entry a full one, which is always right.
-        if row.history_chain not in (0, newest.place):
+        if expects_base(row) and row.history_chain != newest.place:
             self._fault(
                 f"revision {revision} is number {newest.place} of its chain, and the state's history_chain is "
                 f"{row.history_chain}"
@@ -215,6 +214,13 @@ class RowHistory:
     def _note(self, text: str) -> None:
         # The first of a row is enough: all times of a row may be wrong.
         self.note = self.note or f"times disagree: {text}"
+
+
+def expects_base(row: StudentModule) -> bool:
+    """Tell whether the next entry of a row may be a delta; a full one is always right."""
+    text = row.state
+    has_checksum = text is not None and row.history_checksum == checksum(row.revision, text)
+    return has_checksum and row.history_chain > 0
 
 
 def are_apart(earlier: datetime, later: datetime) -> bool:

@@ -32,6 +32,8 @@ class Version:
     place: int
     """The place in the chain of deltas: 1 for a full entry, one more for each delta; 0 without a text."""
     previous: Version | None
+    is_single: bool = True
+    """Tell whether the revision has no other version that can be read."""
     act: str | None = None
     """The change of encoding and body, for people."""
 
@@ -94,7 +96,10 @@ def _next_versions(before: Sequence[Version], copies: Sequence[BaseStudentModule
         version = _read(before, copies, copy)
         if not any(version.equals(other) for other in found):
             found.append(version)
-    return [version for version in found if version.is_readable] or found[:1]
+    readable = [version for version in found if version.is_readable]
+    for version in readable:
+        version.is_single = len(readable) == 1
+    return readable or found[:1]
 
 
 def _read(
