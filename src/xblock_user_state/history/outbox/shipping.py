@@ -299,7 +299,7 @@ def _write(rows: Sequence[HistoryOutbox], alias: str, *, may_exist: bool) -> Non
     entries = [
         model(**{column: getattr(row, column) for column in COLUMNS}) for row in rows if row.revision != TOMBSTONE
     ]
-    for some in _loads(_new(entries, alias) if may_exist else entries):
+    for some in loads(_new(entries, alias) if may_exist else entries):
         all_rows(model, alias).bulk_create(some)
 
 
@@ -344,7 +344,7 @@ def _described(error: BaseException | None) -> str:
     return f"{conf.history_database()!r}: {str(error).partition(chr(10))[0]}"
 
 
-def _loads(entries: Sequence[BaseStudentModuleHistory]) -> Iterator[list[BaseStudentModuleHistory]]:
+def loads(entries: Sequence[BaseStudentModuleHistory]) -> Iterator[list[BaseStudentModuleHistory]]:
     """Cut entries into loads of at most 2 MB of bodies, or one larger entry: MariaDB limits the size of a statement."""
     load: list[BaseStudentModuleHistory] = []
     size = 0
