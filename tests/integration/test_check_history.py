@@ -246,16 +246,17 @@ def test_a_row_that_began_after_its_history(site: str, client: DjangoXBlockUserS
 
 def test_a_delta_that_changed_nothing(client: DjangoXBlockUserStateClient) -> None:
     add_entries(client, 3)
-    text = StudentModule.objects.get().state
-    encoding, body = encode_compact(text, text)
-    StudentModuleHistory._base_manager.create(
-        student_id=StudentModule.objects.get().student_id,
-        block_id=StudentModule.objects.get().block_id,
+    row = StudentModule.objects.get()
+    encoding, body = encode_compact(row.state, row.state)
+    entry = StudentModuleHistory(
+        student_id=row.student_id,
+        block_id=row.block_id,
         revision=4,
-        created=StudentModule.objects.get().modified,
+        created=row.modified,
         encoding=encoding,
         body=body,
     )
+    entry.save_base(raw=True, force_insert=True)
     StudentModule._base_manager.update(revision=4, history_chain=4, history_checksum=None)
     assert reported_faults() == ["revision 4 changed nothing"]
 
