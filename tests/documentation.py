@@ -25,7 +25,8 @@ from typing import Any, NamedTuple
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
-PAGES = tuple(sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")]))
+# Without the pages that Sphinx copies into its output.
+PAGES = tuple(sorted([*ROOT.glob("*.md"), *(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]))
 KINDS = {"memory", "database", "sql", "settings", "router", "two databases", "file", "project", "no"}
 
 _EXAMPLE = re.compile(
