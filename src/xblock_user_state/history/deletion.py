@@ -38,11 +38,14 @@ __all__ = ["delete_learner"]
 
 def connect() -> None:
     """Connect the receivers for deletions of users and of state rows."""
+    users = get_user_model()._meta.concrete_model
     for model in apps.get_models():
         # Proxy models too: Django's sender is the class through which the host deletes.
         if issubclass(model, StudentModule):
             pre_delete.connect(_delete_history, sender=model, dispatch_uid="xblock_user_state.history")
-        elif issubclass(model, get_user_model()):
+        # No children of the user's table: a child's key may be the id of another user, and its user may stay. If the
+        # user goes too, Django sends the user's own signal.
+        elif model._meta.concrete_model is users:
             post_delete.connect(_delete_learner, sender=model, dispatch_uid="xblock_user_state.learner")
 
 

@@ -116,9 +116,15 @@ def clear_masquerade(session: MutableMapping[str, Any], learner: Any = None) -> 
     `learner` is a user. The learners' own state is not touched.
     """
     kept = session.pop(SESSION_KEY, {})
-    left = {id_: rows for id_, rows in kept.items() if learner is not None and id_ != str(learner.id)}
+    left = {id_: rows for id_, rows in kept.items() if learner is not None and id_ != str(id_of(learner))}
     if left:
         session[SESSION_KEY] = left
+
+
+def id_of(user: Any) -> Any:
+    """Return the id of a user; ``None`` for a visitor."""
+    # The primary key of a host's user model may have another name than ``id``. Users of tests have no ``pk``.
+    return user.pk if hasattr(user, "pk") else user.id
 
 
 def _name_of(address: RowAddress) -> str:

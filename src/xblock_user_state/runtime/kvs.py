@@ -19,7 +19,7 @@ from xblock.runtime import KeyValueStore
 from xblock_user_state.interface import PermissionDenied, UserStateError, XBlockUserStateClient
 from xblock_user_state.runtime.addresses import RowAddress, address_of, addresses_of_block, addresses_of_class
 from xblock_user_state.runtime.changes import Changes
-from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient, ToSession
+from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient, ToSession, id_of
 from xblock_user_state.runtime.field_values import encode_values
 from xblock_user_state.runtime.grades import DEFAULT_GUARD, Grade, GradeGuard, grade_of, is_at_least
 from xblock_user_state.runtime.row_cache import CachedRow
@@ -61,7 +61,7 @@ class UserStateKeyValueStore(KeyValueStore):
         if read_only and session is not None:
             raise ValueError("read_only drops the changes that a session keeps: give one of the two")
         self._client = client
-        self._user_id = user.id
+        self._user_id = id_of(user)
         # A custom user model may call the field by another name.
         self._username: str = user.get_username() if hasattr(user, "get_username") else user.username
         self._destination = self._destined(read_only=read_only, session=session)
