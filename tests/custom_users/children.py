@@ -8,8 +8,9 @@ import pytest
 
 from tests.custom_users.models import Tutor, UuidChild, UuidPerson
 from tests.factories import make_block
+from xblock_user_state import actions
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
-from xblock_user_state.models import StudentModule
+from xblock_user_state.models import StudentModule, StudentModuleHistory
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -18,10 +19,9 @@ BLOCK = make_block()
 
 def _tutor(number: uuid.UUID) -> Tutor:
     person = UuidPerson.objects.create_user("tutor")
-    tutor = Tutor(person=person, number=number)
-    tutor.save_base(raw=True)
+    Tutor(person=person, number=number).save_base(raw=True)
     Client().set("tutor", BLOCK, {"of": "tutor"})
-    return tutor
+    return Tutor._base_manager.get()
 
 
 def _learners() -> list[str | None]:
@@ -34,6 +34,17 @@ def test_a_row_with_a_key_of_its_own_is_deleted_with_the_state_of_its_user_only(
     # The number of a tutor may be the id of another user.
     _tutor(ann.pk).delete()
     assert UuidPerson.objects.get() == ann
+    assert _learners() == ["ann"]
+
+
+def test_a_row_with_a_key_of_its_own_stands_for_its_user() -> None:
+    ann = UuidPerson.objects.create_user("ann")
+    tutor = _tutor(ann.pk)
+    for name in ("tutor", "ann"):
+        Client(tutor).set(name, BLOCK, {"by": "tutor"})
+        assert {entry.actor_id for entry in StudentModuleHistory.objects.filter(student__login=name)} >= {tutor.id}
+    assert Client().get("tutor", BLOCK).state == {"of": "tutor", "by": "tutor"}
+    actions.delete_learner(tutor)
     assert _learners() == ["ann"]
 
 

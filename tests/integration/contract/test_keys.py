@@ -42,7 +42,7 @@ _BRANCHES = [
 _LIBRARY_BLOCK = LIBRARY.make_usage_key("problem", "stars")
 _LIBRARY_BRANCHES = [LIBRARY.for_branch("library").make_usage_key("problem", "stars")]
 _CCX_BRANCHES = [
-    make_block(course=CCX.for_branch("draft-branch").for_version(VERSION)),
+    UsageKey.from_string(f"ccx-block-v1:Astro+A101+2026+branch@draft+version@{VERSION}+ccx@7+type@problem+block@stars"),
     # A key that is mapped from one CCX into another is a key of the other.
     make_block(course=CCX.replace(ccx="8")).map_into_course(CCX),
 ]
