@@ -7,6 +7,7 @@
 #   JOBS         runs of the tests at a time (default: 2)                    make test JOBS=1
 #   COVERAGE     1 to measure coverage of all runs together; below 97 % fails  make test COVERAGE=1
 #   PYTEST_ARGS  arguments of pytest                                         make test PYTEST_ARGS="-x -k history"
+#   TIMES        repetitions (default: 10)                                   make under-load TIMES=3
 #   PORT         port of the demo (default: 8000, or the next free one)         make demo PORT=8078
 #   QUICK        1 for few repetitions and small tables                      make bench QUICK=1
 #   BENCH_ARGS   arguments of the benchmark: a workload, --database, ...     make bench BENCH_ARGS="calls"
@@ -23,6 +24,7 @@ JOBS ?=
 COVERAGE ?=
 PYTEST_ARGS ?=
 TOX_ARGS ?=
+TIMES ?=
 PORT ?=
 QUICK ?=
 BENCH_ARGS ?=
@@ -30,7 +32,7 @@ BENCH_ARGS ?=
 IN_VENV := $(VENV)/bin/python
 SET_UP = $(PYTHON) -m scripts.environment --venv $(VENV) --django "$(DJANGO)"
 
-.PHONY: help test compatibility matrix demo demo-extended bench check lint types contracts migrations spelling docs
+.PHONY: help test under-load compatibility matrix demo demo-extended bench check lint types contracts migrations spelling docs
 .PHONY: constraints clean
 .PHONY: test-environment compatibility-environment check-environment
 .DEFAULT_GOAL := help
@@ -45,6 +47,9 @@ test: test-environment  ## run all tests on SQLite, PostgreSQL and MariaDB, with
 
 compatibility: compatibility-environment  ## test the stock workbench of xblock-sdk on this store, in a separate environment
 	@.venv-workbench/bin/python -m pytest tests/compatibility $(PYTEST_ARGS)
+
+under-load: test-environment  ## repeat the tests of races and kills ten times on all databases, with all processors busy
+	@$(IN_VENV) -m scripts.under_load $(if $(TIMES),--times $(TIMES)) $(DATABASES:%=--database %)
 
 matrix:  ## run the tests on every Python, Django and database in tox.ini; TOX_ARGS="-f py313" for a part
 	@$(SET_UP) matrix

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
 
 from django.apps import AppConfig
 
 if TYPE_CHECKING:
     from xblock_user_state.history.models import BaseStudentModuleHistory
-    from xblock_user_state.store.models import StudentModule
+    from xblock_user_state.store.models import StudentModule, UserStateRow
 
 
 class XBlockUserStateConfig(AppConfig):
@@ -32,8 +32,26 @@ class XBlockUserStateConfig(AppConfig):
     def history_of(student_modules: Iterable[StudentModule]) -> list[BaseStudentModuleHistory]:
         """Return the history entries of state rows, newest first; ``BaseStudentModuleHistory.get_history`` calls it.
 
-        The app config stands between the two, because models may not import `history.reading`.
+        The app config stands between models and upper layers here and below, because models may not import these.
         """
         from xblock_user_state.history.reading import entries_of
 
         return entries_of(student_modules)
+
+    @staticmethod
+    def check_instance(
+        instance: UserStateRow, using: str, insert: bool, update: bool, fields: Collection[str] | None
+    ) -> None:
+        """Raise ``TypeError`` or ``ValueError`` if an instance can't be saved; its ``save_base`` calls it."""
+        from xblock_user_state import saving
+
+        saving.check(instance, saving.Saving(using, insert, update, fields))
+
+    @staticmethod
+    def save_instance(
+        instance: UserStateRow, using: str, insert: bool, update: bool, fields: Collection[str] | None
+    ) -> bool:
+        """Save an instance by the write path; return whether its row was created."""
+        from xblock_user_state import saving
+
+        return saving.save(instance, saving.Saving(using, insert, update, fields))

@@ -31,7 +31,7 @@ def _make_states(count: int) -> None:
     now = datetime.now(UTC)
     others = user.objects.exclude(pk=first.student_id).values_list("pk", flat=True)
     columns: dict[str, Any] = {"revision": 1, "state": first.state, "created": now, "modified": now}
-    StudentModule.objects.bulk_create(
+    StudentModule._base_manager.bulk_create(
         (StudentModule(student_id=pk, block_id=first.block_id, **columns) for pk in others), batch_size=1000
     )
 

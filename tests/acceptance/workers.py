@@ -9,21 +9,23 @@ import os
 import resource
 import signal
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from itertools import count
 from typing import Any, NamedTuple
 
 from django.conf import settings
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import Group
-from django.db import OperationalError, connection, transaction
+from django.db import OperationalError, connection, connections, transaction
 from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
 from tests.acceptance.agreement import assert_agreement
 from tests.acceptance.messages import Pause
+from xblock_user_state.actions import move_state
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import BlockKey, ServiceUnavailable, XBlockUserStateClient
+from xblock_user_state.maintenance import moved_history, moving
 from xblock_user_state.models import StudentModule
 
 States = Mapping[BlockKey, Mapping[str, Any]]
@@ -167,6 +169,20 @@ def batch_until_death(username: str, block: UsageKey, mark: str, statement: int)
     with connection.execute_wrapper(_Executioner(statement)):
         set_in_all_scopes(client, username, block, mark, 1.0)
     yield mark
+
+
+def move_until_death(old: UsageKey, new: UsageKey, page: int, statement: int) -> Iterator[int]:
+    """Move the state of a block in small pages, and die right after the nth statement on any database.
+
+    With fewer statements, yield the number of states.
+    """
+    moving.PAGE = moved_history.ENTRIES = page
+    executioner = _Executioner(statement)
+    with ExitStack() as watched:
+        for alias in connections:
+            watched.enter_context(connections[alias].execute_wrapper(executioner))
+        moved = move_state(old, new)
+    yield moved.states
 
 
 class _Executioner:

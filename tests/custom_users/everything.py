@@ -14,7 +14,7 @@ from pytest_django import Settings
 from xblock.fields import Scope
 from xblock.runtime import KeyValueStore
 
-from tests.factories import COURSE, make_blocks
+from tests.factories import COURSE, make_block, make_blocks
 from tests.integration.rows import assert_history_is_gapless
 from xblock_user_state import actions, maintenance
 from xblock_user_state.archive.format import read_export
@@ -80,6 +80,27 @@ def test_all_scopes_are_read_and_iterated(people: dict[str, Any]) -> None:
     assert_history_is_gapless()
 
 
+def test_saved_instances(people: dict[str, Any]) -> None:
+    for name in NAMES[:2]:
+        _answer(name, 2)
+    for module in StudentModule.objects.filter(block_id=identify_block(ONE).id):
+        Client().set(module.student.get_username(), ONE, {"meanwhile": 1})
+        module.grade, module.state = 5, '{"of": "staff"}'
+        module.save()
+        module.refresh_from_db()
+        assert module.state == '{"of":"staff","meanwhile":1}'
+    user = people[NAMES[2]]
+    module, created = StudentModule.objects.update_or_create(
+        student=user, block_id=identify_block(ONE).id, defaults={"state": '{"of": "new"}'}
+    )
+    assert (created, module.student_id, module.revision) == (True, user.pk, 1)
+    module.state = None
+    module.save()
+    assert {state.username for state in Client().iter_all_for_block(ONE)} == {*NAMES[:2]}
+    assert Client().get_scores(NAMES[0], [ONE])[ONE].grade == 5
+    assert_history_is_gapless()
+
+
 def test_deletion_for_good(people: dict[str, Any]) -> None:
     for name in NAMES[:3]:
         _answer(name, 2)
@@ -140,6 +161,28 @@ def test_deletion_of_a_block(people: dict[str, Any], settings: Settings, monkeyp
         assert {*left} <= {(people[name].pk, identify_block(TWO).id) for name in NAMES[1:]}
     assert actions.delete_course(COURSE) == (3, 0)
     assert not any(model._base_manager.using(alias).exists() for model, alias in stores("default"))
+
+
+def test_a_move_of_a_block(people: dict[str, Any], settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(maintenance.moving, "PAGE", 2)
+    monkeypatch.setattr(maintenance.moved_history, "ENTRIES", 3)
+    new = make_block("new")
+    for extended in (False, True) if "student_module_history" in settings.DATABASES else (False,):
+        settings.XBLOCK_USER_STATE = {"RECORDED_BLOCK_TYPES": "*", "EXTENDED_HISTORY": extended}
+        for name, user in people.items():
+            _answer(name, 2, user)
+    Client().set(NAMES[0], new, {"own": 1})
+    before = {name: [entry[2:] for entry in Client().get_history(name, ONE)] for name in NAMES}
+    actors = {entry.actor_id for entry in StudentModuleHistory.objects.filter(block_id=identify_block(ONE).id)}
+    assert actions.move_state(ONE, new, username=NAMES[1])[:3] == (1, 0, 0)
+    result = actions.move_state(ONE, new)
+    assert (result[:3], [left.username for left in result.details]) == ((2, 0, 1), [NAMES[0]])
+    after = {name: [entry[2:] for entry in Client().get_history(name, new)] for name in NAMES[1:]}
+    assert after == {name: before[name] for name in NAMES[1:]}
+    assert [entry[2:] for entry in Client().get_history(NAMES[0], ONE)] == before[NAMES[0]]
+    moved_entries = StudentModuleHistory.objects.filter(block_id=identify_block(new).id, actor_id__isnull=False)
+    assert {entry.actor_id for entry in moved_entries} == actors - {people[NAMES[0]].pk}
+    _run("check_history")
 
 
 @pytest.mark.parametrize("size", [1, 5, 250])

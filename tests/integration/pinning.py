@@ -35,7 +35,9 @@ EXEMPT = {
 
 _QUOTE = '[`"]'
 _TABLES = re.compile(f"(?:FROM|JOIN|UPDATE) {_QUOTE}(?:{'|'.join(OWNED)}){_QUOTE}")
-_PINS = re.compile(rf"{_QUOTE}student_id{_QUOTE} = %s")
+# Django compares a composite key as a whole, but on SQLite.
+_KEY = rf", [^ ]*{_QUOTE}block_(?:id|type){_QUOTE}\) = \("
+_PINS = re.compile(rf"{_QUOTE}student_id{_QUOTE}(?: = |{_KEY})%s")
 
 
 def pins_a_learner(sql: str, parameters: Sequence[Any] | None) -> bool:

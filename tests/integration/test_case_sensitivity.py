@@ -69,10 +69,10 @@ def test_blocks_that_look_alike_are_different_rows() -> None:
 
 
 def test_preferences_that_look_alike_are_different_rows() -> None:
-    for key in ALIKE:
-        Preferences.objects.create(
-            student_id=1, block_type=key, revision=1, state=f'"{key}"', created=NOW, modified=NOW
-        )
+    Preferences._base_manager.bulk_create(
+        Preferences(student_id=1, block_type=key, revision=1, state=f'"{key}"', created=NOW, modified=NOW)
+        for key in ALIKE
+    )
     for key in ALIKE:
         assert Preferences.objects.get(block_type=key).state == f'"{key}"'
 

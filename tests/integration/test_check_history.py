@@ -158,7 +158,7 @@ def test_an_entry_that_is_ahead_of_the_row(site: str, client: DjangoXBlockUserSt
     before = StudentModule.objects.get()
     add_entries(client, 1, start=10)
     StudentModule.objects.all()._raw_delete("default")
-    StudentModule.objects.bulk_create([before])
+    StudentModule._base_manager.bulk_create([before])
     [fault] = reported_faults()
     assert fault.startswith("revision 3 in the ")
     assert fault.endswith("is an orphan: the state's revision is 2; run sweep_history")
@@ -167,7 +167,7 @@ def test_an_entry_that_is_ahead_of_the_row(site: str, client: DjangoXBlockUserSt
 
 def test_an_entry_of_an_earlier_life(site: str, client: DjangoXBlockUserStateClient) -> None:
     add_entries(client, 1)
-    StudentModule.objects.update(created=F("modified") + timedelta(seconds=1))
+    StudentModule._base_manager.update(created=F("modified") + timedelta(seconds=1))
     first, second = reported_faults()
     assert "it is older than the state; run sweep_history" in first
     assert second == "revision 1 is missing"
@@ -188,16 +188,16 @@ def test_a_row_that_is_not_as_its_newest_entry(
     site: str, client: DjangoXBlockUserStateClient, change: dict[str, Any], fault: str
 ) -> None:
     add_entries(client, 5)
-    StudentModule.objects.update(**change)
+    StudentModule._base_manager.update(**change)
     assert reported_faults() == [fault]
 
 
 def test_a_chain_that_is_not_as_the_row_says(client: DjangoXBlockUserStateClient) -> None:
     add_entries(client, 5)
-    StudentModule.objects.update(history_chain=0)
+    StudentModule._base_manager.update(history_chain=0)
     assert check() == "1 rows with 5 entries were checked.\n"
     for chain in (1, 4, 6):
-        StudentModule.objects.update(history_chain=chain)
+        StudentModule._base_manager.update(history_chain=chain)
         assert reported_faults() == [f"revision 5 is number 5 of its chain, and the state's history_chain is {chain}"]
 
 
@@ -207,8 +207,8 @@ def test_a_chain_that_is_longer_than_readers_look(client: DjangoXBlockUserStateC
         add_entries(client, 1, start=number)
         texts.append(StudentModule.objects.get().state)
         encoding, body = encode_compact(texts[-1], texts[-2])
-        StudentModuleHistory.objects.filter(revision=number + 1).update(encoding=encoding, body=body)
-    StudentModule.objects.update(history_chain=0)
+        StudentModuleHistory._base_manager.filter(revision=number + 1).update(encoding=encoding, body=body)
+    StudentModule._base_manager.update(history_chain=0)
     assert reported_faults() == ["revision 33 builds on 32 others; readers decode at most 31"]
 
 
@@ -291,7 +291,7 @@ def test_copies_that_differ(client: DjangoXBlockUserStateClient, change: str, mo
     add_entries(client, 3)
     list(Backfill("default", 100).pages())
     assert check() == "1 rows with 3 entries were checked.\n"
-    copies = StudentModuleHistory.objects if model == "default" else extended_model()._base_manager.using(ALIAS)
+    copies = StudentModuleHistory._base_manager if model == "default" else extended_model()._base_manager.using(ALIAS)
     copies.filter(revision=2).update(**COPY_CHANGES[change])
     assert "revision 2 is in 2 stores, and is not the same in all of them" in reported_faults()
 
@@ -302,7 +302,7 @@ def test_a_copy_that_is_damaged(client: DjangoXBlockUserStateClient, batch: str)
     """The entries that build on it are decoded with the intact copy."""
     add_entries(client, 3)
     list(Backfill("default", 100).pages())
-    StudentModuleHistory.objects.filter(revision=2).update(body=b"damaged")
+    StudentModuleHistory._base_manager.filter(revision=2).update(body=b"damaged")
     [fault] = reported_faults("--batch", batch)
     assert fault.startswith("revision 2 can't be read: ")
     assert fault.endswith(" (in the default history)")
@@ -387,11 +387,11 @@ def test_a_type_that_is_not_recorded_any_more(client: DjangoXBlockUserStateClien
     client.set("ann", BLOCK, {"number": 9})
     assert check() == "1 rows with 5 entries were checked.\n"
     # The next write would build a delta on a missing entry.
-    StudentModule.objects.update(history_chain=1)
+    StudentModule._base_manager.update(history_chain=1)
     assert reported_faults() == ["the next entry may build on revision 6, which is missing"]
     # The entries that exist must be sound.
-    StudentModule.objects.update(history_chain=0)
-    StudentModuleHistory.objects.filter(revision=5).update(body=b"damaged")
+    StudentModule._base_manager.update(history_chain=0)
+    StudentModuleHistory._base_manager.filter(revision=5).update(body=b"damaged")
     assert "revision 5 can't be read" in reported_faults()[0]
 
 

@@ -56,7 +56,7 @@ def test_a_damaged_entry_is_shown_as_such_and_the_others_as_ever() -> None:
     with override_settings(XBLOCK_USER_STATE={"HISTORY_ENCODING": "plain"}):
         for number in range(4):
             client.set("ada", BLOCK, {"attempts": number})
-    StudentModuleHistory.objects.filter(revision=2).update(encoding=FULL)
+    StudentModuleHistory._base_manager.filter(revision=2).update(encoding=FULL)
 
     entries = timeline(StudentModule.objects.get(student=ada))
 

@@ -167,8 +167,8 @@ def test_damaged_entries_are_exported_as_such_and_counted(client: Any, export: E
         client.set("ann", make_block(), {"n": revision, "text": "x" * 100})
         client.set("ben", make_block(), {"n": revision})
     ann = StudentModule.objects.get(student__username="ann").student_id
-    StudentModuleHistory.objects.filter(student_id=ann, revision=3).update(body=b"broken")
-    StudentModuleHistory.objects.filter(student_id=ann, revision=1).update(encoding=0, body=b"not JSON")
+    StudentModuleHistory._base_manager.filter(student_id=ann, revision=3).update(body=b"broken")
+    StudentModuleHistory._base_manager.filter(student_id=ann, revision=1).update(encoding=0, body=b"not JSON")
 
     entries = {key_of(entry): entry for entry in export()}
 

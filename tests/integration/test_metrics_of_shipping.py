@@ -55,7 +55,7 @@ def test_the_relay_reports_what_it_ships_and_what_is_left(measured: Measurements
 def test_depth_and_age_tell_that_nothing_is_shipped(measured: Measurements, outage: Outage) -> None:
     answer_all_blocks()
     answer_all_blocks()
-    HistoryOutbox.objects.filter(revision=1).update(created=F("created") - timedelta(hours=1))
+    HistoryOutbox._base_manager.filter(revision=1).update(created=F("created") - timedelta(hours=1))
     measured.clear()
     with outage.lasts(), pytest.raises(CommandError):
         relay()
@@ -106,7 +106,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_writers_report_the_backlog_of_a_relay_that_does_not_run(measured: Measurements, clock: Clock) -> None:
     answer_all_blocks()
     assert measured.values("outbox.depth") == [5]
-    HistoryOutbox.objects.update(created=F("created") - timedelta(hours=1))
+    HistoryOutbox._base_manager.update(created=F("created") - timedelta(hours=1))
     clock.now = backlog.PROCESS_SECONDS - 1
     with captured() as statements:
         answer_all_blocks()

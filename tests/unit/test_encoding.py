@@ -15,6 +15,7 @@ from xblock_user_state.history.encoding import (
     MAX_CHAIN,
     PLAIN,
     Stored,
+    checksum,
     decode_all,
     decode_alone,
     encode_compact,
@@ -113,3 +114,13 @@ def test_encodings_mix() -> None:
 @pytest.mark.parametrize("encoding", [3, 200])
 def test_an_unknown_encoding_is_refused(encoding: int) -> None:
     assert f"encoding {encoding}" in str(decode_alone(Stored(1, encoding, b"{}")))
+
+
+@given(st.integers(1, 2**40), st.integers(1, 2**40), st.text(st.characters(codec="utf-8")))
+def test_checksums_tell_revisions_apart(one: int, other: int, text: str) -> None:
+    assert -(2**31) <= checksum(one, text) < 2**31
+    assert (checksum(one, text) == checksum(other, text)) == (one % 2**32 == other % 2**32)
+
+
+def test_checksums_tell_texts_apart() -> None:
+    assert len({checksum(1, text) for text in attempts(50)}) == 50

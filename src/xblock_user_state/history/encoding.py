@@ -8,6 +8,7 @@ compressed with the text of the revision before as dictionary, so its size depen
 from __future__ import annotations
 
 import sys
+import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
@@ -57,6 +58,11 @@ def next_chain(chain: int) -> int:
     1 is a full entry; 2 and more are deltas. 0 means that there is no entry to build on.
     """
     return chain + 1 if 0 < chain < MAX_CHAIN else 1
+
+
+def checksum(revision: int, text: str) -> int:
+    """Return the checksum of a state's revision and text: CRC-32 that begins with the revision, less 2 ** 31."""
+    return zlib.crc32(text.encode(), revision & 0xFFFFFFFF) - (1 << 31)
 
 
 def encode_plain(text: str | None) -> tuple[int, bytes | None]:

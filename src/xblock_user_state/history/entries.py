@@ -138,8 +138,9 @@ def of_keys(rows: QuerySet[Entry], keys: Collection[Key]) -> QuerySet[Entry]:
     """Return the rows with these keys. At most `KEYS_IN_A_STATEMENT` keys fit into a statement."""
     # The list of composite keys alone gives the same rows. MariaDB finds no index range in it in a DELETE, nor SQLite
     # before 3.41 in row values: they would scan the table, and MariaDB would wait for every lock on the way.
-    learners = {key.student_id for key in keys}
-    return rows.filter(student_id__in=sorted(learners), pk__in=keys)
+    learners = sorted({key.student_id for key in keys})
+    of_learners = {"student_id": learners[0]} if len(learners) == 1 else {"student_id__in": learners}
+    return rows.filter(**of_learners, pk__in=keys)
 
 
 def tombstoned_in(outbox: Iterable[BaseStudentModuleHistory]) -> set[Owner]:

@@ -19,8 +19,11 @@ are enough if they hold every revision of the window; if they do not, the read f
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import suppress
 from typing import NamedTuple
 
+from xblock_user_state import conf
 from xblock_user_state.history.entries import (
     Owner,
     all_rows,
@@ -31,8 +34,10 @@ from xblock_user_state.history.entries import (
 )
 from xblock_user_state.history.extended_store import HistoryUnreadable, read_extended
 from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
+from xblock_user_state.history.outbox import collisions
 from xblock_user_state.history.outbox.breaker import READING, SHIPPING
-from xblock_user_state.history.window import Entries, Window
+from xblock_user_state.history.window import Entries, Key, Window
+from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.metrics import current, names
 from xblock_user_state.store.models import StudentModule
 
@@ -66,13 +71,25 @@ def merged(window: Window) -> Entries:
         return found
 
 
-def _from_all_stores(window: Window) -> Entries:
+def _from_all_stores(window: Window, *, settles: bool = True) -> Entries:
     local, tombstoned = _read_local(window)
     if not _shows_extended() or tombstoned.issuperset(window.owners()):
         return local
     remote = {key: entry for key, entry in read_extended(window).items() if owner_of(entry) not in tombstoned}
-    # The local row wins: the extended history may still hold the same revision of a row that was deleted.
+    if settles and (owners := {owner_of(local[key]) for key in _collisions(local, remote)}):
+        # A restored row goes on at revisions that the extended history has of the life before. The relay would settle
+        # it, too; until then half of the entries would be hidden, and others could not be decoded.
+        for owner in owners:
+            # A reader shows what it can: the relay tries again.
+            with suppress(collisions.ExtendedUnread, ServiceUnavailable):
+                collisions.settle(window.database, owner, conf.history_timeout())
+        return _from_all_stores(window, settles=False)
     return {**remote, **local}
+
+
+def _collisions(local: Entries, remote: Entries) -> Iterator[Key]:
+    """Yield the keys that have one entry in the local stores, and another in the extended history."""
+    return (key for key in local.keys() & remote.keys() if not collisions.is_same_entry(local[key], remote[key]))
 
 
 def _read_local(window: Window) -> _Local:

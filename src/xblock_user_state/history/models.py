@@ -1,7 +1,7 @@
 """Tables of history: the default history, the outbox, and the base class that they share with the extended history.
 
 Entries are inserted by the writer of the store (`history.recording` makes them), moved by `history.outbox` and the
-back-fill, and deleted by `history.deletion` and the sweep.
+back-fill, and deleted by `history.deletion` and the sweep. Nothing changes them: saving one raises, but for a fixture.
 """
 
 from __future__ import annotations
@@ -16,6 +16,7 @@ from django.db import models
 from xblock_user_state.fields import UtcDateTimeField
 from xblock_user_state.history.encoding import Stored, decode_alone
 from xblock_user_state.interface import BlockScore, DamagedHistory
+from xblock_user_state.store.instances import WrittenOnceModel
 from xblock_user_state.store.models import StudentModule
 
 # No constraints in the database: users, and the extended history, may live in another one.
@@ -28,7 +29,7 @@ _BY_STUDENT: dict[str, Any] = {
 }
 
 
-class BaseStudentModuleHistory(models.Model):
+class BaseStudentModuleHistory(WrittenOnceModel):
     """A history entry: state and score after one revision of one `StudentModule`. The largest table of a site.
 
     A block whose type is recorded has exactly one entry for each revision (law 3 in docs/concepts). ``created`` is the
@@ -51,7 +52,7 @@ class BaseStudentModuleHistory(models.Model):
     version = models.CharField(max_length=255, null=True)
     actor = models.ForeignKey(null=True, **_BY_STUDENT)
 
-    class Meta:
+    class Meta(WrittenOnceModel.Meta):
         abstract = True
 
     def __str__(self) -> str:

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from django.db import connections
+from django.db.models import Max
 
 from xblock_user_state import conf
-from xblock_user_state.history.encoding import encode_compact, encode_plain, next_chain
+from xblock_user_state.history.encoding import checksum, encode_compact, encode_plain, next_chain
+from xblock_user_state.history.entries import all_rows
 from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
 from xblock_user_state.history.outbox import backlog, shipping
 from xblock_user_state.metrics.calls import report_history
@@ -18,6 +20,7 @@ from xblock_user_state.state.change import Row
 from xblock_user_state.state.keys import BlockId, RowKey, is_among
 from xblock_user_state.store.dialects.rows import Rows, Target, Values
 from xblock_user_state.store.models import StudentModule
+from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.tables import Table
 from xblock_user_state.store.writer import Changed
 
@@ -39,12 +42,16 @@ class HistoryRecorder:
     writes_deltas: bool = field(default_factory=conf.writes_deltas)
 
     def chained(self, table: Table, key: RowKey, before: Row | None, after: Row) -> Row:
-        """Return the row `after` with its ``chain``: the place of its history entry in the chain of deltas."""
+        """Return the row `after` with its ``chain`` and ``checksum``: its history entry's place, and its text's sum."""
         # The state row keeps the place, so that a write need not read history to choose between full entry and delta.
         if not self._is_recorded(table, key) or after.text is None:
-            return after._replace(chain=0)
-        chain = next_chain(before.chain) if before and self.writes_deltas else 1
-        return after if after.chain == chain else Row(*after[:-1], chain)
+            return after._replace(chain=0, checksum=None)
+        # A delta is read against the text of the revision before. SQL may have given the row another of either.
+        is_base = (
+            before is not None and before.text is not None and before.checksum == checksum(before.revision, before.text)
+        )
+        chain = next_chain(before.chain) if before and is_base and self.writes_deltas else 1
+        return Row(*after[:-2], chain, checksum(after.revision, after.text))
 
     def entries(self, table: Table, changed: Changed) -> Rows | None:
         """Return entries for the recorded rows among the changed ones, in key order; ``None`` if there are none.
@@ -57,6 +64,17 @@ class HistoryRecorder:
         model = HistoryOutbox if conf.writes_extended_history() else StudentModuleHistory
         pinned = {"student_id": self.student_id, "actor_id": self.actor_id}
         return Rows(Target(connections[self.database], model, _COLUMNS, pinned), entries)
+
+    def newest_revisions(self, table: Table, keys: Collection[RowKey]) -> Mapping[RowKey, int]:
+        """Return the newest revision that the outbox and the default history have of each key. Two statements."""
+        blocks = {key.id: key for key in keys if isinstance(key, BlockId) and self._is_recorded(table, key)}
+        newest: dict[RowKey, int] = {}
+        for model in (HistoryOutbox, StudentModuleHistory):
+            for some in pieces(self.database, sorted(blocks)):
+                rows = all_rows(model, self.database).filter(student_id=self.student_id, block_id__in=some)
+                for block_id, revision in rows.values_list("block_id").annotate(Max("revision")):
+                    newest[blocks[block_id]] = max(revision, newest.get(blocks[block_id], 0))
+        return newest
 
     def written(self, entries: Rows) -> None:
         """Report the entries, and ship them after the commit unless the relay ships; report the backlog if due."""

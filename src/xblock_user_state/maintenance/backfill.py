@@ -12,7 +12,6 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
@@ -20,7 +19,6 @@ from typing import Any, NamedTuple
 
 from django.db import connections, transaction
 from django.db.models import QuerySet
-from django.db.utils import Error
 
 from xblock_user_state import conf
 from xblock_user_state.history.entries import (
@@ -37,18 +35,11 @@ from xblock_user_state.history.entries import (
     tombstoned_among,
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
-from xblock_user_state.history.outbox.deadline import answer_expected
-from xblock_user_state.history.outbox.shipping import (
-    BATCH_SECONDS,
-    FILE_SECONDS,
-    HistoryUnavailable,
-    await_file,
-    reach_history,
-)
-from xblock_user_state.store.dialects import Failure, dialect_of
+from xblock_user_state.maintenance.history_database import history_answers, reach
+from xblock_user_state.store.dialects import dialect_of
 from xblock_user_state.store.dialects.rows import Target
 from xblock_user_state.store.statements import pieces
-from xblock_user_state.store.transactions import LostRace, errors_translated, repeat
+from xblock_user_state.store.transactions import errors_translated, repeat
 
 RowsByKey = dict[Key, tuple[Any, ...]]
 
@@ -121,8 +112,7 @@ class Backfill:
         pending, give_up = set(keys), time.monotonic() + _MAX_WAIT_SECONDS
         while pending:
             # Before any row is locked: a server that does not answer takes the whole timeout.
-            reach_history(BATCH_SECONDS)
-            await_file(BATCH_SECONDS)
+            reach()
             # In key order, so two passes at once can't deadlock.
             done.append(repeat(self.database, partial(self._attempt, sorted(pending))))
             pending -= set(done[-1].locked)
@@ -154,7 +144,7 @@ class Backfill:
         # Tombstones after the locks: a deletion that has not committed its tombstone by now waits for these locks.
         buried = tombstoned_among(all_rows(HistoryOutbox, self.database), {key.owner for key in rows})
         moved = {key: row for key, row in rows.items() if key.owner not in buried}
-        with _history_errors():
+        with history_answers():
             copied = _copy(moved)
             digests = _compare(moved)
         if self.remove_source:
@@ -184,26 +174,6 @@ def _compare(rows: RowsByKey) -> dict[Key, bytes]:
     if different:
         raise EntriesDiffer(f"the two histories differ, nothing of this page was removed: {_describe_keys(different)}")
     return digests
-
-
-@contextmanager
-def _history_errors() -> Iterator[None]:
-    """Translate errors of the history database, which may be of another vendor than the state's.
-
-    The answer is bounded in time, because rows of the state's database are locked meanwhile.
-    """
-    alias = conf.history_database()
-    connection = connections[alias]
-    try:
-        with answer_expected(alias, BATCH_SECONDS, FILE_SECONDS):
-            yield
-    except Error as error:
-        if dialect_of(connection).failure(error) in (Failure.DUPLICATE, Failure.CONFLICT):
-            # Another back-fill or a relay wrote the same key. The next attempt finds its row and compares.
-            raise LostRace from error
-        # A timeout has shut the connection; the next page needs a new one.
-        connection.close_if_unusable_or_obsolete()
-        raise HistoryUnavailable(str(error)) from error
 
 
 def _fetch(

@@ -30,6 +30,7 @@ from xblock_user_state.history.entries import (
     take_write_lock,
 )
 from xblock_user_state.history.outbox import shipping
+from xblock_user_state.maintenance.paging import lock_learners
 from xblock_user_state.store.models import StudentModule, UserStateSummary
 from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.transactions import errors_translated, repeat
@@ -72,12 +73,7 @@ def _delete_block(database: str, block_id: int) -> Iterator[Deleted]:
 def _delete_page(database: str, block_id: int, after: Any) -> Sequence[Any]:
     """Delete the rows of up to `PAGE` learners that follow the learner `after`; return the ids of these learners."""
     take_write_lock(database)
-    rows = all_rows(StudentModule, database).filter(block_id=block_id)
-    rest = rows if after is None else rows.filter(student_id__gt=after)
-    # Writers lock rows of one learner by block, and this page rows of one block: a page and a writer meet in one row,
-    # so their locks make no circle. Two pages meet in the order of the learners.
-    locked = rest.order_by("student_id").select_for_update()
-    student_ids = list(locked.values_list("student_id", flat=True)[:PAGE])
+    student_ids = lock_learners(database, block_id, PAGE, after)
     if student_ids:
         # Only the locked rows: each deleted row needs its tombstone.
         which = Q(block_id=block_id, student_id__in=student_ids)

@@ -53,6 +53,21 @@ def _pages_by_block(
             page = _page(of_block.filter(student_id__gt=page[-1].student_id)) if len(page) == PAGE else []
 
 
+def lock_learners(database: str, block_id: int, size: int, after: Any = None, student_id: Any = None) -> list[Any]:
+    """Lock the rows of up to `size` learners in a block, from the learner that follows `after`; return their ids.
+
+    With `student_id` only the row of this learner. Call it in a transaction.
+    """
+    rows = all_rows(StudentModule, database).filter(block_id=block_id)
+    if student_id is not None:
+        rows = rows.filter(student_id=student_id)
+    if after is not None:
+        rows = rows.filter(student_id__gt=after)
+    # Writers lock rows of one learner by block, and this page rows of one block: a page and a writer meet in one row,
+    # so their locks make no circle. Two pages meet in the order of the learners.
+    return list(rows.order_by("student_id").select_for_update().values_list("student_id", flat=True)[:size])
+
+
 def _page(rows: QuerySet[StudentModule]) -> list[Owner]:
     return [Owner(*row) for row in rows.values_list("student_id", "block_id")[:PAGE]]
 

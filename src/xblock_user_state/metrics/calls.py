@@ -139,9 +139,15 @@ def _report_batch(to: Reporter, call: _Call) -> None:
     to.record(names.BATCH_RESPONSE_TIME, call.milliseconds)
 
 
+def _report_save(to: Reporter, call: _Call) -> None:
+    to.record(names.SAVE_BLKS_UPDATED, call.blocks)
+    to.record(names.SAVE_RESPONSE_TIME, call.milliseconds)
+
+
 _OPERATIONS = {
     "set_many": _report_set_many,
     "delete_many": _report_delete_many,
     "set_score": _report_set_score,
     "batch": _report_batch,
+    "save": _report_save,
 }

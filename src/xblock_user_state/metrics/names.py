@@ -59,6 +59,9 @@ SET_SCORE_RESPONSE_TIME = _metric("histogram", "set_score.response_time", "ms")
 BATCH_BLKS_UPDATED = _metric("histogram", "batch.blks_updated", "blocks")
 BATCH_RESPONSE_TIME = _metric("histogram", "batch.response_time", "ms")
 
+SAVE_BLKS_UPDATED = _metric("histogram", "save.blks_updated", "blocks")
+SAVE_RESPONSE_TIME = _metric("histogram", "save.response_time", "ms")
+
 STATE_BYTES = _metric("counter", "write.state_bytes", "bytes", "operation", "scope")
 HISTORY_BYTES = _metric("counter", "write.history_bytes", "bytes", "store")
 CONFLICTS = _metric("counter", "write.conflicts", "calls", "operation")

@@ -33,6 +33,8 @@ class Row(NamedTuple):
     modified: datetime
     chain: int = 0
     """The newest history entry's position in its chain of deltas (`history.encoding`); 0 if there is none."""
+    checksum: int | None = None
+    """The checksum of the newest history entry (`history.encoding`); ``None`` if there is none."""
 
     @property
     def score(self) -> BlockScore | None:
@@ -131,7 +133,7 @@ class Change:
         if text == row.text and (grade, max_grade) == old_score:
             return None
         modified = now if now > row.modified else row.modified + _TICK
-        return Row(row.revision + 1, text, grade, max_grade, row.created, modified, row.chain)
+        return Row(row.revision + 1, text, grade, max_grade, row.created, modified, row.chain, row.checksum)
 
 
 Changes = Mapping[Scope, Mapping[RowKey, Change]]

@@ -1,6 +1,7 @@
 """Tables of keys and state. ``docs/decisions`` explains hashed keys (2), composite keys (1) and state as text (3).
 
-Only `store.writer` writes these rows, and `store.blocks` the registry. Other code reads rows or deletes them.
+Only `store.writer` writes these rows, and `store.blocks` the registry. Other code reads rows, deletes them, or saves
+instances, which `store.instances` hands to the write path.
 
 ``student`` is the id of the host's user. It has no database constraint and no cascade, because state may live in
 another database than the users. Deleting a user deletes all rows of that learner (`history.deletion`).
@@ -14,6 +15,7 @@ from django.conf import settings
 from django.db import models
 
 from xblock_user_state.fields import KeyField, UtcDateTimeField
+from xblock_user_state.store.instances import LoadedModel
 
 
 class LearningContext(models.Model):
@@ -65,7 +67,7 @@ _BY_STUDENT = {"to": settings.AUTH_USER_MODEL, "on_delete": models.DO_NOTHING, *
 _BY_BLOCK = {"to": Block, "on_delete": models.PROTECT, **_LOOSE}
 
 
-class UserStateRow(models.Model):
+class UserStateRow(LoadedModel):
     """The columns that every scope has.
 
     ``revision`` is 1 at creation, plus one for each committed change. ``state`` is JSON text: NULL if there never was
@@ -79,7 +81,7 @@ class UserStateRow(models.Model):
     created = UtcDateTimeField()
     modified = UtcDateTimeField()
 
-    class Meta:
+    class Meta(LoadedModel.Meta):
         abstract = True
 
 
@@ -104,6 +106,9 @@ class StudentModule(UserStateRow):
     max_grade = models.FloatField(null=True)
     # The place of the newest history entry in its chain of deltas (`history.encoding`); 0 if no chain is open.
     history_chain = models.SmallIntegerField(default=0, db_default=0)
+    # The checksum of that entry's revision and text. If the row has another one, something else than a client has
+    # changed it, and the next entry is a full one. NULL for a row that no version with this column has written.
+    history_checksum = models.IntegerField(null=True)
     done = models.CharField(max_length=8, default="na", db_default="na", choices=DONE)
 
     class Meta:

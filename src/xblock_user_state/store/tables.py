@@ -32,7 +32,7 @@ class Table:
     def columns(self) -> tuple[str, ...]:
         """The columns that a write sets, the key's apart. `values` and `row` follow their order."""
         # Only blocks of one learner have a score and a history.
-        extra = ("grade", "max_grade", "history_chain") if self.model is StudentModule else ()
+        extra = ("grade", "max_grade", "history_chain", "history_checksum") if self.model is StudentModule else ()
         return (REVISION, "state", "created", "modified", *extra)
 
     def pinned(self, student_id: Any) -> dict[str, Any]:
@@ -45,14 +45,14 @@ class Table:
 
     def values(self, row: Row) -> tuple[Any, ...]:
         """Return the columns' values for `row`."""
-        extra = (row.grade, row.max_grade, row.chain) if self.model is StudentModule else ()
+        extra = (row.grade, row.max_grade, row.chain, row.checksum) if self.model is StudentModule else ()
         return (row.revision, row.text, row.created, row.modified, *extra)
 
     def row(self, values: Sequence[Any]) -> Row:
         """Return the row for the columns' values."""
         revision, text, created, modified, *extra = values
-        grade, max_grade, chain = extra or (None, None, 0)
-        return Row(revision, text, grade, max_grade, created, modified, chain)
+        grade, max_grade, chain, checksum = extra or (None, None, 0, None)
+        return Row(revision, text, grade, max_grade, created, modified, chain, checksum)
 
 
 TABLES = {

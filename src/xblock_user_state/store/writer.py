@@ -24,14 +24,16 @@ On SQLite every mode runs in a transaction or savepoint. It takes the one lock o
 
 A lost race in mode 1 goes on in mode 2, on SQLite in mode 3. A change that would leave a cached row as it is goes on in
 mode 2: another client may have changed that row. Any other lost race, deadlock or serialization failure repeats the
-call in mode 3, or in mode 4 where the transaction is the caller's. Registering new blocks takes 1 statement on
+call in mode 3, or in mode 4 where the transaction is the caller's. If a history entry met an existing one, the
+repetition continues after the newest revision of the local stores: by 2 statements, and 1 more for each row that is
+behind its history, because it was restored from a backup or deleted by SQL. Registering new blocks takes 1 statement on
 PostgreSQL, 3 on MariaDB and MySQL, 5 on SQLite; it is done between the lookup and the write.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any, Protocol
 
@@ -67,18 +69,23 @@ class Recorder(Protocol):
     def entries(self, table: Table, changed: Changed) -> Rows | None:
         """Return the entries to store with these rows, if there are any."""
 
+    def newest_revisions(self, table: Table, keys: Collection[RowKey]) -> Mapping[RowKey, int]:
+        """Return the newest revision that the stores beside the state have of each key; none for a key without any."""
+
     def written(self, entries: Rows) -> None:
         """Handle entries that were stored. A caller's transaction may still roll them back."""
 
 
 @dataclass(frozen=True)
 class Writer:
-    """Writes changes of one learner to the state's `database`."""
+    """Writes the changes of one call, of one learner, to the state's `database`."""
 
     database: str
     student_id: Any
     recorder: Recorder
     row_cache: RowCache
+    # Keys whose rows or history entries could not be inserted, because others were there.
+    _met_existing: set[tuple[Table, RowKey]] = field(default_factory=set, init=False)
 
     def write(self, changes: Changes) -> Mapping[Scope, Changed]:
         """Commit all changes, or none and raise; return the rows that changed.
@@ -180,6 +187,8 @@ class Writer:
         if not lock and _leaves_conditional_row(wanted, changed) and connections[self.database].get_autocommit():
             with transaction.atomic(using=self.database):
                 return self._attempt(wanted, lock=True)
+        if self._met_existing:
+            changed = {table: self._continued(table, rows) for table, rows in changed.items()}
         registered = {block for lookup in found.values() for block in lookup.registered}
         new = {key for rows in changed.values() for key in rows if isinstance(key, BlockId)} - registered
         if new:
@@ -218,6 +227,34 @@ class Writer:
             if (after := change.apply(before := rows.get(key), now)) is not None
         }
 
+    def _continued(self, table: Table, changed: Changed) -> Changed:
+        """Continue after the newest revision of the history: raise rows that are behind it, in this transaction.
+
+        A restored backup takes a row back, SQL deletes it or changes its revision; the history stays. An entry never
+        replaces another, so both lives of the row remain readable.
+        """
+        newest = self.recorder.newest_revisions(table, [key for key in changed if (table, key) in self._met_existing])
+        return {
+            key: self._raised(table, key, before, after, newest[key])
+            if newest.get(key, 0) >= after.revision
+            else (before, after)
+            for key, (before, after) in changed.items()
+        }
+
+    def _raised(
+        self, table: Table, key: RowKey, before: Row | None, after: Row, revision: int
+    ) -> tuple[Row | None, Row]:
+        connection, columns = connections[self.database], (*table.key_columns, *table.columns)
+        if before is None:
+            raised = Row(revision, None, None, None, after.created, after.created)
+            target = Target(connection, table.model, columns, table.pinned(self.student_id))
+            dialect_of(connection).insert(target, [(table.key_value(key), *table.values(raised))])
+        else:
+            raised = before._replace(revision=revision, checksum=None)
+            row = table.model._base_manager.using(self.database).filter(**table.pinned(self.student_id))
+            row.filter(**{column: table.key_value(key) for column in table.key_columns}).update(revision=revision)
+        return raised, self.recorder.chained(table, key, raised, after._replace(revision=revision + 1))
+
     def _store(self, changed: Mapping[Table, Changed], also_matched: tuple[str, ...] = ()) -> None:
         """Write rows and history, all or nothing. Raises `LostRace` if a row is not as it was read."""
         writes = [self._write_of(table, rows, also_matched) for table, rows in changed.items() if rows]
@@ -230,6 +267,8 @@ class Writer:
                 return
         except (TooLarge, Error) as error:
             self._refuse_too_large(changed, error)
+            if isinstance(error, Error) and dialect_of(connections[self.database]).failure(error) is Failure.DUPLICATE:
+                self._met_existing.update((table, key) for table, rows in changed.items() for key in rows)
             raise
         if outcome is Outcome.LOST_RACE:
             raise LostRace

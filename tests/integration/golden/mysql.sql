@@ -18,14 +18,14 @@ WHERE auth_user.username = %s;
 -- Reads rows by primary key, with all columns that a later write needs. Times are selected as microseconds: the driver
 -- and Django would parse text in Python.
 SELECT block_id, revision, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created),
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), grade, max_grade, history_chain
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), grade, max_grade, history_chain, history_checksum
 FROM studentmodule
 WHERE student_id = %s AND block_id IN (%s);
 
 -- === get_many: three blocks
 -- One parameter for each block.
 SELECT block_id, revision, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created),
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), grade, max_grade, history_chain
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), grade, max_grade, history_chain, history_checksum
 FROM studentmodule
 WHERE student_id = %s AND block_id IN (%s, %s, %s);
 
@@ -53,7 +53,8 @@ LIMIT 159;
 -- The ids are one JSON parameter: a union of a hundred SELECTs takes the server much longer to plan.
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.created),
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain,
+    stored.history_checksum
 FROM JSON_TABLE(%s, '$[*]' COLUMNS (id bigint PATH '$')) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
@@ -77,8 +78,9 @@ VALUES (<id>, %s, %s, %s), (<id>, %s, %s, %s);
 -- Numbers stand in the text, because the driver takes long for each parameter. A row that another process inserted
 -- first is a duplicate key error: a lost race.
 START TRANSACTION;
-INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain)
-VALUES (%s, %s, 1, %s, %s, %s, NULL, NULL, 1), (%s, %s, 1, %s, %s, %s, NULL, NULL, 1);
+INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
+    history_checksum)
+VALUES (%s, %s, 1, %s, %s, %s, NULL, NULL, 1, <id>), (%s, %s, 1, %s, %s, %s, NULL, NULL, 1, <id>);
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
 VALUES (%s, %s, <id>, 1, %s, 1, NULL, NULL, %s), (%s, %s, <id>, 1, %s, 1, NULL, NULL, %s);
 COMMIT;
@@ -93,14 +95,16 @@ COMMIT;
 -- A cached row is matched by its time of creation too: a row that was deleted and created again may have the same
 -- revision.
 START TRANSACTION;
-INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain)
-VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2)
+INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
+    history_checksum)
+VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2, <id>)
 ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(state),
     state), modified = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(modified), modified),
     grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(grade), grade),
     max_grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(max_grade), max_grade),
     history_chain = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(history_chain),
-    history_chain),
+    history_chain), history_checksum = IF(revision = VALUES(revision) - 1 AND created = VALUES(created),
+    VALUES(history_checksum), history_checksum),
     revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
@@ -110,14 +114,16 @@ COMMIT;
 -- === set_many: update of two rows, in the row cache
 -- The same with two rows, in the order of their keys, so that two writers can't deadlock.
 START TRANSACTION;
-INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain)
-VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2), (%s, %s, 2, %s, %s, %s, NULL, NULL, 2)
+INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
+    history_checksum)
+VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2, <id>), (%s, %s, 2, %s, %s, %s, NULL, NULL, 2, <id>)
 ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(state),
     state), modified = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(modified), modified),
     grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(grade), grade),
     max_grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(max_grade), max_grade),
     history_chain = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(history_chain),
-    history_chain),
+    history_chain), history_checksum = IF(revision = VALUES(revision) - 1 AND created = VALUES(created),
+    VALUES(history_checksum), history_checksum),
     revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
@@ -128,7 +134,8 @@ COMMIT;
 -- The commonest write of a request that has not read the rows. Lookup of the rows and of the registry.
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.created),
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain,
+    stored.history_checksum
 FROM JSON_TABLE(%s, '$[*]' COLUMNS (id bigint PATH '$')) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
@@ -136,14 +143,16 @@ LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id 
 -- The update, its check and the history in one packet. The lookup was a moment ago in this call, so the revision is
 -- enough to match.
 START TRANSACTION;
-INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain)
-VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2), (%s, %s, 2, %s, %s, %s, NULL, NULL, 2)
+INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
+    history_checksum)
+VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2, <id>), (%s, %s, 2, %s, %s, %s, NULL, NULL, 2, <id>)
 ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state), state),
     created = IF(revision = VALUES(revision) - 1, VALUES(created), created),
     modified = IF(revision = VALUES(revision) - 1, VALUES(modified), modified),
     grade = IF(revision = VALUES(revision) - 1, VALUES(grade), grade),
     max_grade = IF(revision = VALUES(revision) - 1, VALUES(max_grade), max_grade),
     history_chain = IF(revision = VALUES(revision) - 1, VALUES(history_chain), history_chain),
+    history_checksum = IF(revision = VALUES(revision) - 1, VALUES(history_checksum), history_checksum),
     revision = IF(revision = VALUES(revision) - 1, VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
@@ -155,7 +164,8 @@ COMMIT;
 -- gives the learner's row.
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.created),
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain,
+    stored.history_checksum
 FROM JSON_TABLE(%s, '$[*]' COLUMNS (id bigint PATH '$')) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
@@ -163,18 +173,21 @@ LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id 
 -- The update and its check, then the new row. The lookup was a moment ago in this call, so the revision is enough to
 -- match. The columns that do not change, such as created, are set too.
 START TRANSACTION;
-INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain)
-VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2), (%s, %s, 2, %s, %s, %s, NULL, NULL, 2)
+INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
+    history_checksum)
+VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2, <id>), (%s, %s, 2, %s, %s, %s, NULL, NULL, 2, <id>)
 ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state), state),
     created = IF(revision = VALUES(revision) - 1, VALUES(created), created),
     modified = IF(revision = VALUES(revision) - 1, VALUES(modified), modified),
     grade = IF(revision = VALUES(revision) - 1, VALUES(grade), grade),
     max_grade = IF(revision = VALUES(revision) - 1, VALUES(max_grade), max_grade),
     history_chain = IF(revision = VALUES(revision) - 1, VALUES(history_chain), history_chain),
+    history_checksum = IF(revision = VALUES(revision) - 1, VALUES(history_checksum), history_checksum),
     revision = IF(revision = VALUES(revision) - 1, VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
-INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain)
-VALUES (%s, %s, 1, %s, %s, %s, NULL, NULL, 1);
+INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
+    history_checksum)
+VALUES (%s, %s, 1, %s, %s, %s, NULL, NULL, 1, <id>);
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
 VALUES (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s), (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s),
     (%s, %s, <id>, 1, %s, 1, NULL, NULL, %s);
@@ -190,21 +203,24 @@ BEGIN;
 WITH locked AS (SELECT * FROM studentmodule WHERE student_id = %s AND block_id IN (%s) ORDER BY block_id FOR UPDATE)
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.created),
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain,
+    stored.history_checksum
 FROM JSON_TABLE(%s, '$[*]' COLUMNS (id bigint PATH '$')) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN locked AS stored ON stored.block_id = asked.id;
 
 -- The update, in statements instead of a packet. The client compares the row count; new rows can't be locked, so the
 -- compare-and-set stays.
-INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain)
-VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2)
+INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
+    history_checksum)
+VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2, <id>)
 ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state), state),
     created = IF(revision = VALUES(revision) - 1, VALUES(created), created),
     modified = IF(revision = VALUES(revision) - 1, VALUES(modified), modified),
     grade = IF(revision = VALUES(revision) - 1, VALUES(grade), grade),
     max_grade = IF(revision = VALUES(revision) - 1, VALUES(max_grade), max_grade),
     history_chain = IF(revision = VALUES(revision) - 1, VALUES(history_chain), history_chain),
+    history_checksum = IF(revision = VALUES(revision) - 1, VALUES(history_checksum), history_checksum),
     revision = IF(revision = VALUES(revision) - 1, VALUES(revision), revision);
 
 -- The history of the same change.
@@ -224,20 +240,23 @@ SAVEPOINT <savepoint>;
 WITH locked AS (SELECT * FROM studentmodule WHERE student_id = %s AND block_id IN (%s) ORDER BY block_id FOR UPDATE)
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.created),
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain,
+    stored.history_checksum
 FROM JSON_TABLE(%s, '$[*]' COLUMNS (id bigint PATH '$')) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN locked AS stored ON stored.block_id = asked.id;
 
 -- As for a hot row.
-INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain)
-VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2)
+INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
+    history_checksum)
+VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2, <id>)
 ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state), state),
     created = IF(revision = VALUES(revision) - 1, VALUES(created), created),
     modified = IF(revision = VALUES(revision) - 1, VALUES(modified), modified),
     grade = IF(revision = VALUES(revision) - 1, VALUES(grade), grade),
     max_grade = IF(revision = VALUES(revision) - 1, VALUES(max_grade), max_grade),
     history_chain = IF(revision = VALUES(revision) - 1, VALUES(history_chain), history_chain),
+    history_checksum = IF(revision = VALUES(revision) - 1, VALUES(history_checksum), history_checksum),
     revision = IF(revision = VALUES(revision) - 1, VALUES(revision), revision);
 
 -- As for a hot row. The caller commits.
@@ -251,14 +270,16 @@ COMMIT;
 -- === set_many: history in the outbox
 -- As without an outbox, but for the table that takes the history. The relay ships its rows after the commit.
 START TRANSACTION;
-INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain)
-VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2)
+INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
+    history_checksum)
+VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2, <id>)
 ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(state),
     state), modified = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(modified), modified),
     grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(grade), grade),
     max_grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(max_grade), max_grade),
     history_chain = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(history_chain),
-    history_chain),
+    history_chain), history_checksum = IF(revision = VALUES(revision) - 1 AND created = VALUES(created),
+    VALUES(history_checksum), history_checksum),
     revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 INSERT INTO historyoutbox (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
@@ -272,14 +293,16 @@ COMMIT;
 -- === set_score
 -- As an update. Score and state are columns of one row.
 START TRANSACTION;
-INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain)
-VALUES (%s, %s, 2, %s, %s, %s, 1.0, 2.0, 2)
+INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
+    history_checksum)
+VALUES (%s, %s, 2, %s, %s, %s, 1.0, 2.0, 2, <id>)
 ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(state),
     state), modified = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(modified), modified),
     grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(grade), grade),
     max_grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(max_grade), max_grade),
     history_chain = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(history_chain),
-    history_chain),
+    history_chain), history_checksum = IF(revision = VALUES(revision) - 1 AND created = VALUES(created),
+    VALUES(history_checksum), history_checksum),
     revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)

@@ -18,14 +18,14 @@ WHERE auth_user.username = %s;
 -- Reads rows by primary key, with all columns that a later write needs. Ids travel as one array, so the statement's
 -- text does not depend on their number. Times are selected as microseconds: Django would parse text in Python.
 SELECT block_id, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
-    (extract(epoch FROM modified) * 1000000)::bigint, grade, max_grade, history_chain
+    (extract(epoch FROM modified) * 1000000)::bigint, grade, max_grade, history_chain, history_checksum
 FROM studentmodule
 WHERE student_id = %s AND block_id = ANY(%s::bigint[]);
 
 -- === get_many: three blocks
 -- The same statement for any number of blocks.
 SELECT block_id, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
-    (extract(epoch FROM modified) * 1000000)::bigint, grade, max_grade, history_chain
+    (extract(epoch FROM modified) * 1000000)::bigint, grade, max_grade, history_chain, history_checksum
 FROM studentmodule
 WHERE student_id = %s AND block_id = ANY(%s::bigint[]);
 
@@ -52,7 +52,7 @@ LIMIT 159;
 -- gives the learner's row.
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
-    stored.grade, stored.max_grade, stored.history_chain
+    stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
 FROM unnest(%s::bigint[]) AS asked (id)
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
@@ -90,12 +90,13 @@ ON CONFLICT DO NOTHING;
 WITH new AS (
     SELECT *
     FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
-        %s::timestamp with time zone[], %s::double precision[], %s::double precision[],
-        %s::smallint[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain)
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
+        %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
+        history_checksum)
 ),
 created AS (
     INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade,
-        history_chain)
+        history_chain, history_checksum)
     SELECT %s, new.*
     FROM new
     WHERE new.revision = 1 AND true
@@ -117,13 +118,14 @@ SELECT true;
 WITH new AS (
     SELECT *
     FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
-        %s::timestamp with time zone[], %s::double precision[], %s::double precision[],
-        %s::smallint[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain)
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
+        %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
+        history_checksum)
 ),
 updated AS (
     UPDATE studentmodule AS old
     SET revision = new.revision, state = new.state, modified = new.modified, grade = new.grade,
-        max_grade = new.max_grade, history_chain = new.history_chain
+        max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
     WHERE old.student_id = %s AND old.block_id = new.block_id AND old.created = new.created
         AND old.revision = new.revision - 1
@@ -146,8 +148,9 @@ SELECT EXISTS (SELECT FROM updated);
 WITH new AS (
     SELECT *
     FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
-        %s::timestamp with time zone[], %s::double precision[], %s::double precision[],
-        %s::smallint[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain)
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
+        %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
+        history_checksum)
 ),
 locked AS (
     SELECT count(*) AS number
@@ -163,7 +166,7 @@ locked AS (
 updated AS (
     UPDATE studentmodule AS old
     SET revision = new.revision, state = new.state, modified = new.modified, grade = new.grade,
-        max_grade = new.max_grade, history_chain = new.history_chain
+        max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
     WHERE old.student_id = %s AND old.block_id = new.block_id AND old.created = new.created
         AND old.revision = new.revision - 1 AND (SELECT number FROM locked) = 2
@@ -182,7 +185,7 @@ SELECT (SELECT number FROM locked) = 2;
 -- The commonest write of a request that has not read the rows. Lookup of the rows and of the registry.
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
-    stored.grade, stored.max_grade, stored.history_chain
+    stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
 FROM unnest(%s::bigint[]) AS asked (id)
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
@@ -191,8 +194,9 @@ LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id 
 WITH new AS (
     SELECT *
     FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
-        %s::timestamp with time zone[], %s::double precision[], %s::double precision[],
-        %s::smallint[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain)
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
+        %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
+        history_checksum)
 ),
 locked AS (
     SELECT count(*) AS number
@@ -207,7 +211,7 @@ locked AS (
 updated AS (
     UPDATE studentmodule AS old
     SET revision = new.revision, state = new.state, created = new.created, modified = new.modified, grade = new.grade,
-        max_grade = new.max_grade, history_chain = new.history_chain
+        max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
     WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
         AND (SELECT number FROM locked) = 2
@@ -227,7 +231,7 @@ SELECT (SELECT number FROM locked) = 2;
 -- gives the learner's row.
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
-    stored.grade, stored.max_grade, stored.history_chain
+    stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
 FROM unnest(%s::bigint[]) AS asked (id)
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
@@ -237,8 +241,9 @@ LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id 
 WITH new AS (
     SELECT *
     FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
-        %s::timestamp with time zone[], %s::double precision[], %s::double precision[],
-        %s::smallint[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain)
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
+        %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
+        history_checksum)
 ),
 locked AS (
     SELECT count(*) AS number
@@ -253,14 +258,14 @@ locked AS (
 updated AS (
     UPDATE studentmodule AS old
     SET revision = new.revision, state = new.state, created = new.created, modified = new.modified, grade = new.grade,
-        max_grade = new.max_grade, history_chain = new.history_chain
+        max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
     WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
         AND (SELECT number FROM locked) = 2
 ),
 created AS (
     INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade,
-        history_chain)
+        history_chain, history_checksum)
     SELECT %s, new.*
     FROM new
     WHERE new.revision = 1 AND (SELECT number FROM locked) = 2
@@ -291,7 +296,7 @@ WITH locked AS (
 )
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
-    stored.grade, stored.max_grade, stored.history_chain
+    stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
 FROM unnest(%s::bigint[]) AS asked (id)
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN locked AS stored ON stored.block_id = asked.id;
@@ -300,13 +305,14 @@ LEFT JOIN locked AS stored ON stored.block_id = asked.id;
 WITH new AS (
     SELECT *
     FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
-        %s::timestamp with time zone[], %s::double precision[], %s::double precision[],
-        %s::smallint[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain)
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
+        %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
+        history_checksum)
 ),
 updated AS (
     UPDATE studentmodule AS old
     SET revision = new.revision, state = new.state, created = new.created, modified = new.modified, grade = new.grade,
-        max_grade = new.max_grade, history_chain = new.history_chain
+        max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
     WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
     RETURNING 1
@@ -340,7 +346,7 @@ WITH locked AS (
 )
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
-    stored.grade, stored.max_grade, stored.history_chain
+    stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
 FROM unnest(%s::bigint[]) AS asked (id)
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN locked AS stored ON stored.block_id = asked.id;
@@ -349,13 +355,14 @@ LEFT JOIN locked AS stored ON stored.block_id = asked.id;
 WITH new AS (
     SELECT *
     FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
-        %s::timestamp with time zone[], %s::double precision[], %s::double precision[],
-        %s::smallint[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain)
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
+        %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
+        history_checksum)
 ),
 updated AS (
     UPDATE studentmodule AS old
     SET revision = new.revision, state = new.state, created = new.created, modified = new.modified, grade = new.grade,
-        max_grade = new.max_grade, history_chain = new.history_chain
+        max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
     WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
     RETURNING 1
@@ -379,13 +386,14 @@ COMMIT;
 WITH new AS (
     SELECT *
     FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
-        %s::timestamp with time zone[], %s::double precision[], %s::double precision[],
-        %s::smallint[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain)
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
+        %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
+        history_checksum)
 ),
 updated AS (
     UPDATE studentmodule AS old
     SET revision = new.revision, state = new.state, modified = new.modified, grade = new.grade,
-        max_grade = new.max_grade, history_chain = new.history_chain
+        max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
     WHERE old.student_id = %s AND old.block_id = new.block_id AND old.created = new.created
         AND old.revision = new.revision - 1

@@ -16,13 +16,13 @@ FROM auth_user
 WHERE auth_user.username = %s;
 
 -- Reads rows by primary key, with all columns that a later write needs.
-SELECT block_id, revision, state, created, modified, grade, max_grade, history_chain
+SELECT block_id, revision, state, created, modified, grade, max_grade, history_chain, history_checksum
 FROM studentmodule
 WHERE student_id = %s AND block_id IN (%s);
 
 -- === get_many: three blocks
 -- One parameter for each block.
-SELECT block_id, revision, state, created, modified, grade, max_grade, history_chain
+SELECT block_id, revision, state, created, modified, grade, max_grade, history_chain, history_checksum
 FROM studentmodule
 WHERE student_id = %s AND block_id IN (%s, %s, %s);
 
@@ -52,7 +52,7 @@ BEGIN IMMEDIATE;
 -- Lookup: one row for each id. The first join tells whether the block is registered, and under which key; the second
 -- gives the learner's row.
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state, stored.created, stored.modified,
-    stored.grade, stored.max_grade, stored.history_chain
+    stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
 FROM (SELECT column1 AS id FROM (VALUES (%s), (%s))) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
@@ -80,12 +80,12 @@ RELEASE SAVEPOINT <savepoint>;
 -- through; the last WHERE keeps a new row from replacing a stored one. A row that was skipped is missing in the count,
 -- which tells a lost race without an error.
 INSERT INTO studentmodule AS old (student_id, block_id, revision, state, created, modified, grade, max_grade,
-    history_chain)
+    history_chain, history_checksum)
 SELECT %s, new.*
 FROM (
     SELECT column1 AS block_id, column2 AS revision, column3 AS state, column4 AS created, column5 AS modified,
-        column6 AS grade, column7 AS max_grade, column8 AS history_chain
-    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s), (%s, %s, %s, %s, %s, %s, %s, %s))
+        column6 AS grade, column7 AS max_grade, column8 AS history_chain, column9 AS history_checksum
+    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s), (%s, %s, %s, %s, %s, %s, %s, %s, %s))
 ) AS new
 WHERE new.revision = 1 OR EXISTS (
     SELECT 1
@@ -95,7 +95,7 @@ WHERE new.revision = 1 OR EXISTS (
 ON CONFLICT (student_id, block_id)
 DO UPDATE SET revision = excluded.revision, state = excluded.state, created = excluded.created,
     modified = excluded.modified, grade = excluded.grade, max_grade = excluded.max_grade,
-    history_chain = excluded.history_chain
+    history_chain = excluded.history_chain, history_checksum = excluded.history_checksum
 WHERE old.revision = excluded.revision - 1;
 
 -- The history of the same change.
@@ -110,12 +110,12 @@ BEGIN IMMEDIATE;
 -- Compare-and-set of a cached row, which is matched by its time of creation too: a row that was deleted and created
 -- again may have the same revision.
 INSERT INTO studentmodule AS old (student_id, block_id, revision, state, created, modified, grade, max_grade,
-    history_chain)
+    history_chain, history_checksum)
 SELECT %s, new.*
 FROM (
     SELECT column1 AS block_id, column2 AS revision, column3 AS state, column4 AS created, column5 AS modified,
-        column6 AS grade, column7 AS max_grade, column8 AS history_chain
-    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s))
+        column6 AS grade, column7 AS max_grade, column8 AS history_chain, column9 AS history_checksum
+    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s))
 ) AS new
 WHERE new.revision = 1 OR EXISTS (
     SELECT 1
@@ -125,7 +125,8 @@ WHERE new.revision = 1 OR EXISTS (
 )
 ON CONFLICT (student_id, block_id)
 DO UPDATE SET revision = excluded.revision, state = excluded.state, modified = excluded.modified,
-    grade = excluded.grade, max_grade = excluded.max_grade, history_chain = excluded.history_chain
+    grade = excluded.grade, max_grade = excluded.max_grade, history_chain = excluded.history_chain,
+    history_checksum = excluded.history_checksum
 WHERE old.revision = excluded.revision - 1;
 
 -- The history of the same change.
@@ -139,12 +140,12 @@ BEGIN IMMEDIATE;
 
 -- The same with two rows.
 INSERT INTO studentmodule AS old (student_id, block_id, revision, state, created, modified, grade, max_grade,
-    history_chain)
+    history_chain, history_checksum)
 SELECT %s, new.*
 FROM (
     SELECT column1 AS block_id, column2 AS revision, column3 AS state, column4 AS created, column5 AS modified,
-        column6 AS grade, column7 AS max_grade, column8 AS history_chain
-    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s), (%s, %s, %s, %s, %s, %s, %s, %s))
+        column6 AS grade, column7 AS max_grade, column8 AS history_chain, column9 AS history_checksum
+    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s), (%s, %s, %s, %s, %s, %s, %s, %s, %s))
 ) AS new
 WHERE new.revision = 1 OR EXISTS (
     SELECT 1
@@ -154,7 +155,8 @@ WHERE new.revision = 1 OR EXISTS (
 )
 ON CONFLICT (student_id, block_id)
 DO UPDATE SET revision = excluded.revision, state = excluded.state, modified = excluded.modified,
-    grade = excluded.grade, max_grade = excluded.max_grade, history_chain = excluded.history_chain
+    grade = excluded.grade, max_grade = excluded.max_grade, history_chain = excluded.history_chain,
+    history_checksum = excluded.history_checksum
 WHERE old.revision = excluded.revision - 1;
 
 -- The history of the same changes.
@@ -168,19 +170,19 @@ BEGIN IMMEDIATE;
 
 -- The commonest write of a request that has not read the rows. Lookup of the rows and of the registry.
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state, stored.created, stored.modified,
-    stored.grade, stored.max_grade, stored.history_chain
+    stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
 FROM (SELECT column1 AS id FROM (VALUES (%s), (%s))) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
 
 -- The lookup was in this transaction, so the revision is enough to match.
 INSERT INTO studentmodule AS old (student_id, block_id, revision, state, created, modified, grade, max_grade,
-    history_chain)
+    history_chain, history_checksum)
 SELECT %s, new.*
 FROM (
     SELECT column1 AS block_id, column2 AS revision, column3 AS state, column4 AS created, column5 AS modified,
-        column6 AS grade, column7 AS max_grade, column8 AS history_chain
-    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s), (%s, %s, %s, %s, %s, %s, %s, %s))
+        column6 AS grade, column7 AS max_grade, column8 AS history_chain, column9 AS history_checksum
+    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s), (%s, %s, %s, %s, %s, %s, %s, %s, %s))
 ) AS new
 WHERE new.revision = 1 OR EXISTS (
     SELECT 1
@@ -190,7 +192,7 @@ WHERE new.revision = 1 OR EXISTS (
 ON CONFLICT (student_id, block_id)
 DO UPDATE SET revision = excluded.revision, state = excluded.state, created = excluded.created,
     modified = excluded.modified, grade = excluded.grade, max_grade = excluded.max_grade,
-    history_chain = excluded.history_chain
+    history_chain = excluded.history_chain, history_checksum = excluded.history_checksum
 WHERE old.revision = excluded.revision - 1;
 
 -- The history of the same changes.
@@ -205,7 +207,7 @@ BEGIN IMMEDIATE;
 -- Lookup: one row for each id. The first join tells whether the block is registered, and under which key; the second
 -- gives the learner's row.
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state, stored.created, stored.modified,
-    stored.grade, stored.max_grade, stored.history_chain
+    stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
 FROM (SELECT column1 AS id FROM (VALUES (%s), (%s), (%s))) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
@@ -213,12 +215,13 @@ LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id 
 -- Updates and inserts in one statement: rows of revision 1 are new. The lookup was in this transaction, so the revision
 -- is enough to match.
 INSERT INTO studentmodule AS old (student_id, block_id, revision, state, created, modified, grade, max_grade,
-    history_chain)
+    history_chain, history_checksum)
 SELECT %s, new.*
 FROM (
     SELECT column1 AS block_id, column2 AS revision, column3 AS state, column4 AS created, column5 AS modified,
-        column6 AS grade, column7 AS max_grade, column8 AS history_chain
-    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s), (%s, %s, %s, %s, %s, %s, %s, %s), (%s, %s, %s, %s, %s, %s, %s, %s))
+        column6 AS grade, column7 AS max_grade, column8 AS history_chain, column9 AS history_checksum
+    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s), (%s, %s, %s, %s, %s, %s, %s, %s, %s),
+        (%s, %s, %s, %s, %s, %s, %s, %s, %s))
 ) AS new
 WHERE new.revision = 1 OR EXISTS (
     SELECT 1
@@ -228,7 +231,7 @@ WHERE new.revision = 1 OR EXISTS (
 ON CONFLICT (student_id, block_id)
 DO UPDATE SET revision = excluded.revision, state = excluded.state, created = excluded.created,
     modified = excluded.modified, grade = excluded.grade, max_grade = excluded.max_grade,
-    history_chain = excluded.history_chain
+    history_chain = excluded.history_chain, history_checksum = excluded.history_checksum
 WHERE old.revision = excluded.revision - 1;
 
 -- The history of the same changes.
@@ -246,19 +249,19 @@ BEGIN IMMEDIATE;
 -- Lookup: one row for each id. The first join tells whether the block is registered, and under which key; the second
 -- gives the learner's row.
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state, stored.created, stored.modified,
-    stored.grade, stored.max_grade, stored.history_chain
+    stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
 FROM (SELECT column1 AS id FROM (VALUES (%s))) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
 
 -- Compare-and-set.
 INSERT INTO studentmodule AS old (student_id, block_id, revision, state, created, modified, grade, max_grade,
-    history_chain)
+    history_chain, history_checksum)
 SELECT %s, new.*
 FROM (
     SELECT column1 AS block_id, column2 AS revision, column3 AS state, column4 AS created, column5 AS modified,
-        column6 AS grade, column7 AS max_grade, column8 AS history_chain
-    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s))
+        column6 AS grade, column7 AS max_grade, column8 AS history_chain, column9 AS history_checksum
+    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s))
 ) AS new
 WHERE new.revision = 1 OR EXISTS (
     SELECT 1
@@ -268,7 +271,7 @@ WHERE new.revision = 1 OR EXISTS (
 ON CONFLICT (student_id, block_id)
 DO UPDATE SET revision = excluded.revision, state = excluded.state, created = excluded.created,
     modified = excluded.modified, grade = excluded.grade, max_grade = excluded.max_grade,
-    history_chain = excluded.history_chain
+    history_chain = excluded.history_chain, history_checksum = excluded.history_checksum
 WHERE old.revision = excluded.revision - 1;
 
 -- The history of the same change.
@@ -287,19 +290,19 @@ SAVEPOINT <savepoint>;
 -- Lookup: one row for each id. The first join tells whether the block is registered, and under which key; the second
 -- gives the learner's row.
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state, stored.created, stored.modified,
-    stored.grade, stored.max_grade, stored.history_chain
+    stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
 FROM (SELECT column1 AS id FROM (VALUES (%s))) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
 
 -- Compare-and-set.
 INSERT INTO studentmodule AS old (student_id, block_id, revision, state, created, modified, grade, max_grade,
-    history_chain)
+    history_chain, history_checksum)
 SELECT %s, new.*
 FROM (
     SELECT column1 AS block_id, column2 AS revision, column3 AS state, column4 AS created, column5 AS modified,
-        column6 AS grade, column7 AS max_grade, column8 AS history_chain
-    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s))
+        column6 AS grade, column7 AS max_grade, column8 AS history_chain, column9 AS history_checksum
+    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s))
 ) AS new
 WHERE new.revision = 1 OR EXISTS (
     SELECT 1
@@ -309,7 +312,7 @@ WHERE new.revision = 1 OR EXISTS (
 ON CONFLICT (student_id, block_id)
 DO UPDATE SET revision = excluded.revision, state = excluded.state, created = excluded.created,
     modified = excluded.modified, grade = excluded.grade, max_grade = excluded.max_grade,
-    history_chain = excluded.history_chain
+    history_chain = excluded.history_chain, history_checksum = excluded.history_checksum
 WHERE old.revision = excluded.revision - 1;
 
 -- The history of the same change. The caller commits.
@@ -325,12 +328,12 @@ BEGIN IMMEDIATE;
 
 -- As without an outbox.
 INSERT INTO studentmodule AS old (student_id, block_id, revision, state, created, modified, grade, max_grade,
-    history_chain)
+    history_chain, history_checksum)
 SELECT %s, new.*
 FROM (
     SELECT column1 AS block_id, column2 AS revision, column3 AS state, column4 AS created, column5 AS modified,
-        column6 AS grade, column7 AS max_grade, column8 AS history_chain
-    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s))
+        column6 AS grade, column7 AS max_grade, column8 AS history_chain, column9 AS history_checksum
+    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s))
 ) AS new
 WHERE new.revision = 1 OR EXISTS (
     SELECT 1
@@ -340,7 +343,8 @@ WHERE new.revision = 1 OR EXISTS (
 )
 ON CONFLICT (student_id, block_id)
 DO UPDATE SET revision = excluded.revision, state = excluded.state, modified = excluded.modified,
-    grade = excluded.grade, max_grade = excluded.max_grade, history_chain = excluded.history_chain
+    grade = excluded.grade, max_grade = excluded.max_grade, history_chain = excluded.history_chain,
+    history_checksum = excluded.history_checksum
 WHERE old.revision = excluded.revision - 1;
 
 -- The history goes to the outbox. The relay ships it after the commit.

@@ -1,17 +1,18 @@
 """Ships entries from the outbox to the extended history: for one learner after a commit, for all learners by the relay.
 
 One transaction in the state's database locks rows of the outbox, commits them to the history database, then deletes
-them. A crash between the two commits leaves them in both databases. They are shipped again, and an upsert replaces each
-by itself, because the primary key is the same. The row locks let several relays share the work, and make a deletion
-wait for the entries that are being shipped. Statements for the relay and for deletions of whole blocks name no single
-learner (law 7 in docs/concepts).
+them. A crash between the two commits leaves them in both databases. Then the insertion meets existing keys; the next
+attempt skips the copies. Another entry of the same key is never replaced (`collisions`). The row locks let several
+relays share the work, and make a deletion wait for the entries that are being shipped. Statements for the relay and for
+deletions of whole blocks name no single learner (law 7 in docs/concepts).
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from functools import partial
 from itertools import groupby
 from operator import attrgetter
 from typing import Any, NamedTuple
@@ -25,7 +26,6 @@ from xblock_user_state.history.entries import (
     COLUMNS,
     KEYS_IN_A_STATEMENT,
     TOMBSTONE,
-    VALUE_COLUMNS,
     Key,
     Owner,
     all_rows,
@@ -33,7 +33,6 @@ from xblock_user_state.history.entries import (
     extended_model,
     following,
     has_extended_table,
-    insert_or_replace,
     of_keys,
     owner_of,
     take_write_lock,
@@ -41,6 +40,7 @@ from xblock_user_state.history.entries import (
     tombstoned_in,
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
+from xblock_user_state.history.outbox import collisions
 from xblock_user_state.history.outbox.breaker import REFUSALS, SHIPPING
 from xblock_user_state.history.outbox.deadline import answer_expected
 from xblock_user_state.interface import ServiceUnavailable
@@ -82,6 +82,13 @@ class _HistoryBusy(LostRace):
     """Deadlock, lock timeout or duplicate key in the history database: repeat the whole shipment."""
 
 
+class _KeysTaken(Exception):
+    """The extended history has other entries under the keys of these owners."""
+
+    def __init__(self, owners: Collection[Owner]) -> None:
+        self.owners = owners
+
+
 class _Patience(NamedTuple):
     """The deadline of one answer in seconds, and the moment until which a busy shipment is repeated."""
 
@@ -107,15 +114,15 @@ def ship_after_commit(database: str, student_id: Any, block_ids: Collection[int]
     transaction.on_commit(ship_entries, using=database, robust=True)
 
 
-def ship_at_once(database: str, which: Q, owners: int) -> None:
+def ship_at_once(database: str, which: Q, owners: int) -> bool:
     """Ship the selected outbox rows, of this number of owners, after the commit that wrote them.
 
-    Never raises a database error: rows that can't be shipped wait for the relay, or for the next call with these
-    owners.
+    Ships up to 100 rows more than owners; returns whether more may be left. Never raises a database error: rows that
+    can't be shipped wait for the relay, or for the next call with these owners.
     """
     if not SHIPPING.lets_through():
         count(names.SHIPPING_SKIPPED, 1)
-        return
+        return False
     try:
         # Room for 100 rows that had to wait before, so that an outage's backlog shrinks without a relay.
         shipment = ship(database, which, size=owners + 100, seconds=conf.history_timeout())
@@ -134,6 +141,9 @@ def ship_at_once(database: str, which: Q, owners: int) -> None:
     else:
         SHIPPING.succeeded()
         count(names.SHIPPED, shipment.rows, "call")
+        # A full page of which nothing was shipped waits for a tombstone that another process ships.
+        return shipment.last is not None and shipment.rows > 0
+    return False
 
 
 def count_failure(by: str, error: Exception) -> None:
@@ -203,21 +213,44 @@ def await_file(seconds: float) -> None:
 
 def _ship(database: str, which: Q, size: int, after: Key | None, seconds: float) -> Shipment:
     patience = _Patience(seconds, time.monotonic() + seconds)
+    attempt = partial(_attempt, database, which, size, after, patience)
     try:
-        return repeat(database, lambda: _attempt(database, which, size, after, patience))
+        return _without_collisions(
+            database,
+            lambda: repeat(database, partial(attempt, may_exist=True), first=partial(attempt, may_exist=False)),
+            patience,
+        )
     except ServiceUnavailable as error:
         if isinstance(error.__cause__, _HistoryBusy):
             raise HistoryUnavailable(str(error.__cause__)) from error
         raise
 
 
-def _attempt(database: str, which: Q, size: int, after: Key | None, patience: _Patience) -> Shipment:
+def _without_collisions(database: str, attempt: Callable[[], Shipment], patience: _Patience) -> Shipment:
+    """Run `attempt`; where keys are taken, give the waiting entries other revisions and run it again."""
+    while True:
+        try:
+            return attempt()
+        except _KeysTaken as taken:
+            # Another process may ship or settle them meanwhile, and another restore may follow: no more than that.
+            if time.monotonic() > patience.until:
+                raise HistoryUnavailable("other entries have the keys of those that wait") from taken
+            for owner in taken.owners:
+                try:
+                    collisions.settle(database, owner, patience.seconds)
+                except collisions.ExtendedUnread as error:
+                    raise HistoryUnavailable(_described(error.__cause__)) from error
+
+
+def _attempt(
+    database: str, which: Q, size: int, after: Key | None, patience: _Patience, *, may_exist: bool
+) -> Shipment:
     take_write_lock(database, which=which)
     outbox = all_rows(HistoryOutbox, database).filter(which)
     page = list(_locked(following(outbox, after), database)[:size])
     batch = _without_tombstoned(outbox, page)
     if batch:
-        _send(batch, patience)
+        _send(batch, patience, may_exist=may_exist)
         for keys in pieces(database, [Key(*row.pk) for row in batch], KEYS_IN_A_STATEMENT):
             delete_rows(of_keys(outbox, keys))
     # A page that is not full is the last. Asking for more would let a pass chase the writers for ever.
@@ -238,13 +271,13 @@ def _without_tombstoned(outbox: QuerySet[HistoryOutbox], rows: Sequence[HistoryO
     return [row for row in rows if owner_of(row) not in tombstoned]
 
 
-def _send(rows: Sequence[HistoryOutbox], patience: _Patience) -> None:
-    """Commit rows to the extended history. They replace entries with the same key: the outbox is the newer truth."""
+def _send(rows: Sequence[HistoryOutbox], patience: _Patience, *, may_exist: bool) -> None:
+    """Commit rows to the extended history. Raises `_KeysTaken`, with nothing written, if it has others of a key."""
     alias = conf.history_database()
     connection = connections[alias]
     try:
         with answer_expected(alias, patience.seconds, FILE_SECONDS), transaction.atomic(using=alias):
-            _write(rows, alias)
+            _write(rows, alias, may_exist=may_exist)
     except Error as error:
         failure = dialect_of(connection).failure(error)
         connection.close_if_unusable_or_obsolete()
@@ -259,15 +292,32 @@ def _send(rows: Sequence[HistoryOutbox], patience: _Patience) -> None:
         raise HistoryUnavailable(_described(error)) from error
 
 
-def _write(rows: Sequence[HistoryOutbox], alias: str) -> None:
+def _write(rows: Sequence[HistoryOutbox], alias: str, *, may_exist: bool) -> None:
     model = extended_model()
     # Tombstones first: an entry of the same owner in this batch belongs to the row that began after the deletion.
     _delete_tombstoned(tombstoned_in(rows), model, alias)
     entries = [
         model(**{column: getattr(row, column) for column in COLUMNS}) for row in rows if row.revision != TOMBSTONE
     ]
-    for some in _loads(entries):
-        insert_or_replace(model, alias, some, VALUE_COLUMNS)
+    for some in _loads(_new(entries, alias) if may_exist else entries):
+        all_rows(model, alias).bulk_create(some)
+
+
+def _new(entries: Sequence[BaseStudentModuleHistory], alias: str) -> list[BaseStudentModuleHistory]:
+    """Leave out entries that the extended history has. Raises `_KeysTaken` if it has others of their keys."""
+    present = {
+        Key(*entry.pk): entry
+        for keys in pieces(alias, [Key(*entry.pk) for entry in entries], KEYS_IN_A_STATEMENT)
+        for entry in of_keys(all_rows(extended_model(), alias), keys)
+    }
+    taken = {
+        owner_of(entry)
+        for entry in entries
+        if entry.pk in present and not collisions.is_same_entry(entry, present[entry.pk])
+    }
+    if taken:
+        raise _KeysTaken(taken)
+    return [entry for entry in entries if entry.pk not in present]
 
 
 def _delete_tombstoned(owners: Collection[Owner], model: type[BaseStudentModuleHistory], alias: str) -> None:
@@ -288,7 +338,7 @@ def _is_readable(alias: str, student_id: Any, seconds: float) -> bool:
     return True
 
 
-def _described(error: Error) -> str:
+def _described(error: BaseException | None) -> str:
     """Return a message with the alias and the error, without learners' data."""
     # The first line only: PostgreSQL's next lines show the failing row, with a learner's state.
     return f"{conf.history_database()!r}: {str(error).partition(chr(10))[0]}"
