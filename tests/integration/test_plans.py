@@ -15,16 +15,17 @@ from django.db import connections
 from django.db.models import Q
 from pytest_django import Settings
 
-from tests.factories import COURSE, make_blocks, make_learners
+from tests.factories import COURSE, make_block, make_blocks, make_learners
 from tests.integration.plans import planned
 from xblock_user_state import actions
+from xblock_user_state.actions.moving import _moves
 from xblock_user_state.archive.selection import Selection
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
 from xblock_user_state.history.encoding import PLAIN
 from xblock_user_state.history.entries import Key, Owner, leave_tombstones, stores
 from xblock_user_state.history.outbox.relay import Relay
 from xblock_user_state.history.outbox.shipping import ship
-from xblock_user_state.maintenance import deletion
+from xblock_user_state.maintenance import deletion, moving
 from xblock_user_state.maintenance.backfill import Backfill
 from xblock_user_state.maintenance.orphans import sweeps
 from xblock_user_state.maintenance.verification import Verification
@@ -44,7 +45,8 @@ DOUBLINGS = 5
 @pytest.fixture
 def learners(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Ids of learners with a state and an entry in each block, in all stores. Jobs take small parts of the tables."""
-    monkeypatch.setattr(deletion, "PAGE", 20)
+    for job in (deletion, moving):
+        monkeypatch.setattr(job, "PAGE", 20)
     ids = [user.pk for user in make_learners(*NAMES)]
     # The first write of each block registers it.
     Client().set_many(NAMES[0], {block: {"answer": 1} for block in BLOCKS})
@@ -98,6 +100,12 @@ def _delete(learners: list[int]) -> None:
     actions.delete_learner(learners[-1])
 
 
+def _move_state(_: list[int]) -> None:
+    moves = _moves("default", BLOCKS[5], make_block("new"))
+    pages = islice(moving.move_blocks("default", moves), 3)
+    assert sum(page.states for page in pages) == 3 * moving.PAGE
+
+
 def _sweep(learners: list[int]) -> None:
     StudentModule._base_manager.filter(student_id=learners[1])._raw_delete("default")
     for sweep in sweeps("default", 50):
@@ -122,7 +130,7 @@ def _move(_: list[int]) -> None:
 
 def test_no_statement_reads_a_whole_table(learners: list[int]) -> None:
     with planned() as scans:
-        for act in (_check, _export, _iterate, _sweep, _delete):
+        for act in (_check, _export, _iterate, _sweep, _delete, _move_state):
             act(learners)
     assert scans == []
 
@@ -131,6 +139,6 @@ def test_no_statement_reads_a_whole_table(learners: list[int]) -> None:
 def test_no_statement_reads_a_whole_table_beside_an_extended_history(settings: Settings, learners: list[int]) -> None:
     settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
     with planned() as scans:
-        for act in (_check, _export, _sweep, _move, _delete, _ship):
+        for act in (_check, _export, _sweep, _move, _delete, _ship, _move_state):
             act(learners)
     assert scans == []
