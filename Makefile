@@ -45,7 +45,7 @@ test: test-environment  ## run all tests on SQLite, PostgreSQL and MariaDB, with
 	@$(IN_VENV) -m scripts.run_tests $(if $(COVERAGE),--coverage) $(DATABASES:%=--database %) $(JOBS:%=--jobs %) -- $(PYTEST_ARGS)
 	@$(if $(COVERAGE),$(IN_VENV) -m coverage combine --quiet && $(IN_VENV) -m coverage report)
 
-compatibility: compatibility-environment  ## test the stock workbench of xblock-sdk on this store, in a separate environment
+compatibility: compatibility-environment  ## test the stock workbench of xblock-sdk, and the guide to a runtime, in separate environments
 	@.venv-workbench/bin/python -m pytest tests/compatibility $(PYTEST_ARGS)
 
 under-load: test-environment  ## repeat the tests of races and kills ten times on all databases, with all processors busy

@@ -10,17 +10,13 @@ from web_fragments.fragment import Fragment
 from webob import Request, Response
 from xblock.core import XBlock, XBlockAside
 from xblock.exceptions import JsonHandlerError
-from xblock.field_data import SplitFieldData
 from xblock.fields import Dict, Integer, Scope, ScopeIds, String
-from xblock.runtime import DictKeyValueStore, KvsFieldData, Runtime
+from xblock.runtime import DictKeyValueStore, KvsFieldData
 from xblock.utils.publish_event import PublishEventMixin
 
 from demo.host.ids import CourseIds
 from tests.factories import COURSE
-from xblock_user_state.runtime import UserStateKeyValueStore
-
-AUTHORED_SCOPES = (Scope.content, Scope.settings, Scope.children, Scope.parent)
-LEARNER_SCOPES = (Scope.user_state, Scope.user_state_summary, Scope.preferences, Scope.user_info)
+from xblock_user_state.runtime import UserStateKeyValueStore, UserStateRuntime
 
 
 class QuizBlock(XBlock):
@@ -113,6 +109,26 @@ class GameBlock(PublishEventMixin, XBlock):
         return Response()
 
 
+@XBlock.needs("rebind_user")
+class ToolBlock(XBlock):
+    """Takes results from another server, for a learner that the request names, as blocks for LTI do."""
+
+    has_score = True
+    result = Integer(default=0, scope=Scope.user_state)
+    calls = Integer(default=0, scope=Scope.user_state)
+    total = Integer(default=0, scope=Scope.user_state_summary)
+
+    def receive(self, learner: Any, result: int) -> int:
+        """Count the call for the learner of the request, keep the result for `learner`, and return the earlier one."""
+        self.calls += 1
+        self.runtime.service(self, "rebind_user").rebind_noauth_module_to_user(self, learner)
+        earlier, self.result = self.result, result
+        self.total += result
+        self.runtime.publish(self, "grade", {"value": result, "max_value": 10, "user_id": learner.id})
+        self.save()
+        return earlier
+
+
 class TextBlock(XBlock):
     """Has no learner state."""
 
@@ -148,23 +164,19 @@ TYPES: Mapping[str, type[XBlock]] = {
     "poll": PollBlock,
     "quiz": QuizBlock,
     "text": TextBlock,
+    "tool": ToolBlock,
     "video": VideoBlock,
 }
 ASIDE_TYPE = "notes_aside"
 HAVE_NOTES = ("quiz", "text")
 
 
-class PageRuntime(Runtime):
+class PageRuntime(UserStateRuntime):
     """Runtime of one request: one learner's blocks over a store of their state."""
 
-    user_id: int | None = None
-
     def __init__(self, learner_state: UserStateKeyValueStore, user: Any, ids: CourseIds) -> None:
-        authored, learner = KvsFieldData(DictKeyValueStore()), KvsFieldData(learner_state)
-        fields = SplitFieldData(dict.fromkeys(AUTHORED_SCOPES, authored) | dict.fromkeys(LEARNER_SCOPES, learner))
-        super().__init__(ids, ids, services={"field-data": fields})
-        self.user_id = user.id
-        self.learner_state = learner_state
+        super().__init__(KvsFieldData(DictKeyValueStore()), learner_state, ids=ids)
+        assert self.user_id == user.id
 
     def load_block_type(self, block_type: str) -> type[XBlock]:
         return TYPES[block_type]
@@ -177,13 +189,6 @@ class PageRuntime(Runtime):
 
     def applicable_aside_types(self, block: XBlock) -> list[str]:
         return [ASIDE_TYPE] if block.scope_ids.block_type in HAVE_NOTES else []
-
-    def publish(self, block: XBlock, event_type: str, event_data: dict[str, Any]) -> None:
-        self.learner_state.publish(block, event_type, event_data)
-
-    def handle(self, block: XBlock, handler_name: str, request: Request, suffix: str = "") -> Response:
-        with self.learner_state.handling(handler_name):
-            return super().handle(block, handler_name, request, suffix)
 
     def submit(self, key: UsageKey, answer: str, aside_type: str | None = None) -> None:
         """Let a block, or its aside, handle an answer."""

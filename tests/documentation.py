@@ -8,6 +8,8 @@ A comment before each example names its way to run::
     <!-- test: settings -->       as a part of a settings module
     <!-- test: router -->         as the module of a router
     <!-- test: two databases -->  in a project with a separate database for learner state
+    <!-- test: file a/b.py -->    as a file of the page's project
+    <!-- test: project -->        in the page's project
     <!-- test: no -->             not at all
 
 The examples of one page and one kind run in order and share their names.
@@ -24,22 +26,24 @@ from typing import Any, NamedTuple
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 PAGES = tuple(sorted([*ROOT.glob("*.md"), *DOCS.rglob("*.md")]))
-KINDS = {"memory", "database", "sql", "settings", "router", "two databases", "no"}
+KINDS = {"memory", "database", "sql", "settings", "router", "two databases", "file", "project", "no"}
 
 _EXAMPLE = re.compile(
-    r"^(?:<!-- test: (?P<kind>[a-z ]+) -->\n)?```(?P<language>python|pycon|sql)\n(?P<text>.*?)^```$",
+    r"^(?:<!-- test: (?P<kind>[a-z ]+?)(?: (?P<file>[\w/]+\.\w+))? -->\n)?"
+    r"```(?P<language>python|pycon|sql|html)\n(?P<text>.*?)^```$",
     re.MULTILINE | re.DOTALL,
 )
 
 
 class Example(NamedTuple):
-    """A code block of a page; `line` is the number of the page's line before its text."""
+    """A code block of a page; `line` is the number of the page's line before its text, `file` the path of a file."""
 
     page: Path
     line: int
     language: str
     kind: str | None
     text: str
+    file: str | None
 
     def __str__(self) -> str:
         return f"{name_of(self.page)}:{self.line}"
@@ -52,7 +56,14 @@ def name_of(page: Path) -> str:
 def examples_on(page: Path) -> list[Example]:
     content = page.read_text()
     return [
-        Example(page, content.count("\n", 0, found.start("text")), found["language"], found["kind"], found["text"])
+        Example(
+            page,
+            content.count("\n", 0, found.start("text")),
+            found["language"],
+            found["kind"],
+            found["text"],
+            found["file"],
+        )
         for found in _EXAMPLE.finditer(content)
     ]
 
@@ -63,6 +74,15 @@ def examples(kind: str) -> list[Example]:
 
 def pages_with(kind: str) -> list[str]:
     return sorted({name_of(example.page) for example in examples(kind)})
+
+
+def write_files(name: str, folder: Path) -> None:
+    """Write the files of a page's project."""
+    for example in examples_on(ROOT / name):
+        if example.file:
+            path = folder / example.file
+            path.parent.mkdir(exist_ok=True)
+            path.write_text(example.text)
 
 
 def run_page(name: str, kind: str, names: dict[str, Any] | None = None) -> dict[str, Any]:

@@ -21,14 +21,21 @@ class ServerProcess:
     """``python`` with arguments. Can be killed and restarted with the same port and data."""
 
     def __init__(
-        self, arguments: Sequence[str], working_folder: Path, environment: Mapping[str, str], log: Path, page: str
+        self,
+        arguments: Sequence[str],
+        working_folder: Path,
+        environment: Mapping[str, str],
+        log: Path,
+        page: str,
+        *,
+        python: str = sys.executable,
     ) -> None:
         """Replace ``{port}`` in `arguments` by the port. The server is up when it serves `page`."""
         self._log = log
         self._environment = environment
         self._working_folder = working_folder
         port = _free_port()
-        self._command = [sys.executable, *(argument.format(port=port) for argument in arguments)]
+        self._command = [python, *(argument.format(port=port) for argument in arguments)]
         self._process: subprocess.Popen[bytes] | None = None
         self.url = f"http://127.0.0.1:{port}"
         self._page = self.url + page

@@ -18,6 +18,7 @@ from bench.page import (
     report,
     storage,
     targets,
+    voting,
 )
 from bench.page.report import Known, Results
 
@@ -26,6 +27,7 @@ OF_WORKLOADS: Mapping[str, ModuleType] = {
     "calls": calls,
     "latency": latency,
     "processes": processes,
+    "voting": voting,
     "iteration": iteration,
     "growth": growth,
     "storage": storage,

@@ -22,6 +22,7 @@ WORKLOADS = {
     "calls": Entry("bench.workloads.calls"),
     "latency": Entry("bench.workloads.latency"),
     "processes": Entry("bench.workloads.processes"),
+    "voting": Entry("bench.workloads.voting", "demo.settings"),
     "iteration": Entry("bench.workloads.iteration"),
     "growth": Entry("bench.workloads.growth"),
     "storage": Entry("bench.workloads.storage"),

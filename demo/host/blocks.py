@@ -1,22 +1,12 @@
-"""Block types of the course, and the attributes that this host adds to every block."""
+"""Block types of the course, and the container of a page."""
 
 from __future__ import annotations
 
 from typing import Any
 
 from django.template.loader import render_to_string
-from opaque_keys.edx.keys import CourseKey, UsageKey
 from web_fragments.fragment import Fragment
-from xblock.core import XBlock, XBlockMixin
-from xblock.fields import Boolean, DateTime, Scope, String
-
-# Open edX still registers these types itself. Until it stops, xblocks-contrib registers its blocks under other names.
-EXTRACTED = {
-    "html": "_html_extracted",
-    "poll_question": "_poll_question_extracted",
-    "problem": "_problem_extracted",
-    "word_cloud": "_word_cloud_extracted",
-}
+from xblock.core import XBlock
 
 # By default XBlock adds every installed aside to every block. The aside of the acid blocks, which test a host (see
 # tests/acceptance), belongs only to them.
@@ -46,24 +36,3 @@ class VerticalBlock(XBlock):
                 render_to_string("host/child.html", {"key": key, "title": title, "content": fragment.content})
             )
         return page
-
-
-class HostMixin(XBlockMixin):
-    """Fields and attributes that blocks from Open edX expect of every host."""
-
-    display_name = String(default="", scope=Scope.settings)
-    graded = Boolean(default=True, scope=Scope.settings)
-    start = DateTime(default=None, scope=Scope.settings)
-    due = DateTime(default=None, scope=Scope.settings)
-
-    @property
-    def location(self) -> UsageKey:
-        return self.scope_ids.usage_id
-
-    @property
-    def course_id(self) -> CourseKey:
-        return self.scope_ids.usage_id.course_key
-
-    @property
-    def category(self) -> str:
-        return str(self.scope_ids.block_type)

@@ -16,7 +16,8 @@ from xblock.runtime import DictKeyValueStore, KeyValueStore, KvsFieldData
 from demo.host.blocks import SHOWN_TYPES
 from demo.host.ids import CourseIds
 from demo.host.outline import Course, Item, Section, Unit
-from demo.host.runtime import CourseRuntime, split_fields
+from demo.host.runtime import CourseRuntime
+from xblock_user_state.runtime import split_field_data
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -43,7 +44,7 @@ def load_course(path: Path) -> Course:
     # Some blocks write learner fields while they parse their XML. There is no learner yet, so these writes are dropped.
     discarded = KvsFieldData(DictKeyValueStore())
     files = OSFS(str(path.parent))
-    runtime = CourseRuntime(ids, files, split_fields(authored, discarded))
+    runtime = CourseRuntime(ids, files, split_field_data(authored, discarded))
     sections = tuple(Section(_title(section), tuple(_units(runtime, section))) for section in root)
     return Course(_title(root), sections, ids, files, authored)
 

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
-
-from opaque_keys.edx.asides import AsideDefinitionKeyV2, AsideUsageKeyV2
 from opaque_keys.edx.keys import UsageKey
 from opaque_keys.edx.locator import CourseLocator, DefinitionLocator
 from xblock.exceptions import NoSuchUsage
-from xblock.runtime import IdGenerator, IdReader
+
+from xblock_user_state.runtime import UsageKeyIds
 
 
-class CourseIds(IdReader, IdGenerator):
+class CourseIds(UsageKeyIds):
     """Computes the ids that XBlock asks for from the keys alone. It stores only the set of existing usages.
 
     The course's authors name each block (`usage`). Generated ids would change when the content is edited and loaded
@@ -33,32 +31,4 @@ class CourseIds(IdReader, IdGenerator):
     def get_definition_id(self, usage_id: UsageKey) -> DefinitionLocator:
         if usage_id not in self._usages:
             raise NoSuchUsage(str(usage_id))
-        # A DefinitionLocator takes a MongoDB ObjectId: 12 bytes.
-        digest = hashlib.blake2b(str(usage_id).encode(), digest_size=12).hexdigest()
-        return DefinitionLocator(usage_id.block_type, digest)
-
-    def get_block_type(self, def_id: DefinitionLocator) -> str:
-        return str(def_id.block_type)
-
-    def create_aside(
-        self, definition_id: DefinitionLocator, usage_id: UsageKey, aside_type: str
-    ) -> tuple[AsideDefinitionKeyV2, AsideUsageKeyV2]:
-        return AsideDefinitionKeyV2(definition_id, aside_type), AsideUsageKeyV2(usage_id, aside_type)
-
-    def get_usage_id_from_aside(self, aside_id: AsideUsageKeyV2) -> UsageKey:
-        return aside_id.usage_key
-
-    def get_definition_id_from_aside(self, aside_id: AsideDefinitionKeyV2) -> DefinitionLocator:
-        return aside_id.definition_key
-
-    def get_aside_type_from_usage(self, aside_id: AsideUsageKeyV2) -> str:
-        return str(aside_id.aside_type)
-
-    def get_aside_type_from_definition(self, aside_id: AsideDefinitionKeyV2) -> str:
-        return str(aside_id.aside_type)
-
-    def create_definition(self, block_type: str, slug: str | None = None) -> DefinitionLocator:
-        raise NotImplementedError("definition ids are computed from usage ids, see get_definition_id")
-
-    def create_usage(self, def_id: DefinitionLocator) -> UsageKey:
-        raise NotImplementedError("the course's authors name the blocks, see usage")
+        return super().get_definition_id(usage_id)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import hashlib
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-from django.conf import settings
 from django.contrib.auth.views import LoginView
 
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.ephemeral import adopt_visitor, visitor_id
-from xblock_user_state.hosting import client_for
+from xblock_user_state.ephemeral import adopt_visitor
+from xblock_user_state.hosting import anonymous_id_for, client_for
 
 if TYPE_CHECKING:
     from django.contrib.auth.forms import AuthenticationForm
@@ -32,21 +30,16 @@ class Learner:
 
 
 def with_account(user: User) -> Learner:
-    return Learner(user, client_for(user), _anonymous_id(f"user {user.id}"))
+    return Learner(user, client_for(user), anonymous_id_for(user))
 
 
 def visitor(user: AnonymousUser, session: SessionBase) -> Learner:
-    return Learner(user, client_for(user, session), _anonymous_id(f"visitor {visitor_id(session)}"))
+    return Learner(user, client_for(user, session), anonymous_id_for(user, session))
 
 
 def unidentified(user: AnonymousUser) -> Learner:
     """Return the learner for a request without a session, such as a crawler's. Its state can't be found again."""
-    return Learner(user, client_for(user), _anonymous_id("nobody"))
-
-
-def _anonymous_id(who: str) -> str:
-    # The secret key keeps blocks from computing the ids of other users.
-    return hashlib.blake2b(f"{settings.SECRET_KEY}/{who}".encode(), digest_size=16).hexdigest()
+    return Learner(user, client_for(user), anonymous_id_for(user))
 
 
 class Login(LoginView):

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
 from typing import Any
 
+from django.conf import settings
 from django.contrib.sessions.backends.base import SessionBase
 
 from xblock_user_state.client import DjangoXBlockUserStateClient
@@ -12,7 +14,7 @@ from xblock_user_state.interface import XBlockUserStateClient
 from xblock_user_state.runtime import GradeGuard, UserStateKeyValueStore
 from xblock_user_state.runtime.grades import DEFAULT_GUARD
 
-__all__ = ["client_for", "store_for"]
+__all__ = ["anonymous_id_for", "client_for", "store_for"]
 
 
 def client_for(user: Any, session: SessionBase | None = None) -> XBlockUserStateClient:
@@ -40,6 +42,9 @@ def store_for(
     Many blocks write when they are first viewed, so every view needs a place for writes. An account writes to the
     database, a visitor to the cache (see `xblock_user_state.ephemeral`), and a visitor without a session nowhere.
 
+    Its `for_learner`, for blocks that are rebound to another learner, gives a store of that account, whose writes reach
+    the database also in the request of a visitor.
+
     With `viewed_as`, the learner as whom staff view the course, writes stay in the session of the staff. Raises
     ``ValueError`` if there is none. With `read_only`, for crawlers, all writes are dropped, and a visitor gets no entry
     in the session.
@@ -50,4 +55,25 @@ def store_for(
     drops = read_only or (session is None and not learner.is_authenticated)
     kept = None if drops or viewed_as is None else session
     client = client_for(learner, None if drops else session)
-    return UserStateKeyValueStore(client, learner, read_only=drops, session=kept, grade_guard=grade_guard)
+
+    def other(account: Any) -> UserStateKeyValueStore:
+        # A visitor's request may save for an account. What keeps writes from the learner keeps them from all.
+        if viewed_as is not None:
+            return store_for(user, session, viewed_as=account, read_only=read_only, grade_guard=grade_guard)
+        return store_for(account, read_only=read_only, grade_guard=grade_guard)
+
+    return UserStateKeyValueStore(client, learner, read_only=drops, session=kept, grade_guard=grade_guard, other=other)
+
+
+def anonymous_id_for(user: Any, session: SessionBase | None = None) -> str:
+    """Return an id of the user, or of the visitor of a session, that is stable and does not reveal who it is.
+
+    Without a session, all visitors have the same id. It is made with the setting ``SECRET_KEY``, so that blocks, which
+    give it to other servers, can't compute the ids of other users; a new key changes all ids.
+    """
+    who = "nobody"
+    if user.is_authenticated:
+        who = f"user {user.pk}"
+    elif session is not None:
+        who = f"visitor {visitor_id(session)}"
+    return hashlib.blake2b(f"{settings.SECRET_KEY}/{who}".encode(), digest_size=16).hexdigest()

@@ -1,4 +1,4 @@
-"""The demo, run as users run it: a process with a separate port and database."""
+"""The demo with a separate port and database: as users run it, and in several processes."""
 
 from __future__ import annotations
 
@@ -16,11 +16,18 @@ class DemoServer(ServerProcess):
     """``python -m demo``."""
 
     def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
-        settings = {"DJANGO_SETTINGS_MODULE": "tests.acceptance.demo_settings", "DEMO_VAR": str(folder)}
-        super().__init__(
-            ["-m", "demo", "--port", "{port}"],
-            ROOT,
-            {**os.environ, **settings, **environment},
-            folder / "demo.log",
-            "/login/",
-        )
+        command = ["-m", "demo", "--port", "{port}"]
+        super().__init__(command, ROOT, _variables(folder, environment), folder / "demo.log", "/login/")
+
+
+class PreforkedDemo(ServerProcess):
+    """The demo in several processes: `tests.acceptance.preforked_demo`."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        command = ["-m", "tests.acceptance.preforked_demo", "{port}"]
+        super().__init__(command, ROOT, _variables(folder, environment), folder / "preforked.log", "/login/")
+
+
+def _variables(folder: Path, environment: Mapping[str, str]) -> dict[str, str]:
+    settings = {"DJANGO_SETTINGS_MODULE": "tests.acceptance.demo_settings", "DEMO_VAR": str(folder)}
+    return {**os.environ, **settings, **environment}

@@ -1,4 +1,4 @@
-"""`check_history` and `sweep_history` while the site works: no false alarm, and no live entry is swept."""
+"""`check_history`, `repair_history` and `sweep_history` while the site works: no false alarm, no needless change."""
 
 from __future__ import annotations
 
@@ -88,6 +88,9 @@ def test_what_happens_meanwhile_is_no_fault(crew: Crew, learners: list[str], fla
         call_command("check_history", "--batch", "20", stdout=StringIO())
         swept = StringIO()
         call_command("sweep_history", "--batch", "20", stdout=swept)
+        repaired = StringIO()
+        call_command("repair_history", "--batch", "20", stdout=repaired)
+        assert repaired.getvalue().endswith(" rows were checked; 0 were repaired.\n")
         assert swept.getvalue().count(": 0 entries belong to no state") == len(swept.getvalue().splitlines())
     for worker in [*writers, *movers]:
         worker.stop()

@@ -47,7 +47,7 @@ def test_a_long_output_ends_with_status_1_and_without_a_word(child_environment: 
     assert ended_by_head(child_environment, "check_history") == (1, "")
 
 
-@pytest.mark.parametrize("command", ["check_history", "sweep_history", "migrate_all"])
+@pytest.mark.parametrize("command", ["check_history", "repair_history", "sweep_history", "migrate_all"])
 def test_a_short_output_is_lost_without_a_word(child_environment: dict[str, str], command: str) -> None:
     assert ended_by_head(child_environment, command) == (0, "")
 
@@ -57,4 +57,4 @@ def test_an_error_is_still_told(child_environment: dict[str, str]) -> None:
     DjangoXBlockUserStateClient().set("ann", BLOCKS[0], {"a": 1})
     StudentModuleHistory.objects.all().delete()
     status, error = ended_by_head(child_environment, "check_history")
-    assert (status, error) == (1, "CommandError: 1 rows disagree with their history.\n")
+    assert (status, error) == (1, "CommandError: 1 rows disagree with their history: run repair_history --dry-run.\n")

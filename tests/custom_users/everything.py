@@ -197,6 +197,8 @@ def test_check_and_sweep(people: dict[str, Any], size: int) -> None:
     assert {owner for owner, _ in faults} == {Owner(learner, block_id)}
     with pytest.raises(CommandError):
         _run("check_history")
+    _run("repair_history", "--batch", str(size))
+    assert f"{rows} rows with {entries} entries" in _run("check_history", "--batch", str(size)).replace(",", "")
     StudentModule.objects.filter(student_id=learner)._raw_delete("default")
     assert str(learner) in _run("sweep_history", "--dry-run", "--batch", str(size))
     _run("sweep_history", "--batch", str(size))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import pytest
 from django.contrib.auth import get_user_model
 from django.db import connection
@@ -94,3 +96,41 @@ def test_a_users_deletion_that_is_rolled_back_keeps_state_in_another_database(
     before = project.manage("shell", "-v", "0", "-c", COUNT)
     project.manage("shell", "-v", "0", "-c", DELETE_IN_VAIN)
     assert project.manage("shell", "-v", "0", "-c", COUNT) == before != "0 learner_state\n"
+
+
+# By the handlers' addresses, as the scripts of the blocks call them. The visitor's vote must not be counted.
+ANSWERS = """
+from django.test import Client
+from mysite.course import POLL, PROBLEM
+
+learner, visitor = Client(SERVER_NAME="localhost"), Client(SERVER_NAME="localhost")
+assert learner.login(username="ada", password="red planet")
+for client, choice, grade in ((visitor, 0, "incorrect"), (learner, 1, "correct")):
+    page = client.get("/").content.decode()
+    assert "Which planet is red?" in page and "Which planet would you visit?" in page, page
+    answer = {"input_planets_2_1": f"choice_{choice}"}
+    checked = client.post(f"/xblock/{PROBLEM}/handler/xmodule_handler/problem_check", answer).json()
+    assert checked["success"] == grade, checked
+    vote = {"answer": ("venus", "mars")[choice]}
+    voted = client.post(f"/xblock/{POLL}/handler/handle_submit_state/", vote, content_type="application/json").json()
+    assert voted["total"] == 1, voted
+
+for address in (f"{POLL}x/handler/handle_get_state/", "oops/handler/handle_get_state/", f"{POLL}/handler/oops/"):
+    assert learner.post(f"/xblock/{address}").status_code == 404, address
+for path in ("oops/public/js/ProblemBlockDisplay.js", "problem/oops.js", "problem/public/oops.js"):
+    assert learner.get(f"/xblock/resource/{path}").status_code == 404, path
+assert learner.get("/xblock/resource/problem/public/js/ProblemBlockDisplay.js").status_code == 200
+assert Client(SERVER_NAME="localhost", enforce_csrf_checks=True).post(f"/xblock/{POLL}/handler/x").status_code == 403
+"""
+
+
+@SQLITE_ONLY
+def test_the_host_of_the_guide_takes_answers(tmp_path: Path) -> None:
+    project = Project(tmp_path)
+    project.follow("docs/how-to/bind-a-runtime.md")
+    project.manage("migrate")
+    assert "no issues" in project.manage("check")
+    project.create_account("ada", "red planet")
+    (tmp_path / "answers.py").write_text(ANSWERS)
+    project.manage("shell", "-v", "0", "-c", "import answers")
+    project.run_page("docs/how-to/bind-a-runtime.md", "project")

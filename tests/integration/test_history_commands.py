@@ -21,6 +21,7 @@ TWO = pytest.mark.extended_history
 
 COMMANDS = {
     "check_history": "1 rows with 24 entries were checked.",
+    "repair_history": "1 rows were checked; 0 were repaired.",
     "sweep_history": "extended history: 0 entries belong to no state and were removed",
     "relay_history": "2 entries were shipped.",
     "backfill_extended_history": "12 entries are in the extended history; 12 of them are new there.",
@@ -58,6 +59,7 @@ def test_a_table_that_can_not_be_counted_has_no_total(
 
 # Of three entries in the default history; and of 24 entries in all stores, two of them in the outbox.
 PROGRESS = {
+    "repair_history": ["of 1 rows"],
     "check_history": ["of 1 rows", "of 3 entries of the default history"],
     "sweep_history": ["of 3 entries of the default history"],
 }
@@ -89,7 +91,7 @@ def test_a_terminal_shows_how_far_it_is_in_all_stores(
 
 
 @pytest.mark.parametrize("size", [0, -1])
-@pytest.mark.parametrize("command", ["check_history", "sweep_history", "relay_history"])
+@pytest.mark.parametrize("command", ["check_history", "repair_history", "sweep_history", "relay_history"])
 def test_a_batch_has_an_entry_at_least(command: str, size: int) -> None:
     with pytest.raises(CommandError, match=f"--batch is {size}; it must be 1 or more"):
         call_command(command, batch=size)

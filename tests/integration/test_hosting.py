@@ -6,7 +6,7 @@ from importlib import import_module
 from typing import Any
 
 import pytest
-from django.conf import settings
+from django.conf import settings as django_settings
 from django.contrib.auth.models import AnonymousUser, User
 from django.contrib.sessions.backends.base import SessionBase
 
@@ -14,7 +14,7 @@ from tests.blocks import PageRuntime, make_page
 from tests.factories import make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.ephemeral import EphemeralXBlockUserStateClient
-from xblock_user_state.hosting import client_for, store_for
+from xblock_user_state.hosting import anonymous_id_for, client_for, store_for
 from xblock_user_state.interface import PermissionDenied
 from xblock_user_state.models import StudentModule
 from xblock_user_state.runtime import GradeGuard
@@ -31,7 +31,7 @@ def ada() -> User:
 
 @pytest.fixture
 def session() -> SessionBase:
-    store: SessionBase = import_module(settings.SESSION_ENGINE).SessionStore()
+    store: SessionBase = import_module(django_settings.SESSION_ENGINE).SessionStore()
     return store
 
 
@@ -106,3 +106,18 @@ def test_the_host_chooses_the_guard(ada: User) -> None:
     assert client_for(ada).get_scores("ada", [QUIZ]) == {}
     view(ada)
     assert client_for(ada).get_scores("ada", [QUIZ])[QUIZ].grade == 1
+
+
+def test_anonymous_ids_are_stable_and_different(ada: User, session: SessionBase) -> None:
+    [ben] = make_learners("ben")
+    visitor = AnonymousUser()
+    ids = [anonymous_id_for(user, session) for user in (ada, ben, visitor)] + [anonymous_id_for(visitor)]
+    assert len(set(ids)) == 4
+    assert ids == [anonymous_id_for(user, session) for user in (ada, ben, visitor)] + [anonymous_id_for(visitor)]
+    assert anonymous_id_for(ada) == ids[0]
+
+
+def test_anonymous_ids_depend_on_the_secret_key(ada: User, settings: Any) -> None:
+    before = anonymous_id_for(ada)
+    settings.SECRET_KEY = "another"
+    assert anonymous_id_for(ada) != before

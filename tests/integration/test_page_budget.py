@@ -92,7 +92,7 @@ def _runtime(user: User) -> PageRuntime:
 
 def documented(event: str) -> int:
     """Return the documented number of statements of an event on this run's database."""
-    table = (DOCS / "how-to/bind-a-runtime.md").read_text().partition("## Cost of a page")[2]
+    table = (DOCS / "how-to/requests-in-detail.md").read_text().partition("## Cost of a page")[2]
     [cells] = re.findall(rf"^\| {event} \|(.*)\|$", table, re.MULTILINE)
     return int(cells.split("|")[1 + VENDORS.index(connection.vendor)])
 

@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from datetime import timedelta
 from io import StringIO
+from pathlib import Path
+from threading import Thread
 from typing import Any
 
 import pytest
 from django.core.management import CommandError, call_command
+from django.db import connections
+from django.db.models import F
 from pytest_django import Settings
 
 from tests.factories import make_block, make_blocks, make_learners
@@ -19,7 +24,6 @@ from tests.integration.statements import captured
 from tests.relaying import ship_any
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import extended_model
-from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.backfill import Backfill
 from xblock_user_state.maintenance.paging import PAGE
 from xblock_user_state.models import Block, HistoryOutbox, StudentModule, StudentModuleHistory
@@ -46,6 +50,12 @@ def client(settings: Settings) -> DjangoXBlockUserStateClient:
 def sweep(*arguments: str) -> str:
     output = StringIO()
     call_command("sweep_history", *arguments, stdout=output)
+    return output.getvalue()
+
+
+def repaired() -> str:
+    output = StringIO()
+    call_command("repair_history", stdout=output)
     return output.getvalue()
 
 
@@ -123,38 +133,78 @@ def test_a_dry_run_removes_nothing(client: DjangoXBlockUserStateClient, settings
 
 
 @in_every_store
-def test_entries_that_are_ahead_of_a_restored_row(
+def test_entries_that_are_ahead_of_a_restored_row_are_learners_history(
     client: DjangoXBlockUserStateClient, settings: Settings, flags: Any
 ) -> None:
     settings.XBLOCK_USER_STATE = flags
     add_entries(client, 3)
     restore_backup(lambda: add_entries(client, 2, start=10))
+    before = revisions()
+    assert not orphan_lines(sweep())
+    assert revisions() == before
+    assert states(client) == [11, 10, 2, 1, 0]
 
-    printed = sweep()
 
-    assert orphan_lines(printed)[0].endswith("2 entries belong to no state and were removed")
-    assert "the state's revision is 3" in printed
-    assert states(client) == [2, 1, 0]
-    # The next entries build on the remaining ones.
-    add_entries(client, 2, start=20)
-    assert states(client) == [21, 20, 2, 1, 0]
-    call_command("check_history", stdout=StringIO())
+@in_every_store
+def test_times_make_no_orphans(client: DjangoXBlockUserStateClient, settings: Settings, flags: Any) -> None:
+    """No time of an entry that has a row decides anything: not after, before, or at the row's creation."""
+    settings.XBLOCK_USER_STATE = flags
+    add_entries(client, 5)
+    before = revisions()
+    for change in (timedelta(days=1), timedelta(microseconds=500), -timedelta(days=2)):
+        StudentModule._base_manager.update(created=F("created") + change)
+        assert not orphan_lines(sweep())
+    assert revisions() == before
+    assert states(client) == [4, 3, 2, 1, 0]
 
 
 @TWO
-def test_entries_older_than_the_state_are_of_an_earlier_one(
-    client: DjangoXBlockUserStateClient, settings: Settings
+def test_a_history_that_was_moved_as_json(
+    client: DjangoXBlockUserStateClient, settings: Settings, tmp_path: Path
 ) -> None:
-    """New entries in the other store have other keys, so readers would take the old entries for the new state's."""
-    add_entries(client, 2)
-    lose_rows()
+    """Django's serializer of JSON keeps milliseconds only."""
     settings.XBLOCK_USER_STATE = EXTENDED
-    add_entries(client, 3, start=10)
-    with pytest.raises(DamagedHistory):
-        states(client)
-    assert "it is older than the state" in sweep()
-    assert revisions() == {"StudentModuleHistoryExtended": [1, 2, 3]}
-    assert states(client) == [12, 11, 10]
+    add_entries(client, 5)
+    before = list(client.get_history("ann", BLOCK))
+    fixture = str(tmp_path / "history.json")
+    call_command("dumpdata", "xblock_user_state_extended_history", database=ALIAS, output=fixture)
+    extended_model()._base_manager.using(ALIAS)._raw_delete(ALIAS)
+    call_command("loaddata", fixture, database=ALIAS, stdout=StringIO())
+    cut = list(client.get_history("ann", BLOCK))
+    assert all(entry.updated.microsecond % 1000 == 0 for entry in cut)
+
+    output = StringIO()
+    call_command("check_history", stdout=output)
+    assert output.getvalue() == "1 rows with 5 entries were checked.\n"
+    assert not orphan_lines(sweep())
+    assert "0 were repaired" in repaired()
+    after = list(client.get_history("ann", BLOCK))
+    assert after == cut
+    assert [(entry.revision, entry.state, entry.score) for entry in after] == [
+        (entry.revision, entry.state, entry.score) for entry in before
+    ]
+
+
+def test_a_site_that_was_moved_as_json(client: DjangoXBlockUserStateClient, tmp_path: Path) -> None:
+    """Several changes within a millisecond have one time afterwards."""
+    client.set("ann", BLOCK, {"number": 0})
+    for number in range(1, 40):
+        client.set("ann", BLOCK, {"number": number})
+    fixture = str(tmp_path / "site.json")
+    call_command("dumpdata", "xblock_user_state", output=fixture)
+    for model in (StudentModule, StudentModuleHistory):
+        model._base_manager.using("default")._raw_delete("default")
+    call_command("loaddata", fixture, stdout=StringIO())
+    StudentModuleHistory._base_manager.filter(revision=3).update(
+        created=StudentModuleHistory._base_manager.get(revision=2).created
+    )
+    output = StringIO()
+    call_command("check_history", stdout=output)
+    assert output.getvalue() == "1 rows with 40 entries were checked.\n"
+    assert not orphan_lines(sweep())
+    assert states(client) == list(range(39, -1, -1))
+    client.set("ann", BLOCK, {"number": 40})
+    call_command("check_history", stdout=StringIO())
 
 
 @in_every_store
@@ -193,26 +243,36 @@ def test_who_begins_anew_before_the_rows_are_read_loses_nothing(
 
 @needs_a_server
 @in_every_store
-def test_who_begins_anew_before_the_deletion_loses_nothing(
+def test_who_begins_anew_waits_for_the_deletion(
     client: DjangoXBlockUserStateClient, settings: Settings, flags: Any
 ) -> None:
+    """A new row would go on after the newest orphan, and its history would begin after a gap."""
     settings.XBLOCK_USER_STATE = flags
     add_entries(client, 3)
     [name] = revisions()
     lose_rows()
 
-    def begin_anew() -> None:
-        sweep()
-        add_entries(client, 2, start=10)
+    def begin() -> None:
+        DjangoXBlockUserStateClient().set("ann", BLOCK, {"number": 10})
+        connections.close_all()
+
+    writer = Thread(target=begin)
+
+    def is_kept_waiting() -> None:
+        writer.start()
+        writer.join(0.5)
+        assert writer.is_alive()
 
     model, alias = {
         "StudentModuleHistory": (StudentModuleHistory, "default"),
         "HistoryOutbox": (HistoryOutbox, "default"),
         "StudentModuleHistoryExtended": (_extended_or_default(), ALIAS),
     }[name]
-    with just_before("DELETE", model, lambda: on_another_connection(begin_anew), alias):
-        sweep()
-    assert states(client) == [11, 10]
+    with just_before("DELETE", model, is_kept_waiting, alias):
+        printed = sweep()
+    writer.join()
+    assert orphan_lines(printed)[0].endswith("3 entries belong to no state and were removed")
+    assert states(client) == [10]
     call_command("check_history", stdout=StringIO())
 
 

@@ -22,6 +22,7 @@ pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 BLOCK = make_block()
 SUMMER = datetime(2026, 7, 1, 5, 30, 0, 123456, tzinfo=UTC)
 # 01:30 of summer time; 45 minutes later the clocks of New York show 01:15 again.
+HOUR = timedelta(hours=1)
 TWICE = datetime(2026, 11, 1, 5, 30, tzinfo=UTC)
 
 
@@ -78,11 +79,28 @@ def test_every_time_is_in_utc(monkeypatch: pytest.MonkeyPatch) -> None:
     assert times[3:] == [SUMMER, SUMMER]
 
 
-@pytest.mark.skipif(connections["default"].vendor != "postgresql", reason="the stored time is ambiguous")
 def test_the_hour_that_comes_twice(monkeypatch: pytest.MonkeyPatch) -> None:
     times = [TWICE, TWICE + timedelta(minutes=45), TWICE + timedelta(minutes=75)]
     client = _set(monkeypatch, *times)
-    assert [entry.updated for entry in client.get_history("ann", BLOCK)] == times[::-1]
-    call_command("check_history", stdout=StringIO())
+    output = StringIO()
+    call_command("check_history", stdout=output)
     call_command("sweep_history", stdout=StringIO())
-    assert StudentModuleHistory.objects.count() == 3
+    call_command("repair_history", stdout=StringIO())
+    assert "3 entries were checked" in output.getvalue()
+    found = list(client.get_history("ann", BLOCK))
+    assert [(entry.revision, entry.state) for entry in found] == [(3, {"a": 2}), (2, {"a": 1}), (1, {"a": 0})]
+    assert all(_is_utc(entry.updated) for entry in found)
+    if connections["default"].vendor == "postgresql":
+        assert [entry.updated for entry in found] == times[::-1]
+        assert "times disagree" not in output.getvalue()
+    else:
+        # The stored local times are ambiguous, and read as the first of two.
+        assert [entry.updated for entry in found] == [TWICE + timedelta(minutes=15), times[1] - HOUR, times[0]]
+        assert "times disagree: revision 2 is earlier than revision 1" in output.getvalue()
+
+
+def test_entries_of_several_blocks_by_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The entries of each block stay in the order of their revisions."""
+    _set(monkeypatch, TWICE, TWICE + timedelta(minutes=45), TWICE + timedelta(minutes=75))
+    found = StudentModuleHistory.get_history(StudentModule.objects.all())
+    assert [entry.revision for entry in found] == [3, 2, 1]

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.contenders import OURS, PGHISTORY, REFERENCE, SIMPLE_HISTORY
-from bench.page import at_a_glance, report, sections
+from bench.page import at_a_glance, report, sections, voting
 from bench.page.figures import summary
 from bench.workloads import WORKLOADS
 
@@ -69,6 +69,20 @@ def test_results_are_stored_beside_those_of_other_workloads(tmp_path: Path, monk
     report.store("second", {"SQLite": 2})
     report.store("first", {"SQLite": 3})
     assert report.known() == json.loads(report.DATA.read_text()) == {"first": {"SQLite": 3}, "second": {"SQLite": 2}}
+
+
+def test_guarded_votes_stand_beside_unguarded_ones() -> None:
+    times = {"p50": 10.0, "p99": 125.0}
+    votes = {
+        "guarded": {"rate": 100.0, **times, "cast": 1200, "counted": 1200},
+        "unguarded": {"rate": 200.0, **times, "cast": 2000, "counted": 250},
+    }
+    page = voting.section({"MariaDB 11.4": {"machine": "A full run.", "votes": {"8": votes}}})
+    assert page.startswith("A full run.\n\n| database |")
+    assert page.splitlines()[-2:] == [
+        "| MariaDB 11.4 | guarded | 8 | 100 | 0.50 | 10.0 | 125 | 1,200 | 1,200 |",
+        "| MariaDB 11.4 | unguarded | 8 | 200 | 1.00 | 10.0 | 125 | 2,000 | 250 |",
+    ]
 
 
 def _calls(**medians: float) -> dict[str, Any]:

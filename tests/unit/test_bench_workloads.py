@@ -14,9 +14,10 @@ import django
 import opaque_keys
 import pytest
 
+from bench.page.voting import GUARDED, UNGUARDED
 from bench.site import filling, machine, scale
 from bench.site.data import COURSES, blocks_of
-from bench.workloads import growth, processes, profiling, storage
+from bench.workloads import growth, processes, profiling, storage, voting
 from xblock_user_state import client
 from xblock_user_state.history import encoding
 from xblock_user_state.state import codec, keys
@@ -43,6 +44,14 @@ def test_a_learner_of_a_grown_table_has_the_blocks_that_are_read() -> None:
         number = learner.id - 1 if learner.id <= 20 else learner.id - 21
         assert {*blocks} <= {*blocks_of(number * 7 % COURSES)}
         assert len(blocks) == scale.BLOCKS
+
+
+def test_the_turns_of_voting_processes_are_one_figure() -> None:
+    turns = [voting.Turn(10.0, [1.0, 3.0], 1), voting.Turn(30.0, [2.0], 1)]
+    figures = {"rate": 20.0, "p50": 2.0, "p99": 3.0, "cast": 3, "counted": 2}
+    assert voting.summary(UNGUARDED, turns) == figures
+    with pytest.raises(RuntimeError, match="3 votes, and the poll has 2"):
+        voting.summary(GUARDED, turns)
 
 
 def test_the_machine_and_its_versions_are_described() -> None:

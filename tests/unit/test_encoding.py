@@ -12,10 +12,13 @@ from hypothesis import strategies as st
 from xblock_user_state.history.encoding import (
     DELTA,
     FULL,
+    LOST,
     MAX_CHAIN,
     PLAIN,
     Stored,
     checksum,
+    close_off,
+    closed_off,
     decode_all,
     decode_alone,
     encode_compact,
@@ -111,9 +114,34 @@ def test_encodings_mix() -> None:
     assert [text for _, text in decode_all(entries)] == [first, second, third]
 
 
-@pytest.mark.parametrize("encoding", [3, 200])
+@pytest.mark.parametrize("encoding", [4, 200])
 def test_an_unknown_encoding_is_refused(encoding: int) -> None:
     assert f"encoding {encoding}" in str(decode_alone(Stored(1, encoding, b"{}")))
+
+
+@pytest.mark.parametrize("encoding", [PLAIN, FULL, DELTA, 32_767])
+@pytest.mark.parametrize("body", [b"", b"damaged", b"\x00" * 9])
+def test_a_closed_entry_keeps_encoding_and_body(encoding: int, body: bytes) -> None:
+    entry = Stored(7, encoding, body)
+    closed = Stored(7, *close_off(entry))
+    assert closed.encoding == LOST
+    assert closed_off(closed) == entry
+    with pytest.raises(DamagedHistory, match="revision 7 can't be read: it was lost, and is closed off"):
+        raise decode_alone(closed)  # type: ignore[misc]
+
+
+def test_an_entry_that_was_missing_has_nothing_inside() -> None:
+    missing = Stored(7, LOST, None)
+    assert closed_off(missing) is None
+    assert isinstance(decode_alone(missing), DamagedHistory)
+    assert closed_off(Stored(7, FULL, b"damaged")) is None
+
+
+def test_what_builds_on_a_closed_entry_is_damaged_up_to_the_next_full_one() -> None:
+    entries = stored(attempts(MAX_CHAIN + 2))
+    entries[4] = Stored(5, *close_off(entries[4]))
+    texts = [text for _, text in decode_all(entries)]
+    assert [number for number, text in enumerate(texts, 1) if isinstance(text, DamagedHistory)] == [*range(5, 33)]
 
 
 @given(st.integers(1, 2**40), st.integers(1, 2**40), st.text(st.characters(codec="utf-8")))

@@ -16,11 +16,11 @@ from xblock.fields import Scope, ScopeIds
 from xblock.runtime import KvsFieldData, MemoryIdManager
 from xblock.scorable import Score
 
-from tests.blocks import LEARNER_SCOPES
 from tests.factories import COURSE, make_block
 from tests.unit.test_runtime_blocks import QuietRuntime
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 from xblock_user_state.runtime import UserStateKeyValueStore
+from xblock_user_state.state.keys import LEARNER_SCOPES
 
 ADA = User(id=7, username="ada")
 KEY = make_block("quiz", "quiz")

@@ -8,7 +8,6 @@ from typing import TYPE_CHECKING
 
 from django.http import FileResponse, Http404, HttpResponse, JsonResponse
 from django.views.decorators.http import require_POST
-from opaque_keys.edx.asides import AsideUsageKeyV2
 from xblock.django.request import django_to_webob_request, webob_to_django_response
 from xblock.exceptions import (
     DisallowedFileError,
@@ -31,7 +30,6 @@ if TYPE_CHECKING:
     from django.http import HttpRequest
     from opaque_keys.edx.keys import UsageKey
     from webob import Response
-    from xblock.core import XBlock
 
 log = logging.getLogger(__name__)
 
@@ -43,9 +41,7 @@ def handler(request: HttpRequest, key: UsageKey, name: str, suffix: str = "") ->
 
     def work() -> Response:
         # All of it is new in each attempt: the blocks of a failed unit take their fields for saved.
-        runtime = runtime_of(request)
-        with runtime.learner_state.unit_of_work(guarded=True):
-            return runtime.handle(_block(runtime, key), name, django_to_webob_request(request), suffix)
+        return runtime_of(request).run_handler(key, name, django_to_webob_request(request), suffix)
 
     try:
         response = run_guarded(work)
@@ -58,14 +54,6 @@ def handler(request: HttpRequest, key: UsageKey, name: str, suffix: str = "") ->
         log.exception("the handler %s of %s saved nothing", name, key)
         return HttpResponse("The answer could not be saved. Please try again.", status=503)
     return webob_to_django_response(response)
-
-
-def _block(runtime: CourseRuntime, key: UsageKey) -> XBlock:
-    if not isinstance(key, AsideUsageKeyV2):
-        return runtime.get_block(key)
-    if key.aside_type not in runtime.applicable_aside_types(runtime.get_block(key.usage_key)):
-        raise NoSuchUsage(str(key))
-    return runtime.get_aside(key)
 
 
 def resource(request: HttpRequest, block_type: str, path: str) -> FileResponse:

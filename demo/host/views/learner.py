@@ -11,6 +11,7 @@ from django.views.decorators.csrf import ensure_csrf_cookie
 from demo.host.content import get_course
 from demo.host.progress import activities
 from demo.host.visits import learner_of, runtime_of
+from xblock_user_state.runtime import run_guarded
 
 if TYPE_CHECKING:
     from django.http import HttpRequest, HttpResponse
@@ -34,7 +35,7 @@ def outline(request: HttpRequest) -> HttpResponse:
     return render(request, "host/outline.html", context)
 
 
-# The page has no form for visitors, but page.js reads the token from the cookie for the requests of blocks.
+# The page has no form for visitors, but globals.js reads the token from the cookie for the requests of blocks.
 @ensure_csrf_cookie
 def unit(request: HttpRequest, slug: str) -> HttpResponse:
     course = get_course()
@@ -42,10 +43,7 @@ def unit(request: HttpRequest, slug: str) -> HttpResponse:
     index = next((index for index, unit in enumerate(units) if unit.slug == slug), None)
     if index is None:
         raise Http404(f"the course has no unit {slug!r}")
-    runtime = runtime_of(request)
-    # Blocks write state during a view too: a problem stores its seed.
-    with runtime.learner_state.unit_of_work():
-        fragment = runtime.get_page(units[index].key).render("student_view", {})
+    fragment = run_guarded(lambda: runtime_of(request).render_page([units[index].key], context={}))
     context = {
         "course": course,
         "unit": units[index],

@@ -29,6 +29,10 @@ FULL = 1
 DELTA = 2
 """A zstd frame with a checksum, whose dictionary is the text of the revision before."""
 
+LOST = 3
+"""No text: the text was lost, and `repair_history` has closed the entry off. The body holds encoding and body of the
+damaged entry (`close_off`); NULL where there was no entry."""
+
 MAX_CHAIN = 32
 """The longest chain of entries: one full entry and the deltas that follow it."""
 
@@ -38,6 +42,7 @@ _LEVEL = 6
 # zstd uses a dictionary only as far as its window reaches. The default of this level reaches 2 MB; in larger windows
 # zstd finds distant matches only with long-distance matching.
 _USUAL_WINDOW_LOG, _MAX_WINDOW_LOG = 21, 27
+_ENCODING_BYTES = 4
 
 
 class Stored(NamedTuple):
@@ -105,7 +110,22 @@ def decode(entry: Stored, before: Decoded) -> str | DamagedHistory | None:
             return _decompress(entry.body, _base(entry, before))
     except (zstd.ZstdError, UnicodeDecodeError, DamagedHistory) as error:
         return DamagedHistory(f"revision {entry.revision} can't be read: {error}")
+    if entry.encoding == LOST:
+        return DamagedHistory(f"revision {entry.revision} can't be read: it was lost, and is closed off")
     return DamagedHistory(f"revision {entry.revision} has the encoding {entry.encoding}, which this version can't read")
+
+
+def close_off(entry: Stored) -> tuple[int, bytes]:
+    """Return encoding and body of a damaged entry that is closed off: its body inside, so that no byte is lost."""
+    return LOST, entry.encoding.to_bytes(_ENCODING_BYTES, "big") + (entry.body or b"")
+
+
+def closed_off(entry: Stored) -> Stored | None:
+    """Return the damaged entry inside an entry that is closed off; ``None`` if there is none."""
+    if entry.encoding != LOST or entry.body is None:
+        return None
+    encoding, body = entry.body[:_ENCODING_BYTES], entry.body[_ENCODING_BYTES:]
+    return Stored(entry.revision, int.from_bytes(encoding, "big"), body)
 
 
 def _base(entry: Stored, before: Decoded) -> str:

@@ -8,8 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
+from heapq import merge
 from itertools import groupby
-from operator import itemgetter
+from operator import attrgetter, itemgetter
 from typing import Any
 
 from xblock_user_state import conf
@@ -60,19 +61,24 @@ class BlockHistory:
 
 
 def entries_of(student_modules: Iterable[StudentModule]) -> list[BaseStudentModuleHistory]:
-    """Return the entries of these modules, newest first. One statement for each store, learner and 10,000 blocks."""
+    """Return the entries of these modules, newest first; the entries of one module by revision, whatever their times.
+
+    One statement for each store, learner and 10,000 blocks.
+    """
     database = state_database()
     blocks: dict[Any, set[int]] = {}
     for module in student_modules:
         blocks.setdefault(module.student_id, set()).add(module.block_id)
-    entries: list[BaseStudentModuleHistory] = []
+    histories: list[list[BaseStudentModuleHistory]] = []
     for student_id, block_ids in blocks.items():
         for some in pieces(database, sorted(block_ids)):
             window = Window(database, student_id, some)
             found = merged(window)
             _decode_with_bases(window, found)
-            entries += found.values()
-    return sorted(entries, key=lambda entry: (entry.created, entry.revision), reverse=True)
+            for _, keys in groupby(sorted(found, reverse=True), key=itemgetter(0)):
+                histories.append([found[key] for key in keys])
+    # A merge keeps the order of each history. A sort would not, where two times are the same or disagree.
+    return list(merge(*histories, key=attrgetter("created"), reverse=True))
 
 
 def _decode_with_bases(window: Window, found: Entries, oldest: int = 1) -> None:

@@ -1,92 +1,61 @@
-"""Finds and removes orphans for `sweep_history`: history entries that belong to no state row.
+"""Finds and removes orphans for `sweep_history`: history entries without a state row.
 
-The ORM deletes history with its row. SQL and restored backups delete rows alone, and leave orphans behind: readers
-would show them to a learner who starts again, and they block new entries of the same key.
+The ORM deletes history with its row. SQL deletes rows alone, and leaves orphans behind: readers would show them to a
+learner who starts again. Entries of an owner with a row are never orphans, whatever their times and revisions: a state
+that was restored, or deleted and begun again, goes on after the newest of them.
 
-The job locks nothing. It reads entries before rows, and an entry is committed together with its row. So an entry is of
-an earlier life of the row if the row read later is missing, has a lower revision, or was created later. An orphan is
-deleted by its key and its time; a new entry with the same key stays. The orphans of a life are its newest entries or
-all of them, so no entry that stays builds on a deleted one.
+The job reads entries before rows, and an entry is committed together with its row. It removes entries while it holds a
+claim on their row, under which nobody can begin it: a new row would go on after these entries.
 """
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
-from datetime import datetime
-from functools import partial, reduce
-from operator import or_
-from typing import Any, NamedTuple
+from datetime import UTC, datetime
+from functools import partial
+from typing import NamedTuple
 
-from django.db.models import Q
+from django.db import connections
+from django.db.utils import Error
 
 from xblock_user_state.history.entries import (
     KEY,
+    KEYS_IN_A_STATEMENT,
     TOMBSTONE,
     Key,
     Owner,
     all_rows,
     delete_rows,
     following,
-    owner_of,
+    of_keys,
     store_name,
     stores,
+    take_write_lock,
     tombstoned_among,
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
+from xblock_user_state.history.outbox.answers import BATCH_SECONDS, FILE_SECONDS
+from xblock_user_state.history.outbox.deadline import answer_expected
+from xblock_user_state.history.outbox.reaching import await_file, reach_history
 from xblock_user_state.maintenance.paging import PAGE, rows_of
+from xblock_user_state.store.dialects import Failure, dialect_of
 from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.statements import pieces
-from xblock_user_state.store.transactions import errors_translated, repeat
+from xblock_user_state.store.transactions import LostRace, errors_translated, repeat
 
 NO_STATE = "there is no state"
 
-# Entries selected by four columns in one statement: SQLite's parser takes up to 1,000 conditions.
-_ENTRIES_IN_A_STATEMENT = 100
-
-
-class Life(NamedTuple):
-    """A state row's newest revision and its creation, which tell its entries from orphans."""
-
-    revision: int
-    created: datetime
-
-
-def why_orphan(revision: int, created: datetime, life: Life | None) -> str | None:
-    """Return why an entry does not belong to the row of its learner and block; ``None`` if it does."""
-    if life is None:
-        return NO_STATE
-    if revision > life.revision:
-        return f"the state's revision is {life.revision}"
-    # A row is created together with its first entry.
-    return "it is older than the state" if created < life.created else None
-
-
-class Orphan(NamedTuple):
-    """An entry that belongs to no state row; `reason` says how that is known."""
-
-    student_id: Any
-    block_id: int
-    revision: int
-    created: datetime
-    reason: str
-
-    @property
-    def owner(self) -> Owner:
-        """The learner and block that the entry names."""
-        return Owner(self.student_id, self.block_id)
-
-    @property
-    def columns(self) -> dict[str, Any]:
-        """The columns to delete it by: a newer entry of the same key has another time."""
-        return {name: getattr(self, name) for name in (*KEY, "created")}
+_NO_REVISION = 0
+"""The revision of a claim: a state row that is never committed."""
 
 
 class SweptPage(NamedTuple):
     """The number of entries in a page, and the orphans among them."""
 
     entries: int
-    orphans: Sequence[Orphan]
+    orphans: Sequence[Key]
 
 
 @dataclass(frozen=True)
@@ -107,48 +76,41 @@ class Sweep:
     def pages(self, *, remove: bool) -> Iterator[SweptPage]:
         """Yield the orphans of each page; with `remove` they have been deleted.
 
-        Raises `ServiceUnavailable` or a database error. Orphans of the pages before stay deleted.
+        Raises `HistoryUnavailable`, `ServiceUnavailable` or a database error. Orphans of the pages before stay deleted.
         """
         after: Key | None = None
         while page := self._entries(after):
             # A page of entries may have more owners than one statement takes.
             found = [orphan for some in pieces(self.database, page, PAGE) for orphan in self._orphans(some)]
-            orphans = self._remaining(found)
-            if remove:
-                self._remove(orphans)
+            with errors_translated(self.alias):
+                orphans = self._remove(found) if remove else self._remaining(found)
             yield SweptPage(len(page), orphans)
-            after = Key(*page[-1].pk)
+            after = page[-1]
 
     def count(self) -> int:
         """Return the number of entries to check. One statement, which reads a whole index."""
         with errors_translated(self.alias):
             return all_rows(self.model, self.alias).count()
 
-    def _entries(self, after: Key | None) -> list[BaseStudentModuleHistory]:
-        # Without the bodies, which are most of an entry.
-        rows = following(all_rows(self.model, self.alias), after).only(*KEY, "created")
+    def _entries(self, after: Key | None) -> list[Key]:
+        rows = following(all_rows(self.model, self.alias), after)
         with errors_translated(self.alias):
-            return list(rows[: self.size])
+            return [Key(*row) for row in rows.values_list(*KEY)[: self.size]]
 
-    def _orphans(self, entries: Sequence[BaseStudentModuleHistory]) -> Iterator[Orphan]:
-        owners = {owner_of(entry) for entry in entries}
+    def _orphans(self, entries: Sequence[Key]) -> Iterator[Key]:
+        owners = {entry.owner for entry in entries}
         # Rows before tombstones: a deletion commits its tombstone together with the end of the row.
-        lives = self._lives(rows_of(owners))
+        owned = self._with_row(owners)
         buried = self._buried(owners)
         for entry in entries:
-            owner = owner_of(entry)
-            reason = why_orphan(entry.revision, entry.created, lives.get(owner))
             # The relay deletes tombstones, and the entries that they bury.
-            if reason is not None and owner not in buried and entry.revision != TOMBSTONE:
-                yield Orphan(*owner, entry.revision, entry.created, reason)
+            if entry.owner not in owned and entry.owner not in buried and entry.revision != TOMBSTONE:
+                yield entry
 
-    def _lives(self, which: Q) -> Mapping[Owner, Life]:
-        rows = all_rows(StudentModule, self.database).filter(which)
+    def _with_row(self, owners: Collection[Owner]) -> set[Owner]:
+        rows = all_rows(StudentModule, self.database).filter(rows_of(owners))
         with errors_translated(self.database):
-            found = list(rows.values_list("student_id", "block_id", "revision", "created"))
-        return {
-            Owner(student_id, block_id): Life(revision, created) for student_id, block_id, revision, created in found
-        }
+            return {Owner(*row) for row in rows.values_list("student_id", "block_id")}
 
     def _buried(self, owners: Collection[Owner]) -> set[Owner]:
         """Return the owners whose entries in this store are buried: only entries of the extended history can be."""
@@ -157,29 +119,72 @@ class Sweep:
         with errors_translated(self.database):
             return tombstoned_among(all_rows(HistoryOutbox, self.database), owners)
 
-    def _remaining(self, orphans: Sequence[Orphan]) -> list[Orphan]:
+    def _remaining(self, orphans: Sequence[Key]) -> list[Key]:
         """Leave out the orphans that were deleted together with their row after they had been read."""
         remaining: set[Key] = set()
-        for some in pieces(self.alias, orphans, _ENTRIES_IN_A_STATEMENT):
-            with errors_translated(self.alias):
-                rows = all_rows(self.model, self.alias).filter(_any_of(some))
-                remaining.update(Key(*row) for row in rows.values_list(*KEY))
-        return [orphan for orphan in orphans if Key(*orphan.owner, orphan.revision) in remaining]
+        for some in pieces(self.alias, orphans, KEYS_IN_A_STATEMENT):
+            rows = of_keys(all_rows(self.model, self.alias), some)
+            remaining.update(Key(*row) for row in rows.values_list(*KEY))
+        return [orphan for orphan in orphans if orphan in remaining]
 
-    def _remove(self, orphans: Sequence[Orphan]) -> None:
-        for some in pieces(self.alias, orphans, _ENTRIES_IN_A_STATEMENT):
-            with errors_translated(self.alias):
-                repeat(self.alias, partial(self._attempt, some))
+    def _remove(self, orphans: Sequence[Key]) -> list[Key]:
+        """Remove the orphans that are still there and without a row; return them."""
+        removed: list[Key] = []
+        for some in pieces(self.database, orphans, PAGE):
+            if self.alias != self.database:
+                # Before any row is claimed: a server that does not answer takes the whole timeout.
+                reach_history(BATCH_SECONDS)
+                await_file(BATCH_SECONDS)
+            with errors_translated(self.database):
+                removed += repeat(self.database, partial(self._attempt, some))
+        return removed
 
-    def _attempt(self, orphans: Sequence[Orphan]) -> None:
-        # One DELETE without signals: no other table refers to history entries.
-        delete_rows(all_rows(self.model, self.alias).filter(_any_of(orphans)))
+    def _attempt(self, orphans: Sequence[Key]) -> list[Key]:
+        take_write_lock(self.database)
+        claimed = _claim(self.database, {orphan.owner for orphan in orphans})
+        if not claimed:
+            return []
+        with errors_translated(self.alias), self._conflicts_repeated(), self._answer_expected():
+            found = self._remaining([orphan for orphan in orphans if orphan.owner in claimed])
+            if found:
+                # One DELETE without signals: no other table refers to history entries.
+                delete_rows(of_keys(all_rows(self.model, self.alias), found))
+        delete_rows(all_rows(StudentModule, self.database).filter(rows_of(claimed), revision=_NO_REVISION))
+        return found
+
+    @contextmanager
+    def _conflicts_repeated(self) -> Iterator[None]:
+        """Repeat the transaction of the state's database after a deadlock in either database."""
+        try:
+            yield
+        except Error as error:
+            if dialect_of(connections[self.alias]).failure(error) is Failure.CONFLICT:
+                raise LostRace from error
+            raise
+
+    def _answer_expected(self) -> AbstractContextManager[None]:
+        """Bound the wait for the history database: rows of the state's database are claimed meanwhile."""
+        if self.alias == self.database:
+            return nullcontext()
+        return answer_expected(self.alias, BATCH_SECONDS, FILE_SECONDS)
+
+
+def _claim(database: str, owners: Collection[Owner]) -> set[Owner]:
+    """Insert a state row for each owner without one, and return these owners. The caller deletes these rows.
+
+    Who begins a row of an owner meanwhile waits for the end of the transaction.
+    """
+    now = datetime.now(UTC)
+    claims = [
+        StudentModule(student_id=student_id, block_id=block_id, revision=_NO_REVISION, created=now, modified=now)
+        for student_id, block_id in sorted(owners)
+    ]
+    rows = all_rows(StudentModule, database)
+    rows.bulk_create(claims, ignore_conflicts=True)
+    claimed = rows.filter(rows_of(owners), revision=_NO_REVISION)
+    return {Owner(*row) for row in claimed.values_list("student_id", "block_id")}
 
 
 def sweeps(database: str, size: int) -> Iterator[Sweep]:
     """Yield a sweep for each store, in the order in which entries move: a later sweep meets moved entries."""
     return (Sweep(database, model, alias, size) for model, alias in stores(database))
-
-
-def _any_of(orphans: Sequence[Orphan]) -> Q:
-    return reduce(or_, (Q(**orphan.columns) for orphan in orphans))

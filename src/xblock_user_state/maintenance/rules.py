@@ -1,24 +1,41 @@
-"""The rules that the history of one row must keep: laws 3 and 9 of docs/concepts."""
+"""The rules that the history of one row must keep: laws 3 and 9 of docs/concepts.
+
+Revisions, texts and checksums decide. Times do not: they lose their microseconds in Django's JSON fixtures, and an hour
+of autumn comes twice in local times. Times that disagree are a note, and no fault.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Sequence
+from datetime import datetime, timedelta
 from itertools import groupby
 from operator import attrgetter
 from typing import NamedTuple
 
 from xblock_user_state import conf
-from xblock_user_state.history.encoding import DELTA, MAX_CHAIN, PLAIN, Decoded, Stored, decode
-from xblock_user_state.history.entries import store_name
+from xblock_user_state.history.encoding import (
+    DELTA,
+    LOST,
+    MAX_CHAIN,
+    PLAIN,
+    Decoded,
+    Stored,
+    checksum,
+    closed_off,
+    decode,
+)
+from xblock_user_state.history.entries import VALUE_COLUMNS, store_name
 from xblock_user_state.history.models import BaseStudentModuleHistory
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.naming import BlockName, unreadable_key
-from xblock_user_state.maintenance.orphans import Life, why_orphan
 from xblock_user_state.state import codec
 from xblock_user_state.store.models import StudentModule
 
 MOST_FAULTS = 100
 """Faults that are kept of one row: thousands of entries may be damaged."""
+
+# Django's JSON fixtures cut times to milliseconds.
+_RESOLUTION = timedelta(milliseconds=1)
 
 
 class _DecodedEntry(NamedTuple):
@@ -37,6 +54,11 @@ class _DecodedEntry(NamedTuple):
     def is_readable(self) -> bool:
         return not isinstance(self.text, DamagedHistory)
 
+    @property
+    def is_lost(self) -> bool:
+        """Tell whether the entry is closed off."""
+        return self.entry.encoding == LOST
+
 
 class RowHistory:
     """Checks the history of one row, entry by entry, oldest first. Call `add` once, then `finish`."""
@@ -51,12 +73,13 @@ class RowHistory:
     ) -> None:
         """`shown` are the models that readers see."""
         self._row, self._shown, self._late_start = row, shown, late_start
-        self._life = Life(row.revision, row.created)
         self._is_recorded = block.block_type is not None and conf.is_recorded(block.block_type)
         self._newest: _DecodedEntry | None = None
         self._followers: list[_DecodedEntry] = []
+        self._is_uneven = self._is_closed = False
         self.faults: list[str] = []
-        self.entries = self.hidden = 0
+        self.note: str | None = None
+        self.entries = self.hidden = self.lost = 0
         if block.block_type is None:
             self._fault("its block is not registered, so nobody can tell whether it is recorded")
         elif (problem := unreadable_key(block)) is not None:
@@ -66,9 +89,7 @@ class RowHistory:
         """Check all entries of the row, by rising revision."""
         for revision, copies in groupby(entries, key=attrgetter("revision")):
             self.entries += 1
-            of_row = list(self._without_orphans(copies))
-            if of_row:
-                self._check_revision(revision, of_row)
+            self._check_revision(revision, list(copies))
 
     def finish(self) -> None:
         """Compare the newest entry with the row."""
@@ -76,36 +97,50 @@ class RowHistory:
         revision = self._newest.entry.revision if self._newest else 0
         if revision < self._row.revision:
             is_fault = self._check_gap(revision + 1, self._row.revision)
-            if self._row.history_chain and not is_fault:
+            if expects_base(self._row) and not is_fault:
                 self._fault(f"the next entry may build on revision {self._row.revision}, which is missing")
+        elif revision > self._row.revision:
+            self._fault(
+                "the state was restored, or changed by something else than the client: its revision is "
+                f"{self._row.revision}, and its history goes to {revision}"
+            )
         elif self._newest and self._newest.is_readable:
             self._compare_with_row(self._newest)
+        elif self._newest and self._newest.is_lost:
+            self._fault(f"revision {revision}, the newest, is lost, and no entry has the state")
 
-    def _without_orphans(self, copies: Iterable[BaseStudentModuleHistory]) -> Iterator[BaseStudentModuleHistory]:
-        for entry in copies:
-            reason = why_orphan(entry.revision, entry.created, self._life)
-            if reason is None:
-                yield entry
-            else:
-                store = store_name(type(entry))
-                self._fault(f"revision {entry.revision} in the {store} is an orphan: {reason}; run sweep_history")
+    @property
+    def needs_repair(self) -> bool:
+        """Tell whether `repair_history` must look at the row: also at copies, and entries that are closed off."""
+        return bool(self.faults) or self._is_uneven or self._is_closed
 
     def _check_revision(self, revision: int, copies: Sequence[BaseStudentModuleHistory]) -> None:
         self.hidden += not any(isinstance(copy, self._shown) for copy in copies)
         decoded = [self._decode(copy) for copy in copies]
-        damaged = [copy for copy in decoded if not copy.is_readable]
+        readable = [copy for copy in decoded if copy.is_readable]
+        damaged = [copy for copy in decoded if not copy.is_readable and not copy.is_lost]
         if damaged and all(self._follows(copy) for copy in decoded):
             self._followers.append(damaged[0])
         else:
             self._name_followers()
             for copy in damaged:
                 self._name_damaged(copy)
-        readable = [copy for copy in decoded if copy.is_readable]
-        if len({(*copy.content, copy.entry.created, copy.entry.actor_id) for copy in readable}) > 1:
-            self._fault(f"revision {revision} is in {len(copies)} stores, and is not the same in all of them")
+        self.lost += not readable and not damaged
+        self._is_closed |= any(closed_off(stored(copy)) for copy in copies)
+        if len(copies) > 1:
+            self._compare_copies(revision, decoded)
         # A damaged copy does not hide a readable one: the next delta is decoded against the readable copy.
         previous, self._newest = self._newest, (readable or decoded)[0]
         self._compare_with_previous(previous, self._newest)
+
+    def _compare_copies(self, revision: int, decoded: Sequence[_DecodedEntry]) -> None:
+        # Equal texts may be encoded in different ways, and times may have lost their microseconds: that is no fault.
+        self._is_uneven |= len({values_of(copy.entry) for copy in decoded}) > 1
+        contents = {(*copy.content, copy.entry.actor_id) for copy in decoded if copy.is_readable}
+        times = [copy.entry.created for copy in decoded]
+        is_half_lost = len({copy.is_lost for copy in decoded}) > 1
+        if len(contents) > 1 or is_half_lost or are_apart(min(times), max(times)):
+            self._fault(f"revision {revision} is in {len(decoded)} stores, and is not the same in all of them")
 
     def _follows(self, copy: _DecodedEntry) -> bool:
         """Tell whether a copy can't be read because the entry before it can't be read."""
@@ -128,11 +163,7 @@ class RowHistory:
     def _decode(self, entry: BaseStudentModuleHistory) -> _DecodedEntry:
         previous = self._newest
         base: Decoded = (previous.entry.revision, previous.text) if previous else (0, None)
-        body = None if entry.body is None else bytes(entry.body)
-        text = decode(Stored(entry.revision, entry.encoding, body), base)
-        # Compressed bodies have a checksum. A plain body has none, so it must at least be JSON.
-        if entry.encoding == PLAIN and isinstance(text, str):
-            text = _check_json(entry.revision, text)
+        text = decode_checked(stored(entry), base)
         # An entry without a text is no base, so its place is 0.
         is_delta = entry.encoding == DELTA
         return _DecodedEntry(entry, text, previous.place + 1 if previous and is_delta else int(text is not None))
@@ -141,11 +172,11 @@ class RowHistory:
         revision, last = newest.entry.revision, previous.entry.revision if previous else 0
         if revision > last + 1:
             self._check_gap(last + 1, revision - 1)
-        # Times of a row rise strictly, also where the clock stands still.
-        if previous and newest.entry.created <= previous.entry.created:
-            self._fault(f"revision {revision} is not later than revision {last}")
-        # After a gap the entries are no neighbours, and may be equal.
-        if previous and revision == last + 1 and newest.content == previous.content:
+        if previous and are_apart(newest.entry.created, previous.entry.created):
+            self._note(f"revision {revision} is earlier than revision {last}")
+        # A full entry may follow a change by something else than the client, so it may be equal to the entry before.
+        is_delta = newest.entry.encoding == DELTA
+        if previous and is_delta and newest.is_readable and newest.content == previous.content:
             self._fault(f"revision {revision} changed nothing")
         if newest.is_readable and newest.place > MAX_CHAIN:
             others = newest.place - 1
@@ -153,14 +184,16 @@ class RowHistory:
 
     def _compare_with_row(self, newest: _DecodedEntry) -> None:
         row, revision = self._row, newest.entry.revision
+        expected = checksum(revision, row.state) if row.state is not None else None
         if newest.text != row.state:
-            self._fault(f"revision {revision} differs from the state")
+            self._fault(f"the state was changed by something else than the client after revision {revision}")
+        elif row.history_checksum not in (None, expected):
+            self._fault(f"the state's history_checksum is not that of revision {revision}")
         if (newest.entry.grade, newest.entry.max_grade) != (row.grade, row.max_grade):
-            self._fault(f"revision {revision} differs from the score")
-        if newest.entry.created != row.modified:
-            self._fault(f"revision {revision} has another time than the state")
-        # 0 makes the next entry a full one, which is always right.
-        if row.history_chain not in (0, newest.place):
+            self._fault(f"the score was changed by something else than the client after revision {revision}")
+        if are_apart(*sorted((newest.entry.created, row.modified))):
+            self._note(f"revision {revision} has another time than the state")
+        if expects_base(row) and row.history_chain != newest.place:
             self._fault(
                 f"revision {revision} is number {newest.place} of its chain, and the state's history_chain is "
                 f"{row.history_chain}"
@@ -177,6 +210,40 @@ class RowHistory:
     def _fault(self, text: str) -> None:
         if len(self.faults) < MOST_FAULTS:
             self.faults.append(text)
+
+    def _note(self, text: str) -> None:
+        # The first of a row is enough: all times of a row may be wrong.
+        self.note = self.note or f"times disagree: {text}"
+
+
+def expects_base(row: StudentModule) -> bool:
+    """Tell whether the next entry of a row may be a delta; a full one is always right."""
+    text = row.state
+    has_checksum = text is not None and row.history_checksum == checksum(row.revision, text)
+    return has_checksum and row.history_chain > 0
+
+
+def are_apart(earlier: datetime, later: datetime) -> bool:
+    """Tell whether a time is later than another by a millisecond or more. Both must be in UTC."""
+    return later - earlier >= _RESOLUTION
+
+
+def stored(entry: BaseStudentModuleHistory) -> Stored:
+    """Return the columns of an entry that decoding needs."""
+    # Drivers return bytes or a memoryview.
+    return Stored(entry.revision, entry.encoding, None if entry.body is None else bytes(entry.body))
+
+
+def values_of(entry: BaseStudentModuleHistory) -> tuple[object, ...]:
+    """Return all columns of an entry except its key, for a comparison."""
+    return *(getattr(entry, name) for name in VALUE_COLUMNS if name != "body"), stored(entry).body
+
+
+def decode_checked(entry: Stored, before: Decoded) -> str | DamagedHistory | None:
+    """Return the text of an entry, or the error that readers get; `before` is the decoded entry before it."""
+    text = decode(entry, before)
+    # Compressed bodies have a checksum. A plain body has none, so it must at least be JSON.
+    return _check_json(entry.revision, text) if entry.encoding == PLAIN and isinstance(text, str) else text
 
 
 def _check_json(revision: int, text: str) -> str | DamagedHistory:

@@ -26,23 +26,40 @@ from xblock_user_state.store.transactions import errors_translated, repeat
 
 @dataclass
 class Findings:
-    """Numbers of rows and entries that were checked, of entries hidden from readers, and of rows with faults.
+    """Numbers of rows and entries that were checked, of entries hidden from readers or lost, and of rows with faults.
 
-    ``faults`` has the first hundred of each row.
+    ``faults`` has the first hundred of each row. ``notes`` has times that disagree; ``noted_rows`` counts their rows.
     """
 
     rows: int = 0
     entries: int = 0
     hidden: int = 0
+    lost: int = 0
     wrong_rows: int = 0
+    noted_rows: int = 0
     faults: list[tuple[Owner, str]] = field(default_factory=list)
+    notes: list[tuple[Owner, str]] = field(default_factory=list)
 
     def add_numbers(self, other: Findings) -> None:
-        """Add the numbers of a page to these, without its faults."""
+        """Add the numbers of a page to these, without its faults and notes."""
         self.rows += other.rows
         self.entries += other.entries
         self.hidden += other.hidden
+        self.lost += other.lost
         self.wrong_rows += other.wrong_rows
+        self.noted_rows += other.noted_rows
+
+    def add(self, owner: Owner, history: RowHistory) -> None:
+        """Add the findings of a row."""
+        self.rows += 1
+        self.entries += history.entries
+        self.hidden += history.hidden
+        self.lost += history.lost
+        self.wrong_rows += bool(history.faults)
+        self.faults += [(owner, fault) for fault in history.faults]
+        if history.note:
+            self.noted_rows += 1
+            self.notes.append((owner, history.note))
 
 
 @dataclass(frozen=True)
@@ -60,6 +77,11 @@ class Verification:
 
     def pages(self) -> Iterator[Findings]:
         """Yield the findings of each page. Raises `ServiceUnavailable` or a database error."""
+        for owners in self.owners():
+            yield self._page(owners)
+
+    def owners(self) -> Iterator[list[Owner]]:
+        """Yield pages of the owners of the rows. Raises `ServiceUnavailable` or a database error."""
         pages = owner_pages(self.database, block_ids=self.block_ids)
         while True:
             with errors_translated(self.database):
@@ -67,7 +89,7 @@ class Verification:
             if owners is None:
                 return
             if owners:
-                yield self._page(owners)
+                yield owners
 
     def count(self) -> int:
         """Return the number of rows to check. One statement, which reads a whole index."""
@@ -77,15 +99,10 @@ class Verification:
 
     def _page(self, owners: Sequence[Owner]) -> Findings:
         findings = Findings()
-        for owner, unlocked in self._verify(owners).items():
+        for owner, unlocked in self.verify(owners).items():
             history = self._verify_locked(owner) if unlocked.faults else unlocked
-            if history is None:  # The row was deleted meanwhile.
-                continue
-            findings.rows += 1
-            findings.entries += history.entries
-            findings.hidden += history.hidden
-            findings.wrong_rows += bool(history.faults)
-            findings.faults += [(owner, fault) for fault in history.faults]
+            if history is not None:  # Else the row was deleted meanwhile.
+                findings.add(owner, history)
         return findings
 
     def _verify_locked(self, owner: Owner) -> RowHistory | None:
@@ -94,11 +111,12 @@ class Verification:
         def attempt() -> RowHistory | None:
             # SQLite locks no rows; its write lock keeps all writers away.
             take_write_lock(self.database)
-            return self._verify([owner], lock=True).get(owner)
+            return self.verify([owner], lock=True).get(owner)
 
         return repeat(self.database, attempt)
 
-    def _verify(self, owners: Sequence[Owner], *, lock: bool = False) -> dict[Owner, RowHistory]:
+    def verify(self, owners: Sequence[Owner], *, lock: bool = False) -> dict[Owner, RowHistory]:
+        """Verify rows that exist. Without a lock a row may seem wrong that a request is changing."""
         # Rows before entries: a commit in between adds entries that seem wrong, and the locked pass clears them up.
         histories = self._rows(rows_of(owners), lock=lock)
         for owner, entries in groupby(entries_by_key(self.database, owners, self.size), key=owner_of):

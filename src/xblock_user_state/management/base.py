@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -13,7 +13,9 @@ from opaque_keys import InvalidKeyError
 from opaque_keys.edx.keys import LearningContextKey
 
 from xblock_user_state import conf
+from xblock_user_state.history.entries import Owner
 from xblock_user_state.interface import ServiceUnavailable
+from xblock_user_state.maintenance.naming import describe_owners
 from xblock_user_state.management.progress import Progress
 from xblock_user_state.state.keys import identify_context
 from xblock_user_state.store.iteration import blocks_of
@@ -59,6 +61,14 @@ class HistoryCommand(ProgressCommand):
 
     batch: int
     batch_help: str
+
+    def name(self, database: str, lines: Sequence[tuple[Owner, str]], progress: Progress) -> None:
+        """Print a line for each owner and text, after the progress line is wiped."""
+        if lines:
+            progress.close()
+            names = describe_owners(database, {owner for owner, _ in lines})
+            for owner, text in lines:
+                self.stdout.write(f"{names[owner]}: {text}")
 
     def add_arguments(self, parser: CommandParser) -> None:
         """Add ``--batch``."""

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import logging
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping, MutableMapping
+from contextlib import AbstractContextManager
+from functools import partial
 from typing import Any
 
 from django.db import DatabaseError
@@ -23,6 +24,7 @@ from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClien
 from xblock_user_state.runtime.field_values import encode_values
 from xblock_user_state.runtime.grades import DEFAULT_GUARD, Grade, GradeGuard, grade_of, is_at_least
 from xblock_user_state.runtime.row_cache import CachedRow
+from xblock_user_state.runtime.unit import Member, Unit
 from xblock_user_state.state.change import Score
 from xblock_user_state.state.codec import decode_field
 from xblock_user_state.state.keys import checked_block
@@ -40,6 +42,8 @@ class UserStateKeyValueStore(KeyValueStore):
     block and scope that was not prefetched. A write changes the cache too; a failed write leaves it alone. Commits of
     other requests are not seen meanwhile, and not undone. A rollback of a transaction around the store is not noticed,
     so make a new store then. Values are fresh objects, which blocks may change freely.
+
+    ``user_id`` and ``username`` are the learner's; ``client`` is the client that the store was made with.
     """
 
     def __init__(
@@ -50,31 +54,37 @@ class UserStateKeyValueStore(KeyValueStore):
         read_only: bool = False,
         session: MutableMapping[str, Any] | None = None,
         grade_guard: GradeGuard = DEFAULT_GUARD,
+        other: Callable[[Any], UserStateKeyValueStore] | None = None,
     ) -> None:
         """`user` is a Django user, or in tests any object with an ``id`` and a ``username``.
 
         With `read_only`, for crawlers and previews, writes are dropped and counted. With a `session`, the Django
         session of staff who act as `user`, writes stay in that session: the learner's own state shows through and is
         never touched. In both cases the blocks of this request see their own writes. `grade_guard` decides which grades
-        `publish` refuses.
+        `publish` refuses. `other` makes the store of another learner, for `for_learner`; by default it has the same
+        client and options.
         """
         if read_only and session is not None:
             raise ValueError("read_only drops the changes that a session keeps: give one of the two")
-        self._client = client
-        self._user_id = id_of(user)
+        self.client = client
+        self.user_id = id_of(user)
         # A custom user model may call the field by another name.
-        self._username: str = user.get_username() if hasattr(user, "get_username") else user.username
+        self.username: str = user.get_username() if hasattr(user, "get_username") else user.username
         self._destination = self._destined(read_only=read_only, session=session)
         self._grade_guard = grade_guard
-        self._running: tuple[str, ...] = ()
+        self._other = other or partial(
+            UserStateKeyValueStore, client, read_only=read_only, session=session, grade_guard=grade_guard
+        )
         self._rows: dict[RowAddress, CachedRow] = {}
-        self._collected: Changes | None = None
-        self._is_guarded = False
+        self._member = Member(self.username, self._commit_unit)
+        self._unit = Unit(self._member)
+        # Of the stores that share the unit, by the learner's id.
+        self._stores: dict[Any, UserStateKeyValueStore] = {self.user_id: self}
 
     def _destined(self, *, read_only: bool, session: MutableMapping[str, Any] | None) -> Destination:
         if session is not None:
-            return ToSession(session, self._user_id)
-        return Nowhere() if read_only else ToClient(self._client, self._username)
+            return ToSession(session, self.user_id)
+        return Nowhere() if read_only else ToClient(self.client, self.username)
 
     @property
     def dropped_writes(self) -> int:
@@ -100,8 +110,22 @@ class UserStateKeyValueStore(KeyValueStore):
             address for usage_key, block_class in blocks for address in addresses_of_class(usage_key, block_class)
         )
 
-    @contextmanager
-    def unit_of_work(self, *, guarded: bool = False) -> Iterator[None]:
+    def for_learner(self, learner: Any) -> UserStateKeyValueStore:
+        """Return the store of another learner, which joins this store's unit of work.
+
+        For a block that is rebound to `learner`, a user. All stores of a unit are committed at its end: each learner's
+        changes in one transaction, those of this store last. If a later one fails, the earlier ones stay; the error
+        has a note that names the learners. A `Conflict` is then `ServiceUnavailable`, so that `run_guarded` does not
+        make the changes twice. The handlers that run are the same too.
+        """
+        store = self._stores.get(id_of(learner))
+        if store is None:
+            store = self._other(learner)
+            store._unit, store._stores = self._unit, self._stores  # noqa: SLF001 - of the same class
+            self._stores[store.user_id] = store
+        return store
+
+    def unit_of_work(self, *, guarded: bool = False) -> AbstractContextManager[None]:
         """Collect the changes of blocks, and commit them together when the ``with`` block ends.
 
         Put it around a view or a handler. It takes one transaction, with one revision and one history entry a block,
@@ -118,30 +142,11 @@ class UserStateKeyValueStore(KeyValueStore):
 
         XBlock marks fields as saved when they are collected, so discard the blocks of a failed unit.
         """
-        outer, outer_is_guarded = self._collected, self._is_guarded
-        self._collected = outer or Changes()
-        self._is_guarded = outer_is_guarded or (guarded and self._destination.reaches_learner)
-        try:
-            yield
-        # Also an exit: changes that stay collected would be committed by the next unit.
-        except BaseException:
-            self._collected, self._is_guarded = outer, outer_is_guarded
-            raise
-        if outer is None:
-            collected, self._collected = self._collected, None
-            is_guarded, self._is_guarded = self._is_guarded, False
-            self._commit(collected, self._revisions(collected) if is_guarded else {})
+        return self._unit.work(guarded=guarded)
 
-    @contextmanager
-    def handling(self, handler_name: str) -> Iterator[None]:
+    def handling(self, handler_name: str) -> AbstractContextManager[None]:
         """Tell the store which handler runs, for the guard of grades. Put it around the call of a block's handler."""
-        outer = self._running
-        # The outer handlers run too: a handler that may publish no grade can't do it through another one.
-        self._running = (*outer, handler_name)
-        try:
-            yield
-        finally:
-            self._running = outer
+        return self._unit.handling(handler_name)
 
     def get(self, key: KeyValueStore.Key) -> Any:
         """Return the stored value, as plain JSON. Raises ``KeyError`` if there is none."""
@@ -200,7 +205,7 @@ class UserStateKeyValueStore(KeyValueStore):
 
     def _accepted(self, block: XBlock, event_data: Any) -> Grade | None:
         """Return the grade of an event; ``None``, with a warning in the log, for an ignored event."""
-        reason: object = self._grade_guard.reason_to_refuse(block, self._running)
+        reason: object = self._grade_guard.reason_to_refuse(block, self._unit.running)
         if reason is None:
             try:
                 return grade_of(event_data)
@@ -211,18 +216,19 @@ class UserStateKeyValueStore(KeyValueStore):
 
     def _score(self, address: RowAddress) -> Score:
         """Return the learner's score, with the collected changes."""
-        if self._collected is not None and address in self._collected.scores:
-            return self._collected.scores[address]
+        collected = self._unit.collected(self._member).scores
+        if address in collected:
+            return collected[address]
         # A score that is newer than the cached row is a conflict too.
         self._row(address).was_used = True
-        found = self._client.get_scores(self._username, [address.block_key])
+        found = self.client.get_scores(self.username, [address.block_key])
         return next((Score(score.grade, score.max_grade) for score in found.values()), Score(None, None))
 
     def _find(self, key: KeyValueStore.Key, *, use: bool) -> Raw | None:
         """Return the text of a field; ``None`` for an absent field. With `use`, a guard counts the row as used."""
         address = self._address(key)
         # A deleted field is collected as None, so its name decides.
-        collected = self._collected.fields.get(address, {}) if self._collected else {}
+        collected = self._unit.collected(self._member).fields.get(address, {})
         if key.field_name in collected:
             return collected[key.field_name]
         row = self._row(address)
@@ -240,23 +246,25 @@ class UserStateKeyValueStore(KeyValueStore):
         for scope, rows in unread.items():
             keys = {address: address.block_key for address in rows}
             # Texts, because a page reads only some fields of a row.
-            found = self._client.get_encoded(self._username, keys.values(), scope)
+            found = self.client.get_encoded(self.username, keys.values(), scope)
             for address, block_key in keys.items():
                 self._row(address).read(found.get(block_key))
 
     def _row(self, address: RowAddress) -> CachedRow:
         row = self._rows.get(address)
         # A guard needs the revision of the fields that a block gets, so an outdated row is read again.
-        if row is None or (self._is_guarded and row.is_outdated):
+        if row is None or (self._unit.is_guarded and self._destination.reaches_learner and row.is_outdated):
             row = self._rows[address] = CachedRow(self._destination.earlier(address))
         return row
 
     def _write(self, changes: Changes) -> None:
-        if self._collected is None:
-            self._commit(changes, {})
+        if self._unit.is_open:
+            self._unit.collect(self._member, changes)
         else:
-            # A new object: the outer unit of work keeps its own, in case this one fails.
-            self._collected = self._collected.then(changes)
+            self._commit(changes, {})
+
+    def _commit_unit(self, changes: Changes, guarded: bool) -> None:
+        self._commit(changes, self._revisions(changes) if guarded and self._destination.reaches_learner else {})
 
     def _commit(self, changes: Changes, revisions: Mapping[RowAddress, int]) -> None:
         if not changes.addresses:
@@ -295,8 +303,8 @@ class UserStateKeyValueStore(KeyValueStore):
 
     def _check_learner(self, user_id: Any, subject: str) -> None:
         # The id may be text, from JSON. A visitor has no id, and "None" is none.
-        if user_id != self._user_id and (self._user_id is None or str(user_id) != str(self._user_id)):
+        if user_id != self.user_id and (self.user_id is None or str(user_id) != str(self.user_id)):
             raise PermissionDenied(
-                f"this store holds the state of {self._username!r} (id {self._user_id});"
+                f"this store holds the state of {self.username!r} (id {self.user_id});"
                 f" {subject} was asked for user id {user_id}"
             )

@@ -233,13 +233,19 @@ class Writer:
         A restored backup takes a row back, SQL deletes it or changes its revision; the history stays. An entry never
         replaces another, so both lives of the row remain readable.
         """
-        newest = self.recorder.newest_revisions(table, [key for key in changed if (table, key) in self._met_existing])
-        return {
+        existing = [key for key in changed if (table, key) in self._met_existing]
+        newest = self.recorder.newest_revisions(table, existing)
+        continued = {
             key: self._raised(table, key, before, after, newest[key])
             if newest.get(key, 0) >= after.revision
             else (before, after)
             for key, (before, after) in changed.items()
         }
+        # The insertion of a row waits for a sweep, which removes the entries that the row would continue after.
+        is_new = any(before is None for before, _ in changed.values())
+        if is_new and self.recorder.newest_revisions(table, existing) != newest:
+            raise LostRace
+        return continued
 
     def _raised(
         self, table: Table, key: RowKey, before: Row | None, after: Row, revision: int

@@ -52,7 +52,7 @@ def _write(rows: Sequence[HistoryOutbox], alias: str, *, may_exist: bool) -> Non
     entries = [
         model(**{column: getattr(row, column) for column in COLUMNS}) for row in rows if row.revision != TOMBSTONE
     ]
-    for some in _loads(_new(entries, alias) if may_exist else entries):
+    for some in loads(_new(entries, alias) if may_exist else entries):
         all_rows(model, alias).bulk_create(some)
 
 
@@ -82,7 +82,7 @@ def _delete_tombstoned(owners: Collection[Owner], model: type[BaseStudentModuleH
             delete_rows(all_rows(model, alias).filter(**{one: value, f"{many}__in": some}))
 
 
-def _loads(entries: Sequence[BaseStudentModuleHistory]) -> Iterator[list[BaseStudentModuleHistory]]:
+def loads(entries: Sequence[BaseStudentModuleHistory]) -> Iterator[list[BaseStudentModuleHistory]]:
     """Cut entries into loads of at most 2 MB of bodies, or one larger entry: MariaDB limits the size of a statement."""
     load: list[BaseStudentModuleHistory] = []
     size = 0

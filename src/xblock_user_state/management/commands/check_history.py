@@ -2,18 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from xblock_user_state import conf
-from xblock_user_state.history.entries import Owner
-from xblock_user_state.maintenance.naming import describe_owners
 from xblock_user_state.maintenance.orphans import NO_STATE, sweeps
 from xblock_user_state.maintenance.verification import Findings, Verification, count_stranded
 from xblock_user_state.management.base import HistoryCommand, at_least_one, blocks_of_context, interruptions
-from xblock_user_state.management.progress import Progress
 from xblock_user_state.store.databases import state_database
 
 
@@ -59,34 +56,31 @@ class Command(HistoryCommand):
             for page in verification.pages():
                 progress.advance(page.rows)
                 total.add_numbers(page)
-                self._name(verification.database, page.faults, progress)
+                self.name(verification.database, page.faults + page.notes, progress)
 
     def _orphans(self, database: str, size: int) -> int:
-        """Name entries without a row, and return their number. Verification has met all orphans that have a row."""
+        """Name entries without a row, and return their number."""
         found = 0
         for sweep in sweeps(database, size):
             with self.progress(f"entries of the {sweep.store}", sweep.count) as progress:
                 for page in sweep.pages(remove=False):
                     progress.advance(page.entries)
-                    orphans = [orphan for orphan in page.orphans if orphan.reason == NO_STATE]
-                    found += len(orphans)
+                    found += len(page.orphans)
                     fault = f"in the {sweep.store} is an orphan: {NO_STATE}; run sweep_history"
-                    faults = [(orphan.owner, f"revision {orphan.revision} {fault}") for orphan in orphans]
-                    self._name(database, faults, progress)
+                    faults = [(orphan.owner, f"revision {orphan.revision} {fault}") for orphan in page.orphans]
+                    self.name(database, faults, progress)
         return found
-
-    def _name(self, database: str, faults: Sequence[tuple[Owner, str]], progress: Progress) -> None:
-        """Print a line for each fault, after the progress line is wiped."""
-        if faults:
-            progress.close()
-            names = describe_owners(database, {owner for owner, _ in faults})
-            for owner, fault in faults:
-                self.stdout.write(f"{names[owner]}: {fault}")
 
     def _report(self, total: Findings, orphans: int, stranded: int) -> None:
         self.stdout.write(f"{total.rows:,} rows with {total.entries:,} entries were checked.")
         if total.hidden:
             self.stdout.write(f"{total.hidden:,} of the entries are hidden from readers, as the settings say.")
+        if total.lost:
+            self.stdout.write(f"{total.lost:,} entries were lost and are closed off.")
+        if total.noted_rows:
+            self.stdout.write(
+                f"{total.noted_rows:,} rows have times that disagree; revisions decide, so that is no fault."
+            )
         verdict = " ".join(_verdict(total.wrong_rows, orphans, stranded))
         if verdict:
             raise CommandError(verdict)
@@ -94,7 +88,7 @@ class Command(HistoryCommand):
 
 def _verdict(wrong_rows: int, orphans: int, stranded: int) -> Iterator[str]:
     if wrong_rows:
-        yield f"{wrong_rows:,} rows disagree with their history."
+        yield f"{wrong_rows:,} rows disagree with their history: run repair_history --dry-run."
     if orphans:
         yield f"{orphans:,} entries belong to no state: run sweep_history."
     if stranded:

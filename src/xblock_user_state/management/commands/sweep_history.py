@@ -7,8 +7,10 @@ from typing import Any
 
 from django.core.management.base import CommandParser
 
+from xblock_user_state.history.entries import Key
+from xblock_user_state.history.outbox.answers import HistoryUnavailable
 from xblock_user_state.maintenance.naming import describe_owners
-from xblock_user_state.maintenance.orphans import Orphan, Sweep, sweeps
+from xblock_user_state.maintenance.orphans import NO_STATE, Sweep, sweeps
 from xblock_user_state.management.base import HistoryCommand, at_least_one, interruptions
 from xblock_user_state.store.databases import state_database
 
@@ -19,8 +21,8 @@ class Command(HistoryCommand):
     """Removes history entries that belong to no state row; can be interrupted and run again at any time."""
 
     help = (
-        "Finds history entries whose learner has no state in the block, or whose state is another one, in every store, "
-        "and removes them. Deletions through the ORM leave no such entries; SQL and restored backups do."
+        "Finds history entries whose learner has no state in the block, in every store, and removes them. Deletions "
+        "through the ORM leave no such entries; SQL and restored backups do. For damaged entries see repair_history."
     )
     batch = 500
     batch_help = "entries checked at a time"
@@ -46,7 +48,10 @@ class Command(HistoryCommand):
         def interrupted(error: Exception) -> str:
             return f"interrupted in the {sweep.store}, after {found:,} orphans: {error}. Run the command again"
 
-        with interruptions(interrupted), self.progress(f"entries of the {sweep.store}", sweep.count) as progress:
+        with (
+            interruptions(interrupted, HistoryUnavailable),
+            self.progress(f"entries of the {sweep.store}", sweep.count) as progress,
+        ):
             for page in sweep.pages(remove=remove):
                 progress.advance(page.entries)
                 # Named at once: an interrupted sweep has told which entries are gone.
@@ -57,9 +62,7 @@ class Command(HistoryCommand):
                 found += len(page.orphans)
         return found
 
-    def _name(self, sweep: Sweep, orphans: Sequence[Orphan]) -> None:
+    def _name(self, sweep: Sweep, orphans: Sequence[Key]) -> None:
         names = describe_owners(sweep.database, {orphan.owner for orphan in orphans})
         for orphan in orphans:
-            self.stdout.write(
-                f"{names[orphan.owner]}: revision {orphan.revision} in the {sweep.store}: {orphan.reason}"
-            )
+            self.stdout.write(f"{names[orphan.owner]}: revision {orphan.revision} in the {sweep.store}: {NO_STATE}")

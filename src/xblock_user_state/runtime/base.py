@@ -1,0 +1,205 @@
+"""The base class of a host's XBlock runtime."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from typing import Any
+
+from opaque_keys.edx.asides import AsideUsageKeyV2
+from opaque_keys.edx.keys import UsageKey
+from web_fragments.fragment import Fragment
+from webob import Request, Response
+from xblock.core import XBlock, XBlockAside
+from xblock.exceptions import NoSuchUsage
+from xblock.field_data import FieldData, ReadOnlyFieldData, SplitFieldData
+from xblock.fields import Scope
+from xblock.plugin import PluginMissingError
+from xblock.runtime import IdReader, KvsFieldData, Runtime
+
+from xblock_user_state.runtime.ids import UsageKeyIds
+from xblock_user_state.runtime.kvs import UserStateKeyValueStore
+from xblock_user_state.runtime.rebinding import RebindUserService
+from xblock_user_state.runtime.service import UserStateService
+from xblock_user_state.state.keys import LEARNER_SCOPES
+
+AUTHORED_SCOPES = (Scope.content, Scope.settings, Scope.children, Scope.parent)
+
+# Types that were found by the other name: XBlock remembers no type that is missing, and looking for one takes long.
+_EXTRACTED: set[str] = set()
+
+
+def split_field_data(authored: FieldData, learner: FieldData) -> SplitFieldData:
+    """Return the field data of blocks: authored scopes from `authored`, the four learner scopes from `learner`."""
+    return SplitFieldData(dict.fromkeys(AUTHORED_SCOPES, authored) | dict.fromkeys(LEARNER_SCOPES, learner))
+
+
+class BlockRuntime(Runtime):
+    """Blocks without a learner, for code that loads courses; the base of `UserStateRuntime`.
+
+    It has the methods and attributes that blocks from Open edX ask of a runtime. A subclass defines XBlock's
+    ``handler_url``, ``local_resource_url`` and ``resource_url``. By default every installed aside decorates every
+    block: limit them by ``applicable_aside_types``.
+    """
+
+    # XBlock deprecated this attribute, but its `get_block` still reads the learner's id from it.
+    user_id: Any = None
+    is_author_mode = False
+
+    def load_block_type(self, block_type: str) -> type[XBlock]:
+        """Return the class of an installed block type.
+
+        The package ``xblocks-contrib`` registers its blocks as ``_problem_extracted`` and so on, because Open edX
+        still registers ``problem`` itself. They are found by the short name too.
+        """
+        other_name = f"_{block_type}_extracted"
+        if block_type in _EXTRACTED:
+            return super().load_block_type(other_name)
+        try:
+            return super().load_block_type(block_type)
+        except PluginMissingError as missing:
+            try:
+                found = super().load_block_type(other_name)
+            except PluginMissingError:
+                raise missing from None
+        _EXTRACTED.add(block_type)
+        return found
+
+    def get_block_or_aside(self, usage_id: UsageKey) -> XBlock:
+        """Return the block or aside of a handler's address.
+
+        Raises ``NoSuchUsage`` for an aside that `applicable_aside_types` does not name.
+        """
+        if not isinstance(usage_id, AsideUsageKeyV2):
+            return self.get_block(usage_id)
+        if usage_id.aside_type not in self.applicable_aside_types(self.get_block(usage_id.usage_key)):
+            raise NoSuchUsage(str(usage_id))
+        return self.get_aside(usage_id)
+
+    def publish(self, block: XBlock, event_type: str, event_data: Any) -> None:
+        """Drop the event: without a learner there is no score to store."""
+
+    def get_policy(self, usage_id: UsageKey) -> dict[str, Any]:
+        """Return overrides of a block's settings: none. Some blocks from Open edX call this method."""
+        return {}
+
+    def _css_classes_for(self, block: XBlock, view: str) -> list[str]:
+        classes: list[str] = super()._css_classes_for(block, view)
+        # The stylesheets of blocks that were XModules select these classes, which Open edX adds.
+        if getattr(block, "uses_xmodule_styles_setup", False):
+            classes += ["xmodule_display", f"xmodule_{block.unmixed_class.__name__}"]
+        return classes
+
+
+class UserStateRuntime(BlockRuntime):
+    """Blocks as one learner sees them, for one request. Hosts subclass it, and define the addresses."""
+
+    def __init__(
+        self,
+        authored: FieldData,
+        learner_state: UserStateKeyValueStore,
+        *,
+        ids: IdReader | None = None,
+        services: Mapping[str, object] | None = None,
+        mixins: tuple[type, ...] = (),
+    ) -> None:
+        """`authored` has the fields of the scopes content, settings, children and parent. Blocks can't change them.
+
+        `learner_state` has the learner's fields, and takes the scores; `xblock_user_state.hosting.store_for` makes it.
+        `ids` is an ``IdReader`` and ``IdGenerator`` of XBlock, by default `UsageKeyIds`. `services` are added to
+        ``rebind_user`` (`RebindUserService`) and ``user_state``, with which learners read their
+        own state only, and may replace them. `mixins` are classes for all blocks.
+        """
+        ids = ids or UsageKeyIds()
+        own = {
+            "rebind_user": RebindUserService(),
+            "user_state": UserStateService(learner_state.client, learner_state.username),
+        }
+        super().__init__(ids, ids, services={**own, **(services or {})}, mixins=mixins)
+        self.user_id = learner_state.user_id
+        self.learner_state = learner_state
+        self._authored = ReadOnlyFieldData(authored)
+        self._stores = {self.user_id: learner_state}
+        self._fields = {self.user_id: self._fields_over(learner_state)}
+
+    def _fields_over(self, store: UserStateKeyValueStore) -> FieldData:
+        return split_field_data(self._authored, KvsFieldData(store))
+
+    def service(self, block: XBlock, service_name: str) -> Any:
+        # Each block's own, because blocks may be rebound. Many calls: one for each use of a field.
+        if service_name == "field-data":
+            return self._fields.get(block.scope_ids.user_id) or self._fields[self.user_id]
+        return super().service(block, service_name)
+
+    def rebind(self, block: XBlock, learner: Any) -> None:
+        """Let `block` work for another learner, a user, from now on: it is the service ``rebind_user`` of this runtime.
+
+        Fields that the block has changed so far are saved for the learner before. Later changes and the score belong
+        to `learner`, and join the unit of work of the request: see `UserStateKeyValueStore.for_learner`. The children
+        and asides that the block gets from now on are the learner's too. Nothing is checked here: a block rebinds
+        itself when it knows who calls its handler, for instance from a signature.
+        """
+        block.save()
+        store = self.learner_state.for_learner(learner)
+        self._stores[store.user_id], self._fields[store.user_id] = store, self._fields_over(store)
+        block.scope_ids = block.scope_ids._replace(user_id=store.user_id)
+        # XBlock has no public way to forget the values that a block has read, and their baselines.
+        block._field_data_cache.clear()  # noqa: SLF001
+        block._dirty_fields.clear()  # noqa: SLF001
+        if isinstance(block, XBlock):  # An aside has no children.
+            block.clear_child_cache()
+
+    def get_block(self, usage_id: UsageKey, for_parent: XBlock | None = None) -> XBlock:
+        block = super().get_block(usage_id, for_parent=for_parent)
+        return block if for_parent is None else _bound_as(for_parent, block)
+
+    def get_aside_of_type(self, block: XBlock, aside_type: str) -> XBlockAside:
+        return _bound_as(block, super().get_aside_of_type(block, aside_type))
+
+    def publish(self, block: XBlock, event_type: str, event_data: Any) -> None:
+        """Store the score of a ``grade`` event. Override it to use other events, and call this method."""
+        store = self._stores.get(block.scope_ids.user_id, self.learner_state)
+        store.publish(block, event_type, event_data)
+
+    def handle(self, block: XBlock, handler_name: str, request: Request, suffix: str = "") -> Response:
+        # The store refuses grades of handlers that pass on events of the browser.
+        with self.learner_state.handling(handler_name):
+            return super().handle(block, handler_name, request, suffix)
+
+    def run_handler(self, usage_id: UsageKey, handler_name: str, request: Request, suffix: str = "") -> Response:
+        """Call a handler of a block or aside in a guarded unit of work.
+
+        Give it to `run_guarded`, with a new runtime for each attempt. Raises `Conflict`, and what `get_block_or_aside`,
+        the handler, and the commit raise.
+        """
+        with self.learner_state.unit_of_work(guarded=True):
+            return self.handle(self.get_block_or_aside(usage_id), handler_name, request, suffix)
+
+    def render_page(
+        self, usage_ids: Iterable[UsageKey], view_name: str = "student_view", context: Any = None
+    ) -> Fragment:
+        """Render blocks one below the other, in one guarded unit of work, and return all of it as one fragment.
+
+        The state of the blocks, their descendants and their asides is read before: one statement a scope. Give it to
+        `run_guarded`, with a new runtime for each attempt: blocks save during a view too, such as a problem its seed.
+        """
+        page = Fragment()
+        blocks = [self.get_block(usage_id) for usage_id in usage_ids]
+        self.learner_state.prefetch(each for block in blocks for each in _with_descendants(block))
+        # Two tabs that choose a seed at the same moment must show the same one.
+        with self.learner_state.unit_of_work(guarded=True):
+            for block in blocks:
+                fragment = block.render(view_name, context)
+                page.add_content(fragment.content)
+                page.add_fragment_resources(fragment)
+        return page
+
+
+def _bound_as(block: XBlock, other: XBlock) -> XBlock:
+    other.scope_ids = other.scope_ids._replace(user_id=block.scope_ids.user_id)
+    return other
+
+
+def _with_descendants(block: XBlock) -> Iterator[XBlock]:
+    yield block
+    for child in block.get_children():
+        yield from _with_descendants(child)

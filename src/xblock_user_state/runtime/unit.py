@@ -1,0 +1,97 @@
+"""The unit of work of a request, which the stores of several learners may share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+from xblock_user_state.interface import Conflict, ServiceUnavailable
+from xblock_user_state.runtime.changes import Changes
+
+_NONE = Changes()
+
+
+@dataclass(frozen=True, eq=False)
+class Member:
+    """A store of one learner in the unit.
+
+    `commit` commits the learner's changes in one transaction, or raises and commits none; its second argument tells
+    that the unit is guarded.
+    """
+
+    username: str
+    commit: Callable[[Changes, bool], None]
+
+
+class Unit:
+    """Collected changes by store, and the handlers that run.
+
+    Each learner's changes are one transaction, because one transaction of a client touches one learner. The `owner`,
+    the learner of the request, is committed last: a block is rebound to save something for another learner, so that
+    learner's changes must not depend on the place of the owner's, which may be a cache. A transaction around the unit,
+    such as the lock of a second attempt (`run_guarded`), takes all of them back.
+    """
+
+    def __init__(self, owner: Member) -> None:
+        self.is_guarded = False
+        self.running: tuple[str, ...] = ()
+        self._owner = owner
+        self._collected: dict[Member, Changes] | None = None
+
+    @property
+    def is_open(self) -> bool:
+        return self._collected is not None
+
+    def collected(self, member: Member) -> Changes:
+        """Return the changes of a store so far; empty without an open unit."""
+        return (self._collected or {}).get(member, _NONE)
+
+    def collect(self, member: Member, changes: Changes) -> None:
+        """Add changes of a store to the open unit."""
+        # A new object: the outer unit of work keeps its own, in case this one fails.
+        self._collected = {**(self._collected or {}), member: self.collected(member).then(changes)}
+
+    @contextmanager
+    def work(self, *, guarded: bool) -> Iterator[None]:
+        """Collect the changes of all stores while the ``with`` block runs. The end of the outermost commits them."""
+        outer, outer_is_guarded = self._collected, self.is_guarded
+        self._collected = outer or {}
+        self.is_guarded = outer_is_guarded or guarded
+        try:
+            yield
+        # Also an exit: changes that stay collected would be committed by the next unit.
+        except BaseException:
+            self._collected, self.is_guarded = outer, outer_is_guarded
+            raise
+        if outer is None:
+            collected, self._collected = self._collected, None
+            is_guarded, self.is_guarded = self.is_guarded, False
+            self._commit(collected, is_guarded)
+
+    def _commit(self, collected: dict[Member, Changes], guarded: bool) -> None:
+        committed: list[str] = []
+        for member in sorted(collected, key=lambda each: each is self._owner):
+            try:
+                member.commit(collected[member], guarded)
+            except Exception as error:
+                if not committed:
+                    raise
+                message = f"the changes of {member.username!r} were not saved, after those of {committed} were"
+                if isinstance(error, Conflict):
+                    # Not a conflict any more: a repetition would make the committed changes twice.
+                    raise ServiceUnavailable(message) from error
+                error.add_note(message)
+                raise
+            committed.append(member.username)
+
+    @contextmanager
+    def handling(self, handler_name: str) -> Iterator[None]:
+        """Keep the name of a running handler."""
+        outer = self.running
+        # The outer handlers run too: a handler that may publish no grade can't do it through another one.
+        self.running = (*outer, handler_name)
+        try:
+            yield
+        finally:
+            self.running = outer
