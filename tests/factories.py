@@ -8,6 +8,8 @@ from opaque_keys.edx.keys import CourseKey, UsageKey
 from opaque_keys.edx.locator import CourseLocator
 
 COURSE = CourseLocator("Astro", "A101", "2026")
+# A course that is made from it; its kind of key comes from the package edx-ccx-keys.
+CCX = CourseKey.from_string("ccx-v1:Astro+A101+2026+ccx@7")
 # Without rows in a database.
 ADA = User(id=7, username="ada")
 BEN = User(id=8, username="ben")

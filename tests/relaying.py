@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from django.db.models import Q
 
-from xblock_user_state.history.outbox.shipping import BATCH_SECONDS, ship
+from xblock_user_state.history.outbox.answers import BATCH_SECONDS
+from xblock_user_state.history.outbox.shipping import ship
 
 
 def ship_any(size: int = 100, seconds: float = BATCH_SECONDS) -> int:

@@ -52,10 +52,9 @@ class DjangoXBlockUserStateClient(CheckedClient):
         # In the client, not in the process: after a renaming, a freed name must not show another learner's state.
         self._user_ids: dict[str, Any] = {}
         self._row_cache = RowCache()
-        self._actor_id = None
+        self._actor_id: Any = None
         if user is not None and user.is_authenticated:
-            self._user_ids[user.get_username()] = user.pk
-            self._actor_id = user.pk
+            self._actor_id = self._user_ids[user.get_username()] = users.id_of(user)
 
     def _rows(self, username: str, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
         database, table = state_database(), TABLES[scope]

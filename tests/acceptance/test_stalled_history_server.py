@@ -20,8 +20,9 @@ from tests.integration.outage import ALIAS, Outage
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import extended_model
+from xblock_user_state.history.outbox.answers import HistoryUnavailable
 from xblock_user_state.history.outbox.breaker import RETRY_SECONDS
-from xblock_user_state.history.outbox.shipping import HistoryUnavailable, ship
+from xblock_user_state.history.outbox.shipping import ship
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.models import HistoryOutbox
 

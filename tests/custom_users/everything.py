@@ -8,9 +8,11 @@ from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
+from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.core.management import CommandError, call_command
 from pytest_django import Settings
 from xblock.fields import Scope
+from xblock.runtime import KeyValueStore
 
 from tests.factories import COURSE, make_block, make_blocks
 from tests.integration.rows import assert_history_is_gapless
@@ -19,8 +21,10 @@ from xblock_user_state.archive.format import read_export
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
 from xblock_user_state.history import deletion
 from xblock_user_state.history.entries import Key, Owner, extended_model, stores
+from xblock_user_state.interface import PermissionDenied
 from xblock_user_state.maintenance.verification import Verification
 from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory, UserInfo
+from xblock_user_state.runtime import UserStateKeyValueStore, clear_masquerade
 from xblock_user_state.state.keys import identify_block
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -106,6 +110,40 @@ def test_deletion_for_good(people: dict[str, Any]) -> None:
     assert [found.username for found in Client().iter_all_for_course(COURSE)] == [NAMES[0]]
     assert UserInfo.objects.count() == 0
     assert set(StudentModuleHistory.objects.values_list("student_id", flat=True)) == {people[NAMES[0]].pk}
+
+
+def _roots() -> list[Any]:
+    """Return the user model, and the models of the tables that its rows are in."""
+    model = get_user_model()
+    return [model, *model._meta.get_parent_list(), model._meta.concrete_model]
+
+
+@pytest.mark.parametrize("number", range(len(_roots())))
+def test_a_user_is_deleted_through_any_of_their_models(people: dict[str, Any], number: int) -> None:
+    for name in NAMES[:2]:
+        _answer(name, 2)
+    _roots()[number]._base_manager.get(pk=people[NAMES[0]].pk).delete()
+    assert not get_user_model().objects.filter(pk=people[NAMES[0]].pk).exists()
+    assert [found.username for found in Client().iter_all_for_block(ONE)] == [NAMES[1]]
+    assert {*StudentModuleHistory.objects.values_list("student_id", flat=True)} == {people[NAMES[1]].pk}
+
+
+def test_the_runtime_keeps_the_fields_of_a_learner(people: dict[str, Any]) -> None:
+    one, two = (people[name] for name in NAMES[:2])
+    key = KeyValueStore.Key(Scope.user_state, one.pk, ONE, "answer")
+    UserStateKeyValueStore(Client(one), one).set(key, "by one")
+    # A grade event has the id as text.
+    for learner in (one.pk, str(one.pk)):
+        assert UserStateKeyValueStore(Client(one), one).get(key._replace(user_id=learner)) == "by one"
+    with pytest.raises(PermissionDenied, match=NAMES[1]):
+        UserStateKeyValueStore(Client(two), two).get(key)
+    session = SessionStore()
+    for staff in (one, two):
+        UserStateKeyValueStore(Client(staff), staff, session=session).set(key._replace(user_id=staff.pk), "by staff")
+    clear_masquerade(session, two)
+    assert UserStateKeyValueStore(Client(one), one, session=session).get(key) == "by staff"
+    assert not UserStateKeyValueStore(Client(two), two, session=session).has(key._replace(user_id=two.pk))
+    assert Client().get(NAMES[0], ONE).state == {"answer": "by one"}
 
 
 def test_deletion_of_a_block(people: dict[str, Any], settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:

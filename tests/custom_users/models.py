@@ -20,8 +20,11 @@ class Users(_Manager):
     """Django's manager, with the method that the tests' factories call."""
 
     def create_user(self, username: str) -> Any:
-        """Create a user without a password."""
-        return self.create(login=username)
+        """Create a user without a password, and the rows that its primary key refers to."""
+        key = self.model._meta.pk
+        # Django creates the parent's row of a child by itself.
+        refers = key.is_relation and not key.remote_field.parent_link
+        return self.create(login=username, **({key.name: key.remote_field.model.make()} if refers else {}))
 
 
 class Person(AbstractBaseUser):
@@ -63,3 +66,66 @@ class TextPerson(Person):
     """A user with a text as key, with a conversion and in a column of another name."""
 
     number = Prefixed(primary_key=True, max_length=40, default=_staff_number, db_column="staff number")
+
+
+class Record(models.Model):
+    """A row of another table, whose key is the key of users. It has another unique column too."""
+
+    id = models.UUIDField(primary_key=True, default=uuid.uuid4)
+    badge = Prefixed(unique=True, max_length=40, default=_staff_number)
+
+    @classmethod
+    def make(cls) -> Any:
+        """Create a row."""
+        return cls._base_manager.create()
+
+
+class RecordOfRecord(models.Model):
+    """A row whose key is the key of a record."""
+
+    record = models.OneToOneField(Record, on_delete=models.CASCADE, primary_key=True)
+
+    @classmethod
+    def make(cls) -> Any:
+        """Create a row, and its record."""
+        return cls._base_manager.create(record=Record.make())
+
+
+class BadgePerson(Person):
+    """A user whose key refers to a column that is not the key of its table."""
+
+    record = models.OneToOneField(Record, on_delete=models.CASCADE, primary_key=True, to_field="badge")
+
+
+class ChainedPerson(Person):
+    """A user whose key refers to a key that refers to a UUID."""
+
+    record = models.OneToOneField(RecordOfRecord, on_delete=models.CASCADE, primary_key=True)
+
+
+class UuidChild(UuidPerson):
+    """A user whose name and key are in the table of a parent, where the key is a UUID."""
+
+    title = models.CharField(max_length=20, default="")
+
+
+class TextChild(TextPerson):
+    """A user whose key is in the table of a parent, a text with a conversion."""
+
+
+class TextGrandchild(TextChild):
+    """A user whose key is in the table of a parent's parent."""
+
+
+class Tutor(UuidPerson):
+    """A row of a user beside the user's own, with another key."""
+
+    person = models.OneToOneField(UuidPerson, on_delete=models.CASCADE, parent_link=True)
+    number = models.UUIDField(primary_key=True)
+
+
+class Member(UuidPerson):
+    """Another name of a model: both may be a host's user model, and both delete a user."""
+
+    class Meta:
+        proxy = True

@@ -277,7 +277,8 @@ def test_a_deletion_in_a_transaction_is_rolled_back_with_it(learners: list[User]
 # Of a page with rows, in the state's database. SQLite takes its write lock by a DELETE.
 DELETES = ["DELETE"] * 3
 PAGE_STATEMENTS = {
-    "default": ["SELECT", *DELETES],
+    # A history database that is not written to now may have entries of before.
+    "default": ["SELECT", *DELETES, *(["INSERT"] if "student_module_history" in connections else [])],
     "at once": ["SELECT", *DELETES, "INSERT"],
     "by relay": ["SELECT", *DELETES, "INSERT"],
 }

@@ -174,7 +174,16 @@ def test_what_changes_nothing_registers_nothing(client: DjangoXBlockUserStateCli
     assert StudentModule.objects.count() == UserStateSummary.objects.count() == 0
 
 
-@pytest.mark.parametrize("text", ["block-v1:Astro+A101+2026+type@prob+lem+block@two", "garbage", "i4x://Astro/A1/a"])
+@pytest.mark.parametrize(
+    "text",
+    [
+        "block-v1:Astro+A101+2026+type@prob+lem+block@two",
+        "ccx-block-v1:Astro+A101+2026+type@problem+block@two",
+        "block-v1:Astro+A101+2026+ccx@7+type@problem+block@two",
+        "garbage",
+        "i4x://Astro/A1/a",
+    ],
+)
 def test_a_stored_key_that_cant_be_read_hides_no_other(
     client: DjangoXBlockUserStateClient, caplog: pytest.LogCaptureFixture, text: str
 ) -> None:

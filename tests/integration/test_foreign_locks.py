@@ -6,14 +6,15 @@ import time
 from collections.abc import Callable, Iterator
 
 import pytest
-from django.db import connection
+from django.db import OperationalError, connection, connections, transaction
+from django.db.models import Q
 from pytest_django import Settings
 
 from tests.factories import make_block, make_learners
 from tests.integration.interference import needs_a_server, second_connection
 from tests.relaying import ship_any
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.entries import Key, all_rows, of_keys
+from xblock_user_state.history.entries import Key, all_rows, of_keys, take_write_lock
 from xblock_user_state.maintenance.backfill import Backfill
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
 
@@ -69,6 +70,20 @@ def test_one_row_is_moved_while_the_others_are_locked(
         other.rollback()
     assert model._base_manager.count() == len(others)
     assert not model._base_manager.filter(student_id=first.pk).exists()
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite has a lock for all writers")
+@pytest.mark.parametrize("which", [Q(), Q(student_id=1)], ids=["all learners", "one learner"])
+def test_a_deferred_transaction_takes_the_write_lock(monkeypatch: pytest.MonkeyPatch, which: Q) -> None:
+    monkeypatch.setattr(connections["default"], "transaction_mode", "DEFERRED")
+    with second_connection() as other, other.cursor() as cursor:
+        cursor.execute("PRAGMA busy_timeout = 100")
+        with transaction.atomic():
+            take_write_lock("default", which=which)
+            with pytest.raises(OperationalError, match="locked"):
+                cursor.execute("BEGIN IMMEDIATE")
+        cursor.execute("BEGIN IMMEDIATE")
+        cursor.execute("ROLLBACK")
 
 
 def test_each_list_of_keys_names_its_learners() -> None:

@@ -71,7 +71,7 @@ import pytest
 from django.db import connection
 from tests.factories import make_block, make_learners
 from tests.integration.test_testing import ON, leave_an_entry
-from xblock_user_state.history.outbox.shipping import extended_model
+from xblock_user_state.history.entries import extended_model
 from xblock_user_state.models import HistoryOutbox
 
 @pytest.fixture(autouse=True)

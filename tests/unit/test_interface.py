@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from datetime import UTC, datetime
 from functools import partial
 from typing import Any
@@ -35,6 +36,7 @@ from xblock_user_state.interface import (
     XBlockUserStateClient,
 )
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
+from xblock_user_state.runtime.guarding import LockableConflict
 
 ERRORS = [
     UserStateError,
@@ -183,6 +185,13 @@ def test_a_conflict_can_be_copied(copied: Callable[[Conflict], Conflict]) -> Non
     again = copied(Conflict("another was first", rows=[row]))
     assert str(again) == "another was first"
     assert [(found.block_key, found.expected, found.actual) for found in again.rows] == [("key", 1, 2)]
+
+
+@each_copy
+def test_a_conflict_of_a_unit_is_copied_without_its_lock(copied: Callable[[Conflict], Conflict]) -> None:
+    row = ConflictingRow(Scope.user_state, "key", expected=1, actual=2)
+    again = copied(LockableConflict("another was first", rows=[row], lock=nullcontext))
+    assert (type(again), str(again), again.rows) == (Conflict, "another was first", [row])
 
 
 @each_copy

@@ -15,7 +15,7 @@ from opaque_keys.edx.block_types import BlockTypeKeyV1
 from opaque_keys.edx.keys import CourseKey, UsageKey
 from opaque_keys.edx.locator import CourseLocator, LibraryLocator, LibraryLocatorV2, LibraryUsageLocatorV2
 
-from tests.factories import COURSE, make_block
+from tests.factories import CCX, COURSE, make_block
 from xblock_user_state.state import keys
 from xblock_user_state.state.keys import hash_key, identify_block, identify_block_type, identify_context, parse_block
 
@@ -28,6 +28,7 @@ NAMES = st.text(st.characters(codec="ascii", categories=["Lu", "Ll", "Nd"]), min
 GOLDEN = {
     make_block(): -8429387136324633425,
     OLD_BLOCK: 1934797743977965474,
+    make_block(course=CCX): 5814057859534743191,
     AsideUsageKeyV1(make_block(), "notes"): 3313060984031344360,
     AsideUsageKeyV2(make_block(), "notes"): 6538704941429460821,
     LibraryLocator("Astro", "Lib").make_usage_key("problem", "stars"): -3915872005831669238,
@@ -94,6 +95,11 @@ NOT_READ_BACK = {
     "block of a library in a course": LIBRARY_BLOCK.map_into_course(COURSE),
     "block of a course in a library": make_block().map_into_course(LibraryLocator("Astro", "Lib")),
     "block type with a plus": COURSE.make_usage_key("prob+lem", "stars"),
+    "block of a CCX in its course": make_block(course=CCX).map_into_course(COURSE),
+    "block of a course in its CCX": make_block().map_into_course(CCX),
+    "block of a CCX in an old-style course": make_block(course=CCX).map_into_course(OLD_BLOCK.course_key),
+    "block of a course in a newer library": make_block().map_into_course(LibraryLocatorV2("Astro", "Lib")),
+    "number of a CCX": make_block(course=CCX.replace(ccx=7)),
     "aside": AsideUsageKeyV2(LIBRARY_BLOCK.map_into_course(COURSE), "notes"),
 }
 
@@ -152,6 +158,10 @@ def test_block_types_of_other_families(key: Any, text: str) -> None:
     [
         ("course-v1:Astro+A101+2026", "block-v1:Astro+A101+2026+type@prob+lem+block@stars"),
         ("course-v1:Astro+A101+2026", "lib-block-v1:Astro+Lib+type@problem+block@stars"),
+        ("course-v1:Astro+A101+2026", "ccx-block-v1:Astro+A101+2026+type@problem+block@stars"),
+        ("course-v1:Astro+A101+2026", "ccx-block-v1:Astro+A101+2026+ccx@7+type@problem+block@stars"),
+        ("ccx-v1:Astro+A101+2026+ccx@7", "block-v1:Astro+A101+2026+ccx@7+type@problem+block@stars"),
+        ("ccx-v1:Astro+A101+2026+ccx@7", "i4x://Astro/A101/problem/stars"),
         ("no course", "i4x://Astro/A101/problem/stars"),
         ("course-v1:Astro+A101+2026", "garbage"),
         ("course-v1:Astro+A101+2026", "block-v1:Astro+A101+2026+branch@draft+type@problem+block@stars"),

@@ -6,7 +6,8 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser
-from xblock.core import XBlock
+from opaque_keys.edx.asides import AsideUsageKeyV2
+from xblock.core import XBlock, XBlockAside
 from xblock.exceptions import XBlockSaveError
 from xblock.fields import Boolean, Dict, Integer, List, ListScoreField, Scope, ScopeIds, ScoreField, String
 from xblock.runtime import KvsFieldData, MemoryIdManager, Runtime
@@ -45,12 +46,21 @@ def client() -> InMemoryXBlockUserStateClient:
     return InMemoryXBlockUserStateClient(recorded_block_types="*")
 
 
+class GreetingAside(XBlockAside):
+    """Has a field of the same name as a block's, in the scope that all blocks of a learner share."""
+
+    language = String(default="en", scope=Scope.user_info)
+
+
+def runtime_of(client: InMemoryXBlockUserStateClient, user: Any = ADA) -> Runtime:
+    """Return the runtime of a new request."""
+    ids = MemoryIdManager()
+    return QuietRuntime(ids, ids, services={"field-data": KvsFieldData(UserStateKeyValueStore(client, user))})
+
+
 def view(client: InMemoryXBlockUserStateClient, user: Any = ADA) -> QuizBlock:
     """Return the block as a new request sees it."""
-    ids = MemoryIdManager()
-    fields = KvsFieldData(UserStateKeyValueStore(client, user))
-    runtime = QuietRuntime(ids, ids, services={"field-data": fields})
-    return QuizBlock(runtime=runtime, scope_ids=ScopeIds(user.id, "quiz", KEY, KEY))
+    return QuizBlock(runtime=runtime_of(client, user), scope_ids=ScopeIds(user.id, "quiz", KEY, KEY))
 
 
 def test_fields_of_all_scopes_are_there_at_the_next_view(client: InMemoryXBlockUserStateClient) -> None:
@@ -62,6 +72,16 @@ def test_fields_of_all_scopes_are_there_at_the_next_view(client: InMemoryXBlockU
     block.save()
     again = view(client)
     assert (again.attempts, again.votes, again.large_print, again.language) == (2, [1, 0], True, "is")
+
+
+def test_blocks_and_asides_share_a_field_of_user_info(client: InMemoryXBlockUserStateClient) -> None:
+    aside_key = AsideUsageKeyV2(make_block("other", "poll"), "greeting_aside")
+    ids = ScopeIds(ADA.id, "greeting_aside", aside_key, aside_key)
+    aside = GreetingAside(runtime=runtime_of(client), scope_ids=ids)
+    aside.language = "is"
+    aside.save()
+    assert view(client).language == "is"
+    assert client.get("ada", None, Scope.user_info).state == {"language": "is"}
 
 
 def test_fields_have_their_defaults_where_nothing_was_saved(client: InMemoryXBlockUserStateClient) -> None:

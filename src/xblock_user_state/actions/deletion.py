@@ -18,6 +18,7 @@ from xblock_user_state.store.blocks import registered
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.iteration import blocks_of
 from xblock_user_state.store.transactions import errors_translated
+from xblock_user_state.store.users import id_of
 
 
 def delete_block(block_key: UsageKey) -> Deleted:
@@ -58,7 +59,7 @@ def delete_learner(user: Any) -> None:
 
     Raises ``ValueError`` for a user without an id: not saved, anonymous, or already deleted.
     """
-    student_id = getattr(user, "pk", user)
+    student_id = id_of(user) if hasattr(user, "pk") else user
     if student_id is None:
         raise ValueError(f"{user!r} has no id; give the id that the user had")
     of_learner.delete_learner(student_id)

@@ -17,16 +17,14 @@ from collections.abc import Iterator, Sequence
 from functools import partial
 from typing import Any, NamedTuple
 
-from django.db import transaction
 from django.db.models import Q
 
-from xblock_user_state import conf
+from xblock_user_state.history.deletion import bury
 from xblock_user_state.history.entries import (
     Owner,
     all_rows,
     delete_local_entries,
     delete_rows,
-    leave_tombstones,
     take_write_lock,
 )
 from xblock_user_state.history.outbox import shipping
@@ -79,21 +77,13 @@ def _delete_page(database: str, block_id: int, after: Any) -> Sequence[Any]:
         which = Q(block_id=block_id, student_id__in=student_ids)
         delete_rows(all_rows(StudentModule, database).filter(which))
         delete_local_entries(database, which)
-        _delete_extended(database, [Owner(student_id, block_id) for student_id in student_ids], which)
-    return student_ids
 
-
-def _delete_extended(database: str, owners: Sequence[Owner], which: Q) -> None:
-    """Leave tombstones if there is an extended history, and ship them after the commit."""
-    if not conf.has_extended_history():
-        return
-    leave_tombstones(database, owners)
-    if conf.ships_at_once():
         # Here and not in `shipping`, which may send such a statement only for this package and the relay (law 7).
         def ship_tombstones() -> None:
-            shipping.ship_at_once(database, which, len(owners))
+            shipping.ship_at_once(database, which, len(student_ids))
 
-        transaction.on_commit(ship_tombstones, using=database, robust=True)
+        bury(database, [Owner(student_id, block_id) for student_id in student_ids], ship_tombstones)
+    return student_ids
 
 
 def _delete_shared(database: str, block_ids: Sequence[int]) -> int:

@@ -9,14 +9,9 @@ from django.db import connections
 from django.db.utils import Error
 
 from xblock_user_state import conf
+from xblock_user_state.history.outbox.answers import BATCH_SECONDS, FILE_SECONDS, HistoryUnavailable
 from xblock_user_state.history.outbox.deadline import answer_expected
-from xblock_user_state.history.outbox.shipping import (
-    BATCH_SECONDS,
-    FILE_SECONDS,
-    HistoryUnavailable,
-    await_file,
-    reach_history,
-)
+from xblock_user_state.history.outbox.reaching import await_file, reach_history
 from xblock_user_state.store.dialects import Failure, dialect_of
 from xblock_user_state.store.transactions import LostRace
 

@@ -21,7 +21,7 @@ from django.db.models import QuerySet
 from xblock_user_state import conf
 from xblock_user_state.history.entries import Owner, all_rows, take_write_lock
 from xblock_user_state.history.outbox import collisions
-from xblock_user_state.history.outbox.shipping import BATCH_SECONDS, HistoryUnavailable
+from xblock_user_state.history.outbox.answers import BATCH_SECONDS, HistoryUnavailable
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.maintenance.history_database import reach
 from xblock_user_state.maintenance.moved_history import LockedHistory, Unsettled

@@ -36,8 +36,9 @@ from xblock_user_state.history.entries import (
     tombstoned_among,
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
+from xblock_user_state.history.outbox.answers import BATCH_SECONDS, FILE_SECONDS
 from xblock_user_state.history.outbox.deadline import answer_expected
-from xblock_user_state.history.outbox.shipping import BATCH_SECONDS, FILE_SECONDS, await_file, reach_history
+from xblock_user_state.history.outbox.reaching import await_file, reach_history
 from xblock_user_state.maintenance.paging import PAGE, rows_of
 from xblock_user_state.store.dialects import Failure, dialect_of
 from xblock_user_state.store.models import StudentModule

@@ -39,16 +39,11 @@ from xblock_user_state.history.entries import (
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
 from xblock_user_state.history.outbox import collisions
+from xblock_user_state.history.outbox.answers import BATCH_SECONDS, FILE_SECONDS, HistoryUnavailable
 from xblock_user_state.history.outbox.deadline import answer_expected
-from xblock_user_state.history.outbox.shipping import (
-    BATCH_SECONDS,
-    FILE_SECONDS,
-    HistoryUnavailable,
-    await_file,
-    loads,
-    reach_history,
-    ship_after_commit,
-)
+from xblock_user_state.history.outbox.reaching import await_file, reach_history
+from xblock_user_state.history.outbox.sending import loads
+from xblock_user_state.history.outbox.shipping import ship_after_commit
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.naming import BlockName, block_names
 from xblock_user_state.maintenance.rules import RowHistory, decode_checked, expects_base, stored, values_of

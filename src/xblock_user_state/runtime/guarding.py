@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
-from typing import TypeVar
+from typing import Any, TypeVar
 
 from xblock_user_state.interface import Conflict, ConflictingRow
 
@@ -18,6 +18,10 @@ class LockableConflict(Conflict):
     def __init__(self, *args: object, rows: Sequence[ConflictingRow], lock: Lock) -> None:
         super().__init__(*args, rows=rows)
         self.lock = lock
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """Copy as a `Conflict`: another process, such as a task queue's, can't have the lock of this one's client."""
+        return Conflict, self.args, {"rows": self.rows}
 
 
 def run_guarded(work: Callable[[], Result], attempts: int = 5) -> Result:

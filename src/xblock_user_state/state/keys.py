@@ -197,7 +197,10 @@ def _without_version(key: AnyKey, context: LearningContextKey) -> AnyKey:
     if not hasattr(key, "version_agnostic"):
         return key
     versioned: Any = key
-    return cast("AnyKey", versioned.for_branch(None).version_agnostic())
+    try:
+        return cast("AnyKey", versioned.for_branch(None).version_agnostic())
+    except AttributeError as error:
+        raise ValueError(f"{key!r} can't be stored: it is a block of another kind than its context") from error
 
 
 def _has_run(context: LearningContextKey) -> bool:
@@ -209,7 +212,11 @@ def _has_run(context: LearningContextKey) -> bool:
 
 
 def _key_text(key: object) -> str:
-    text = str(key)
+    try:
+        text = str(key)
+    except NotImplementedError as error:
+        # A key of a CCX that was mapped into an old-style course.
+        raise ValueError(f"{key!r} can't be stored: it has no text") from error
     # A space counts as printable.
     if not text or " " in text or not text.isprintable():
         raise ValueError(f"{text!r} is not a key: it is empty, or has white space or characters that can't be printed")

@@ -15,6 +15,12 @@ MAX_USERNAMES = 20_000
 """Names that an iteration caches at most. They take a few megabytes."""
 
 
+def id_of(user: Any) -> Any:
+    """Return the id of a user; ``None`` for one without an account."""
+    # Not ``user.pk``: a row of a child of the users' table is a user too, and may have another key of its own.
+    return getattr(user, str(get_user_model()._meta.pk.attname), user.pk)
+
+
 def user_id(username: str) -> Any:
     """Return the id of a user, or ``None``. One statement."""
     model = get_user_model()

@@ -7,11 +7,11 @@ from collections.abc import Iterator
 import pytest
 from opaque_keys.edx.asides import AsideUsageKeyV1, AsideUsageKeyV2
 from opaque_keys.edx.block_types import BlockTypeKeyV1
-from opaque_keys.edx.keys import UsageKey
-from opaque_keys.edx.locator import BlockUsageLocator, CourseLocator, LibraryLocator
+from opaque_keys.edx.keys import CourseKey, UsageKey
+from opaque_keys.edx.locator import BlockUsageLocator, CourseLocator, LibraryLocator, LibraryLocatorV2
 from xblock.fields import Scope
 
-from tests.factories import COURSE, make_block
+from tests.factories import CCX, COURSE, make_block
 from tests.integration.contract.refusal import Call, Refusal, Statements, parametrize_refusals
 from xblock_user_state.interface import XBlockUserStateClient
 
@@ -103,8 +103,19 @@ def _blocks_without_place(key: UsageKey, *named: str) -> dict[str, Refusal]:
         "iter": lambda c: next(c.iter_all_for_block(key)),
         "set_score": lambda c: c.set_score("ann", key, 1, 2),
         "get_scores": lambda c: c.get_scores("ann", [key]),
+        "get_encoded": lambda c: list(c.get_encoded("ann", [BLOCK, key])),
+        "batch set": lambda c: _batched(c, "set", key, {"a": 1}),
+        "batch delete": lambda c: _batched(c, "delete", key),
+        "batch set_score": lambda c: _batched(c, "set_score", key, 1, 2),
+        "batch if_revisions": lambda c: c.batch("ann", if_revisions={(Scope.user_state, key): 1}).__enter__(),
     }
-    return {f"{name} {str(key)[:40]}": Refusal(call, ValueError, named) for name, call in calls.items()}
+    return {f"{name} {key!r:.60}": Refusal(call, ValueError, named) for name, call in calls.items()}
+
+
+def _batched(client: XBlockUserStateClient, method: str, *arguments: object) -> None:
+    with client.batch("ann") as batch:
+        batch.set(BLOCK, {"a": 1})
+        getattr(batch, method)(*arguments)
 
 
 KEYS |= _blocks_without_place(OLD_BLOCK, "stars", "run", "map_into_course")
@@ -114,7 +125,23 @@ KEYS |= _blocks_without_place(VERSION_ONLY, "stars", "run")
 KEYS |= _blocks_without_place(TOO_LONG, "255", str(len(str(TOO_LONG))))
 KEYS |= _blocks_without_place(LIBRARY_BLOCK.map_into_course(COURSE), "stars")
 KEYS |= _blocks_without_place(COURSE.make_usage_key("prob+lem", "stars"), "prob+lem")
+# CCX: a course made from another. `map_into_course` keeps the kind of the key, and changes its context.
+CCX_BLOCK = make_block(course=CCX)
+KEYS |= _blocks_without_place(CCX_BLOCK.map_into_course(COURSE), "ccx-block-v1:Astro+A101+2026+type", str(COURSE))
+KEYS |= _blocks_without_place(make_block().map_into_course(CCX), "block-v1:Astro+A101+2026+ccx@7", str(CCX))
+KEYS |= _blocks_without_place(AsideUsageKeyV2(make_block().map_into_course(CCX), "notes"), "ccx@7", "notes")
+KEYS |= _blocks_without_place(OLD_BLOCK.map_into_course(CCX), "ccx@7")
+# These have no text at all.
+KEYS |= _blocks_without_place(CCX_BLOCK.map_into_course(CourseKey.from_string("Astro/A101/2026")), "CCXBlock", "stars")
+KEYS |= _blocks_without_place(make_block().map_into_course(LibraryLocatorV2("Astro", "Lib")), "stars", "Lib")
+# The id of a CCX is text in a key that is read back.
+KEYS |= _blocks_without_place(CCX.replace(ccx=7).make_usage_key("problem", "stars"), "ccx@7")
 KEYS |= _blocks_without_place(AsideUsageKeyV2(make_block("x" * 190), "n" * 60), "255")
+
+
+KEYS["course with the number of its CCX"] = Refusal(
+    lambda c: next(c.iter_all_for_course(CCX.replace(ccx=7))), ValueError, ("ccx@7",)
+)
 
 
 @parametrize_refusals(KEYS)

@@ -11,7 +11,7 @@ from opaque_keys.edx.keys import CourseKey, LearningContextKey, UsageKey
 from opaque_keys.edx.locator import CourseLocator, LibraryLocator, LibraryLocatorV2, LibraryUsageLocatorV2
 from xblock.fields import Scope
 
-from tests.factories import COURSE, make_block
+from tests.factories import CCX, COURSE, make_block
 from xblock_user_state.interface import XBlockUserStateClient
 
 OLD_COURSE = CourseKey.from_string("Astro/A101/2026")
@@ -41,11 +41,20 @@ _BRANCHES = [
 ]
 _LIBRARY_BLOCK = LIBRARY.make_usage_key("problem", "stars")
 _LIBRARY_BRANCHES = [LIBRARY.for_branch("library").make_usage_key("problem", "stars")]
+_CCX_BRANCHES = [
+    UsageKey.from_string(f"ccx-block-v1:Astro+A101+2026+branch@draft+version@{VERSION}+ccx@7+type@problem+block@stars"),
+    # A key that is mapped from one CCX into another is a key of the other.
+    make_block(course=CCX.replace(ccx="8")).map_into_course(CCX),
+]
 BLOCKS = {
     "course": Named(make_block(), COURSE, _BRANCHES),
     "old-style": Named(OLD_BLOCK, OLD_COURSE, [OLD_DRAFT]),
     "library": Named(_LIBRARY_BLOCK, LIBRARY, _LIBRARY_BRANCHES),
     "library v2": Named(LibraryUsageLocatorV2(LIBRARY_V2, "problem", "stars"), LIBRARY_V2, []),
+    "CCX": Named(make_block(course=CCX), CCX, _CCX_BRANCHES),
+    "aside of CCX": Named(
+        AsideUsageKeyV2(make_block(course=CCX), "notes"), CCX, [AsideUsageKeyV2(key, "notes") for key in _CCX_BRANCHES]
+    ),
     "aside v1": Named(
         AsideUsageKeyV1(make_block(), "notes"), COURSE, [AsideUsageKeyV1(key, "notes") for key in _BRANCHES]
     ),
@@ -137,6 +146,7 @@ def test_every_other_difference_between_keys_counts(client: XBlockUserStateClien
         make_block("stars", "video"),
         make_block(course=CourseLocator("astro", "A101", "2026")),
         make_block(course=CourseLocator("Astro", "A101", "2027")),
+        make_block(course=CCX.replace(ccx="8")),
         OLD_BLOCK.map_into_course(CourseKey.from_string("Astro/A101/2027")),
         AsideUsageKeyV2(make_block(), "Notes"),
         AsideUsageKeyV2(AsideUsageKeyV2(make_block(), "notes"), "notes"),

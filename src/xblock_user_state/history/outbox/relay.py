@@ -16,16 +16,11 @@ from django.db.utils import Error
 
 from xblock_user_state.history.entries import Key, all_rows
 from xblock_user_state.history.models import HistoryOutbox
+from xblock_user_state.history.outbox.answers import EntriesRefused, HistoryUnavailable
 from xblock_user_state.history.outbox.backlog import BacklogGauges
 from xblock_user_state.history.outbox.breaker import REFUSALS, RETRY_SECONDS, SHIPPING, Breaker
-from xblock_user_state.history.outbox.shipping import (
-    EntriesRefused,
-    HistoryUnavailable,
-    Shipment,
-    count_failure,
-    need_table,
-    ship,
-)
+from xblock_user_state.history.outbox.reaching import need_table
+from xblock_user_state.history.outbox.shipping import Shipment, count_failure, ship
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import count, record

@@ -1,20 +1,33 @@
 """Ships entries from the outbox to the extended history: for one learner after a commit, for all learners by the relay.
 
-One transaction in the state's database locks rows of the outbox, commits them to the history database, then deletes
-them. A crash between the two commits leaves them in both databases. Then the insertion meets existing keys; the next
-attempt skips the copies. Another entry of the same key is never replaced (`collisions`). The row locks let several
+One transaction in the state's database locks rows of the outbox, commits them to the history database (`sending`), then
+deletes them. A crash between the two commits leaves them in both databases. Then the insertion meets existing keys; the
+next attempt skips the copies. Another entry of the same key is never replaced (`collisions`). The row locks let several
 relays share the work, and make a deletion wait for the entries that are being shipped. Statements for the relay and for
 deletions of whole blocks name no single learner (law 7 in docs/concepts).
+
+The history database            | `ship`                    | tries again                           | the outbox keeps
+------------------------------- | ------------------------- | ------------------------------------- | ----------------
+takes the rows                  | returns                   | nobody                                | nothing
+has copies of them              | returns                   | nobody                                | nothing
+gets the same from another job  | returns, if in time       | `ship`, within the deadline           | nothing
+has other entries of their keys | returns, if in time       | `ship`, after `collisions.settle`     | nothing
+can't be reached                | raises HistoryUnavailable | the relay, and later calls            | all rows
+has no table                    | raises HistoryUnavailable | the relay, and later calls            | all rows
+has a locked file (SQLite)      | raises HistoryUnavailable | `ship`, once, then the relay          | all rows
+refuses one of the rows         | raises EntriesRefused     | the relay, row by row                 | all rows
+
+A deadlock or a lock timeout there is the same as the rows of another job. If the deadline passes first, `ship` raises
+HistoryUnavailable and the outbox keeps all rows. An error of the state's database leaves the outbox as it was: the
+relay tries again, and a call has committed its state already, so it logs the error.
 """
 
 from __future__ import annotations
 
 import logging
 import time
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Sequence
 from functools import partial
-from itertools import groupby
-from operator import attrgetter
 from typing import Any, NamedTuple
 
 from django.db import connections, transaction
@@ -23,77 +36,39 @@ from django.db.utils import Error
 
 from xblock_user_state import conf
 from xblock_user_state.history.entries import (
-    COLUMNS,
     KEYS_IN_A_STATEMENT,
-    TOMBSTONE,
     Key,
-    Owner,
     all_rows,
     delete_rows,
-    extended_model,
     following,
-    has_extended_table,
     of_keys,
     owner_of,
     take_write_lock,
     tombstoned_among,
     tombstoned_in,
 )
-from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
+from xblock_user_state.history.models import HistoryOutbox
 from xblock_user_state.history.outbox import collisions
+from xblock_user_state.history.outbox.answers import (
+    BATCH_SECONDS,
+    EntriesRefused,
+    FileLocked,
+    HistoryBusy,
+    HistoryUnavailable,
+    KeysTaken,
+    Patience,
+    described,
+)
 from xblock_user_state.history.outbox.breaker import REFUSALS, SHIPPING
-from xblock_user_state.history.outbox.deadline import answer_expected
+from xblock_user_state.history.outbox.reaching import await_file, reach_history
+from xblock_user_state.history.outbox.sending import send
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import count
-from xblock_user_state.store.dialects import Failure, dialect_of
 from xblock_user_state.store.statements import pieces
-from xblock_user_state.store.transactions import LostRace, repeat
+from xblock_user_state.store.transactions import repeat
 
 _LOG = logging.getLogger("xblock_user_state.history")
-
-# MariaDB's default max_allowed_packet is 16 MB. The rest leaves room for escaped bodies and the other columns.
-_STATEMENT_BYTES = 2_000_000
-
-BATCH_SECONDS = 60.0
-"""Seconds that a relay waits for the history database to take a batch. Deletions of these rows wait as long."""
-
-FILE_SECONDS = 0.1
-"""Seconds to wait for a locked SQLite file of the history. All writers of state wait as long for their own file."""
-
-
-class HistoryUnavailable(Exception):
-    """The history database can't be reached, or has no table for the history."""
-
-
-class EntriesRefused(HistoryUnavailable):
-    """The history database can be reached, and refuses at least one entry of a batch that ends with the key `last`."""
-
-    def __init__(self, message: str, last: Key) -> None:
-        super().__init__(message)
-        self.last = last
-
-
-class _FileLocked(HistoryUnavailable):
-    """Another connection keeps the SQLite file of the history locked for more than `FILE_SECONDS`."""
-
-
-class _HistoryBusy(LostRace):
-    """Deadlock, lock timeout or duplicate key in the history database: repeat the whole shipment."""
-
-
-class _KeysTaken(Exception):
-    """The extended history has other entries under the keys of these owners."""
-
-    def __init__(self, owners: Collection[Owner]) -> None:
-        self.owners = owners
-
-
-class _Patience(NamedTuple):
-    """The deadline of one answer in seconds, and the moment until which a busy shipment is repeated."""
-
-    seconds: float
-    until: float
 
 
 class Shipment(NamedTuple):
@@ -167,52 +142,14 @@ def ship(database: str, which: Q, size: int, after: Key | None = None, *, second
     reach_history(seconds)
     try:
         return _ship(database, which, size, after, seconds)
-    except _FileLocked:
+    except FileLocked:
         # Wait without a lock on the state's file, so that other learners can write meanwhile.
         await_file(seconds)
         return _ship(database, which, size, after, seconds)
 
 
-def reach_history(seconds: float) -> None:
-    """Connect to the history database. Raises `HistoryUnavailable`."""
-    alias = conf.history_database()
-    try:
-        with answer_expected(alias, seconds):
-            return
-    except Error as error:
-        # Any reason counts, a wrong password too: entries wait until an operator has changed something.
-        raise HistoryUnavailable(_described(error)) from error
-
-
-def need_table() -> None:
-    """Raise `HistoryUnavailable` if the history database has no table for the history, or can't be reached.
-
-    Shipping itself notices a missing table only when entries wait.
-    """
-    alias = conf.history_database()
-    try:
-        with answer_expected(alias, BATCH_SECONDS):
-            is_there = has_extended_table()
-    except Error as error:
-        raise HistoryUnavailable(_described(error)) from error
-    if not is_there:
-        raise HistoryUnavailable(f"{alias!r}: it has no table {extended_model()._meta.db_table!r}")
-
-
-def await_file(seconds: float) -> None:
-    """Wait until no other connection locks the SQLite file of the history. Raises `HistoryUnavailable`."""
-    alias = conf.history_database()
-    if connections[alias].features.has_select_for_update:
-        return
-    try:
-        with answer_expected(alias, seconds), transaction.atomic(using=alias):
-            take_write_lock(alias, extended_model())
-    except Error as error:
-        raise HistoryUnavailable(_described(error)) from error
-
-
 def _ship(database: str, which: Q, size: int, after: Key | None, seconds: float) -> Shipment:
-    patience = _Patience(seconds, time.monotonic() + seconds)
+    patience = Patience(seconds, time.monotonic() + seconds)
     attempt = partial(_attempt, database, which, size, after, patience)
     try:
         return _without_collisions(
@@ -221,17 +158,17 @@ def _ship(database: str, which: Q, size: int, after: Key | None, seconds: float)
             patience,
         )
     except ServiceUnavailable as error:
-        if isinstance(error.__cause__, _HistoryBusy):
+        if isinstance(error.__cause__, HistoryBusy):
             raise HistoryUnavailable(str(error.__cause__)) from error
         raise
 
 
-def _without_collisions(database: str, attempt: Callable[[], Shipment], patience: _Patience) -> Shipment:
+def _without_collisions(database: str, attempt: Callable[[], Shipment], patience: Patience) -> Shipment:
     """Run `attempt`; where keys are taken, give the waiting entries other revisions and run it again."""
     while True:
         try:
             return attempt()
-        except _KeysTaken as taken:
+        except KeysTaken as taken:
             # Another process may ship or settle them meanwhile, and another restore may follow: no more than that.
             if time.monotonic() > patience.until:
                 raise HistoryUnavailable("other entries have the keys of those that wait") from taken
@@ -239,18 +176,16 @@ def _without_collisions(database: str, attempt: Callable[[], Shipment], patience
                 try:
                     collisions.settle(database, owner, patience.seconds)
                 except collisions.ExtendedUnread as error:
-                    raise HistoryUnavailable(_described(error.__cause__)) from error
+                    raise HistoryUnavailable(described(error.__cause__)) from error
 
 
-def _attempt(
-    database: str, which: Q, size: int, after: Key | None, patience: _Patience, *, may_exist: bool
-) -> Shipment:
+def _attempt(database: str, which: Q, size: int, after: Key | None, patience: Patience, *, may_exist: bool) -> Shipment:
     take_write_lock(database, which=which)
     outbox = all_rows(HistoryOutbox, database).filter(which)
     page = list(_locked(following(outbox, after), database)[:size])
     batch = _without_tombstoned(outbox, page)
     if batch:
-        _send(batch, patience, may_exist=may_exist)
+        send(batch, patience, may_exist=may_exist)
         for keys in pieces(database, [Key(*row.pk) for row in batch], KEYS_IN_A_STATEMENT):
             delete_rows(of_keys(outbox, keys))
     # A page that is not full is the last. Asking for more would let a pass chase the writers for ever.
@@ -269,90 +204,3 @@ def _without_tombstoned(outbox: QuerySet[HistoryOutbox], rows: Sequence[HistoryO
     # rows were shipped before it, shipping it would delete them from the extended history.
     tombstoned = tombstoned_among(outbox, {owner_of(row) for row in rows} - tombstoned_in(rows))
     return [row for row in rows if owner_of(row) not in tombstoned]
-
-
-def _send(rows: Sequence[HistoryOutbox], patience: _Patience, *, may_exist: bool) -> None:
-    """Commit rows to the extended history. Raises `_KeysTaken`, with nothing written, if it has others of a key."""
-    alias = conf.history_database()
-    connection = connections[alias]
-    try:
-        with answer_expected(alias, patience.seconds, FILE_SECONDS), transaction.atomic(using=alias):
-            _write(rows, alias, may_exist=may_exist)
-    except Error as error:
-        failure = dialect_of(connection).failure(error)
-        connection.close_if_unusable_or_obsolete()
-        # No row locks: SQLite, where a conflict is a locked file.
-        if failure is Failure.CONFLICT and not connection.features.has_select_for_update:
-            raise _FileLocked(_described(error)) from error
-        if failure in (Failure.DUPLICATE, Failure.CONFLICT) and time.monotonic() < patience.until:
-            raise _HistoryBusy(_described(error)) from error
-        # An error of no known kind: the rows are at fault if the table can be read.
-        if failure in (None, Failure.TOO_LARGE) and _is_readable(alias, rows[-1].student_id, patience.seconds):
-            raise EntriesRefused(_described(error), rows[-1].pk) from error
-        raise HistoryUnavailable(_described(error)) from error
-
-
-def _write(rows: Sequence[HistoryOutbox], alias: str, *, may_exist: bool) -> None:
-    model = extended_model()
-    # Tombstones first: an entry of the same owner in this batch belongs to the row that began after the deletion.
-    _delete_tombstoned(tombstoned_in(rows), model, alias)
-    entries = [
-        model(**{column: getattr(row, column) for column in COLUMNS}) for row in rows if row.revision != TOMBSTONE
-    ]
-    for some in loads(_new(entries, alias) if may_exist else entries):
-        all_rows(model, alias).bulk_create(some)
-
-
-def _new(entries: Sequence[BaseStudentModuleHistory], alias: str) -> list[BaseStudentModuleHistory]:
-    """Leave out entries that the extended history has. Raises `_KeysTaken` if it has others of their keys."""
-    present = {
-        Key(*entry.pk): entry
-        for keys in pieces(alias, [Key(*entry.pk) for entry in entries], KEYS_IN_A_STATEMENT)
-        for entry in of_keys(all_rows(extended_model(), alias), keys)
-    }
-    taken = {
-        owner_of(entry)
-        for entry in entries
-        if entry.pk in present and not collisions.is_same_entry(entry, present[entry.pk])
-    }
-    if taken:
-        raise _KeysTaken(taken)
-    return [entry for entry in entries if entry.pk not in present]
-
-
-def _delete_tombstoned(owners: Collection[Owner], model: type[BaseStudentModuleHistory], alias: str) -> None:
-    # By block if these are fewer: a deleted block has one tombstone for each of its learners.
-    by_learner = len({owner.student_id for owner in owners}) <= len({owner.block_id for owner in owners})
-    one, many = ("student_id", "block_id") if by_learner else ("block_id", "student_id")
-    for value, of_value in groupby(sorted(owners, key=attrgetter(one, many)), key=attrgetter(one)):
-        for some in pieces(alias, [getattr(owner, many) for owner in of_value]):
-            delete_rows(all_rows(model, alias).filter(**{one: value, f"{many}__in": some}))
-
-
-def _is_readable(alias: str, student_id: Any, seconds: float) -> bool:
-    try:
-        with answer_expected(alias, seconds):
-            all_rows(extended_model(), alias).filter(student_id=student_id).exists()
-    except Error:
-        return False
-    return True
-
-
-def _described(error: BaseException | None) -> str:
-    """Return a message with the alias and the error, without learners' data."""
-    # The first line only: PostgreSQL's next lines show the failing row, with a learner's state.
-    return f"{conf.history_database()!r}: {str(error).partition(chr(10))[0]}"
-
-
-def loads(entries: Sequence[BaseStudentModuleHistory]) -> Iterator[list[BaseStudentModuleHistory]]:
-    """Cut entries into loads of at most 2 MB of bodies, or one larger entry: MariaDB limits the size of a statement."""
-    load: list[BaseStudentModuleHistory] = []
-    size = 0
-    for entry in entries:
-        size += len(entry.body or b"")
-        if load and size > _STATEMENT_BYTES:
-            yield load
-            load, size = [], len(entry.body or b"")
-        load.append(entry)
-    if load:
-        yield load

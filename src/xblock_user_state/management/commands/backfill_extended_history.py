@@ -10,7 +10,7 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from xblock_user_state import conf
-from xblock_user_state.history.outbox.shipping import HistoryUnavailable
+from xblock_user_state.history.outbox.answers import HistoryUnavailable
 from xblock_user_state.maintenance.backfill import Backfill, CopiedPage, EntriesDiffer, RowsLocked
 from xblock_user_state.maintenance.checkpoint import BadCheckpoint, Checkpoint, Position
 from xblock_user_state.management.base import HistoryCommand, at_least_one, interruptions, need_extended_history

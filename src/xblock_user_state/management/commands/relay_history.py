@@ -11,8 +11,8 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
+from xblock_user_state.history.outbox.answers import HistoryUnavailable
 from xblock_user_state.history.outbox.relay import Relay, describe_refused
-from xblock_user_state.history.outbox.shipping import HistoryUnavailable
 from xblock_user_state.management.base import HistoryCommand, at_least_one, interruptions, need_extended_history
 from xblock_user_state.management.progress import count_or_none
 from xblock_user_state.store.databases import state_database

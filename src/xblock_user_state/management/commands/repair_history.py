@@ -6,7 +6,7 @@ from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
-from xblock_user_state.history.outbox.shipping import HistoryUnavailable
+from xblock_user_state.history.outbox.answers import HistoryUnavailable
 from xblock_user_state.maintenance.repair import Repair, Repairs
 from xblock_user_state.maintenance.verification import Verification
 from xblock_user_state.management.base import HistoryCommand, at_least_one, blocks_of_context, interruptions

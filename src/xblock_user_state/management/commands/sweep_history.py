@@ -8,7 +8,7 @@ from typing import Any
 from django.core.management.base import CommandParser
 
 from xblock_user_state.history.entries import Key
-from xblock_user_state.history.outbox.shipping import HistoryUnavailable
+from xblock_user_state.history.outbox.answers import HistoryUnavailable
 from xblock_user_state.maintenance.naming import describe_owners
 from xblock_user_state.maintenance.orphans import NO_STATE, Sweep, sweeps
 from xblock_user_state.management.base import HistoryCommand, at_least_one, interruptions
