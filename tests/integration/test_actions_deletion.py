@@ -387,7 +387,8 @@ def test_a_course_is_named_by_its_key(key: Any) -> None:
 def test_a_learner_is_deleted_by_user_or_id(learners: list[User], site: str, named_by: Any) -> None:
     ship(site)
     before = stored()
-    delete_learner(named_by(learners[0]))
+    states = StudentModule.objects.filter(student=learners[0]).count()
+    assert delete_learner(named_by(learners[0])) == Deleted(states, 0)
     ship(site)
     of_learner = ("StudentModule", "StudentModuleHistory", "StudentModuleHistoryExtended", "Preferences", "UserInfo")
     expected = {
@@ -402,6 +403,15 @@ def test_a_user_without_an_id_is_refused() -> None:
     for user in (AnonymousUser(), User(username="unsaved"), None):
         with pytest.raises(ValueError, match="has no id"):
             delete_learner(user)
+
+
+def test_a_learner_is_not_named_by_a_username(learners: list[User]) -> None:
+    """A username may be the text of another user's id."""
+    before = stored()
+    for name in (learners[0].username, str(learners[0].pk), True, 1.5):
+        with pytest.raises(TypeError, match="user must be a user, or an id as User has it"):
+            delete_learner(name)
+    assert stored() == before
 
 
 def test_the_history_of_a_row_that_sql_deleted_stays_for_the_sweep(learners: list[User], site: str) -> None:

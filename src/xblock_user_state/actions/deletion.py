@@ -8,6 +8,8 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
+from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
 from xblock_user_state.clients import arguments
@@ -16,7 +18,9 @@ from xblock_user_state.maintenance.deletion import Deleted, delete_blocks
 from xblock_user_state.state.keys import checked_block, identify_context
 from xblock_user_state.store.blocks import registered
 from xblock_user_state.store.databases import state_database
+from xblock_user_state.store.dialects.rows import value_field
 from xblock_user_state.store.iteration import blocks_of
+from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.transactions import errors_translated
 from xblock_user_state.store.users import id_of
 
@@ -51,18 +55,33 @@ def delete_course(course_key: LearningContextKey) -> Deleted:
     return _delete(database, block_ids)
 
 
-def delete_learner(user: Any) -> None:
-    """Delete all states, scores and history of a user, given as a user or as the id of a user.
+def delete_learner(user: Any) -> Deleted:
+    """Delete all states, scores and history of a user, given as a user or as the id of a user, not by name.
 
     One transaction with a few statements, whatever the number of rows. The user stays. Deleting a user through Django's
-    ORM calls it.
+    ORM does the same. Returns the number of deleted states in blocks.
 
-    Raises ``ValueError`` for a user without an id: not saved, anonymous, or already deleted.
+    Raises ``ValueError`` for a user without an id: not saved, anonymous, or already deleted. Raises ``TypeError`` for
+    an id that has not the type of the user model's key, such as a username: it could be the text of another user's id.
     """
     student_id = id_of(user) if hasattr(user, "pk") else user
     if student_id is None:
         raise ValueError(f"{user!r} has no id; give the id that the user had")
-    of_learner.delete_learner(student_id)
+    _check_id(student_id)
+    return Deleted(of_learner.delete_learner(student_id), shared=0)
+
+
+def _check_id(student_id: object) -> None:
+    field = value_field(StudentModule._meta.get_field("student"))
+    try:
+        is_id = not isinstance(student_id, bool) and field.to_python(student_id) == student_id
+    except ValidationError:
+        is_id = False
+    if not is_id:
+        raise TypeError(
+            f"user must be a user, or an id as {get_user_model().__name__} has it ({type(field).__name__}), not "
+            f"{student_id!r} ({type(student_id).__name__})"
+        )
 
 
 def _delete(database: str, block_ids: Sequence[int]) -> Deleted:

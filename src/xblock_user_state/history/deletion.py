@@ -70,8 +70,10 @@ def _delete_learner(instance: Model, using: str, **_: Any) -> None:
         transaction.on_commit(partial(delete_learner, instance.pk), using=using)
 
 
-def delete_learner(student_id: Any) -> None:
+def delete_learner(student_id: Any) -> int:
     """Delete all state, scores and history of a learner, for good. A few statements, whatever the number of rows.
+
+    Returns the number of deleted states in blocks.
 
     Deleting a user calls it. Call it yourself after users and state live in different databases and the state's
     database failed when the user was deleted: then the user is gone and the state is not.
@@ -79,9 +81,13 @@ def delete_learner(student_id: Any) -> None:
     database = state_database()
     with transaction.atomic(using=database):
         done: set[int] = set()
+        states = 0
         # Repeat until no block is left: a writer may begin another block meanwhile.
-        while block_ids := sorted(_states_of(database, student_id) | (_entries_of(database, student_id) - done)):
+        while block_ids := sorted(
+            (found := _states_of(database, student_id)) | (_entries_of(database, student_id) - done)
+        ):
             _delete_blocks(database, student_id, block_ids)
+            states += len(found)
             # In a caller's REPEATABLE READ transaction the snapshot may still show deleted entries. Without `done` the
             # loop would not end.
             done.update(block_ids)
@@ -89,6 +95,7 @@ def delete_learner(student_id: Any) -> None:
             # Rows with history went above, each with its history. A row that is begun now stays whole.
             if table.owned and table.model is not StudentModule:
                 delete_rows(all_rows(table.model, database).filter(**table.pinned(student_id)))
+    return states
 
 
 def _states_of(database: str, student_id: Any) -> set[int]:
