@@ -11,7 +11,7 @@ from django.contrib.auth.models import AnonymousUser, User
 from xblock.fields import Scope
 
 from tests.blocks import ASIDE_TYPE, PageRuntime, QuizBlock, make_page
-from xblock_user_state.interface import Conflict, PermissionDenied, ServiceUnavailable
+from xblock_user_state.interface import Conflict, PermissionDenied, ServiceUnavailable, UserDoesNotExist
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 from xblock_user_state.runtime import UserStateKeyValueStore, run_guarded
 
@@ -290,3 +290,15 @@ def test_values_that_a_child_read_when_it_was_made_are_not_the_earlier_learners(
     runtime.rebind(block, BEN)
     assert runtime.get_block(QUIZ, for_parent=block).attempts == 0
     assert runtime.get_block(QUIZ).attempts == 3
+
+
+@pytest.mark.parametrize("nobody", [None, User(username="deleted")])
+@pytest.mark.parametrize("user", [ADA, AnonymousUser()])
+def test_a_user_without_an_id_is_neither_learner_nor_visitor(
+    client: InMemoryXBlockUserStateClient, user: Any, nobody: Any
+) -> None:
+    runtime = PageRuntime(UserStateKeyValueStore(client, user), user, IDS)
+    block = runtime.get_block(TOOL)
+    with pytest.raises(UserDoesNotExist, match="can't be bound"):
+        runtime.rebind(block, nobody)
+    assert block.scope_ids.user_id == user.id

@@ -157,8 +157,8 @@ class UserStateRuntime(BlockRuntime):
         and asides that the block gets from now on are the learner's too. Nothing is checked here: a block rebinds
         itself when it knows who calls its handler, for instance from a signature.
         """
-        block.save()
         store = self.learner_state.for_learner(learner)
+        block.save()
         self._stores[store.user_id], self._fields[store.user_id] = store, self._fields_over(store)
         _bind(block, store.user_id)
         if isinstance(block, XBlock):  # An aside has no children.

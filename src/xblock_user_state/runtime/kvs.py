@@ -17,7 +17,7 @@ from xblock.exceptions import KeyValueMultiSaveError
 from xblock.fields import Scope, UserScope
 from xblock.runtime import KeyValueStore
 
-from xblock_user_state.interface import PermissionDenied, UserStateError, XBlockUserStateClient
+from xblock_user_state.interface import PermissionDenied, UserDoesNotExist, UserStateError, XBlockUserStateClient
 from xblock_user_state.runtime.addresses import RowAddress, address_of, addresses_of_block, addresses_of_class
 from xblock_user_state.runtime.changes import Changes
 from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient, ToSession, id_of
@@ -120,7 +120,13 @@ class UserStateKeyValueStore(KeyValueStore):
         has a note that names the learners. A `Conflict` is then `ServiceUnavailable`, so that `run_guarded` does not
         make the changes twice. The handlers that run are the same too. A row that all learners share is one row for all
         of these stores, and is committed with the changes of the learner whose block changed it last.
+
+        Raises `UserDoesNotExist` for ``None``, and for a user without an id, such as a deleted one: a block may pass on
+        the result of a search.
         """
+        # Without an id they would pass for a visitor.
+        if learner is None or (id_of(learner) is None and getattr(learner, "is_authenticated", False)):
+            raise UserDoesNotExist(f"a block can't be bound to {learner!r}, which is no user with an account")
         store = self._stores.get(id_of(learner))
         if store is None:
             store = self._other(learner)
