@@ -41,10 +41,10 @@ class DjangoXBlockUserStateClient(CheckedClient):
     changing a row that it has read needs no lookup. Times are aware and in UTC.
 
     Round trips, beside one for each new username: ``get_many``, ``get_encoded``, ``get_scores`` 1; ``get_history`` 1 a
-    store for each 128 entries; ``set_many``, ``delete_many``, ``set_score`` and a batch in one scope 2 on a server, 1
-    for cached rows, 4 or 5 in a caller's transaction, and up to 3 more for blocks that are new to the store; the
-    iterations at most 2 for each page of `batch_size` rows, and 1 for the blocks of a course. Where a write ships its
-    history at once, about 8 more follow the commit.
+    store for each 128 entries, and 1 for each actor who is not the learner; ``set_many``, ``delete_many``,
+    ``set_score`` and a batch in one scope 2 on a server, 1 for cached rows, 4 or 5 in a caller's transaction, and up to
+    3 more for blocks that are new to the store; the iterations at most 2 for each page of `batch_size` rows, and 1 for
+    the blocks of a course. Where a write ships its history at once, about 8 more follow the commit.
     """
 
     def __init__(self, user: Any = None) -> None:
@@ -91,9 +91,13 @@ class DjangoXBlockUserStateClient(CheckedClient):
             student_id = self._user_id(username)
             if student_id is None:
                 return
+            # Most changes are the learner's own.
+            actors: dict[Any, str | None] = {None: None, student_id: username}
             for entry in BlockHistory(database, student_id, block.id).newest_first(limit, before_revision):
                 state = _state_of(entry, f"{username!r} in {block.usage_key}")
-                yield RecordedState(entry.revision, state, entry.created, entry.score)
+                if entry.actor_id not in actors:
+                    actors[entry.actor_id] = users.usernames([entry.actor_id]).get(entry.actor_id)
+                yield RecordedState(entry.revision, state, entry.created, entry.score, actors[entry.actor_id])
 
     def _all_of_block(self, key: RowKey, scope: Scope, batch_size: int) -> Iterator[LearnerRow]:
         table = TABLES[scope]

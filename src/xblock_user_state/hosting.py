@@ -43,7 +43,8 @@ def store_for(
     database, a visitor to the cache (see `xblock_user_state.ephemeral`), and a visitor without a session nowhere.
 
     Its `for_learner`, for blocks that are rebound to another learner, gives a store of that account, whose writes reach
-    the database also in the request of a visitor.
+    the database also in the request of a visitor. The actor in the history is the user of the request; in the request
+    of a visitor it is the learner.
 
     With `viewed_as`, the learner as whom staff view the course, writes stay in the session of the staff. Raises
     ``ValueError`` if there is none. With `read_only`, for crawlers, all writes are dropped, and a visitor gets no entry
@@ -62,7 +63,11 @@ def store_for(
             return store_for(user, session, viewed_as=account, read_only=read_only, grade_guard=grade_guard)
         return store_for(account, read_only=read_only, grade_guard=grade_guard)
 
-    return UserStateKeyValueStore(client, learner, read_only=drops, session=kept, grade_guard=grade_guard, other=other)
+    # By default the stores of others have this client too, and its user is the actor of their changes.
+    makes_others = None if learner.is_authenticated else other
+    return UserStateKeyValueStore(
+        client, learner, read_only=drops, session=kept, grade_guard=grade_guard, other=makes_others
+    )
 
 
 def anonymous_id_for(user: Any, session: SessionBase | None = None) -> str:

@@ -190,17 +190,20 @@ class BlockScore(NamedTuple):
 
 
 class HistoryEntry(XBlockUserState):
-    """A state as one change left it, with the ``revision`` of that change and the ``score`` at that time.
+    """A state as one change left it, with ``revision``, ``score`` and ``actor`` of that change.
 
-    The tuple has the five fields of `XBlockUserState`. Equality, copies and ``_replace`` count the revision and the
-    score too. In a damaged entry a `DamagedHistory` stands in the place of the state: reading ``state`` raises it, and
-    all else can be read.
+    The actor is the username of the user who made the change; ``None`` if the client knew no user, or the user is gone.
+
+    The tuple has the five fields of `XBlockUserState`. Equality, copies and ``_replace`` count the others too. In a
+    damaged entry a `DamagedHistory` stands in the place of the state: reading ``state`` raises it, and all else can be
+    read.
     """
 
     revision: int
     score: BlockScore | None
+    actor: str | None
 
-    _beside_the_tuple = ("revision", "score")
+    _beside_the_tuple = ("revision", "score", "actor")
 
     def __new__(  # noqa: PLR0913, PLR0917
         cls,
@@ -211,10 +214,12 @@ class HistoryEntry(XBlockUserState):
         scope: Scope,
         revision: int,
         score: BlockScore | None,
+        actor: str | None = None,
     ) -> Self:
         entry = tuple.__new__(cls, (username, block_key, state, updated, scope))
         entry.revision = revision
         entry.score = score
+        entry.actor = actor
         return entry
 
     @property

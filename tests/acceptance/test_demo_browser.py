@@ -313,3 +313,11 @@ def test_each_learner_has_a_star_of_their_own(browser: Browser, server: DemoServ
         parallaxes.append(float(text.split()[0]))
         visitor.fill("parallax", str(1 / parallaxes[-1]), "Correct (1/1 point)")
     assert len(set(parallaxes)) > 1
+
+
+def test_a_block_whose_script_fails_stops_no_other_block(browser: Browser, server: DemoServer) -> None:
+    ben = Visitor(browser, server, "ben")
+    # The problem comes before the poll.
+    ben.page.add_init_script("Object.defineProperty(window, 'Problem', {value: () => { throw Error('broken') }})")
+    vote(ben, "Hundreds of stars")
+    assert ben.errors

@@ -21,6 +21,7 @@ from xblock_user_state.archive.format import read_export
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
 from xblock_user_state.history import deletion
 from xblock_user_state.history.entries import Key, Owner, extended_model, stores
+from xblock_user_state.hosting import store_for
 from xblock_user_state.interface import PermissionDenied
 from xblock_user_state.maintenance.verification import Verification
 from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory, UserInfo
@@ -98,6 +99,18 @@ def test_saved_instances(people: dict[str, Any]) -> None:
     module.save()
     assert {state.username for state in Client().iter_all_for_block(ONE)} == {*NAMES[:2]}
     assert Client().get_scores(NAMES[0], [ONE])[ONE].grade == 5
+    assert_history_is_gapless()
+
+
+def test_units_of_several_learners(people: dict[str, Any]) -> None:
+    requester, *others = people.values()
+    store = store_for(requester)
+    with store.unit_of_work(guarded=True):
+        for user in others:
+            key = KeyValueStore.Key(Scope.user_state, user.pk, ONE, "of")
+            store.for_learner(user).set(key, user.get_username())
+    assert [Client().get(name, ONE).state for name in NAMES[1:]] == [{"of": name} for name in NAMES[1:]]
+    assert {entry.actor_id for entry in StudentModuleHistory.objects.all()} == {requester.pk}
     assert_history_is_gapless()
 
 

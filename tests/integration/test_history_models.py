@@ -43,6 +43,23 @@ def test_an_entry_has_state_score_and_time_of_its_revision(client: DjangoXBlockU
     assert str(entries[0]) == f"learner {module.student_id}, block {module.block_id}, revision 1"
 
 
+def test_entries_name_their_actors(client: DjangoXBlockUserStateClient) -> None:
+    cid, tutor = make_learners("cid", "tutor")
+    client.set("cid", make_block(), {"a": 1})
+    DjangoXBlockUserStateClient(cid).set("cid", make_block(), {"a": 2})
+    DjangoXBlockUserStateClient(tutor).set("cid", make_block(), {"a": 3})
+    DjangoXBlockUserStateClient(tutor).set("cid", make_block(), {"a": 4})
+
+    with captured() as statements:
+        actors = [entry.actor for entry in client.get_history("cid", make_block())]
+
+    assert actors == ["tutor", "tutor", "cid", None]
+    # The history, and the name of the actor who is not the learner.
+    assert len(statements) == 2
+    tutor.delete()
+    assert [entry.actor for entry in client.get_history("cid", make_block())] == [None, None, "cid", None]
+
+
 def test_the_history_of_some_modules_is_newest_first(client: DjangoXBlockUserStateClient) -> None:
     one, two, other = make_blocks(3)
     for value in range(3):

@@ -21,8 +21,8 @@ from tests.factories import make_block, make_learners
 from tests.integration.rows import assert_history_is_gapless
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.hosting import anonymous_id_for, store_for
-from xblock_user_state.interface import ServiceUnavailable
-from xblock_user_state.models import StudentModule
+from xblock_user_state.interface import PermissionDenied, ServiceUnavailable
+from xblock_user_state.models import StudentModule, StudentModuleHistory
 from xblock_user_state.runtime import (
     CurrentUserService,
     OpenEdXBlockMixin,
@@ -45,7 +45,7 @@ def session() -> SessionBase:
     return store
 
 
-def receive(store: UserStateKeyValueStore, user: Any, learner: User) -> None:
+def receive(store: UserStateKeyValueStore, user: Any, learner: Any) -> None:
     """Let the tool take a result for `learner` in a request of `user`."""
     with store.unit_of_work(guarded=True):
         PageRuntime(store, user, IDS).get_block(TOOL).receive(learner, 4)
@@ -79,6 +79,62 @@ def test_crawlers_and_masquerades_save_for_no_account(session: SessionBase, opti
     ada, ben, grace = make_learners("ada", "ben", "grace")
     options: dict[str, Any] = {"read_only": True} if option == "read_only" else {"viewed_as": ada}
     receive(store_for(grace, session, **options), ada if option == "viewed_as" else grace, ben)
+    assert not StudentModule.objects.exists()
+
+
+def actors_of(user: User) -> list[Any]:
+    return list(StudentModuleHistory.objects.filter(student=user).values_list("actor__username", flat=True))
+
+
+def test_the_actor_is_the_user_of_the_request(settings: Any) -> None:
+    settings.XBLOCK_USER_STATE = {**settings.XBLOCK_USER_STATE, "RECORDED_BLOCK_TYPES": "*"}
+    ada, ben = make_learners("ada", "ben")
+    receive(store_for(ada), ada, ben)
+    assert actors_of(ben) == actors_of(ada) == ["ada"]
+
+
+def test_the_actor_in_a_visitors_request_is_the_learner(settings: Any, session: SessionBase) -> None:
+    settings.XBLOCK_USER_STATE = {**settings.XBLOCK_USER_STATE, "RECORDED_BLOCK_TYPES": "*"}
+    [ben] = make_learners("ben")
+    receive(store_for(NOBODY, session), NOBODY, ben)
+    assert actors_of(ben) == ["ben"]
+
+
+def test_a_row_of_all_learners_is_written_once_for_several_learners() -> None:
+    ada, ben, cleo = make_learners("ada", "ben", "cleo")
+
+    def work() -> None:
+        store = store_for(ada)
+        with store.unit_of_work(guarded=True):
+            block = PageRuntime(store, ada, IDS).get_block(TOOL)
+            block.total += 1
+            block.receive(ben, 4)
+            block.receive(cleo, 5)
+
+    for _ in range(2):
+        run_guarded(work)
+    shared = DjangoXBlockUserStateClient().get(None, TOOL, Scope.user_state_summary)
+    assert (shared.state, shared.revision) == ({"total": 20}, 2)
+    assert [state_of(user) for user in (ben, cleo)] == [[{"calls": 2, "result": 4}], [{"result": 5}]]
+    assert_history_is_gapless()
+
+
+def test_a_visitors_request_counts_for_several_accounts(session: SessionBase) -> None:
+    ben, cleo = make_learners("ben", "cleo")
+    store = store_for(NOBODY, session)
+    with store.unit_of_work(guarded=True):
+        runtime = PageRuntime(store, NOBODY, IDS)
+        for learner in (ben, cleo):
+            runtime.get_block(TOOL).receive(learner, 4)
+    assert state_of(ben, Scope.user_state_summary) == [{"total": 8}]
+    # The visitor has changed nothing that is shared.
+    assert store_for(NOBODY, session).client.get(None, TOOL, Scope.user_state_summary).state == {"total": 8}
+
+
+def test_nobody_can_be_bound_to_a_learner_without_an_account() -> None:
+    [ada] = make_learners("ada")
+    with pytest.raises(PermissionDenied):
+        receive(store_for(ada), ada, NOBODY)
     assert not StudentModule.objects.exists()
 
 

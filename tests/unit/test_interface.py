@@ -92,8 +92,8 @@ def test_a_result_is_the_references_tuple() -> None:
 TIME = datetime(2026, 1, 1, tzinfo=UTC)
 RESULT = XBlockUserState("ann", "key", {"a": 1}, TIME, Scope.user_state, 7)
 SCORE = BlockScore(1.0, 2.0, TIME)
-ENTRY = HistoryEntry("ann", "key", {"a": 1}, TIME, Scope.user_state, 7, SCORE)
-DAMAGED = HistoryEntry("ann", "key", DamagedHistory("revision 7 is damaged"), TIME, Scope.user_state, 7, SCORE)
+ENTRY = HistoryEntry("ann", "key", {"a": 1}, TIME, Scope.user_state, 7, SCORE, "tutor")
+DAMAGED = HistoryEntry("ann", "key", DamagedHistory("revision 7 is damaged"), TIME, Scope.user_state, 7, SCORE, "tutor")
 
 
 def test_a_result_has_five_fields_and_a_revision() -> None:
@@ -124,14 +124,16 @@ def test_a_history_entry_is_a_result_of_five_fields_with_revision_and_score() ->
     assert tuple(ENTRY) == XBlockUserState("ann", "key", {"a": 1}, TIME, Scope.user_state)
     assert (ENTRY.state, ENTRY.revision, ENTRY.score) == ({"a": 1}, 7, SCORE)
     assert "revision=7, score=BlockScore(grade=1.0" in repr(ENTRY)
+    assert repr(ENTRY).endswith(", actor='tutor')")
 
 
-def test_history_entries_are_equal_if_all_seven_values_are() -> None:
-    same = HistoryEntry("ann", "key", {"a": 1}, TIME, Scope.user_state, 7, BlockScore(1.0, 2.0, TIME))
+def test_history_entries_are_equal_if_all_values_are() -> None:
+    same = HistoryEntry("ann", "key", {"a": 1}, TIME, Scope.user_state, 7, BlockScore(1.0, 2.0, TIME), "tutor")
     # ``!=`` is a separate operator, which tuples define too.
     assert same == ENTRY
     assert not same != ENTRY  # noqa: SIM202
-    for other in (ENTRY._replace(revision=8), ENTRY._replace(score=None), ENTRY._replace(state={"a": 2})):
+    others = ({"revision": 8}, {"score": None}, {"state": {"a": 2}}, {"actor": None})
+    for other in (ENTRY._replace(**changes) for changes in others):
         assert other != ENTRY
         assert not other == ENTRY  # noqa: SIM201
     result = XBlockUserState(*ENTRY)
@@ -154,10 +156,11 @@ def test_replacing_a_field_of_a_history_entry_keeps_the_others() -> None:
         ENTRY._replace(colour="red")
 
 
-def test_a_history_entry_is_made_of_its_seven_values() -> None:
-    assert HistoryEntry._make([*ENTRY, 7, SCORE]) == ENTRY
+def test_a_history_entry_is_made_of_its_values() -> None:
+    assert HistoryEntry._make([*ENTRY, 7, SCORE, "tutor"]) == ENTRY
+    assert HistoryEntry._make([*ENTRY, 7, SCORE]).actor is None
     assert HistoryEntry(**ENTRY._asdict()) == ENTRY
-    assert [*ENTRY._asdict()] == [*XBlockUserState._fields, "revision", "score"]
+    assert [*ENTRY._asdict()] == [*XBlockUserState._fields, "revision", "score", "actor"]
     with pytest.raises(TypeError, match="revision"):
         HistoryEntry._make([*ENTRY])
 
@@ -198,7 +201,7 @@ def test_a_conflict_of_a_unit_is_copied_without_its_lock(copied: Callable[[Confl
 def test_copies_of_a_history_entry_have_its_revision_and_score(copied: Callable[[HistoryEntry], HistoryEntry]) -> None:
     assert copied(ENTRY) == ENTRY
     damaged = copied(DAMAGED)
-    assert (damaged.revision, damaged.score) == (7, SCORE)
+    assert (damaged.revision, damaged.score, damaged.actor) == (7, SCORE, "tutor")
     with pytest.raises(DamagedHistory, match="revision 7 is damaged"):
         damaged.state  # noqa: B018
 

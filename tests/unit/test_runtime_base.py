@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from lxml import html
+from opaque_keys.edx.asides import AsideUsageKeyV1, AsideUsageKeyV2
 from opaque_keys.edx.keys import UsageKey
+from web_fragments.fragment import Fragment
 from webob import Request
 from xblock.core import XBlock
 from xblock.exceptions import InvalidScopeError, NoSuchUsage
@@ -162,3 +166,37 @@ def test_without_a_learner_events_are_dropped() -> None:
     block = runtime.construct_xblock_from_class(QuizBlock, _scope_ids())
     # It publishes a grade.
     assert runtime.handle(block, "submit", POST).status_int == 200
+
+
+class _Speaking(XBlock):
+    """Gives the script of its page a text of the learner."""
+
+    def student_view(self, _context: Any) -> Fragment:
+        fragment = Fragment("<p>text</p>")
+        fragment.initialize_js("Speaking", {"text": HOSTILE, "number": 1})
+        return fragment
+
+
+HOSTILE = "</script><img src=x onerror=alert(1)> & <!-- \u2028"
+
+
+def test_arguments_of_scripts_can_not_end_their_element(client: InMemoryXBlockUserStateClient) -> None:
+    block = bare(client).construct_xblock_from_class(_Speaking, _scope_ids())
+    root = html.fromstring(block.render("student_view").content)
+    assert root.find(".//img") is None
+    script = root.find(".//*[@data-init='Speaking']/script[@class='xblock_json_init_args']")
+    assert script is not None
+    assert script.get("type") == "json/xblock-args"
+    assert json.loads(script.text or "") == {"text": HOSTILE, "number": 1}
+
+
+@pytest.mark.parametrize("kind", [AsideUsageKeyV1, AsideUsageKeyV2])
+def test_the_key_of_an_aside_gives_no_block(client: InMemoryXBlockUserStateClient, kind: type[UsageKey]) -> None:
+    with pytest.raises(NoSuchUsage):
+        bare(client).get_block(kind(make_block("of-an-aside", "poll_question"), ASIDE_TYPE))
+
+
+def test_an_aside_has_one_state_under_both_forms_of_its_key(client: InMemoryXBlockUserStateClient) -> None:
+    for key in (AsideUsageKeyV1(QUIZ, ASIDE_TYPE), aside_of(QUIZ)):
+        page_over(client).run_handler(key, "submit", POST)
+    assert client.get("ada", aside_of(QUIZ)).state == {"note": "redred"}

@@ -29,6 +29,7 @@ def test_an_account_has_the_attributes_that_blocks_know() -> None:
         "user_role": "student",
         "anonymous_user_id": "a1",
         "deprecated_anonymous_user_id": "a1",
+        "request_country_code": None,
     }
     current = CurrentUserService(ADA).get_current_user()
     assert (current.emails, current.full_name, current.is_current_user) == (["ada@example.com"], "Ada Lovelace", True)

@@ -10,12 +10,12 @@ import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from xblock.fields import Scope
 
-from tests.blocks import ASIDE_TYPE, PageRuntime, make_page
-from xblock_user_state.interface import Conflict, PermissionDenied, ServiceUnavailable
+from tests.blocks import ASIDE_TYPE, PageRuntime, QuizBlock, make_page
+from xblock_user_state.interface import Conflict, PermissionDenied, ServiceUnavailable, UserDoesNotExist
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 from xblock_user_state.runtime import UserStateKeyValueStore, run_guarded
 
-ADA, BEN = User(id=7, username="ada"), User(id=8, username="ben")
+ADA, BEN, CLEO = (User(id=7 + n, username=name) for n, name in enumerate(("ada", "ben", "cleo")))
 IDS, [TOOL, QUIZ] = make_page("tool", "quiz")
 
 
@@ -221,3 +221,84 @@ def test_a_visitors_store_over_the_client_of_accounts_can_serve_a_learner(
     block.result = 3
     block.save()
     assert client.get("ben", TOOL).state == {"result": 3}
+
+
+def test_a_row_of_all_learners_is_one_row_for_all_learners_of_a_unit(client: InMemoryXBlockUserStateClient) -> None:
+    client.set(None, TOOL, {"total": 1}, Scope.user_state_summary)
+
+    def work() -> None:
+        runtime = runtime_of(client)
+        with runtime.learner_state.unit_of_work(guarded=True):
+            block = runtime.get_block(TOOL)
+            block.total += 2
+            block.receive(BEN, 4)
+            block.receive(CLEO, 5)
+            assert runtime.get_block(TOOL).total == 12
+
+    run_guarded(work)
+    found = client.get(None, TOOL, Scope.user_state_summary)
+    assert (found.state, found.revision) == ({"total": 12}, 2)
+    assert [client.get(name, TOOL).state for name in ("ben", "cleo")] == [{"calls": 1, "result": 4}, {"result": 5}]
+
+
+def test_an_inner_unit_gives_a_row_of_all_learners_back(client: InMemoryXBlockUserStateClient) -> None:
+    runtime = runtime_of(client)
+    state = runtime.learner_state
+    with state.unit_of_work(guarded=True):
+        block = runtime.get_block(TOOL)
+        block.total += 2
+        block.save()
+        with pytest.raises(ZeroDivisionError), state.unit_of_work():
+            fail_after(runtime)
+        assert runtime.get_block(TOOL).total == 2
+    assert client.get(None, TOOL, Scope.user_state_summary).state == {"total": 2}
+    assert list(client.get_many("ben", [TOOL])) == []
+
+
+def test_a_row_of_all_learners_is_one_row_between_units(client: InMemoryXBlockUserStateClient) -> None:
+    runtime = runtime_of(client)
+    for learner in (BEN, ADA, CLEO, BEN):
+        with runtime.learner_state.unit_of_work(guarded=True):
+            runtime.get_block(TOOL).receive(learner, 2)
+    assert client.get(None, TOOL, Scope.user_state_summary).state == {"total": 8}
+
+
+def test_a_masquerade_has_a_copy_of_shared_rows_for_each_learner(client: InMemoryXBlockUserStateClient) -> None:
+    session: dict[str, Any] = {}
+    for _ in range(2):
+        runtime = runtime_of(client, session=session)
+        with runtime.learner_state.unit_of_work(guarded=True):
+            block = runtime.get_block(TOOL)
+            block.total += 1
+            block.receive(BEN, 4)
+    assert runtime_of(client, session=session).get_block(TOOL).total == 2
+    assert runtime_of(client, BEN, session=session).get_block(TOOL).total == 8
+    assert list(client.get_many(None, [TOOL], Scope.user_state_summary)) == []
+
+
+def test_values_that_a_child_read_when_it_was_made_are_not_the_earlier_learners(
+    client: InMemoryXBlockUserStateClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def read_early(block: QuizBlock, *arguments: Any, **options: Any) -> None:
+        super(QuizBlock, block).__init__(*arguments, **options)
+        block.early = block.attempts
+
+    monkeypatch.setattr(QuizBlock, "__init__", read_early)
+    client.set_many("ada", {QUIZ: {"attempts": 3}})
+    runtime = runtime_of(client)
+    block = runtime.get_block(TOOL)
+    runtime.rebind(block, BEN)
+    assert runtime.get_block(QUIZ, for_parent=block).attempts == 0
+    assert runtime.get_block(QUIZ).attempts == 3
+
+
+@pytest.mark.parametrize("nobody", [None, User(username="deleted")])
+@pytest.mark.parametrize("user", [ADA, AnonymousUser()])
+def test_a_user_without_an_id_is_neither_learner_nor_visitor(
+    client: InMemoryXBlockUserStateClient, user: Any, nobody: Any
+) -> None:
+    runtime = PageRuntime(UserStateKeyValueStore(client, user), user, IDS)
+    block = runtime.get_block(TOOL)
+    with pytest.raises(UserDoesNotExist, match="can't be bound"):
+        runtime.rebind(block, nobody)
+    assert block.scope_ids.user_id == user.id

@@ -47,6 +47,7 @@ class RecordedState(NamedTuple):
     state: State | DamagedHistory | None
     updated: datetime
     score: BlockScore | None
+    actor: str | None = None
 
 
 class CheckedClient(XBlockUserStateClient):
@@ -181,9 +182,11 @@ class CheckedClient(XBlockUserStateClient):
             is_empty = True
             # No client records another scope.
             if scope == Scope.user_state and isinstance(row, BlockId):
-                for revision, state, updated, score in self._history(name, row, limit, before_revision):
+                for each in self._history(name, row, limit, before_revision):
                     is_empty = False
-                    yield HistoryEntry(username, block_key, state, updated, scope, revision, score)
+                    yield HistoryEntry(
+                        username, block_key, each.state, each.updated, scope, each.revision, each.score, each.actor
+                    )
             # Pages after the first may be empty: that is the end of the history.
             if is_empty and before_revision is None:
                 raise DoesNotExist(f"no history of {username!r} in {block_key} ({scope.name}) was recorded")

@@ -10,7 +10,7 @@ from opaque_keys.edx.block_types import BlockTypeKeyV1
 from opaque_keys.edx.keys import AsideUsageKey, UsageKey
 from xblock.core import XBlock
 from xblock.exceptions import InvalidScopeError
-from xblock.fields import BlockScope, Scope
+from xblock.fields import BlockScope, Scope, UserScope
 from xblock.runtime import KeyValueStore
 
 from xblock_user_state.state.keys import LEARNER_SCOPES, RowKey, canonical_key, row_key
@@ -26,6 +26,11 @@ class RowAddress(NamedTuple):
     def block_key(self) -> Any:
         """The row's ``block_key`` in calls of a client."""
         return canonical_key(self.row)
+
+    @property
+    def is_shared(self) -> bool:
+        """Tell whether all learners share the row."""
+        return self.scope.user == UserScope.ALL
 
 
 def address_of(key: KeyValueStore.Key) -> RowAddress:

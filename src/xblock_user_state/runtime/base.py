@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -26,6 +27,9 @@ AUTHORED_SCOPES = (Scope.content, Scope.settings, Scope.children, Scope.parent)
 
 # Types that were found by the other name: XBlock remembers no type that is missing, and looking for one takes long.
 _EXTRACTED: set[str] = set()
+
+# As Django's filter ``json_script`` escapes. These characters stand in strings of JSON only.
+_SCRIPT_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
 
 
 def split_field_data(authored: FieldData, learner: FieldData) -> SplitFieldData:
@@ -73,7 +77,8 @@ class BlockRuntime(Runtime):
             return self.get_block(usage_id)
         if usage_id.aside_type not in self.applicable_aside_types(self.get_block(usage_id.usage_key)):
             raise NoSuchUsage(str(usage_id))
-        return self.get_aside(usage_id)
+        # The older form of the key is a subclass, and would be the key of a state of its own.
+        return self.get_aside(AsideUsageKeyV2(usage_id.usage_key, usage_id.aside_type))
 
     def publish(self, block: XBlock, event_type: str, event_data: Any) -> None:
         """Drop the event: without a learner there is no score to store."""
@@ -81,6 +86,20 @@ class BlockRuntime(Runtime):
     def get_policy(self, usage_id: UsageKey) -> dict[str, Any]:
         """Return overrides of a block's settings: none. Some blocks from Open edX call this method."""
         return {}
+
+    def _wrap_ele(
+        self, block: XBlock, view: str, frag: Fragment, extra_data: Mapping[str, Any] | None = None
+    ) -> Fragment:
+        # XBlock does not escape this JSON, which may have values of learners: "</script>" would end the element.
+        arguments, frag.json_init_args = frag.json_init_args, None
+        try:
+            wrapped = super()._wrap_ele(block, view, frag, extra_data)
+        finally:
+            frag.json_init_args = arguments
+        if arguments is not None:
+            script = f'<script type="json/xblock-args" class="xblock_json_init_args">{_script_json(arguments)}</script>'
+            wrapped.content = f"{wrapped.content.removesuffix('</div>')}{script}</div>"
+        return wrapped
 
     def _css_classes_for(self, block: XBlock, view: str) -> list[str]:
         classes: list[str] = super()._css_classes_for(block, view)
@@ -138,22 +157,23 @@ class UserStateRuntime(BlockRuntime):
         and asides that the block gets from now on are the learner's too. Nothing is checked here: a block rebinds
         itself when it knows who calls its handler, for instance from a signature.
         """
-        block.save()
         store = self.learner_state.for_learner(learner)
+        block.save()
         self._stores[store.user_id], self._fields[store.user_id] = store, self._fields_over(store)
-        block.scope_ids = block.scope_ids._replace(user_id=store.user_id)
-        # XBlock has no public way to forget the values that a block has read, and their baselines.
-        block._field_data_cache.clear()  # noqa: SLF001
-        block._dirty_fields.clear()  # noqa: SLF001
+        _bind(block, store.user_id)
         if isinstance(block, XBlock):  # An aside has no children.
             block.clear_child_cache()
 
     def get_block(self, usage_id: UsageKey, for_parent: XBlock | None = None) -> XBlock:
         block = super().get_block(usage_id, for_parent=for_parent)
-        return block if for_parent is None else _bound_as(for_parent, block)
+        if for_parent is not None:
+            _bind(block, for_parent.scope_ids.user_id)
+        return block
 
     def get_aside_of_type(self, block: XBlock, aside_type: str) -> XBlockAside:
-        return _bound_as(block, super().get_aside_of_type(block, aside_type))
+        aside = super().get_aside_of_type(block, aside_type)
+        _bind(aside, block.scope_ids.user_id)
+        return aside
 
     def publish(self, block: XBlock, event_type: str, event_data: Any) -> None:
         """Store the score of a ``grade`` event. Override it to use other events, and call this method."""
@@ -194,9 +214,20 @@ class UserStateRuntime(BlockRuntime):
         return page
 
 
-def _bound_as(block: XBlock, other: XBlock) -> XBlock:
-    other.scope_ids = other.scope_ids._replace(user_id=block.scope_ids.user_id)
-    return other
+def _bind(block: XBlock, user_id: Any) -> None:
+    """Let a block read and write the fields of another learner."""
+    if block.scope_ids.user_id == user_id:
+        return
+    block.scope_ids = block.scope_ids._replace(user_id=user_id)
+    # XBlock has no public way to forget the values that a block has read, and their baselines. Some read a field when
+    # they are made.
+    block._field_data_cache.clear()  # noqa: SLF001
+    block._dirty_fields.clear()  # noqa: SLF001
+
+
+def _script_json(value: Any) -> str:
+    """Return JSON that can stand in a ``script`` element."""
+    return json.dumps(value).translate(_SCRIPT_ESCAPES)
 
 
 def _with_descendants(block: XBlock) -> Iterator[XBlock]:

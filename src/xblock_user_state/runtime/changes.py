@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -40,3 +40,9 @@ class Changes:
         # Merged field by field: the later change may name other fields of the row.
         joined = {address: {**self.fields.get(address, {}), **fields} for address, fields in later.fields.items()}
         return Changes({**self.fields, **joined}, {**self.scores, **later.scores})
+
+    def parted(self, addresses: Collection[RowAddress]) -> tuple[Changes, Changes]:
+        """Return the changed fields of these rows, and all other changes."""
+        taken = {address: fields for address, fields in self.fields.items() if address in addresses}
+        left = {address: fields for address, fields in self.fields.items() if address not in addresses}
+        return Changes(taken), Changes(left, self.scores)

@@ -31,6 +31,11 @@ class Destination(ABC):
     reaches_learner = False
     """Changes are committed to the learner's rows, so a guard of their revisions has a meaning."""
 
+    @property
+    def place(self) -> object:
+        """A value that is equal for all destinations that put a row of all learners in the same place."""
+        return type(self)
+
     @abstractmethod
     def commit(self, changes: Changes, revisions: Mapping[RowAddress, int]) -> None:
         """Keep all changes, or raise and keep none.
@@ -51,6 +56,11 @@ class ToClient(Destination):
     def __init__(self, client: XBlockUserStateClient, username: str) -> None:
         self._client = client
         self._username = username
+
+    @property
+    def place(self) -> object:
+        # Clients are made for a user each, but those of one class use one database. A visitor's has its own copies.
+        return type(self._client)
 
     def commit(self, changes: Changes, revisions: Mapping[RowAddress, int]) -> None:
         """Keep all changes, or raise and keep none."""
@@ -93,6 +103,11 @@ class ToSession(Destination):
     def __init__(self, session: MutableMapping[str, Any], learner_id: Any) -> None:
         self._session = session
         self._learner = str(learner_id)
+
+    @property
+    def place(self) -> object:
+        # The session has a copy for each learner.
+        return self._learner
 
     def commit(self, changes: Changes, revisions: Mapping[RowAddress, int]) -> None:
         """Put the fields over the fields in the session."""

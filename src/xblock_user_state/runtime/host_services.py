@@ -42,6 +42,8 @@ class CurrentUserService(UserService):
             "edx-platform.user_role": role or ("staff" if is_staff else "student"),
             "edx-platform.anonymous_user_id": anonymous_id,
             "edx-platform.deprecated_anonymous_user_id": anonymous_id,
+            # Video chooses servers by the country of the request.
+            "edx-platform.request_country_code": None,
         }
 
     def get_current_user(self) -> XBlockUser:

@@ -5,8 +5,9 @@ from __future__ import annotations
 import hashlib
 
 from opaque_keys.edx.asides import AsideDefinitionKeyV2, AsideUsageKeyV2
-from opaque_keys.edx.keys import UsageKey
+from opaque_keys.edx.keys import AsideUsageKey, UsageKey
 from opaque_keys.edx.locator import DefinitionLocator
+from xblock.exceptions import NoSuchUsage
 from xblock.runtime import IdGenerator, IdReader
 
 
@@ -18,6 +19,9 @@ class UsageKeyIds(IdReader, IdGenerator):
     """
 
     def get_definition_id(self, usage_id: UsageKey) -> DefinitionLocator:
+        # An aside is no block; keys of asides come in addresses of handlers too.
+        if isinstance(usage_id, AsideUsageKey):
+            raise NoSuchUsage(str(usage_id))
         # A DefinitionLocator takes a MongoDB ObjectId: 12 bytes.
         digest = hashlib.blake2b(str(usage_id).encode(), digest_size=12).hexdigest()
         return DefinitionLocator(usage_id.block_type, digest)

@@ -17,7 +17,7 @@ from xblock.exceptions import KeyValueMultiSaveError
 from xblock.fields import Scope, UserScope
 from xblock.runtime import KeyValueStore
 
-from xblock_user_state.interface import PermissionDenied, UserStateError, XBlockUserStateClient
+from xblock_user_state.interface import PermissionDenied, UserDoesNotExist, UserStateError, XBlockUserStateClient
 from xblock_user_state.runtime.addresses import RowAddress, address_of, addresses_of_block, addresses_of_class
 from xblock_user_state.runtime.changes import Changes
 from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient, ToSession, id_of
@@ -75,8 +75,10 @@ class UserStateKeyValueStore(KeyValueStore):
         self._other = other or partial(
             UserStateKeyValueStore, client, read_only=read_only, session=session, grade_guard=grade_guard
         )
-        self._rows: dict[RowAddress, CachedRow] = {}
-        self._member = Member(self.username, self._commit_unit)
+        self._own_rows: dict[RowAddress, CachedRow] = {}
+        # Of rows that all learners share, by place: stores that share the unit share these too.
+        self._shared_rows: dict[object, dict[RowAddress, CachedRow]] = defaultdict(dict)
+        self._member = Member(self.username, self._commit_unit, self._destination.place)
         self._unit = Unit(self._member)
         # Of the stores that share the unit, by the learner's id.
         self._stores: dict[Any, UserStateKeyValueStore] = {self.user_id: self}
@@ -116,12 +118,20 @@ class UserStateKeyValueStore(KeyValueStore):
         For a block that is rebound to `learner`, a user. All stores of a unit are committed at its end: each learner's
         changes in one transaction, those of this store last. If a later one fails, the earlier ones stay; the error
         has a note that names the learners. A `Conflict` is then `ServiceUnavailable`, so that `run_guarded` does not
-        make the changes twice. The handlers that run are the same too.
+        make the changes twice. The handlers that run are the same too. A row that all learners share is one row for all
+        of these stores, and is committed with the changes of the learner whose block changed it last.
+
+        Raises `UserDoesNotExist` for ``None``, and for a user without an id, such as a deleted one: a block may pass on
+        the result of a search.
         """
+        # Without an id they would pass for a visitor.
+        if learner is None or (id_of(learner) is None and getattr(learner, "is_authenticated", False)):
+            raise UserDoesNotExist(f"a block can't be bound to {learner!r}, which is no user with an account")
         store = self._stores.get(id_of(learner))
         if store is None:
             store = self._other(learner)
             store._unit, store._stores = self._unit, self._stores  # noqa: SLF001 - of the same class
+            store._shared_rows = self._shared_rows  # noqa: SLF001
             self._stores[store.user_id] = store
         return store
 
@@ -216,7 +226,7 @@ class UserStateKeyValueStore(KeyValueStore):
 
     def _score(self, address: RowAddress) -> Score:
         """Return the learner's score, with the collected changes."""
-        collected = self._unit.collected(self._member).scores
+        collected = self._unit.collected(self._member, address).scores
         if address in collected:
             return collected[address]
         # A score that is newer than the cached row is a conflict too.
@@ -228,7 +238,7 @@ class UserStateKeyValueStore(KeyValueStore):
         """Return the text of a field; ``None`` for an absent field. With `use`, a guard counts the row as used."""
         address = self._address(key)
         # A deleted field is collected as None, so its name decides.
-        collected = self._unit.collected(self._member).fields.get(address, {})
+        collected = self._unit.collected(self._member, address).fields.get(address, {})
         if key.field_name in collected:
             return collected[key.field_name]
         row = self._row(address)
@@ -251,11 +261,15 @@ class UserStateKeyValueStore(KeyValueStore):
                 self._row(address).read(found.get(block_key))
 
     def _row(self, address: RowAddress) -> CachedRow:
-        row = self._rows.get(address)
+        rows = self._rows(address)
+        row = rows.get(address)
         # A guard needs the revision of the fields that a block gets, so an outdated row is read again.
         if row is None or (self._unit.is_guarded and self._destination.reaches_learner and row.is_outdated):
-            row = self._rows[address] = CachedRow(self._destination.earlier(address))
+            row = rows[address] = CachedRow(self._destination.earlier(address))
         return row
+
+    def _rows(self, address: RowAddress) -> dict[RowAddress, CachedRow]:
+        return self._shared_rows[self._member.place] if address.is_shared else self._own_rows
 
     def _write(self, changes: Changes) -> None:
         if self._unit.is_open:
@@ -280,7 +294,7 @@ class UserStateKeyValueStore(KeyValueStore):
         """Return the revisions of the changed rows that the request has used."""
         revisions = {}
         for address in changes.addresses:
-            row = self._rows.get(address)
+            row = self._rows(address).get(address)
             if row is None or not (row.was_used and row.was_read) or row.is_outdated:
                 continue
             if row.revision is None:

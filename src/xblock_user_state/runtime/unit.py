@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 
 from xblock_user_state.interface import Conflict, ServiceUnavailable
+from xblock_user_state.runtime.addresses import RowAddress
 from xblock_user_state.runtime.changes import Changes
 
 _NONE = Changes()
@@ -17,11 +18,12 @@ class Member:
     """A store of one learner in the unit.
 
     `commit` commits the learner's changes in one transaction, or raises and commits none; its second argument tells
-    that the unit is guarded.
+    that the unit is guarded. `place` is equal for the stores that write a row of all learners to one place.
     """
 
     username: str
     commit: Callable[[Changes, bool], None]
+    place: object
 
 
 class Unit:
@@ -31,6 +33,9 @@ class Unit:
     the learner of the request, is committed last: a block is rebound to save something for another learner, so that
     learner's changes must not depend on the place of the owner's, which may be a cache. A transaction around the unit,
     such as the lock of a second attempt (`run_guarded`), takes all of them back.
+
+    A row that all learners share is collected once for each place: the store that has changed it last commits it. Two
+    commits of one row would be in conflict with each other, or the later one would undo the earlier.
     """
 
     def __init__(self, owner: Member) -> None:
@@ -43,14 +48,25 @@ class Unit:
     def is_open(self) -> bool:
         return self._collected is not None
 
-    def collected(self, member: Member) -> Changes:
-        """Return the changes of a store so far; empty without an open unit."""
-        return (self._collected or {}).get(member, _NONE)
+    def collected(self, member: Member, address: RowAddress) -> Changes:
+        """Return the changes of a row so far, as this store sees it; empty without an open unit."""
+        collected = self._collected or {}
+        if not address.is_shared:
+            return collected.get(member, _NONE)
+        holders = (held for holder, held in collected.items() if holder.place == member.place)
+        return next((held for held in holders if address in held.fields), _NONE)
 
     def collect(self, member: Member, changes: Changes) -> None:
         """Add changes of a store to the open unit."""
         # A new object: the outer unit of work keeps its own, in case this one fails.
-        self._collected = {**(self._collected or {}), member: self.collected(member).then(changes)}
+        collected = {**(self._collected or {})}
+        own = collected.pop(member, _NONE)
+        shared = {address for address in changes.fields if address.is_shared}
+        for holder, held in collected.items():
+            if holder.place == member.place and not shared.isdisjoint(held.fields):
+                taken, collected[holder] = held.parted(shared)
+                own = own.then(taken)
+        self._collected = {**collected, member: own.then(changes)}
 
     @contextmanager
     def work(self, *, guarded: bool) -> Iterator[None]:
@@ -71,7 +87,8 @@ class Unit:
 
     def _commit(self, collected: dict[Member, Changes], guarded: bool) -> None:
         committed: list[str] = []
-        for member in sorted(collected, key=lambda each: each is self._owner):
+        changed = [member for member, changes in collected.items() if changes.addresses]
+        for member in sorted(changed, key=lambda each: each is self._owner):
             try:
                 member.commit(collected[member], guarded)
             except Exception as error:

@@ -29,12 +29,24 @@
   }
 
   function initialize(element, elements) {
-    const { init, name } = element.dataset;
+    const { name } = element.dataset;
+    let block = {};
+    try {
+      block = run(element, elements);
+    } catch (error) {
+      // The other blocks of the page go on working. The error still reaches the console, and `window.onerror`.
+      reportError(error);
+    }
+    return Object.assign(block, { element, name, type: element.dataset.blockType });
+  }
+
+  function run(element, elements) {
+    const { init } = element.dataset;
+    if (!init) return {};
     const settings = element.querySelector(":scope > script.xblock_json_init_args");
     const options = settings ? JSON.parse(settings.textContent) : {};
     // Some blocks define a class, others a function that returns an object. `new` works for both.
-    const block = init ? new window[init](runtime, ...elements, options) : {};
-    return Object.assign(block, { element, name, type: element.dataset.blockType });
+    return new window[init](runtime, ...elements, options);
   }
 
   // The direct child blocks of an element: not the blocks nested in other blocks.
