@@ -24,7 +24,7 @@ from tests.integration.test_check_history import SITES
 from xblock_user_state.archive.format import read_export
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.encoding import DELTA, FULL, LOST, MAX_CHAIN, PLAIN, checksum, encode_compact
-from xblock_user_state.history.entries import VALUE_COLUMNS, extended_model, stores
+from xblock_user_state.history.entries import COLUMNS, VALUE_COLUMNS, extended_model, stores
 from xblock_user_state.interface import DamagedHistory, HistoryEntry
 from xblock_user_state.maintenance.backfill import Backfill
 from xblock_user_state.models import Block, HistoryOutbox, StudentModule, StudentModuleHistory
@@ -375,13 +375,25 @@ def test_waiting_entries_of_a_restored_row_replace_none(
     settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
     # They have the revisions 4 and 5, which the extended history has of the lost time.
     add_entries(DjangoXBlockUserStateClient(), 2, start=10)
-    assert repair() == ["revision 4 waits in the outbox, and the extended history has another; it gets a new revision"]
+    assert repair() == ["two stores have different entries of revision 4: those of the present state get new revisions"]
     after = readable()
     assert {revision: after[revision] for revision in before} == before
     assert [(entry.state or {})["number"] for entry in after.values()] == [11, 10, 4, 3, 2, 1, 0]
     assert_sound()
     run("relay_history", "--once")
     assert len(readable()) == 9
+
+
+@TWO
+def test_copies_with_another_actor_are_no_other_life(client: DjangoXBlockUserStateClient, settings: Settings) -> None:
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
+    add_entries(client, 3)
+    copies = extended_model()._base_manager.using(ALIAS)
+    copies.bulk_create(extended_model()(**values) for values in HistoryOutbox._base_manager.values(*COLUMNS))
+    copies.filter(revision=2).update(actor_id=77)
+    [act] = repair()
+    assert act == "revision 2 is not the same in all stores; the entry of the outbox is kept"
+    assert_sound()
 
 
 @TWO

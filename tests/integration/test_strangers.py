@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from io import StringIO
 from typing import Any
 
 import pytest
 from django.core.management import call_command
-from django.db import transaction
+from django.db import connection, connections, transaction
 from pytest_django import Settings
 
 from tests.factories import make_block, make_learners
@@ -16,13 +18,14 @@ from tests.integration.histories import BLOCK, add_entries
 from tests.integration.shipping import relay
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.encoding import DELTA, FULL, MAX_CHAIN
-from xblock_user_state.history.entries import stores
+from xblock_user_state.history.entries import COLUMNS, extended_model, stores
 from xblock_user_state.interface import HistoryEntry
-from xblock_user_state.models import HistoryOutbox, StudentModule
+from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule, StudentModuleHistory
 from xblock_user_state.store import transactions
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 TWO = pytest.mark.extended_history
+ALIAS = "student_module_history"
 
 EXTENDED = {"EXTENDED_HISTORY": True}
 BY_RELAY = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
@@ -266,6 +269,149 @@ def test_the_history_is_sound_after_a_restore_and_a_write(client: DjangoXBlockUs
     relay_if_needed()
 
     call_command("check_history", stdout=StringIO())
+
+
+@shipped_later
+@pytest.mark.parametrize("way", ["deleted", "lowered"])
+def test_the_default_history_has_the_life_before(
+    client: DjangoXBlockUserStateClient, settings: Settings, flags: dict[str, Any], way: str
+) -> None:
+    settings.XBLOCK_USER_STATE = {}
+    add_entries(client, 3)
+    if way == "deleted":
+        StudentModule._base_manager.all()._raw_delete("default")
+    else:
+        change_by_sql(revision=1)
+    settings.XBLOCK_USER_STATE = flags
+
+    add_entries(DjangoXBlockUserStateClient(), 2, start=10)
+
+    assert numbers() == [0, 1, 2, 10, 11]
+    relay_if_needed()
+    assert numbers() == [0, 1, 2, 10, 11]
+    assert row().revision == 5
+    call_command("check_history", stdout=StringIO())
+
+
+@TWO
+@pytest.mark.parametrize("flags", [EXTENDED])
+def test_the_relay_keeps_the_life_in_the_default_history(
+    client: DjangoXBlockUserStateClient, settings: Settings
+) -> None:
+    settings.XBLOCK_USER_STATE = {}
+    add_entries(client, 3)
+    StudentModule._base_manager.all()._raw_delete("default")
+    settings.XBLOCK_USER_STATE = BY_RELAY
+    add_entries(DjangoXBlockUserStateClient(), 2, start=10)
+
+    relay()
+
+    assert numbers() == [0, 1, 2, 10, 11]
+
+
+@TWO
+@pytest.mark.parametrize("flags", [EXTENDED])
+def test_the_extended_history_has_the_life_before(client: DjangoXBlockUserStateClient, settings: Settings) -> None:
+    add_entries(client, 3)
+    StudentModule._base_manager.all()._raw_delete("default")
+    settings.XBLOCK_USER_STATE = {}
+
+    add_entries(DjangoXBlockUserStateClient(), 2, start=10)
+
+    assert numbers() == [0, 1, 2, 10, 11]
+    assert row().revision == 5
+    add_entries(DjangoXBlockUserStateClient(), 1, start=12)
+    call_command("check_history", stdout=StringIO())
+
+
+@TWO
+@pytest.mark.parametrize("flags", [EXTENDED])
+def test_entries_of_the_life_before_still_wait(client: DjangoXBlockUserStateClient, settings: Settings) -> None:
+    add_entries(client, 3)
+    settings.XBLOCK_USER_STATE = BY_RELAY
+    add_entries(client, 2, start=3)
+    StudentModule._base_manager.all()._raw_delete("default")
+
+    add_entries(DjangoXBlockUserStateClient(), 2, start=10)
+
+    assert numbers() == [0, 1, 2, 3, 4, 10, 11]
+    relay()
+    assert numbers() == [0, 1, 2, 3, 4, 10, 11]
+    call_command("check_history", stdout=StringIO())
+
+
+@TWO
+@pytest.mark.parametrize("flags", [{}])
+@pytest.mark.parametrize("store", [HistoryOutbox, StudentModuleHistory])
+def test_a_damaged_copy_is_no_other_life(
+    client: DjangoXBlockUserStateClient, settings: Settings, store: type[BaseStudentModuleHistory]
+) -> None:
+    add_entries(client, 5)
+    alias = "default" if store is HistoryOutbox else ALIAS
+    model = store if store is HistoryOutbox else extended_model()
+    entries = StudentModuleHistory._base_manager.all()
+    model._base_manager.using(alias).bulk_create(model(**values) for values in entries.values(*COLUMNS))
+    entries.filter(revision=3).update(body=b"damaged")
+
+    for flags in ({}, BY_RELAY):
+        settings.XBLOCK_USER_STATE = flags
+        assert [entry.revision for entry in history()] == [1, 2, 3, 4, 5]
+    relay()
+
+    assert not HistoryOutbox.objects.exists()
+    assert row().revision == 5
+
+
+@TWO
+@pytest.mark.parametrize("flags", [EXTENDED])
+def test_a_reader_in_a_read_only_transaction_raises_nothing(
+    client: DjangoXBlockUserStateClient, settings: Settings
+) -> None:
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has no read-only transactions")
+    add_entries(client, 3)
+    StudentModule._base_manager.all()._raw_delete("default")
+    settings.XBLOCK_USER_STATE = BY_RELAY
+    add_entries(DjangoXBlockUserStateClient(), 2, start=10)
+    with connection.cursor() as cursor:
+        # MariaDB sets the next transaction, PostgreSQL the present one.
+        if connection.vendor == "mysql":
+            cursor.execute("SET TRANSACTION READ ONLY")
+        with transaction.atomic():
+            if connection.vendor == "postgresql":
+                cursor.execute("SET TRANSACTION READ ONLY")
+            assert list(DjangoXBlockUserStateClient().get_history("ann", BLOCK, limit=1))
+            assert row().revision
+
+    assert numbers() == [0, 1, 2, 10, 11]
+
+
+@TWO
+@pytest.mark.parametrize("flags", [{}])
+def test_relays_readers_and_a_writer_settle_at_once(client: DjangoXBlockUserStateClient, settings: Settings) -> None:
+    lives = 3
+    for life in range(lives):
+        settings.XBLOCK_USER_STATE = EXTENDED if life % 2 else {}
+        add_entries(DjangoXBlockUserStateClient(), 3, start=100 * life)
+        StudentModule._base_manager.all()._raw_delete("default")
+        settings.XBLOCK_USER_STATE = BY_RELAY
+        add_entries(DjangoXBlockUserStateClient(), 2, start=100 * life + 3)
+        with ThreadPoolExecutor(5) as threads:
+            work = [partial(in_thread, each) for each in (relay, relay, history, history)]
+            write = partial(add_entries, DjangoXBlockUserStateClient(), 5, start=100 * life + 5)
+            for future in [threads.submit(each) for each in (*work, partial(in_thread, write))]:
+                future.result()
+
+    assert numbers() == [100 * life + number for life in range(lives) for number in range(10)]
+    relay()
+    assert numbers() == [100 * life + number for life in range(lives) for number in range(10)]
+
+
+def in_thread(work: Callable[[], object]) -> None:
+    try:
+        work()
+    finally:
+        connections.close_all()
 
 
 def relay_if_needed() -> None:

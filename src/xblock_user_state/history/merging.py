@@ -19,9 +19,11 @@ are enough if they hold every revision of the window; if they do not, the read f
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from contextlib import suppress
+import logging
 from typing import NamedTuple
+
+from django.db import connections
+from django.db.utils import Error
 
 from xblock_user_state import conf
 from xblock_user_state.history.entries import (
@@ -36,17 +38,21 @@ from xblock_user_state.history.extended_store import HistoryUnreadable, read_ext
 from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
 from xblock_user_state.history.outbox import collisions
 from xblock_user_state.history.outbox.breaker import READING, SHIPPING
-from xblock_user_state.history.window import Entries, Key, Window
+from xblock_user_state.history.window import Entries, Window
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.metrics import current, names
+from xblock_user_state.store.dialects import Failure, dialect_of
 from xblock_user_state.store.models import StudentModule
+
+_LOG = logging.getLogger("xblock_user_state.history")
 
 
 class _Local(NamedTuple):
-    """The rows of the local stores, and the owners whose remote entries are gone."""
+    """The rows of the local stores, the owners whose remote entries are gone, and those with two entries of a key."""
 
     entries: Entries
     tombstoned: set[Owner]
+    colliding: set[Owner]
 
 
 def merged(window: Window) -> Entries:
@@ -72,24 +78,42 @@ def merged(window: Window) -> Entries:
 
 
 def _from_all_stores(window: Window, *, settles: bool = True) -> Entries:
-    local, tombstoned = _read_local(window)
-    if not _shows_extended() or tombstoned.issuperset(window.owners()):
-        return local
-    remote = {key: entry for key, entry in read_extended(window).items() if owner_of(entry) not in tombstoned}
-    if settles and (owners := {owner_of(local[key]) for key in _collisions(local, remote)}):
-        # A restored row goes on at revisions that the extended history has of the life before. The relay would settle
-        # it, too; until then half of the entries would be hidden, and others could not be decoded.
-        for owner in owners:
-            # A reader shows what it can: the relay tries again.
-            with suppress(collisions.ExtendedUnread, ServiceUnavailable):
-                collisions.settle(window.database, owner, conf.history_timeout())
+    local, tombstoned, colliding = _read_local(window)
+    remote: Entries = {}
+    if _shows_extended() and not tombstoned.issuperset(window.owners()):
+        found = read_extended(window)
+        remote = {key: entry for key, entry in found.items() if owner_of(entry) not in tombstoned}
+        colliding |= _colliding(local, remote)
+    if settles and colliding:
+        # A restored row continues at revisions that another store has of the life before. The relay would settle it,
+        # too; until then half of the entries would be hidden, and others could not be decoded.
+        for owner in colliding:
+            _settle(window.database, owner)
         return _from_all_stores(window, settles=False)
     return {**remote, **local}
 
 
-def _collisions(local: Entries, remote: Entries) -> Iterator[Key]:
-    """Yield the keys that have one entry in the local stores, and another in the extended history."""
-    return (key for key in local.keys() & remote.keys() if not collisions.is_same_entry(local[key], remote[key]))
+def _settle(database: str, owner: Owner) -> None:
+    """Settle collisions if that is possible now: a reader shows the entries that it can show."""
+    try:
+        collisions.settle(database, owner, conf.history_timeout())
+    except (collisions.ExtendedUnread, ServiceUnavailable) as error:
+        _LOG.info("two entries have one key, and can't be settled now: %s", error)
+    except Error as error:
+        # A deadlock has ended the caller's transaction. Other errors, of a transaction or an account that may only
+        # read, end at the savepoint.
+        if dialect_of(connections[database]).failure(error) is Failure.CONFLICT:
+            raise
+        _LOG.info("two entries have one key, and a reader can't settle that: %s", error)
+
+
+def _colliding(some: Entries, others: Entries) -> set[Owner]:
+    """Return the owners who have one entry of a key here, and another there."""
+    return {
+        owner_of(some[key])
+        for key in some.keys() & others.keys()
+        if not collisions.is_same_entry(some[key], others[key])
+    }
 
 
 def _read_local(window: Window) -> _Local:
@@ -102,7 +126,7 @@ def _read_local(window: Window) -> _Local:
         tombstoned = _tombstoned(window, outbox)
     if StudentModuleHistory in models:
         default = window.read(StudentModuleHistory, window.database)
-    return _Local({**default, **outbox}, tombstoned)
+    return _Local({**default, **outbox}, tombstoned, _colliding(outbox, default))
 
 
 def _tombstoned(window: Window, outbox: Entries) -> set[Owner]:

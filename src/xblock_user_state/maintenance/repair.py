@@ -113,24 +113,28 @@ class Repair:
             reach_history(BATCH_SECONDS)
             await_file(BATCH_SECONDS)
         row = repeat(self.verification.database, partial(self._attempt, owner))
-        if row is not None and row.taken is not None:
-            return self._settle(owner, row.taken)
+        if row is not None and row.has_two_lives and (settled := self._settle(owner)):
+            if self.dry_run:
+                return settled
+            repaired = self._repair(owner)
+            return replace(repaired, repaired_rows=1, acts=settled.acts + repaired.acts)
+        if row is not None and row.has_two_lives:
+            # Copies of one entry, of which one has changed.
+            row = repeat(self.verification.database, partial(self._attempt, owner, is_settled=True))
         return Repairs() if row is None else _repairs(owner, row)
 
-    def _settle(self, owner: Owner, taken: int) -> Repairs:
-        """Give waiting entries new revisions, as the relay does, then repair the row."""
-        act = f"revision {taken} waits in the outbox, and the extended history has another; it gets a new revision"
-        settled = Repairs(rows=1, repaired_rows=1, acts=[(owner, act)])
-        if self.dry_run:
-            return settled
+    def _settle(self, owner: Owner) -> Repairs | None:
+        """Give the entries of one life new revisions, as readers and the relay do; ``None`` if there is only one."""
         try:
-            collisions.settle(self.verification.database, owner, BATCH_SECONDS)
+            taken = collisions.settle(self.verification.database, owner, BATCH_SECONDS, dry_run=self.dry_run)
         except collisions.ExtendedUnread as error:
             raise HistoryUnavailable(str(error.__cause__)) from error
-        repaired = self._repair(owner)
-        return replace(repaired, repaired_rows=1, acts=settled.acts + repaired.acts)
+        if taken is None:
+            return None
+        act = f"two stores have different entries of revision {taken}: those of the present state get new revisions"
+        return Repairs(rows=1, repaired_rows=1, acts=[(owner, act)])
 
-    def _attempt(self, owner: Owner) -> RowRepair | None:
+    def _attempt(self, owner: Owner, *, is_settled: bool = False) -> RowRepair | None:
         database, of_owner = self.verification.database, Q(student_id=owner.student_id, block_id=owner.block_id)
         take_write_lock(database)
         found = list(all_rows(StudentModule, database).filter(of_owner).select_for_update())
@@ -144,7 +148,8 @@ class Repair:
         block = block_names(database, [owner.block_id])[owner.block_id]
         repair = RowRepair(row, block, late_start=self.verification.late_start)
         with _history_expected():
-            repair.plan(versions_of(row, entries_by_key(database, [owner], self.verification.size)))
+            versions = versions_of(row, entries_by_key(database, [owner], self.verification.size))
+            repair.plan(versions, is_settled=is_settled)
         if not self.dry_run:
             repair.apply(database)
         return repair
@@ -193,18 +198,18 @@ class RowRepair:
         self._puts: dict[Store, list[BaseStudentModuleHistory]] = {}
         self._history: list[BaseStudentModuleHistory] = []
         self.acts: list[str] = []
-        self.taken: int | None = None
-        """A revision that waits in the outbox, and is another one in the extended history: nothing is planned then."""
+        self.has_two_lives = False
+        """True if two stores have different entries of a revision: nothing is planned before that is settled."""
 
     @property
     def is_changed(self) -> bool:
         """Tell whether there is anything to change."""
         return bool(self._changes or self._puts)
 
-    def plan(self, versions: Sequence[Version]) -> None:
+    def plan(self, versions: Sequence[Version], *, is_settled: bool) -> None:
         """Decide what to change. `versions` are the versions of all revisions, oldest first."""
-        self.taken = next((version.revision for version in versions if _is_taken(version)), None)
-        if self.taken is not None:
+        self.has_two_lives = not is_settled and not all(version.is_single for version in versions)
+        if self.has_two_lives:
             return
         newest = versions[-1] if versions else None
         if newest:
@@ -373,12 +378,6 @@ class RowRepair:
     def _put(self, home: Store, entry: BaseStudentModuleHistory) -> None:
         copied = _entry(home, entry, **stored(entry)._asdict())
         self._puts.setdefault(home, []).append(copied)
-
-
-def _is_taken(version: Version) -> bool:
-    """Tell whether the outbox and the extended history have different entries of a revision."""
-    models = {type(each) for each in version.copies}
-    return not version.is_single and HistoryOutbox in models and not models.issubset(_LOCAL)
 
 
 def _put_all(model: Store, alias: str, entries: Sequence[BaseStudentModuleHistory]) -> None:

@@ -55,6 +55,8 @@ class Patience(NamedTuple):
 
     seconds: float
     until: float
+    settled: set[Owner]
+    """Owners whose entries of one key are copies, in the outbox and in the default history, of which one is damaged."""
 
 
 def exception_for(error: Error, last: HistoryOutbox, patience: Patience) -> Exception:

@@ -31,13 +31,15 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from django.db import connections, transaction
-from django.db.models import Q, QuerySet
+from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
 from django.db.utils import Error
 
 from xblock_user_state import conf
 from xblock_user_state.history.entries import (
+    KEY,
     KEYS_IN_A_STATEMENT,
     Key,
+    Owner,
     all_rows,
     delete_rows,
     following,
@@ -47,7 +49,7 @@ from xblock_user_state.history.entries import (
     tombstoned_among,
     tombstoned_in,
 )
-from xblock_user_state.history.models import HistoryOutbox
+from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
 from xblock_user_state.history.outbox import collisions
 from xblock_user_state.history.outbox.answers import (
     BATCH_SECONDS,
@@ -70,12 +72,20 @@ from xblock_user_state.store.transactions import repeat
 
 _LOG = logging.getLogger("xblock_user_state.history")
 
+_PAUSES = (0.01, 0.02, 0.04, 0.08, 0.16)
+"""Seconds before a shipment is repeated that has left out rows."""
+
+_MOST = 2**63 - 1
+"""The highest revision of the columns."""
+
 
 class Shipment(NamedTuple):
     """The result of one transaction: the number of shipped rows and the last key; ``None`` if no more rows follow."""
 
     rows: int
     last: Key | None
+    left_out: bool = False
+    """True if rows wait for earlier ones of their owner, which another process has locked."""
 
 
 def ship_after_commit(database: str, student_id: Any, block_ids: Collection[int]) -> None:
@@ -149,18 +159,26 @@ def ship(database: str, which: Q, size: int, after: Key | None = None, *, second
 
 
 def _ship(database: str, which: Q, size: int, after: Key | None, seconds: float) -> Shipment:
-    patience = Patience(seconds, time.monotonic() + seconds)
+    patience = Patience(seconds, time.monotonic() + seconds, set())
     attempt = partial(_attempt, database, which, size, after, patience)
+
+    def ship_once() -> Shipment:
+        return repeat(database, partial(attempt, may_exist=True), first=partial(attempt, may_exist=False))
+
     try:
-        return _without_collisions(
-            database,
-            lambda: repeat(database, partial(attempt, may_exist=True), first=partial(attempt, may_exist=False)),
-            patience,
-        )
+        shipment = _without_collisions(database, ship_once, patience)
+        for pause in _PAUSES:
+            if not shipment.left_out:
+                break
+            # Another process ships the earlier rows. Without a pause these would be left to the next pass.
+            time.sleep(pause)
+            again = _without_collisions(database, ship_once, patience)
+            shipment = again._replace(rows=shipment.rows + again.rows)
     except ServiceUnavailable as error:
         if isinstance(error.__cause__, HistoryBusy):
             raise HistoryUnavailable(str(error.__cause__)) from error
         raise
+    return shipment
 
 
 def _without_collisions(database: str, attempt: Callable[[], Shipment], patience: Patience) -> Shipment:
@@ -174,7 +192,8 @@ def _without_collisions(database: str, attempt: Callable[[], Shipment], patience
                 raise HistoryUnavailable("other entries have the keys of those that wait") from taken
             for owner in taken.owners:
                 try:
-                    collisions.settle(database, owner, patience.seconds)
+                    if collisions.settle(database, owner, patience.seconds) is None:
+                        patience.settled.add(owner)
                 except collisions.ExtendedUnread as error:
                     raise HistoryUnavailable(described(error.__cause__)) from error
 
@@ -182,14 +201,58 @@ def _without_collisions(database: str, attempt: Callable[[], Shipment], patience
 def _attempt(database: str, which: Q, size: int, after: Key | None, patience: Patience, *, may_exist: bool) -> Shipment:
     take_write_lock(database, which=which)
     outbox = all_rows(HistoryOutbox, database).filter(which)
-    page = list(_locked(following(outbox, after), database)[:size])
-    batch = _without_tombstoned(outbox, page)
+    rows = following(outbox, after)
+    # Subqueries, so that a shipment needs no more statements.
+    found = rows.annotate(lowest=_lowest(rows), in_default=Exists(_in_default(database, which)))
+    page = list(_locked(found, database)[:size])
+    in_order = _in_order(page)
+    batch = _without_tombstoned(outbox, in_order)
+    _need_free_keys(database, [row for row in batch if owner_of(row) not in patience.settled])
     if batch:
         send(batch, patience, may_exist=may_exist)
         for keys in pieces(database, [Key(*row.pk) for row in batch], KEYS_IN_A_STATEMENT):
             delete_rows(of_keys(outbox, keys))
     # A page that is not full is the last. Asking for more would let a pass chase the writers for ever.
-    return Shipment(len(batch), page[-1].pk if len(page) == size else None)
+    last = Key(*page[-1].pk) if len(page) == size else None
+    if last and not (in_order and in_order[-1].pk == last):
+        # The rest of this owner waits with the rows that were left out.
+        last = last._replace(revision=_MOST)
+    return Shipment(len(batch), last, left_out=len(in_order) < len(page))
+
+
+def _lowest(rows: QuerySet[HistoryOutbox]) -> Subquery:
+    """Return the lowest revision among `rows` of the owner of a row."""
+    of_owner = rows.filter(student_id=OuterRef("student_id"), block_id=OuterRef("block_id"))
+    return Subquery(of_owner.order_by("revision").values("revision")[:1])
+
+
+def _in_order(page: Sequence[HistoryOutbox]) -> list[HistoryOutbox]:
+    """Leave out the rows of owners of whom another process has locked earlier rows."""
+    # If the earlier ones get new revisions (`collisions`), these must still be here to move with them.
+    first: dict[Owner, int] = {}
+    for row in page:
+        first.setdefault(owner_of(row), row.revision)
+    return [row for row in page if getattr(row, "lowest", None) == first[owner_of(row)]]
+
+
+def _in_default(database: str, which: Q) -> QuerySet[StudentModuleHistory]:
+    """Return the entry of the default history that has the key of a row of the outbox."""
+    # `which` again, so that a shipment of one learner names the learner in both parts.
+    key = {name: OuterRef(name) for name in KEY}
+    return all_rows(StudentModuleHistory, database).filter(which, **key)
+
+
+def _need_free_keys(database: str, rows: Sequence[HistoryOutbox]) -> None:
+    """Raise `KeysTaken` if the default history has other entries of the keys."""
+    waiting = {Key(*row.pk): row for row in rows if getattr(row, "in_default", False)}
+    taken = {
+        owner_of(entry)
+        for keys in pieces(database, sorted(waiting), KEYS_IN_A_STATEMENT)
+        for entry in of_keys(all_rows(StudentModuleHistory, database), keys)
+        if not collisions.is_same_entry(entry, waiting[Key(*entry.pk)])
+    }
+    if taken:
+        raise KeysTaken(taken)
 
 
 def _locked(rows: QuerySet[HistoryOutbox], database: str) -> QuerySet[HistoryOutbox]:
