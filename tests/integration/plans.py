@@ -17,6 +17,7 @@ TABLES = [
     "xblock_user_state_extended_history_studentmodulehistoryextended",
 ]
 _SCAN = re.compile(rf"SCAN (?:TABLE )?(?:{'|'.join(TABLES)})\b")
+_INNERMOST = re.compile(r"\([^()]*\)")
 _NO_ROW = '"student_id" IS NULL'
 _PLANNED = re.compile(rf"^(?:SELECT|DELETE|UPDATE)\b.*(?:{'|'.join(TABLES)})\b", re.DOTALL)
 
@@ -66,8 +67,15 @@ def _scans(alias: str, sql: str, params: Any) -> list[str]:
     # SQLite knows that a column is never NULL, and jumps over the scan that it announces.
     if _NO_ROW in sql:
         return []
-    is_first_page = " WHERE " not in sql and " LIMIT " in sql
+    outer = _without_subqueries(sql)
+    is_first_page = " WHERE " not in outer and " LIMIT " in outer
     return [scan for scan in scans if not (is_first_page and re.search("index", scan, re.IGNORECASE))]
+
+
+def _without_subqueries(sql: str) -> str:
+    while (shorter := _INNERMOST.sub("", sql)) != sql:
+        sql = shorter
+    return sql
 
 
 def _of_sqlite(rows: list[dict[str, Any]]) -> list[str]:

@@ -31,7 +31,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from django.db import connections, transaction
-from django.db.models import Exists, OuterRef, Q, QuerySet, Subquery
+from django.db.models import OuterRef, Q, QuerySet, Subquery
 from django.db.utils import Error
 
 from xblock_user_state import conf
@@ -203,7 +203,7 @@ def _attempt(database: str, which: Q, size: int, after: Key | None, patience: Pa
     outbox = all_rows(HistoryOutbox, database).filter(which)
     rows = following(outbox, after)
     # Subqueries, so that a shipment needs no more statements.
-    found = rows.annotate(lowest=_lowest(rows), in_default=Exists(_in_default(database, which)))
+    found = rows.annotate(lowest=_lowest(rows), in_default=_in_default(database, which))
     page = list(_locked(found, database)[:size])
     in_order = _in_order(page)
     batch = _without_tombstoned(outbox, in_order)
@@ -235,16 +235,17 @@ def _in_order(page: Sequence[HistoryOutbox]) -> list[HistoryOutbox]:
     return [row for row in page if getattr(row, "lowest", None) == first[owner_of(row)]]
 
 
-def _in_default(database: str, which: Q) -> QuerySet[StudentModuleHistory]:
-    """Return the entry of the default history that has the key of a row of the outbox."""
-    # `which` again, so that a shipment of one learner names the learner in both parts.
+def _in_default(database: str, which: Q) -> Subquery:
+    """Return the revision of a row of the outbox if the default history has an entry of the same key."""
+    # `which` again, so that a shipment of one learner names the learner in both parts. No EXISTS, for which PostgreSQL
+    # reads the whole default history into a hash table.
     key = {name: OuterRef(name) for name in KEY}
-    return all_rows(StudentModuleHistory, database).filter(which, **key)
+    return Subquery(all_rows(StudentModuleHistory, database).filter(which, **key).values("revision")[:1])
 
 
 def _need_free_keys(database: str, rows: Sequence[HistoryOutbox]) -> None:
     """Raise `KeysTaken` if the default history has other entries of the keys."""
-    waiting = {Key(*row.pk): row for row in rows if getattr(row, "in_default", False)}
+    waiting = {Key(*row.pk): row for row in rows if getattr(row, "in_default", None) is not None}
     taken = {
         owner_of(entry)
         for keys in pieces(database, sorted(waiting), KEYS_IN_A_STATEMENT)
