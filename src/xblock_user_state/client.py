@@ -21,6 +21,7 @@ from xblock_user_state.metrics import names
 from xblock_user_state.metrics.calls import report_read, report_write
 from xblock_user_state.metrics.current import count, started
 from xblock_user_state.state.change import Changes, Row, existing_state
+from xblock_user_state.state.codec import NotAState
 from xblock_user_state.state.keys import BlockId, RowKey, canonical_key, identify_context, is_storable, parse_block
 from xblock_user_state.store import iteration, reader, users
 from xblock_user_state.store.databases import state_database
@@ -188,7 +189,7 @@ def _state_of(entry: BaseStudentModuleHistory, name: str) -> State | DamagedHist
     """Return the state, or its error: entries after a damaged one can still be read."""
     try:
         return existing_state(entry.state)
-    except DamagedHistory as error:
-        return DamagedHistory(f"{name}: {error}")
-    except ValueError as error:
-        return DamagedHistory(f"{name}: revision {entry.revision} is not JSON: {error}")
+    except DamagedHistory:
+        return DamagedHistory(f"{name}: {entry.damage}")
+    except NotAState as error:
+        return DamagedHistory(f"{name}: revision {entry.revision} can't be read: {error}")

@@ -9,6 +9,7 @@ that hosts need no archived package. Errors::
     ├── DoesNotExist             no such state, or no such history
     │   └── UserDoesNotExist     no such user
     ├── Conflict                 a row does not have the revision that the caller named
+    ├── DamagedState             a stored state is no JSON object
     ├── DamagedHistory           an entry of the history can't be read
     └── BlockKeyCollision        two blocks with one 64-bit id
 
@@ -36,6 +37,7 @@ __all__ = [
     "Conflict",
     "ConflictingRow",
     "DamagedHistory",
+    "DamagedState",
     "DoesNotExist",
     "EncodedState",
     "HistoryEntry",
@@ -102,6 +104,10 @@ class Conflict(UserStateError):
     def __init__(self, *args: object, rows: Sequence[ConflictingRow] = ()) -> None:
         super().__init__(*args)
         self.rows = rows
+
+
+class DamagedState(UserStateError):
+    """The stored state is not a JSON object: SQL or a script wrote it. Set or delete it to mend it."""
 
 
 class DamagedHistory(UserStateError):
@@ -280,6 +286,7 @@ class XBlockUserStateClient(ABC):
     DoesNotExist = DoesNotExist
     UserDoesNotExist = UserDoesNotExist
     Conflict = Conflict
+    DamagedState = DamagedState
     DamagedHistory = DamagedHistory
     BlockKeyCollision = BlockKeyCollision
 
@@ -293,7 +300,7 @@ class XBlockUserStateClient(ABC):
         """Return the state of one block, with only `fields` when given.
 
         Raises `DoesNotExist` where there never was a state, or where it was deleted. The error has the ``revision`` of
-        the row, 0 if there is none.
+        the row, 0 if there is none. Raises `DamagedState` where SQL or a script has stored a text that is no state.
         """
         # One key yields at most one state.
         for found in self.get_many(username, [block_key], scope, fields):
@@ -334,7 +341,8 @@ class XBlockUserStateClient(ABC):
     ) -> Iterator[XBlockUserState]:
         """Yield the states of the blocks that have one, in the order asked for, each key once.
 
-        With `fields`, states hold only the named fields that are set.
+        With `fields`, states hold only the named fields that are set. Raises `DamagedState` at the block whose stored
+        text is no state.
         """
 
     def get_encoded(

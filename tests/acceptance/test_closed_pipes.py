@@ -57,4 +57,5 @@ def test_an_error_is_still_told(child_environment: dict[str, str]) -> None:
     DjangoXBlockUserStateClient().set("ann", BLOCKS[0], {"a": 1})
     StudentModuleHistory.objects.all().delete()
     status, error = ended_by_head(child_environment, "check_history")
-    assert (status, error) == (1, "CommandError: 1 rows disagree with their history: run repair_history --dry-run.\n")
+    assert status == 1
+    assert error.startswith("CommandError: 1 rows disagree with their history: run repair_history --dry-run. ")

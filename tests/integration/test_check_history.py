@@ -143,15 +143,42 @@ def test_a_row_without_history(site: str, client: DjangoXBlockUserStateClient) -
     add_entries(client, 5)
     history().all().delete()
     assert reported_faults() == ["revisions 1 to 5 are missing"]
-    assert failed_check()[1] == "1 rows disagree with their history: run repair_history --dry-run."
+    advice = (
+        "1 rows disagree with their history: run repair_history --dry-run. The first revisions of 1 rows are missing"
+    )
+    assert failed_check()[1].startswith(f"{advice}: if their block type was recorded late, use --late-start with ")
+
+
+@pytest.mark.parametrize("text", ["garbage", "[1,2]", "7", "", '{"number": 1'])
+def test_a_state_that_is_no_json_object(site: str, client: DjangoXBlockUserStateClient, text: str) -> None:
+    add_entries(client, 2)
+    StudentModule._base_manager.update(state=text)
+    [fault] = reported_faults()
+    assert fault.startswith("the state can't be read, so something else than the client wrote it; set or delete it")
+    assert ("it is not a JSON object" if text in {"[1,2]", "7"} else "it is not JSON: ") in fault
+
+
+@pytest.mark.parametrize("revision", [3, 7])
+def test_a_revision_that_something_else_has_raised(
+    site: str, client: DjangoXBlockUserStateClient, revision: int
+) -> None:
+    add_entries(client, 2)
+    StudentModule._base_manager.update(state='{"number":9}', revision=revision)
+    assert reported_faults() == [f"the state {CHANGED[:-1]}2: its revision is {revision}"]
+
+
+def test_causes_come_before_their_consequences(client: DjangoXBlockUserStateClient) -> None:
+    add_entries(client, 5)
+    history().filter(revision=3).delete()
+    assert reported_faults()[0] == "revision 3 is missing"
 
 
 def test_entries_without_a_row(site: str, client: DjangoXBlockUserStateClient) -> None:
     add_entries(client, 2)
     StudentModule.objects.all()._raw_delete("default")
-    assert [text.partition(" in the ")[0] for text in reported_faults()] == ["revision 1", "revision 2"]
+    assert [text.partition(" in the ")[0] for text in reported_faults()] == ["revisions 1 to 2"]
     lines, error = failed_check()
-    assert lines[0].endswith("is an orphan: there is no state; run sweep_history")
+    assert lines[0].endswith(" belong to no state; run sweep_history")
     assert error == "2 entries belong to no state: run sweep_history."
 
 

@@ -23,7 +23,7 @@ from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixtur
 from tests.integration.test_check_history import SITES
 from xblock_user_state.archive.format import read_export
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.encoding import DELTA, FULL, LOST, MAX_CHAIN, PLAIN, checksum, encode_compact
+from xblock_user_state.history.encoding import DELTA, FULL, LOST, MAX_CHAIN, checksum, encode_compact
 from xblock_user_state.history.entries import COLUMNS, VALUE_COLUMNS, extended_model, stores
 from xblock_user_state.interface import DamagedHistory, HistoryEntry
 from xblock_user_state.maintenance.backfill import Backfill
@@ -61,7 +61,9 @@ def repair(*arguments: str) -> list[str]:
     planned = run("repair_history", "--dry-run", *arguments)
     assert everything() == before
     done = run("repair_history", *arguments)
-    assert [line for line in planned if "repaired" not in line and "closed off." not in line] == done[: _summary(done)]
+    planned = planned[: _summary(planned)]
+    assert all(line.startswith("would be done: ") for line in planned)
+    assert [line.removeprefix("would be done: ") for line in planned] == done[: _summary(done)]
     return done[: _summary(done)]
 
 
@@ -160,7 +162,9 @@ DAMAGES: dict[str, tuple[list[Callable[[], object]], int]] = {
     "the state removed": ([lambda: change_row(state=None)], 0),
     "the score changed": ([lambda: change_row(grade=0.5, max_grade=1.0)], 0),
     "the revision lowered": ([lambda: change_row(revision=7)], 0),
-    "the revision raised": ([lambda: change_row(revision=F("revision") + 3)], 3),
+    "the revision raised": ([lambda: change_row(revision=F("revision") + 3)], 2),
+    "the revision raised by one": ([lambda: change_row(revision=F("revision") + 1, state=SQL_STATE)], 0),
+    "the revision raised, the state removed": ([lambda: change_row(revision=F("revision") + 1, state=None)], 0),
     "a wrong checksum": ([lambda: change_row(history_checksum=5)], 0),
     "a wrong chain": ([lambda: change_row(history_chain=3)], 0),
     "all at once": ([lambda: drop(3), lambda: damage(20), lambda: change_row(state=SQL_STATE, revision=30)], 2),
@@ -175,7 +179,7 @@ def test_every_damage_is_repaired(site: str, client: DjangoXBlockUserStateClient
         change()
     before, state = readable(), client.get("ann", BLOCK, fields=["number"]) if row().state else None
 
-    acts = repair()
+    acts = repair(*(["--lost-start"] if kind == "the first missing" else []))
 
     after = readable()
     assert {revision: after[revision] for revision in before} == before
@@ -301,13 +305,39 @@ def test_a_plain_entry_that_is_no_json(client: DjangoXBlockUserStateClient, sett
     assert len(run("check_history")) == 2
 
 
-def test_a_state_that_is_no_json_on_a_plain_site(client: DjangoXBlockUserStateClient, settings: Settings) -> None:
-    settings.XBLOCK_USER_STATE = SITES["plain"]
-    add_entries(client, 2)
-    change_row(state="no JSON")
-    assert len(repair()) == 1
-    assert [entry.encoding for entry in entry_rows().order_by("revision")] == [PLAIN, PLAIN, FULL]
-    assert len(run("check_history")) == 1
+@pytest.mark.parametrize("text", ["garbage", "[1,2]", ""])
+def test_a_state_that_is_no_json_object_is_left(site: str, client: DjangoXBlockUserStateClient, text: str) -> None:
+    add_entries(client, 3)
+    drop(2)
+    change_row(state=text)
+    before = everything()
+    output = StringIO()
+    with pytest.raises(CommandError, match="1 rows still disagree with their history"):
+        call_command("repair_history", stdout=output)
+    assert "not repaired: the state can't be read, so something else than the client wrote it" in output.getvalue()
+    assert everything() == before
+    DjangoXBlockUserStateClient().set("ann", BLOCK, {"number": 9})
+    assert repair()
+    assert_sound(len(lost()))
+
+
+def test_a_row_that_sql_has_raised_by_one_is_a_change_of_a_stranger(
+    site: str, client: DjangoXBlockUserStateClient
+) -> None:
+    add_entries(client, 3)
+    change_row(state=SQL_STATE, revision=4)
+    assert repair() == ["revision 4 records the state: it was changed after revision 3"]
+    assert readable()[4].state == {"number": 77, "essay": "of a stranger"}
+    assert row().revision == 4
+    assert row().modified > readable()[3].updated
+
+
+def test_a_dry_run_after_a_repair_tells_of_no_new_loss(client: DjangoXBlockUserStateClient) -> None:
+    add_entries(client, 3)
+    damage(1)
+    assert run("repair_history", "--dry-run")[-1].endswith(" entries would then be lost, and closed off.")
+    repair()
+    assert run("repair_history", "--dry-run")[-1].endswith(" entries are lost, and closed off.")
 
 
 @TWO
@@ -407,7 +437,7 @@ def test_entries_go_to_the_store_where_they_belong(client: DjangoXBlockUserState
         [second, *_] = rows.order_by("revision")
         rows.filter(revision=second.revision).update(body=b"damaged", encoding=FULL)
     places = {name: set(numbers) for name, numbers in revisions().items()}
-    repair()
+    repair("--lost-start")
     after = {name: set(numbers) for name, numbers in revisions().items()}
     assert places["StudentModuleHistoryExtended"] == after["StudentModuleHistoryExtended"]
     assert after["StudentModuleHistory"] - places["StudentModuleHistory"] == {1}
@@ -434,7 +464,12 @@ def test_a_type_that_was_recorded_later(client: DjangoXBlockUserStateClient, set
     assert len(repair("--late-start")) == 2
     assert revisions() == {"StudentModuleHistory": [6, 7, 8]}
     assert run("check_history", "--late-start")[1:] == ["1 entries were lost and are closed off."]
-    assert repair() == ["revisions 1 to 5 were missing; closed off"]
+    before, output = everything(), StringIO()
+    with pytest.raises(CommandError, match=r"use --late-start .* repair_history --lost-start closes them off"):
+        call_command("repair_history", stdout=output)
+    assert "not repaired: revisions 1 to 5 are missing" in output.getvalue()
+    assert everything() == before
+    assert repair("--lost-start") == ["revisions 1 to 5 were missing; closed off"]
     assert_sound(6)
 
 
@@ -447,7 +482,8 @@ def test_a_type_that_was_recorded_later_and_never_changed_since(
     assert repair("--late-start") == []
     change_row(history_chain=2, history_checksum=checksum(5, str(row().state)))
     assert repair("--late-start") == ["the next entry will be a full one: revision 5 is missing"]
-    assert repair() == ["revisions 1 to 5 were missing; closed off", "revision 6 records the state: revision 5 is lost"]
+    acts = ["revisions 1 to 5 were missing; closed off", "revision 6 records the state: revision 5 is lost"]
+    assert repair("--lost-start") == acts
     assert_sound(5)
 
 
@@ -468,7 +504,7 @@ def test_a_revision_that_no_history_can_reach_is_left(client: DjangoXBlockUserSt
     output = StringIO()
     with pytest.raises(CommandError, match="1 rows still disagree with their history"):
         call_command("repair_history", stdout=output)
-    assert "not repaired: revisions 3 to 2000000000 are missing" in output.getvalue()
+    assert "after revision 2: its revision is 2000000000" in output.getvalue()
     assert len(readable()) == 2
 
 
@@ -497,7 +533,7 @@ def test_many_rows_go_by_pages(client: DjangoXBlockUserStateClient) -> None:
     for number in range(2):
         client.set_many("ann", {block: {"number": number} for block in blocks})
     StudentModuleHistory.objects.filter(revision=1)._raw_delete("default")
-    lines = run("repair_history", "--batch", "7")
+    lines = run("repair_history", "--lost-start", "--batch", "7")
     assert lines[-2:] == ["250 rows were checked; 250 were repaired.", "250 entries are lost, and closed off."]
     assert run("check_history")[-1] == "250 entries were lost and are closed off."
 
@@ -534,7 +570,7 @@ def test_a_history_database_that_is_down(
     with outage.lasts(), pytest.raises(CommandError, match=f"(?s)interrupted after 0 rows: .*{ALIAS}.*again"):
         run("repair_history")
     assert everything() == before
-    repair()
+    repair("--lost-start")
     assert_sound(len(lost()))
 
 

@@ -211,6 +211,21 @@ def test_a_revision_that_sql_has_raised(client: DjangoXBlockUserStateClient) -> 
 
 
 @in_every_store
+def test_a_client_that_has_read_the_row_keeps_a_change_that_raised_the_revision(
+    client: DjangoXBlockUserStateClient,
+) -> None:
+    add_entries(client, 3)
+    known = client.get("ann", BLOCK).revision
+    change_by_sql(revision=4, state='{"stranger": true}')
+
+    with pytest.raises(client.Conflict):
+        client.set("ann", BLOCK, {"number": 7}, if_revision=known)
+    client.set("ann", BLOCK, {"number": 7})
+
+    assert client.get("ann", BLOCK).state == {"stranger": True, "number": 7}
+
+
+@in_every_store
 def test_a_batch_raises_only_the_rows_that_are_behind(client: DjangoXBlockUserStateClient) -> None:
     other = make_block("other")
     client.set("ann", other, {"number": 0})

@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from xblock_user_state.clients.arguments import new_score, overlay, removal
 from xblock_user_state.state.change import Change, Condition, Row, Score, existing_state
-from xblock_user_state.state.codec import encode
+from xblock_user_state.state.codec import NotAState, encode
 from xblock_user_state.state.keys import is_among
 
 NOW = datetime(2026, 3, 1, 12, tzinfo=UTC)
@@ -182,3 +182,21 @@ def test_a_condition_with_a_time_of_creation_does_not_hold_for_a_row_that_was_cr
 def test_a_change_keeps_its_condition_when_another_follows() -> None:
     condition = Condition("key", 2)
     assert Change(condition=condition).then(new_score(1, 2)).condition == condition
+
+
+@pytest.mark.parametrize("text", ["garbage", "[1]", "", "null", '{"a": 1', '{"a":' + "[" * 5000])
+def test_a_text_that_is_no_state(text: str) -> None:
+    row = Row(3, text, None, None, NOW, NOW)
+    change = overlay("block", {"a": 1})
+    with pytest.raises(NotAState, match="it is not "):
+        change.apply(row, NOW)
+    with pytest.raises(NotAState, match="it is not "):
+        existing_state(text)
+    with pytest.raises(NotAState, match="it is not "):
+        existing_state(text, ["a"])
+    mended = change.after_deletion().apply(row, NOW)
+    assert mended is not None
+    assert (mended.revision, mended.text) == (4, '{"a":1}')
+    deleted = removal(None).apply(row, NOW)
+    assert deleted is not None
+    assert (deleted.revision, deleted.text) == (4, "{}")

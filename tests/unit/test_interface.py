@@ -26,6 +26,7 @@ from xblock_user_state.interface import (
     Conflict,
     ConflictingRow,
     DamagedHistory,
+    DamagedState,
     DoesNotExist,
     HistoryEntry,
     PermissionDenied,
@@ -46,6 +47,7 @@ ERRORS = [
     UserDoesNotExist,
     Conflict,
     DamagedHistory,
+    DamagedState,
     BlockKeyCollision,
 ]
 METHODS = [

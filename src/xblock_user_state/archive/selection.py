@@ -93,8 +93,8 @@ def _exported(entry: BaseStudentModuleHistory, actors: Mapping[Any, str]) -> dic
     }
     try:
         text = entry.state
-        return {**columns, "state": None if text is None else codec.decode(text)}
+        return {**columns, "state": None if text is None else codec.decode_state(text)}
     except DamagedHistory as error:
         return {**columns, "damaged": str(error)}
-    except ValueError as error:
-        return {**columns, "damaged": f"revision {entry.revision} is not JSON: {error}"}
+    except codec.NotAState as error:
+        return {**columns, "damaged": f"revision {entry.revision} can't be read: {error}"}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from abc import abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
@@ -26,8 +27,11 @@ from xblock_user_state.interface import (
     XBlockUserState,
     XBlockUserStateClient,
 )
-from xblock_user_state.state.change import Changes, Row, existing_state, is_state
+from xblock_user_state.state.change import Changes, Row, damaged_state, existing_state, is_state
+from xblock_user_state.state.codec import NotAState
 from xblock_user_state.state.keys import BlockId, RowKey, checked_block, row_key
+
+_LOG = logging.getLogger("xblock_user_state.client")
 
 
 class LearnerRow(NamedTuple):
@@ -110,7 +114,7 @@ class CheckedClient(XBlockUserStateClient):
         asked = row_key(block_key, scope)
         names = arguments.checked_fields(fields)
         row = self._rows(name, [asked], scope).get(asked)
-        state = existing_state(row.text, names) if row else None
+        state = _state_in(row, names, username, block_key, scope) if row else None
         if row and state is not None:
             return XBlockUserState(username, block_key, state, row.modified, scope, row.revision)
         error = DoesNotExist(f"{username!r} has no state in {block_key} ({scope.name})")
@@ -138,7 +142,7 @@ class CheckedClient(XBlockUserStateClient):
             rows = self._rows(name, [row for _, row in keys], scope)
             for key, asked in keys:
                 row = rows.get(asked)
-                state = existing_state(row.text, names) if row else None
+                state = _state_in(row, names, username, key, scope) if row else None
                 if row and state is not None:
                     yield XBlockUserState(username, key, state, row.modified, scope, row.revision)
 
@@ -299,8 +303,22 @@ def refuse_anonymous(username: str, scopes: Collection[Scope]) -> None:
         )
 
 
+def _state_in(
+    row: Row, fields: Collection[str] | None, username: str | None, block_key: BlockKey, scope: Scope
+) -> State | None:
+    try:
+        return existing_state(row.text, fields)
+    except NotAState as error:
+        raise damaged_state(username, block_key, scope, error) from error
+
+
 def _states_of(rows: Iterable[LearnerRow], scope: Scope) -> Iterator[XBlockUserState]:
     for row in rows:
-        state = existing_state(row.text)
+        try:
+            state = existing_state(row.text)
+        # One row must not end the iteration of a course.
+        except NotAState as error:
+            _LOG.warning("an iteration leaves out a row: %s", damaged_state(row.username, row.block_key, scope, error))
+            continue
         if state is not None:
             yield XBlockUserState(row.username, row.block_key, state, row.modified, scope, row.revision)

@@ -65,16 +65,26 @@ class BaseStudentModuleHistory(WrittenOnceModel):
         `get_history` returns decoded entries. An entry from a queryset may be a delta against the revision before; its
         text then raises `DamagedHistory`, as does the text of an entry that can't be decoded.
         """
-        if not hasattr(self, "_text"):
-            body = None if self.body is None else bytes(self.body)
-            self._text = decode_alone(Stored(self.revision, self.encoding, body))
-        if isinstance(self._text, DamagedHistory):
-            raise DamagedHistory(f"learner {self.student_id}, block {self.block_id}: {self._text}")
-        return self._text
+        text = self._decoded()
+        if isinstance(text, DamagedHistory):
+            raise DamagedHistory(f"learner {self.student_id}, block {self.block_id}: {text}")
+        return text
 
     @state.setter
     def state(self, text: str | DamagedHistory | None) -> None:
         self._text = text
+
+    @property
+    def damage(self) -> DamagedHistory | None:
+        """The error of a text that can't be read, which names only the revision; ``None`` if it can be read."""
+        text = self._decoded()
+        return text if isinstance(text, DamagedHistory) else None
+
+    def _decoded(self) -> str | DamagedHistory | None:
+        if not hasattr(self, "_text"):
+            body = None if self.body is None else bytes(self.body)
+            self._text = decode_alone(Stored(self.revision, self.encoding, body))
+        return self._text
 
     @property
     def score(self) -> BlockScore | None:

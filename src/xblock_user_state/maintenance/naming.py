@@ -37,6 +37,14 @@ def unreadable_key(name: BlockName) -> str | None:
     return None
 
 
+def first_missing(rows: int) -> str:
+    """Return the advice for rows of which the first revisions are missing."""
+    return (
+        f"The first revisions of {rows:,} rows are missing: if their block type was recorded late, use --late-start "
+        "with check_history and repair_history; if they were lost, repair_history --lost-start closes them off."
+    )
+
+
 def describe_owners(database: str, owners: Collection[Owner]) -> Mapping[Owner, str]:
     """Return a description of each owner for people: names, where they exist, and ids. Two statements."""
     names = usernames({owner.student_id for owner in owners})

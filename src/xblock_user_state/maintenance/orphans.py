@@ -15,6 +15,7 @@ from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
+from itertools import groupby
 from typing import NamedTuple
 
 from django.db import connections
@@ -44,8 +45,6 @@ from xblock_user_state.store.dialects import Failure, dialect_of
 from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.transactions import LostRace, errors_translated, repeat
-
-NO_STATE = "there is no state"
 
 _NO_REVISION = 0
 """The revision of a claim: a state row that is never committed."""
@@ -86,6 +85,16 @@ class Sweep:
                 orphans = self._remove(found) if remove else self._remaining(found)
             yield SweptPage(len(page), orphans)
             after = page[-1]
+
+    def described(self, orphans: Sequence[Key]) -> Iterator[tuple[Owner, str]]:
+        """Yield a line for each run of revisions, with its owner. `orphans` are in key order."""
+        # The difference between revision and place is the same for neighbours.
+        numbers = enumerate(orphans)
+        for (owner, _), numbered in groupby(numbers, lambda each: (each[1].owner, each[1].revision - each[0])):
+            revisions = [orphan.revision for _, orphan in numbered]
+            first, last = revisions[0], revisions[-1]
+            named = f"revision {first}" if first == last else f"revisions {first} to {last}"
+            yield owner, f"{named} in the {self.store} {'belongs' if first == last else 'belong'} to no state"
 
     def count(self) -> int:
         """Return the number of entries to check. One statement, which reads a whole index."""

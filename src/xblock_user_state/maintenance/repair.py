@@ -46,7 +46,15 @@ from xblock_user_state.history.outbox.sending import loads
 from xblock_user_state.history.outbox.shipping import ship_after_commit
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.naming import BlockName, block_names
-from xblock_user_state.maintenance.rules import RowHistory, decode_checked, expects_base, stored, values_of
+from xblock_user_state.maintenance.rules import (
+    UNREADABLE,
+    RowHistory,
+    decode_checked,
+    expects_base,
+    is_raised,
+    stored,
+    values_of,
+)
 from xblock_user_state.maintenance.verification import Verification
 from xblock_user_state.maintenance.versions import Version, versions_of
 from xblock_user_state.maintenance.windows import entries_by_key
@@ -76,6 +84,8 @@ class Repairs:
     lost: int = 0
     acts: list[tuple[Owner, str]] = field(default_factory=list)
     left: list[tuple[Owner, str]] = field(default_factory=list)
+    late_rows: int = 0
+    """Rows of which the first revisions are missing, and are left."""
 
     def add_numbers(self, other: Repairs) -> None:
         """Add the numbers of a page to these."""
@@ -83,6 +93,7 @@ class Repairs:
         self.repaired_rows += other.repaired_rows
         self.wrong_rows += other.wrong_rows
         self.lost += other.lost
+        self.late_rows += other.late_rows
 
 
 @dataclass(frozen=True)
@@ -91,6 +102,8 @@ class Repair:
 
     verification: Verification
     dry_run: bool = False
+    lost_start: bool = False
+    """Close off missing first revisions too. Else they are left: the block type may not have been recorded then."""
 
     def pages(self) -> Iterator[Repairs]:
         """Repair row after row; yield each as soon as it is committed, and the sound rows of a page together.
@@ -100,7 +113,11 @@ class Repair:
         for owners in self.verification.owners():
             sound = Repairs()
             for owner, history in self.verification.verify(owners).items():
-                if history.needs_repair:
+                if history.is_unreadable:
+                    # A repair would make a text that nobody can read a revision, and its history look sound.
+                    fault = next(fault for fault in history.faults if fault.startswith(UNREADABLE))
+                    yield Repairs(rows=1, wrong_rows=1, lost=history.lost, left=[(owner, fault)])
+                elif history.needs_repair:
                     yield self._repair(owner)
                 else:
                     sound.rows += 1
@@ -146,7 +163,7 @@ class Repair:
             list(locked.values_list("revision"))
         [row] = found
         block = block_names(database, [owner.block_id])[owner.block_id]
-        repair = RowRepair(row, block, late_start=self.verification.late_start)
+        repair = RowRepair(row, block, late_start=self.verification.late_start, lost_start=self.lost_start)
         with _history_expected():
             versions = versions_of(row, entries_by_key(database, [owner], self.verification.size))
             repair.plan(versions, is_settled=is_settled)
@@ -162,6 +179,7 @@ def _repairs(owner: Owner, row: RowRepair) -> Repairs:
         repaired_rows=int(row.is_changed),
         wrong_rows=int(bool(after.faults)),
         lost=after.lost,
+        late_rows=int(after.starts_late),
         acts=[(owner, act) for act in row.acts],
         left=[(owner, fault) for fault in after.faults],
     )
@@ -191,8 +209,8 @@ def _history_errors() -> Iterator[None]:
 class RowRepair:
     """The repair of one row: call `plan` once, then `apply`, or not."""
 
-    def __init__(self, row: StudentModule, block: BlockName, *, late_start: bool) -> None:
-        self._row, self._block, self._late_start = row, block, late_start
+    def __init__(self, row: StudentModule, block: BlockName, *, late_start: bool, lost_start: bool) -> None:
+        self._row, self._block, self._late_start, self._lost_start = row, block, late_start, lost_start
         self._is_recorded = block.block_type is not None and conf.is_recorded(block.block_type)
         self._changes: dict[str, Any] = {}
         self._puts: dict[Store, list[BaseStudentModuleHistory]] = {}
@@ -306,8 +324,8 @@ class RowRepair:
             self._add(home, _entry(home, template, revision=revision, encoding=LOST, body=None))
 
     def _is_fault(self, first: int) -> bool:
-        """Tell whether a gap that begins with this revision is a fault."""
-        return self._is_recorded and not (first == 1 and self._late_start)
+        """Tell whether a gap that begins with this revision is closed off."""
+        return self._is_recorded and (first > 1 or self._lost_start)
 
     def _extend(self, newest: Version | None) -> None:
         """Add the entries that are missing up to the row's revision."""
@@ -318,6 +336,9 @@ class RowRepair:
             return
         if row.revision - first >= MOST_MISSING:
             return
+        if newest and is_raised(row, newest.revision, newest.text):
+            self._follow_raised(newest)
+            return
         home = _home(newest.entry) if newest else _new_home()
         is_vouched = self._is_vouched()
         self._close_gap(newest, row.revision + (not is_vouched), home, row.modified)
@@ -327,6 +348,20 @@ class RowRepair:
             self._changes["history_chain"] = 1
         else:
             self._lift(row.revision, row.modified, f"revision {row.revision} is lost")
+
+    def _follow_raised(self, newest: Version) -> None:
+        """Record the state at the revision to which something else than the client has raised the row."""
+        row, text = self._row, self._row.state
+        self._close_gap(newest, row.revision, _home(newest.entry), row.modified)
+        self.acts.append(f"revision {row.revision} records the state: it was changed after revision {newest.revision}")
+        # SQL may have left the time alone.
+        created = max(row.modified, newest.entry.created + _TICK)
+        self._record(_new_home(), row.revision, created)
+        self._changes |= {
+            "modified": created,
+            "history_chain": int(text is not None),
+            "history_checksum": None if text is None else checksum(row.revision, text),
+        }
 
     def _lift_restored(self, newest: Version) -> None:
         """Give a row the revision that follows its history: another revision of that number was in the history."""

@@ -31,6 +31,9 @@ from xblock_user_state.maintenance.naming import BlockName, unreadable_key
 from xblock_user_state.state import codec
 from xblock_user_state.store.models import StudentModule
 
+UNREADABLE = "the state can't be read, so something else than the client wrote it; set or delete it with the client"
+"""The fault of a state that no repair mends."""
+
 MOST_FAULTS = 100
 """Faults that are kept of one row: thousands of entries may be damaged."""
 
@@ -80,6 +83,11 @@ class RowHistory:
         self.faults: list[str] = []
         self.note: str | None = None
         self.entries = self.hidden = self.lost = 0
+        self.starts_late = False
+        """The first revisions are missing, which is a fault. Perhaps the block type was not recorded before."""
+        self.is_unreadable = False
+        """The state is not a JSON object: `repair_history` leaves the row as it is."""
+        self._check_state()
         if block.block_type is None:
             self._fault("its block is not registered, so nobody can tell whether it is recorded")
         elif (problem := unreadable_key(block)) is not None:
@@ -95,7 +103,12 @@ class RowHistory:
         """Compare the newest entry with the row."""
         self._name_followers()
         revision = self._newest.entry.revision if self._newest else 0
-        if revision < self._row.revision:
+        if self._newest and self._is_recorded and is_raised(self._row, revision, self._newest.text):
+            self._fault(
+                f"the state was changed by something else than the client after revision {revision}: its revision is "
+                f"{self._row.revision}"
+            )
+        elif revision < self._row.revision:
             is_fault = self._check_gap(revision + 1, self._row.revision)
             if expects_base(self._row) and not is_fault:
                 self._fault(f"the next entry may build on revision {self._row.revision}, which is missing")
@@ -114,7 +127,20 @@ class RowHistory:
         """Tell whether `repair_history` must look at the row: also at copies, and entries that are closed off."""
         return bool(self.faults) or self._is_uneven or self._is_closed
 
+    def _check_state(self) -> None:
+        if self._row.state is not None:
+            try:
+                codec.split(self._row.state)
+            except codec.NotAState as error:
+                self.is_unreadable = True
+                self._fault(f"{UNREADABLE}: {error}")
+
     def _check_revision(self, revision: int, copies: Sequence[BaseStudentModuleHistory]) -> None:
+        last = self._newest.entry.revision if self._newest else 0
+        if revision > last + 1:
+            # The cause first: entries that follow may build on a missing one.
+            self._name_followers()
+            self._check_gap(last + 1, revision - 1)
         self.hidden += not any(isinstance(copy, self._shown) for copy in copies)
         decoded = [self._decode(copy) for copy in copies]
         readable = [copy for copy in decoded if copy.is_readable]
@@ -170,8 +196,6 @@ class RowHistory:
 
     def _compare_with_previous(self, previous: _DecodedEntry | None, newest: _DecodedEntry) -> None:
         revision, last = newest.entry.revision, previous.entry.revision if previous else 0
-        if revision > last + 1:
-            self._check_gap(last + 1, revision - 1)
         if previous and are_apart(newest.entry.created, previous.entry.created):
             self._note(f"revision {revision} is earlier than revision {last}")
         # A full entry may follow a change by something else than the client, so it may be equal to the entry before.
@@ -185,7 +209,9 @@ class RowHistory:
     def _compare_with_row(self, newest: _DecodedEntry) -> None:
         row, revision = self._row, newest.entry.revision
         expected = checksum(revision, row.state) if row.state is not None else None
-        if newest.text != row.state:
+        if self.is_unreadable:
+            pass  # Named already.
+        elif newest.text != row.state:
             self._fault(f"the state was changed by something else than the client after revision {revision}")
         elif row.history_checksum not in (None, expected):
             self._fault(f"the state's history_checksum is not that of revision {revision}")
@@ -203,6 +229,7 @@ class RowHistory:
         """Report revisions that no store has, unless they may be missing; return whether they are a fault."""
         is_fault = self._is_recorded and not (first == 1 and self._late_start)
         if is_fault:
+            self.starts_late |= first == 1
             missing = f"revision {first} is" if first == last else f"revisions {first} to {last} are"
             self._fault(f"{missing} missing")
         return is_fault
@@ -221,6 +248,14 @@ def expects_base(row: StudentModule) -> bool:
     text = row.state
     has_checksum = text is not None and row.history_checksum == checksum(row.revision, text)
     return has_checksum and row.history_chain > 0
+
+
+def is_raised(row: StudentModule, newest: int, text: str | DamagedHistory | None) -> bool:
+    """Tell whether something else than the client has raised the row's revision; `text` is of its newest entry.
+
+    The checksum proves it: the client's last write of the row made the revision `newest`, so no entry is missing.
+    """
+    return newest < row.revision and isinstance(text, str) and row.history_checksum == checksum(newest, text)
 
 
 def are_apart(earlier: datetime, later: datetime) -> bool:
@@ -249,7 +284,7 @@ def decode_checked(entry: Stored, before: Decoded) -> str | DamagedHistory | Non
 def _check_json(revision: int, text: str) -> str | DamagedHistory:
     """Return the text if it is a JSON object, else the error that readers get."""
     try:
-        is_object = isinstance(codec.decode(text), dict)
-    except (ValueError, RecursionError) as error:
-        return DamagedHistory(f"revision {revision} can't be read: it is not JSON: {error}")
-    return text if is_object else DamagedHistory(f"revision {revision} can't be read: it is not a JSON object")
+        codec.decode_state(text)
+    except codec.NotAState as error:
+        return DamagedHistory(f"revision {revision} can't be read: {error}")
+    return text

@@ -29,6 +29,7 @@ class Findings:
     """Numbers of rows and entries that were checked, of entries hidden from readers or lost, and of rows with faults.
 
     ``faults`` has the first hundred of each row. ``notes`` has times that disagree; ``noted_rows`` counts their rows.
+    ``late_rows`` counts the rows of which the first revisions are missing.
     """
 
     rows: int = 0
@@ -37,6 +38,7 @@ class Findings:
     lost: int = 0
     wrong_rows: int = 0
     noted_rows: int = 0
+    late_rows: int = 0
     faults: list[tuple[Owner, str]] = field(default_factory=list)
     notes: list[tuple[Owner, str]] = field(default_factory=list)
 
@@ -48,6 +50,7 @@ class Findings:
         self.lost += other.lost
         self.wrong_rows += other.wrong_rows
         self.noted_rows += other.noted_rows
+        self.late_rows += other.late_rows
 
     def add(self, owner: Owner, history: RowHistory) -> None:
         """Add the findings of a row."""
@@ -56,6 +59,7 @@ class Findings:
         self.hidden += history.hidden
         self.lost += history.lost
         self.wrong_rows += bool(history.faults)
+        self.late_rows += history.starts_late
         self.faults += [(owner, fault) for fault in history.faults]
         if history.note:
             self.noted_rows += 1

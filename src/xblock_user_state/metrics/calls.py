@@ -14,7 +14,7 @@ from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import elapsed, reporter
 from xblock_user_state.metrics.reporter import Reporter
 from xblock_user_state.state.change import DELETED, Change, Changes, Overlay, Removal, Row, is_state
-from xblock_user_state.state.codec import split
+from xblock_user_state.state.codec import NotAState, split
 from xblock_user_state.state.keys import RowKey
 
 Written = Mapping[Scope, Mapping[RowKey, tuple[Row | None, Row]]]
@@ -105,7 +105,11 @@ def _report_fields(to: Reporter, scope: Scope, change: Change, row: tuple[Row | 
     if row is None:
         return
     # Raw JSON texts: the store compares texts too, so 1 and 1.0 differ.
-    before = split(row[0].text or DELETED) if row[0] else {}
+    try:
+        before = split(row[0].text or DELETED) if row[0] else {}
+    # The write has replaced a text that was no state.
+    except NotAState:
+        before = {}
     updated = sum(bytes(text) != bytes(before[name]) for name, text in fields.items() if name in before)
     to.record(names.SET_MANY_FIELDS_SET, len(fields.keys() - before.keys()), scope.name)
     to.record(names.SET_MANY_FIELDS_UPDATED, updated, scope.name)

@@ -25,8 +25,8 @@ from xblock_user_state.runtime.field_values import encode_values
 from xblock_user_state.runtime.grades import DEFAULT_GUARD, Grade, GradeGuard, grade_of, is_at_least
 from xblock_user_state.runtime.row_cache import CachedRow
 from xblock_user_state.runtime.unit import Member, Unit
-from xblock_user_state.state.change import Score
-from xblock_user_state.state.codec import decode_field
+from xblock_user_state.state.change import Score, damaged_state
+from xblock_user_state.state.codec import NotAState, decode_field
 from xblock_user_state.state.keys import checked_block
 
 _LOG = logging.getLogger("xblock_user_state.runtime")
@@ -159,7 +159,11 @@ class UserStateKeyValueStore(KeyValueStore):
         return self._unit.handling(handler_name)
 
     def get(self, key: KeyValueStore.Key) -> Any:
-        """Return the stored value, as plain JSON. Raises ``KeyError`` if there is none."""
+        """Return the stored value, as plain JSON.
+
+        Raises ``KeyError`` if there is none, and `DamagedState` where SQL or a script has stored a text that is no
+        state.
+        """
         text = self._find(key, use=True)
         if text is None:
             raise KeyError(repr(key))
@@ -245,7 +249,10 @@ class UserStateKeyValueStore(KeyValueStore):
         if not row.knows(key.field_name):
             self._read([address])
         row.was_used = row.was_used or use
-        return row.get(key.field_name)
+        try:
+            return row.get(key.field_name)
+        except NotAState as error:
+            raise damaged_state(self.username, address.block_key, address.scope, error) from error
 
     def _read(self, addresses: Iterable[RowAddress]) -> None:
         """Read the rows that were not read yet: one statement a scope."""
@@ -287,6 +294,7 @@ class UserStateKeyValueStore(KeyValueStore):
         # Only now, because a failed commit must leave the cache as it was.
         for address in changes.addresses:
             row, fields = self._row(address), changes.fields.get(address, {})
+            row.was_replaced = row.was_replaced or (bool(fields) and self._destination.reaches_learner)
             row.follow(fields, guarded=address in revisions)
             row.write(fields)
 

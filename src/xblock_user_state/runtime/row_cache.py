@@ -6,7 +6,7 @@ from msgspec import Raw
 
 from xblock_user_state.interface import EncodedState
 from xblock_user_state.runtime.changes import FieldChanges
-from xblock_user_state.state.codec import FieldTexts, split
+from xblock_user_state.state.codec import FieldTexts, NotAState, split
 
 _NO_ROW = EncodedState(None, 0)
 
@@ -23,6 +23,8 @@ class CachedRow:
         self.was_used = False
         # The request has written the row, and does not know the revision of its fields.
         self.is_outdated = False
+        # A commit of fields has replaced the text, if it was no state.
+        self.was_replaced = False
         self._text: str | None = None
         self._fields: FieldTexts | None = None
         self._written = {**written}
@@ -32,13 +34,21 @@ class CachedRow:
         return self.was_read or name in self._written
 
     def get(self, name: str) -> Raw | None:
-        """Return the text of a field that the row `knows`; ``None`` for an absent field."""
+        """Return the text of a field that the row `knows`; ``None`` for an absent field. Raises `NotAState`."""
         if name in self._written:
             return self._written[name]
         # Late, because many prefetched rows are never read.
         if self._fields is None:
-            self._fields = split(self._text) if self._text else {}
+            self._fields = self._split()
         return self._fields.get(name)
+
+    def _split(self) -> FieldTexts:
+        try:
+            return {} if self._text is None else split(self._text)
+        except NotAState:
+            if self.was_replaced:
+                return {}
+            raise
 
     def read(self, stored: EncodedState | None) -> None:
         """Keep the stored text and revision; ``None`` where there is no row."""

@@ -8,14 +8,14 @@ these rules.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime, timedelta
-from typing import Any, NamedTuple, TypeGuard
+from typing import Any, NamedTuple, Self, TypeGuard
 
 from xblock.fields import Scope
 
-from xblock_user_state.interface import BlockScore, Conflict, ConflictingRow
-from xblock_user_state.state.codec import FieldTexts, decode, decode_field, join, split
+from xblock_user_state.interface import BlockKey, BlockScore, Conflict, ConflictingRow, DamagedState
+from xblock_user_state.state.codec import FieldTexts, NotAState, decode_field, decode_state, join, split
 from xblock_user_state.state.keys import RowKey
 
 DELETED = "{}"
@@ -51,7 +51,7 @@ class Overlay(NamedTuple):
         """Return the text of the state after the edit. An overlay of no fields creates no state."""
         if not self.fields:
             return text
-        return join({**split(text), **self.fields} if text else self.fields)
+        return join(self.fields if text is None else {**split(text), **self.fields})
 
 
 class Removal(NamedTuple):
@@ -63,7 +63,7 @@ class Removal(NamedTuple):
         """Return the text of the state after the edit. A state that never existed stays ``None``."""
         if text is None or self.fields is None:
             # A state that never existed has nothing to delete.
-            return text and DELETED
+            return None if text is None else DELETED
         state = split(text)
         kept = {name: value for name, value in state.items() if name not in self.fields}
         # Joining could write the same fields in another way, which would be a change.
@@ -113,11 +113,16 @@ class Change:
         # A score is a tuple and therefore true, also the one that removes a score.
         return Change(self.edits + later.edits, later.score or self.score, self.only_new, self.condition)
 
+    def after_deletion(self) -> Self:
+        """Return the change that first deletes all fields: for a text that has none, because it is no state."""
+        return replace(self, edits=(Removal(None), *self.edits))
+
     def apply(self, row: Row | None, now: datetime) -> Row | None:
         """Return the row after the change, or ``None`` if it changes nothing.
 
-        The revision is 1 at creation, plus one for each change. ``modified`` is `now`, but always later than before,
-        even if the clock stands still or goes back.
+        Raises `NotAState` if the text of the row is no state, unless the first edit deletes all fields. The revision is
+        1 at creation, plus one for each change. ``modified`` is `now`, but always later than before, even if the clock
+        stands still or goes back.
         """
         if row and self.only_new:
             return None
@@ -175,11 +180,19 @@ def is_state(text: str | None) -> TypeGuard[str]:
 
 
 def existing_state(text: str | None, fields: Iterable[str] | None = None) -> dict[str, Any] | None:
-    """Return the state, or its set `fields` only; ``None`` for a deleted or absent state."""
+    """Return the state, or its set `fields` only; ``None`` for a deleted or absent state. Raises `NotAState`."""
     if not is_state(text):
         return None
     if fields is None:
-        state: dict[str, Any] = decode(text)
-        return state
+        return decode_state(text)
     texts = split(text)
     return {name: decode_field(texts[name]) for name in fields if name in texts}
+
+
+def damaged_state(username: str | None, block_key: BlockKey, scope: Scope, error: NotAState) -> DamagedState:
+    """Return the error of a stored text that is no state, with the remedy."""
+    of_learner = "" if scope == Scope.user_state_summary else f" of {username!r}"
+    return DamagedState(
+        f"the state{of_learner} in {block_key} ({scope.name}) can't be read: {error}. Something else than the client "
+        "wrote it; set or delete it to mend it"
+    )

@@ -30,6 +30,11 @@ _PLAIN = frozenset((str, int, float, bool, type(None)))
 _PLAIN_OR_CONTAINERS = _PLAIN | {dict, list}
 _NAMES = frozenset((str,))
 
+
+class NotAState(ValueError):
+    """A stored text is not the JSON object of a state. The client writes no such text: SQL or a script has."""
+
+
 FieldTexts = dict[str, msgspec.Raw]
 """A state as the JSON texts of its fields."""
 
@@ -60,18 +65,29 @@ def decode(text: str) -> Any:
         return simplejson.loads(text, allow_nan=True, parse_int=_parse_int)
 
 
+def decode_state(text: str) -> dict[str, Any]:
+    """Return the state that a stored text holds, a fresh object at every call. Raises `NotAState`."""
+    try:
+        state = decode(text)
+    except (ValueError, RecursionError) as error:
+        raise NotAState(f"it is not JSON: {error}") from error
+    if type(state) is not dict:
+        raise NotAState("it is not a JSON object")
+    return state
+
+
 def decode_field(text: msgspec.Raw) -> Any:
     """Return the value of one field of `split`, a fresh object at every call."""
     return decode(_as_text(text))
 
 
 def split(text: str) -> FieldTexts:
-    """Return the texts of the fields of a state."""
+    """Return the texts of the fields of a state. Raises `NotAState`."""
     try:
         return _split_fast(text)
-    except msgspec.DecodeError:
-        # msgspec can't cut texts with NaN or lone surrogates.
-        return {name: msgspec.Raw(encode(value)) for name, value in decode(text).items()}
+    # msgspec can't cut texts with NaN or lone surrogates; nor texts that are no state.
+    except (msgspec.DecodeError, RecursionError):
+        return {name: msgspec.Raw(encode(value)) for name, value in decode_state(text).items()}
 
 
 def join(fields: FieldTexts) -> str:

@@ -32,8 +32,10 @@ PostgreSQL, 3 on MariaDB and MySQL, 5 on SQLite; it is done between the lookup a
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from datetime import datetime
 from functools import partial
 from typing import Any, Protocol
 
@@ -45,6 +47,7 @@ from xblock_user_state.interface import Conflict
 from xblock_user_state.metrics import names, waiting
 from xblock_user_state.metrics.current import count
 from xblock_user_state.state.change import Change, Changes, Row, check_conditions, clock
+from xblock_user_state.state.codec import NotAState
 from xblock_user_state.state.keys import BlockId, RowKey
 from xblock_user_state.store import hot_rows
 from xblock_user_state.store.blocks import Lookup, lookup, register
@@ -54,6 +57,8 @@ from xblock_user_state.store.reader import read_rows
 from xblock_user_state.store.row_cache import RowCache
 from xblock_user_state.store.tables import TABLES, Table
 from xblock_user_state.store.transactions import LostRace, repeat
+
+_LOG = logging.getLogger("xblock_user_state.client")
 
 Edits = Mapping[RowKey, Change]
 Changed = Mapping[RowKey, tuple[Row | None, Row]]
@@ -224,8 +229,22 @@ class Writer:
         return {
             key: (before, self.recorder.chained(table, key, before, after))
             for key, change in edits.items()
-            if (after := change.apply(before := rows.get(key), now)) is not None
+            if (after := self._changed(table, key, change, before := rows.get(key), now)) is not None
         }
+
+    def _changed(self, table: Table, key: RowKey, change: Change, before: Row | None, now: datetime) -> Row | None:
+        try:
+            return change.apply(before, now)
+        except NotAState as error:
+            # SQL may have stored any text. No row may become unwritable by that, so the change replaces it.
+            _LOG.warning(
+                "a write replaces the state of learner %s in %s (%s), which can't be read: %s",
+                self._learner_of(table),
+                _name(key),
+                table.scope.name,
+                error,
+            )
+            return change.after_deletion().apply(before, now)
 
     def _continued(self, table: Table, changed: Changed) -> Changed:
         """Continue after the newest revision of the history: raise rows that are behind it, in this transaction.
@@ -289,10 +308,9 @@ class Writer:
             ((key, after.text or "") for rows in changed.values() for key, (_, after) in rows.items()),
             key=lambda item: len(item[1]),
         )
-        name = key.usage_key if isinstance(key, BlockId) else key or "user_info"
         raise ValueError(
-            f"the state of {name} is too large for the database {self.database!r}: it has {len(text.encode()):,} bytes "
-            f"({error}); nothing was written"
+            f"the state of {_name(key)} is too large for the database {self.database!r}: it has "
+            f"{len(text.encode()):,} bytes ({error}); nothing was written"
         ) from error
 
     def _store_at_once(self, writes: list[Write]) -> Outcome:
@@ -334,6 +352,11 @@ class Writer:
 
     def _learner_of(self, table: Table) -> Any:
         return self.student_id if table.owned else None
+
+
+def _name(key: RowKey) -> object:
+    """Return the name of a row, for messages."""
+    return key.usage_key if isinstance(key, BlockId) else key or "user_info"
 
 
 def _hold(edits: Edits, rows: Mapping[RowKey, Row]) -> bool:

@@ -8,7 +8,8 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from xblock_user_state import conf
-from xblock_user_state.maintenance.orphans import NO_STATE, sweeps
+from xblock_user_state.maintenance.naming import first_missing
+from xblock_user_state.maintenance.orphans import sweeps
 from xblock_user_state.maintenance.verification import Findings, Verification, count_stranded
 from xblock_user_state.management.base import HistoryCommand, at_least_one, blocks_of_context, interruptions
 from xblock_user_state.store.databases import state_database
@@ -66,8 +67,7 @@ class Command(HistoryCommand):
                 for page in sweep.pages(remove=False):
                     progress.advance(page.entries)
                     found += len(page.orphans)
-                    fault = f"in the {sweep.store} is an orphan: {NO_STATE}; run sweep_history"
-                    faults = [(orphan.owner, f"revision {orphan.revision} {fault}") for orphan in page.orphans]
+                    faults = [(owner, f"{text}; run sweep_history") for owner, text in sweep.described(page.orphans)]
                     self.name(database, faults, progress)
         return found
 
@@ -81,14 +81,16 @@ class Command(HistoryCommand):
             self.stdout.write(
                 f"{total.noted_rows:,} rows have times that disagree; revisions decide, so that is no fault."
             )
-        verdict = " ".join(_verdict(total.wrong_rows, orphans, stranded))
+        verdict = " ".join(_verdict(total, orphans, stranded))
         if verdict:
             raise CommandError(verdict)
 
 
-def _verdict(wrong_rows: int, orphans: int, stranded: int) -> Iterator[str]:
-    if wrong_rows:
-        yield f"{wrong_rows:,} rows disagree with their history: run repair_history --dry-run."
+def _verdict(total: Findings, orphans: int, stranded: int) -> Iterator[str]:
+    if total.wrong_rows:
+        yield f"{total.wrong_rows:,} rows disagree with their history: run repair_history --dry-run."
+    if total.late_rows:
+        yield first_missing(total.late_rows)
     if orphans:
         yield f"{orphans:,} entries belong to no state: run sweep_history."
     if stranded:

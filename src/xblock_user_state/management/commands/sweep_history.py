@@ -10,7 +10,7 @@ from django.core.management.base import CommandParser
 from xblock_user_state.history.entries import Key
 from xblock_user_state.history.outbox.answers import HistoryUnavailable
 from xblock_user_state.maintenance.naming import describe_owners
-from xblock_user_state.maintenance.orphans import NO_STATE, Sweep, sweeps
+from xblock_user_state.maintenance.orphans import Sweep, sweeps
 from xblock_user_state.management.base import HistoryCommand, at_least_one, interruptions
 from xblock_user_state.store.databases import state_database
 
@@ -64,5 +64,5 @@ class Command(HistoryCommand):
 
     def _name(self, sweep: Sweep, orphans: Sequence[Key]) -> None:
         names = describe_owners(sweep.database, {orphan.owner for orphan in orphans})
-        for orphan in orphans:
-            self.stdout.write(f"{names[orphan.owner]}: revision {orphan.revision} in the {sweep.store}: {NO_STATE}")
+        for owner, text in sweep.described(orphans):
+            self.stdout.write(f"{names[owner]}: {text}")
