@@ -121,6 +121,18 @@ for path in ("oops/public/js/ProblemBlockDisplay.js", "problem/oops.js", "proble
     assert learner.get(f"/xblock/resource/{path}").status_code == 404, path
 assert learner.get("/xblock/resource/problem/public/js/ProblemBlockDisplay.js").status_code == 200
 assert Client(SERVER_NAME="localhost", enforce_csrf_checks=True).post(f"/xblock/{POLL}/handler/x").status_code == 403
+
+# A GET reaches the block, if a page of this site sends it. This block asks for the page once more.
+reset = f"/xblock/{PROBLEM}/handler/xmodule_handler/problem_get"
+for site, status in (("same-origin", 200), ("cross-site", 403), ("none", 403)):
+    assert learner.get(reset, headers={"Sec-Fetch-Site": site}).status_code == status, site
+assert learner.get(reset).status_code == 403
+assert learner.put(reset).status_code == 405
+
+# A visitor who sends more than there is space for, by a handler and then by the page.
+answer = {"input_planets_2_1": "x" * 600_000}
+refused = visitor.post(f"/xblock/{PROBLEM}/handler/xmodule_handler/problem_check", answer)
+assert refused.status_code == 403 and "a visitor's state may take 524288 bytes" in refused.content.decode(), refused
 """
 
 

@@ -7,6 +7,7 @@ import inspect
 import pickle
 import subprocess
 import sys
+import traceback
 from collections.abc import Callable
 from contextlib import nullcontext
 from datetime import UTC, datetime
@@ -195,7 +196,9 @@ def test_a_conflict_can_be_copied(copied: Callable[[Conflict], Conflict]) -> Non
 @each_copy
 def test_a_conflict_of_a_unit_is_copied_without_its_lock(copied: Callable[[Conflict], Conflict]) -> None:
     row = ConflictingRow(Scope.user_state, "key", expected=1, actual=2)
-    again = copied(LockableConflict("another was first", rows=[row], lock=nullcontext))
+    shown = LockableConflict("another was first", rows=[row], lock=nullcontext)
+    again = copied(shown)
+    assert traceback.format_exception_only(shown) == traceback.format_exception_only(again)
     assert (type(again), str(again), again.rows) == (Conflict, "another was first", [row])
 
 
@@ -252,6 +255,7 @@ def test_the_in_memory_client_needs_no_django() -> None:
     """Hosts use it in unit tests without setting up Django."""
     program = """
 import sys
+import traceback
 from opaque_keys.edx.keys import UsageKey
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 client = InMemoryXBlockUserStateClient()

@@ -47,6 +47,12 @@ def test_the_role_follows_the_account_unless_it_is_given(role: str, expected: st
     assert attributes(User(username="grace", is_staff=True), role=role)["user_role"] == expected
 
 
+def test_a_host_adds_and_replaces_attributes() -> None:
+    added = {"edx-platform.request_country_code": "DE", "edx-platform.user_id": "u7"}
+    found = attributes(ADA, attributes=added)
+    assert (found["request_country_code"], found["user_id"], found["username"]) == ("DE", "u7", "ada")
+
+
 def test_a_user_model_may_have_no_more_than_a_name() -> None:
     class Member:
         pk, is_authenticated = 7, True

@@ -24,11 +24,17 @@ class LockableConflict(Conflict):
         return Conflict, self.args, {"rows": self.rows}
 
 
+# Logs show the name of the public class, which callers catch.
+LockableConflict.__name__ = LockableConflict.__qualname__ = Conflict.__name__
+LockableConflict.__module__ = Conflict.__module__
+
+
 def run_guarded(work: Callable[[], Result], attempts: int = 5) -> Result:
     """Call `work`, again after each `Conflict`, and return its result. Raises the `Conflict` of the last attempt.
 
     `work` makes a new store and new blocks, and runs a unit of work with ``guarded=True``. Nothing of learner state is
-    committed by an attempt that raises `Conflict`; all else that `work` does is done once for each attempt.
+    committed by the unit of an attempt that raises `Conflict`; all else that `work` does is done once for each attempt.
+    A call of the client, or a save of a model's row, is not part of the unit, and is in conflict with it on its rows.
 
     From the second attempt on, the client locks the rows that the unit before has changed (see
     `XBlockUserStateClient.locked`), so concurrent callers take turns. The Django client runs these attempts in a

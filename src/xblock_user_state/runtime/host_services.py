@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from django.core.cache import cache
@@ -17,12 +17,19 @@ class CurrentUserService(UserService):
     """The service ``user``: the user of the request, under the attribute names of Open edX, on which blocks rely."""
 
     def __init__(
-        self, user: Any, anonymous_id: str = "", *, user_of: Callable[[str], Any] = _nobody, role: str = ""
+        self,
+        user: Any,
+        anonymous_id: str = "",
+        *,
+        user_of: Callable[[str], Any] = _nobody,
+        role: str = "",
+        attributes: Mapping[str, Any] | None = None,
     ) -> None:
         """`user` is a Django user or ``AnonymousUser``; `anonymous_id` is an id that blocks may give to other servers.
 
         `user_of` returns the user with another anonymous id, or ``None``. `role` is one of Open edX's: ``"student"``,
-        ``"staff"`` or ``"instructor"``; by default it follows ``is_staff``.
+        ``"staff"`` or ``"instructor"``; by default it follows ``is_staff``. `attributes` are more ``opt_attrs``
+        of the user, such as ``"edx-platform.request_country_code"``. They may replace the others.
         """
         super().__init__()
         self._user = user
@@ -45,6 +52,8 @@ class CurrentUserService(UserService):
             # Video chooses servers by the country of the request.
             "edx-platform.request_country_code": None,
         }
+        # Last, so that a host may replace each of them.
+        self._current.opt_attrs.update(attributes or {})
 
     def get_current_user(self) -> XBlockUser:
         return self._current
