@@ -294,6 +294,20 @@ def test_handlers_answer_posts_with_a_token_for_blocks_that_exist(browser: Brows
         assert chen.page.evaluate(post, [unknown, True]) == 404, unknown
 
 
+def test_a_visitors_state_that_is_too_large_is_refused(browser: Browser, server: DemoServer) -> None:
+    visitor = Visitor(browser, server)
+    visitor.open("/units/log/")
+    post = """async path => {
+        const body = JSON.stringify({student_answer: "x ".repeat(400000)});
+        const answer = await fetch(path, {method: "POST", body});
+        return [answer.status, await answer.text()];
+    }"""
+    handler = f"/xblock/{KEY.format('freetextresponse', 'first-night')}/handler/submit"
+    status, text = visitor.page.evaluate(post, handler)
+    assert status == 403
+    assert "a visitor's state may take" in text
+
+
 def test_many_requests_at_once_all_succeed(browser: Browser, server: DemoServer) -> None:
     visitors = [Visitor(browser, server, name) for name in ("ada", "ben", "chen")]
     units = [f"/units/{name}/" for name in ("eyes", "darkness", "phases", "craters", "north", "distance", "log")]

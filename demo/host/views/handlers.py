@@ -23,7 +23,7 @@ from demo.host.blocks import ASIDE_TYPES
 from demo.host.content import get_course
 from demo.host.runtime import CourseRuntime
 from demo.host.visits import runtime_of
-from xblock_user_state.interface import Conflict, ServiceUnavailable
+from xblock_user_state.interface import Conflict, PermissionDenied, ServiceUnavailable
 from xblock_user_state.runtime import run_guarded
 
 if TYPE_CHECKING:
@@ -50,6 +50,9 @@ def handler(request: HttpRequest, key: UsageKey, name: str, suffix: str = "") ->
     except ProcessingError as error:
         # A message of the problem to the learner, such as "no attempts left". The problem's script shows it.
         return JsonResponse({"success": str(error)})
+    except PermissionDenied as error:
+        # Such as a visitor's state that is too large.
+        return HttpResponse(str(error), status=403)
     except (XBlockSaveError, ServiceUnavailable, Conflict):
         log.exception("the handler %s of %s saved nothing", name, key)
         return HttpResponse("The answer could not be saved. Please try again.", status=503)
