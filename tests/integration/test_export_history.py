@@ -180,7 +180,7 @@ def test_damaged_entries_are_exported_as_such_and_counted(client: Any, export: E
     assert len(entries) == 8
     assert damage(4).endswith("revision 4 can't be read: it builds on revision 3, which is damaged")
     assert "revision 3 can't be read" in damage(3)
-    assert damage(1).startswith("revision 1 is not JSON")
+    assert damage(1).startswith("revision 1 can't be read: it is not JSON")
     assert manifest_of(folder)["damaged"] == sum("damaged" in entry for entry in entries.values())
     assert all(entries["ben", str(make_block()), n]["state"] == {"n": n - 1} for n in (1, 2, 3, 4))
 
