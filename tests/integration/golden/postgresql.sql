@@ -100,6 +100,7 @@ created AS (
     SELECT %s, new.*
     FROM new
     WHERE new.revision = 1 AND true
+    RETURNING 1
 ),
 recorded AS (
     INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
@@ -107,7 +108,7 @@ recorded AS (
     SELECT %s, %s, new.*
     FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
         %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
-    WHERE true
+    WHERE true AND (SELECT count(*) FROM created) = 2
 )
 SELECT true;
 
@@ -269,6 +270,7 @@ created AS (
     SELECT %s, new.*
     FROM new
     WHERE new.revision = 1 AND (SELECT number FROM locked) = 2
+    RETURNING 1
 ),
 recorded AS (
     INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
@@ -276,7 +278,7 @@ recorded AS (
     SELECT %s, %s, new.*
     FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
         %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
-    WHERE (SELECT number FROM locked) = 2
+    WHERE (SELECT number FROM locked) = 2 AND (SELECT count(*) FROM created) = 1
 )
 SELECT (SELECT number FROM locked) = 2;
 

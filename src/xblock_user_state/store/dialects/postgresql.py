@@ -142,10 +142,13 @@ class PostgreSQL(Dialect):
         guard = self._add_update(statement, write, len(updated)) if updated else "true"
         if created:
             sql = f"INSERT INTO {target.table} ({target.every_name}) SELECT {_selected(target)} FROM new"
-            statement.add("created", f"{sql} WHERE new.{REVISION} = 1 AND {guard}", target.pinned_values())
+            statement.add("created", f"{sql} WHERE new.{REVISION} = 1 AND {guard} RETURNING 1", target.pinned_values())
         if write.history:
             sql, parameters = self._insertion(write.history.target, write.history.values)
-            statement.add("recorded", f"{sql} WHERE {guard}", parameters)
+            # PostgreSQL runs parts that nobody reads last, the last of them first. Reading `created` keeps rows before
+            # history, as other writers lock them.
+            after = f" AND (SELECT count(*) FROM created) = {len(created)}" if created else ""
+            statement.add("recorded", f"{sql} WHERE {guard}{after}", parameters)
         with target.connection.cursor() as cursor:
             cursor.execute(f"{statement} SELECT {guard}", statement.parameters)
             [is_stored] = cursor.fetchone()
