@@ -82,8 +82,7 @@ class BaseStudentModuleHistory(WrittenOnceModel):
 
     def _decoded(self) -> str | DamagedHistory | None:
         if not hasattr(self, "_text"):
-            body = None if self.body is None else bytes(self.body)
-            self._text = decode_alone(Stored(self.revision, self.encoding, body))
+            self._text = decode_alone(stored(self))
         return self._text
 
     @property
@@ -98,6 +97,12 @@ class BaseStudentModuleHistory(WrittenOnceModel):
         app: Any = apps.get_app_config("xblock_user_state")
         found: list[BaseStudentModuleHistory] = app.history_of(student_modules)
         return found
+
+
+def stored(entry: BaseStudentModuleHistory) -> Stored:
+    """Return the columns of an entry that decoding needs."""
+    # Drivers return bytes or a memoryview.
+    return Stored(entry.revision, entry.encoding, None if entry.body is None else bytes(entry.body))
 
 
 class StudentModuleHistory(BaseStudentModuleHistory):

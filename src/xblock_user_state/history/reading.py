@@ -14,10 +14,10 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 from xblock_user_state import conf
-from xblock_user_state.history.encoding import DELTA, MAX_CHAIN, Stored, decode_all
+from xblock_user_state.history.encoding import DELTA, MAX_CHAIN, decode_all
 from xblock_user_state.history.extended_store import HistoryUnreadable, read_extended
 from xblock_user_state.history.merging import merged
-from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
+from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory, stored
 from xblock_user_state.history.window import Entries, Key, Window
 from xblock_user_state.metrics import current, names
 from xblock_user_state.store.databases import state_database
@@ -124,11 +124,5 @@ def _from_every_store(window: Window) -> Entries:
 
 def decode(entries: Sequence[BaseStudentModuleHistory]) -> None:
     """Set the text of each of these entries of one row, by rising revision. A damaged entry raises when it is read."""
-    stored = (Stored(entry.revision, entry.encoding, _bytes(entry)) for entry in entries)
-    for entry, (_, text) in zip(entries, decode_all(stored), strict=True):
+    for entry, (_, text) in zip(entries, decode_all(map(stored, entries)), strict=True):
         entry.state = text
-
-
-def _bytes(entry: BaseStudentModuleHistory) -> bytes | None:
-    # Drivers return bytes or a memoryview.
-    return None if entry.body is None else bytes(entry.body)

@@ -42,7 +42,7 @@ class HistoryRecorder:
     writes_deltas: bool = field(default_factory=conf.writes_deltas)
 
     def chained(self, table: Table, key: RowKey, before: Row | None, after: Row) -> Row:
-        """Return the row `after` with its ``chain`` and ``checksum``: its history entry's place, and its text's sum."""
+        """Return the row `after` with ``chain`` and ``checksum``: place and checksum of its history entry."""
         # The state row keeps the place, so that a write need not read history to choose between full entry and delta.
         if not self._is_recorded(table, key) or after.text is None:
             return after._replace(chain=0, checksum=None)

@@ -37,7 +37,7 @@ from xblock_user_state.history.entries import (
     store_name,
     take_write_lock,
 )
-from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
+from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory, stored
 from xblock_user_state.history.outbox import collisions
 from xblock_user_state.history.outbox.answers import BATCH_SECONDS, FILE_SECONDS, HistoryUnavailable
 from xblock_user_state.history.outbox.deadline import answer_expected
@@ -52,7 +52,6 @@ from xblock_user_state.maintenance.rules import (
     decode_checked,
     expects_base,
     is_raised,
-    stored,
     values_of,
 )
 from xblock_user_state.maintenance.verification import Verification

@@ -25,7 +25,7 @@ from xblock_user_state.history.encoding import (
     decode,
 )
 from xblock_user_state.history.entries import VALUE_COLUMNS, store_name
-from xblock_user_state.history.models import BaseStudentModuleHistory
+from xblock_user_state.history.models import BaseStudentModuleHistory, stored
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.naming import BlockName, unreadable_key
 from xblock_user_state.state import codec
@@ -261,12 +261,6 @@ def is_raised(row: StudentModule, newest: int, text: str | DamagedHistory | None
 def are_apart(earlier: datetime, later: datetime) -> bool:
     """Tell whether a time is later than another by a millisecond or more. Both must be in UTC."""
     return later - earlier >= _RESOLUTION
-
-
-def stored(entry: BaseStudentModuleHistory) -> Stored:
-    """Return the columns of an entry that decoding needs."""
-    # Drivers return bytes or a memoryview.
-    return Stored(entry.revision, entry.encoding, None if entry.body is None else bytes(entry.body))
 
 
 def values_of(entry: BaseStudentModuleHistory) -> tuple[object, ...]:

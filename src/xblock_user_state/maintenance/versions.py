@@ -13,9 +13,9 @@ from itertools import groupby
 from operator import attrgetter
 
 from xblock_user_state.history.encoding import DELTA, LOST, MAX_CHAIN, Decoded, closed_off, encode_compact
-from xblock_user_state.history.models import BaseStudentModuleHistory
+from xblock_user_state.history.models import BaseStudentModuleHistory, stored
 from xblock_user_state.interface import DamagedHistory
-from xblock_user_state.maintenance.rules import are_apart, decode_checked, stored
+from xblock_user_state.maintenance.rules import are_apart, decode_checked
 from xblock_user_state.store.models import StudentModule
 
 

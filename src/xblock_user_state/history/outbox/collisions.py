@@ -18,9 +18,9 @@ from django.db import Error
 from django.db.models import Q, QuerySet
 
 from xblock_user_state import conf
-from xblock_user_state.history.encoding import DELTA, MAX_CHAIN, Decoded, Stored, decode_all, encode_compact
+from xblock_user_state.history.encoding import DELTA, MAX_CHAIN, Decoded, decode_all, encode_compact
 from xblock_user_state.history.entries import TOMBSTONE, Owner, all_rows, delete_rows, extended_model, take_write_lock
-from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
+from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory, stored
 from xblock_user_state.history.outbox.deadline import answer_expected
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.store.models import StudentModule
@@ -158,7 +158,7 @@ def _taken_by_other_life(others: Entries, entries: Entries) -> list[int]:
 
 def _texts(entries: Entries, last: int) -> dict[int, str | DamagedHistory | None]:
     """Return the text of each entry up to the revision `last`."""
-    decoded: list[Decoded] = list(decode_all(_stored(entries[each]) for each in sorted(entries) if each <= last))
+    decoded: list[Decoded] = list(decode_all(stored(entries[each]) for each in sorted(entries) if each <= last))
     return dict(decoded)
 
 
@@ -198,12 +198,8 @@ def _by_revision(rows: QuerySet[BaseStudentModuleHistory]) -> Entries:
     return {entry.revision: entry for entry in rows.order_by("revision")}
 
 
-def _stored(entry: BaseStudentModuleHistory) -> Stored:
-    return Stored(entry.revision, entry.encoding, None if entry.body is None else bytes(entry.body))
-
-
 def _content(entry: BaseStudentModuleHistory) -> tuple[object, ...]:
-    return *_stored(entry), *_score(entry)
+    return *stored(entry), *_score(entry)
 
 
 def _score(entry: BaseStudentModuleHistory) -> tuple[float | None, float | None]:
