@@ -61,6 +61,7 @@ INSTALLED_APPS = [
     "django.contrib.auth",
     "django.contrib.contenttypes",
     "xblock_user_state",
+    "xblock_user_state.openedx",
 ]
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 # Tests create hundreds of accounts, so the hash must be cheap.
