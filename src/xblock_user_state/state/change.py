@@ -107,8 +107,8 @@ class Condition(NamedTuple):
 
 
 _NO_SCORE = Score(None, None)
-# The resolution of times in the databases.
-_TICK = timedelta(microseconds=1)
+TICK = timedelta(microseconds=1)
+"""The resolution of times in the databases."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -150,7 +150,7 @@ class Change:
         grade, max_grade = self.score or old_score
         if text == row.text and (grade, max_grade) == old_score:
             return None
-        modified = now if now > row.modified else row.modified + _TICK
+        modified = now if now > row.modified else row.modified + TICK
         return Row(row.revision + 1, text, grade, max_grade, row.created, modified, row.chain, row.checksum)
 
 
