@@ -17,7 +17,7 @@ from xblock.exceptions import KeyValueMultiSaveError
 from xblock.fields import Scope, UserScope
 from xblock.runtime import KeyValueStore
 
-from xblock_user_state.interface import PermissionDenied, UserDoesNotExist, UserStateError, XBlockUserStateClient
+from xblock_user_state.interface import BlockKey, PermissionDenied, UserDoesNotExist, UserStateError, XBlockUserStateClient
 from xblock_user_state.runtime.addresses import RowAddress, address_of, addresses_of_block, addresses_of_class
 from xblock_user_state.runtime.changes import Changes
 from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient, ToSession, id_of
@@ -27,7 +27,7 @@ from xblock_user_state.runtime.row_cache import CachedRow
 from xblock_user_state.runtime.unit import Member, Unit
 from xblock_user_state.state.change import Score, damaged_state
 from xblock_user_state.state.codec import NotAState, decode_field
-from xblock_user_state.state.keys import checked_block
+from xblock_user_state.state.keys import checked_block, row_key
 
 _LOG = logging.getLogger("xblock_user_state.runtime")
 
@@ -111,6 +111,10 @@ class UserStateKeyValueStore(KeyValueStore):
         self._read(
             address for usage_key, block_class in blocks for address in addresses_of_class(usage_key, block_class)
         )
+
+    def prefetch_rows(self, scope: Scope, block_keys: Iterable[BlockKey]) -> None:
+        """Do the same for the rows of one scope, by the keys that a client takes for it: one statement."""
+        self._read(RowAddress(scope, row_key(key, scope)) for key in block_keys)
 
     def for_learner(self, learner: Any) -> UserStateKeyValueStore:
         """Return the store of another learner, which joins this store's unit of work.
