@@ -1,1 +1,6 @@
-"""The tables of this app."""
+"""The tables of this app, and the models over its views."""
+
+from xblock_user_state.openedx.compatible.models import CompatibleStudentModule
+from xblock_user_state.openedx.numbers.models import BlockNumber
+
+__all__ = ["BlockNumber", "CompatibleStudentModule"]
