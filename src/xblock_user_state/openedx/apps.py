@@ -21,12 +21,15 @@ class OpenedxConfig(AppConfig):
     """The platform's description of a plugin: the functions that add settings."""
 
     def ready(self) -> None:
-        """Replace the parts of the platform that keep learner state, if this process runs it and the stage is not off.
+        """Number blocks, keep the view of the compatible model, and replace parts of the platform if this runs in it.
 
-        A stage that is off when the process starts stays off until its end.
+        A stage that is off when the process starts stays off until its end: nothing is replaced.
         """
+        from xblock_user_state.openedx.numbers import giving
         from xblock_user_state.openedx.platform import replacements, stages
+        from xblock_user_state.openedx.views import own
 
-        platform = {"courseware"} & apps.app_configs.keys()
-        if platform and stages.site_stage() is not stages.Stage.OFF:
+        giving.connect()
+        own.connect(self)
+        if "courseware" in apps.app_configs and stages.site_stage() is not stages.Stage.OFF:
             replacements.install()
