@@ -5,20 +5,25 @@
 """
 
 from tests.openedx_tables.awkward import Case, Entry, KeptField, KeptModule, awkward
+from tests.openedx_tables.generator import generate
 from tests.openedx_tables.rows import insert_field, insert_history, insert_module
 from tests.openedx_tables.schema import ALL, EXTENDED, MAIN, create, drop, old_tables
+from tests.openedx_tables.writer import Change, change_modules
 
 __all__ = [
     "ALL",
     "EXTENDED",
     "MAIN",
     "Case",
+    "Change",
     "Entry",
     "KeptField",
     "KeptModule",
     "awkward",
+    "change_modules",
     "create",
     "drop",
+    "generate",
     "insert_field",
     "insert_history",
     "insert_module",
