@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from xblock_user_state import conf
 from xblock_user_state.history.encoding import checksum, encode_compact, encode_plain, next_chain
+from xblock_user_state.openedx.old.keys import Unmapped, block_of
 from xblock_user_state.openedx.old.merging import NO_TIME, merged
 from xblock_user_state.openedx.old.reasons import Line, Reason
 from xblock_user_state.openedx.old.tables import MODULES, Entry, Module, ModuleRow
@@ -33,6 +34,23 @@ class Source(NamedTuple):
     modules: Sequence[Module]
 
 
+def sources_of(modules: Sequence[Module], lines: list[Line]) -> list[Source]:
+    """Return the learners and blocks that the rows are about, in the order of their keys."""
+    found: dict[tuple[int, int], tuple[BlockId, list[Module]]] = {}
+    for module in modules:
+        mapped = block_of(module.course_id, module.module_id)
+        if isinstance(mapped, Unmapped):
+            lines.append(Line(MODULES, module.id, mapped.reason, mapped.detail))
+            continue
+        lines += [Line(MODULES, module.id, *note) for note in mapped.notes]
+        block = mapped.block
+        if module.module_type != block.block_type:
+            detail = f"module_type {module.module_type!r}, block {block.usage_key}"
+            lines.append(Line(MODULES, module.id, Reason.MODULE_TYPE, detail))
+        found.setdefault((module.student_id, block.id), (block, []))[1].append(module)
+    return [Source(student_id, block, own) for (student_id, _), (block, own) in sorted(found.items())]
+
+
 @dataclass
 class Chain:
     """The entries of one learner and block, encoded as the recorder would have written them one by one."""
@@ -41,6 +59,8 @@ class Chain:
     restart: int | None = None
     """A revision whose entry is a full one, because it follows entries that are stored already."""
     is_recorded: bool = False
+    contents: list[Content] | None = None
+    writes_deltas: bool = field(default_factory=conf.writes_deltas)
     entries: list[Values] = field(default_factory=list)
     checksums: list[tuple[int | None, float | None, float | None]] = field(default_factory=list)
     """Checksum and score of each entry."""
@@ -59,6 +79,8 @@ class Chain:
             (self.source.student_id, self.source.block.id, revision, created, encoding, grade, max_grade, version, body)
         )
         self.checksums.append((None if text is None else checksum(revision, text), grade, max_grade))
+        if self.contents is not None:
+            self.contents.append(content)
         self.content, self.modified = content, created
 
     def _encoded(self, revision: int, content: Content) -> tuple[int, bytes | None]:
@@ -66,11 +88,11 @@ class Chain:
         if text is None:
             self.place = 0
         # A delta that changes nothing would be taken for a fault: the platform saved many a state twice.
-        elif before is None or content == self.content or revision == self.restart or not conf.writes_deltas():
+        elif before is None or content == self.content or revision == self.restart or not self.writes_deltas:
             self.place = 1
         else:
             self.place = next_chain(self.place)
-        if not conf.writes_deltas():
+        if not self.writes_deltas:
             return encode_plain(text)
         return encode_compact(text, before if self.place > 1 else None)
 
@@ -83,6 +105,8 @@ class Built(NamedTuple):
     done: str
     entries: Sequence[Values]
     checksums: Sequence[tuple[int | None, float | None, float | None]]
+    contents: Sequence[Content]
+    """State and score of each entry, if `build` was asked to keep them."""
 
     @property
     def values(self) -> Values:
@@ -103,7 +127,7 @@ ENTRY_COLUMNS = (
 )
 
 
-class _OldRow(NamedTuple):
+class OldState(NamedTuple):
     """The mapped values of an old row."""
 
     content: Content
@@ -119,6 +143,8 @@ def build(
     rows: Callable[[], Mapping[int, ModuleRow]],
     lines: list[Line],
     restart: int | None = None,
+    *,
+    keep_contents: bool = False,
 ) -> Built | None:
     """Build the row and the history of one learner and block; ``None`` if its old rows are gone meanwhile.
 
@@ -126,18 +152,22 @@ def build(
     history becomes one more entry, and the next catch-up finds the same. Appends `lines` to the report.
     """
     is_recorded = conf.is_recorded(source.block.block_type)
-    chain = Chain(source, restart, is_recorded)
+    chain = Chain(source, restart, is_recorded, [] if keep_contents else None)
     had_entries = False
     for entry in merged(entries):
         had_entries = True
         chain.add(entry.created or NO_TIME, _entry_content(entry, lines), entry.version)
-    found = rows()
-    old = [_old_row(found[module.id], lines) for module in source.modules if module.id in found]
-    if not old:
+    whole = state_of(source, rows(), lines)
+    if whole is None:
         return None
-    whole = _joined(source, old, lines)
     _complete(chain, whole, lines, had_entries=had_entries)
-    return Built(source, _row(chain, whole, lines), whole.done, chain.entries, chain.checksums)
+    return Built(source, _row(chain, whole, lines), whole.done, chain.entries, chain.checksums, chain.contents or ())
+
+
+def state_of(source: Source, rows: Mapping[int, ModuleRow], lines: list[Line]) -> OldState | None:
+    """Return the state that the old rows give a learner in a block; ``None`` if they are gone."""
+    found = [_old_row(rows[module.id], lines) for module in source.modules if module.id in rows]
+    return _joined(source, found, lines) if found else None
 
 
 def _entry_content(entry: Entry, lines: list[Line]) -> Content:
@@ -160,7 +190,7 @@ def _score(table: str, id_: int, score: tuple[object, object], lines: list[Line]
     return grade, max_grade
 
 
-def _old_row(row: ModuleRow, lines: list[Line]) -> _OldRow:
+def _old_row(row: ModuleRow, lines: list[Line]) -> OldState:
     text, reason = state_text(row.state)
     if reason:
         lines.append(Line(MODULES, row.id, reason, excerpt(row.state or "")))
@@ -174,10 +204,10 @@ def _old_row(row: ModuleRow, lines: list[Line]) -> _OldRow:
     elif created > modified:
         lines.append(Line(MODULES, row.id, Reason.CREATED_AFTER_MODIFIED, f"{created}, {modified}"))
     score = _score(MODULES, row.id, (row.grade, row.max_grade), lines)
-    return _OldRow((text, *score), done, created, modified, row.id)
+    return OldState((text, *score), done, created, modified, row.id)
 
 
-def _joined(source: Source, rows: Sequence[_OldRow], lines: list[Line]) -> _OldRow:
+def _joined(source: Source, rows: Sequence[OldState], lines: list[Line]) -> OldState:
     """Return one row for all old rows about a block: the newer row, with the older creation and the higher score."""
     newest = max(rows, key=lambda row: (row.modified, row.id))
     if len(rows) == 1:
@@ -192,7 +222,7 @@ def _joined(source: Source, rows: Sequence[_OldRow], lines: list[Line]) -> _OldR
     return newest._replace(content=(newest.content[0], *score), created=created)
 
 
-def _complete(chain: Chain, row: _OldRow, lines: list[Line], *, had_entries: bool) -> None:
+def _complete(chain: Chain, row: OldState, lines: list[Line], *, had_entries: bool) -> None:
     """Add an entry of the row if the newest one is another, or if a recorded block has none."""
     block_type = chain.source.block.block_type
     if not had_entries and not chain.is_recorded:
@@ -209,7 +239,7 @@ def _complete(chain: Chain, row: _OldRow, lines: list[Line], *, had_entries: boo
     chain.add(row.modified, row.content, None)
 
 
-def _row(chain: Chain, old: _OldRow, lines: list[Line]) -> Row:
+def _row(chain: Chain, old: OldState, lines: list[Line]) -> Row:
     modified = max(old.modified, chain.modified or old.modified)
     # Ties of entries were moved apart by microseconds, of which nobody needs to hear.
     if (modified - old.modified).total_seconds() >= 1:

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from functools import cached_property
 from typing import Any, NamedTuple
 
 from django.db import transaction
@@ -16,7 +15,7 @@ from xblock_user_state.history.entries import all_rows, delete_rows
 from xblock_user_state.openedx.importing.loading import load
 from xblock_user_state.openedx.importing.models import ImportedFields
 from xblock_user_state.openedx.importing.report import Report
-from xblock_user_state.openedx.old.keys import Unmapped, block_of, block_type_of, context_of, course_of, usage_without_run
+from xblock_user_state.openedx.old.keys import Unmapped, block_of, block_type_of, context_of, course_of, lacks_run
 from xblock_user_state.openedx.old.merging import NO_TIME
 from xblock_user_state.openedx.old.reading import OldSite
 from xblock_user_state.openedx.old.reasons import Line, Reason
@@ -25,6 +24,7 @@ from xblock_user_state.openedx.old.values import excerpt, has_nan_words
 from xblock_user_state.state import codec
 from xblock_user_state.state.keys import BlockId, hash_key
 from xblock_user_state.store.blocks import register, registered
+from xblock_user_state.store.dialects.rows import Values
 from xblock_user_state.store.models import Preferences, UserInfo, UserStateRow, UserStateSummary
 from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.users import usernames
@@ -58,6 +58,13 @@ class Fields(NamedTuple):
     ids: tuple[int, ...]
 
 
+class Stored(NamedTuple):
+    """A row of ours."""
+
+    revision: int
+    text: str | None
+
+
 @dataclass
 class FieldImport:
     """Imports fields from the old `site` to the state's `database`, in the caller's transaction."""
@@ -81,9 +88,12 @@ class FieldImport:
         """Return the states of some learners, or of some usage keys, by key."""
         if table not in self.site.fields:
             return {}
+        courses: Mapping[str, Collection[str]] = {}
+        if table == SUMMARIES:
+            courses = self.site.courses_of([owner for owner in owners if lacks_run(owner)])
         by_key: dict[Key, list[FieldRow]] = defaultdict(list)
         for row in self.site.field_rows(table, owners):
-            for key in self._keys(row, lines):
+            for key in self._keys(row, courses, lines):
                 by_key[key].append(row)
         found = {key: _fields(rows, lines) for key, rows in sorted(by_key.items())}
         return {key: fields for key, fields in found.items() if fields is not None}
@@ -115,18 +125,16 @@ class FieldImport:
         alive = usernames(owners)
         return [owner for owner in owners if owner in alive]
 
-    def blocks_of_summary(self, row: FieldRow, lines: list[Line]) -> Iterator[BlockId]:
-        """Yield the blocks of a summary: one, or one in each run of the course of an old-style key."""
+    def blocks_of_summary(self, row: FieldRow, courses: Collection[str], lines: list[Line]) -> Iterator[BlockId]:
+        """Yield the blocks of a summary: one, or for a key without its run one in each of the courses."""
         usage_id = str(row.owner)
-        course = course_of(usage_id)
-        courses: Sequence[str] = [course] if course else [""]
-        without_run = usage_without_run(usage_id)
-        if without_run:
-            courses = self._runs.get(without_run, ())
-            reason = Reason.SHARED_SUMMARY if courses else Reason.NO_RUN
-            if len(courses) != 1:
-                lines.append(Line(row.table, row.id, reason, f"{usage_id}: {', '.join(courses)}"))
-        for each in courses:
+        contexts = [course_of(usage_id) or ""]
+        if lacks_run(usage_id):
+            contexts = sorted({str(context) for each in courses if (context := context_of(each))})
+            if len(contexts) != 1:
+                reason = Reason.SHARED_SUMMARY if contexts else Reason.NO_RUN
+                lines.append(Line(row.table, row.id, reason, f"{usage_id}: {', '.join(contexts)}"))
+        for each in contexts:
             mapped = block_of(each, usage_id)
             if isinstance(mapped, Unmapped):
                 lines.append(Line(row.table, row.id, mapped.reason, mapped.detail))
@@ -134,7 +142,7 @@ class FieldImport:
                 lines += [Line(row.table, row.id, *note) for note in mapped.notes]
                 yield mapped.block
 
-    def _keys(self, row: FieldRow, lines: list[Line]) -> Iterator[Key]:
+    def _keys(self, row: FieldRow, courses: Mapping[str, Collection[str]], lines: list[Line]) -> Iterator[Key]:
         if row.table == INFO:
             yield (row.owner,)
         elif row.table == PREFERENCES:
@@ -144,73 +152,71 @@ class FieldImport:
             else:
                 yield row.owner, block_type
         else:
-            for block in self.blocks_of_summary(row, lines):
+            for block in self.blocks_of_summary(row, courses.get(str(row.owner), ()), lines):
                 self._blocks.add(block)
                 yield (block.id,)
 
-    @cached_property
-    def _runs(self) -> Mapping[tuple[str, str], Sequence[str]]:
-        """The courses that have a state row, by organization and course."""
-        runs: dict[tuple[str, str], list[str]] = defaultdict(list)
-        for text in self.site.course_ids():
-            context: Any = context_of(text)
-            if context is not None and getattr(context, "run", None):
-                runs[context.org, context.course].append(str(context))
-        return {key: sorted(set(texts)) for key, texts in runs.items()}
-
     def _store(self, table: str, found: Mapping[Key, Fields], lines: list[Line]) -> None:
         place = PLACES[table]
-        stored = self._stored(place, found)
-        marks = {mark_of(place, key): key for key in found}
-        left = {
-            marks[id_]: revision
-            for ids in pieces(self.database, sorted(marks), 1000)
-            for id_, revision in all_rows(ImportedFields, self.database).filter(id__in=ids).values_list("id", "revision")
-        }
-        inserted, imported, replaced = [], [], []
-        for key, fields in found.items():
-            old = stored.get(key)
-            if old is None:
-                if key in left and not self.source_wins:
-                    lines += _kept(table, fields, Reason.OURS_CHANGED, "deleted")
-                    continue
-                revision = 1
-            elif old[1] == fields.text:
-                if left.get(key) != old[0]:
-                    imported.append((mark_of(place, key), old[0]))
+        stored, left = self.stored(place, [key[0] for key in found]), self._left(place, found)
+        revisions = {key: self._revision(stored.get(key), left.get(key), fields) for key, fields in found.items()}
+        inserted = []
+        marks = {}
+        for key, revision in revisions.items():
+            fields, old = found[key], stored.get(key)
+            if isinstance(revision, Reason):
+                detail = f"revision {old.revision}" if old else "deleted"
+                lines += [Line(table, id_, revision, detail) for id_ in fields.ids]
                 continue
-            elif left.get(key) == old[0] or self.source_wins:
-                revision = old[0] + 1
-                replaced.append(key)
-            else:
-                reason = Reason.OURS_CHANGED if key in left else Reason.OURS_EXISTS
-                lines += _kept(table, fields, reason, f"revision {old[0]}")
-                continue
-            inserted.append((*key, revision, fields.text, fields.created, fields.modified))
-            imported.append((mark_of(place, key), revision))
-        if self.dry_run:
-            return
-        self._register()
-        self._delete(place, replaced)
-        for ids in pieces(self.database, [id_ for id_, _ in imported], 1000):
+            if old is None or revision != old.revision:
+                inserted.append((*key, revision, fields.text, fields.created, fields.modified))
+            if revision != left.get(key):
+                marks[mark_of(place, key)] = revision
+        if not self.dry_run:
+            self._register()
+            self._replace(place, [row for row in inserted if row[: len(place.keys)] in stored], inserted, marks)
+
+    def _revision(self, old: Stored | None, left: int | None, fields: Fields) -> int | Reason:
+        """Return the revision that the row gets, or the reason to leave it alone."""
+        if old is None:
+            return 1 if left is None or self.source_wins else Reason.OURS_CHANGED
+        if old.text == fields.text:
+            return old.revision
+        if left == old.revision or self.source_wins:
+            return old.revision + 1
+        return Reason.OURS_EXISTS if left is None else Reason.OURS_CHANGED
+
+    def _replace(
+        self, place: Place, replaced: Sequence[Values], inserted: Sequence[Values], marks: Mapping[int, int]
+    ) -> None:
+        for row in replaced:
+            which = dict(zip(place.keys, row, strict=False))
+            delete_rows(all_rows(place.model, self.database).filter(**which))
+        for ids in pieces(self.database, sorted(marks), 1000):
             delete_rows(all_rows(ImportedFields, self.database).filter(id__in=ids))
         load(self.database, place.model, (*place.keys, *_VALUES), inserted)
-        load(self.database, ImportedFields, ("id", "revision"), imported)
+        load(self.database, ImportedFields, ("id", "revision"), list(marks.items()))
 
-    def _stored(self, place: Place, found: Mapping[Key, Fields]) -> dict[Key, tuple[int, str | None]]:
-        stored = {}
-        for owners in pieces(self.database, sorted({key[0] for key in found}), 1000):
-            rows = all_rows(place.model, self.database).filter(**{f"{place.keys[0]}__in": owners})
+    def _left(self, place: Place, found: Mapping[Key, Fields]) -> dict[Key, int]:
+        """Return the revisions at which the import left rows, by key."""
+        marks = {mark_of(place, key): key for key in found}
+        rows = all_rows(ImportedFields, self.database)
+        return {
+            marks[id_]: revision
+            for ids in pieces(self.database, sorted(marks), 1000)
+            for id_, revision in rows.filter(id__in=ids).values_list("id", "revision")
+        }
+
+    def stored(self, place: Place, owners: Iterable[Any]) -> dict[Key, Stored]:
+        """Return our rows of some owners by key, locked unless this is a dry run. One statement for 1,000."""
+        stored: dict[Key, Stored] = {}
+        for some in pieces(self.database, sorted(set(owners)), 1000):
+            rows = all_rows(place.model, self.database).filter(**{f"{place.keys[0]}__in": some})
             rows = rows.order_by(*place.keys)
             rows = rows if self.dry_run else rows.select_for_update()
             for *key, revision, state in rows.values_list(*place.keys, "revision", "state"):
-                stored[tuple(key)] = revision, state
+                stored[tuple(key)] = Stored(revision, state)
         return stored
-
-    def _delete(self, place: Place, keys: Sequence[Key]) -> None:
-        for key in keys:
-            which = dict(zip(place.keys, key, strict=True))
-            delete_rows(all_rows(place.model, self.database).filter(**which))
 
     def _register(self) -> None:
         missing = self._blocks - registered(self.database, self._blocks)
@@ -222,10 +228,6 @@ class FieldImport:
 def mark_of(place: Place, key: Key) -> int:
     """Return the id of the row of `ImportedFields` for a key."""
     return hash_key("\n".join([place.model.__name__, *map(str, key)]))
-
-
-def _kept(table: str, fields: Fields, reason: Reason, detail: str) -> list[Line]:
-    return [Line(table, id_, reason, detail) for id_ in fields.ids]
 
 
 def _fields(rows: Sequence[FieldRow], lines: list[Line]) -> Fields | None:

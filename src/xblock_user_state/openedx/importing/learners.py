@@ -15,14 +15,13 @@ from django.db.utils import Error
 
 from xblock_user_state.history.entries import Owner
 from xblock_user_state.interface import BlockKeyCollision
-from xblock_user_state.openedx.importing.building import Built, Source, build
+from xblock_user_state.openedx.importing.building import Built, Source, build, sources_of
 from xblock_user_state.openedx.importing.fields import FieldImport
 from xblock_user_state.openedx.importing.report import Report
-from xblock_user_state.openedx.importing.storing import Known, Step, Storing, decide, known
-from xblock_user_state.openedx.old.keys import Unmapped, block_of
+from xblock_user_state.openedx.importing.storing import Known, Storing, decide, known
 from xblock_user_state.openedx.old.merging import in_order
-from xblock_user_state.openedx.old.reasons import Line, Reason
 from xblock_user_state.openedx.old.reading import OldSite, Selection
+from xblock_user_state.openedx.old.reasons import Line, Reason
 from xblock_user_state.openedx.old.tables import INFO, MODULES, PREFERENCES, Entry, Module, ModuleRow
 from xblock_user_state.state.keys import BlockId
 from xblock_user_state.store.blocks import register, registered
@@ -80,11 +79,15 @@ class LearnerImport:
         return self._take(self._with_siblings(modules), sorted({module.student_id for module in modules}), (), None)
 
     def _take(
-        self, modules: Sequence[Module], learners: Sequence[int], fields: Sequence[str], after: Callable[[], None] | None
+        self,
+        modules: Sequence[Module],
+        learners: Sequence[int],
+        fields: Sequence[str],
+        after: Callable[[], None] | None,
     ) -> Done:
         lines: list[Line] = []
         alive = set(usernames(learners))
-        sources = self._sources([module for module in modules if module.student_id in alive], lines)
+        sources = sources_of([module for module in modules if module.student_id in alive], lines)
         lines += [
             Line(MODULES, module.id, Reason.NO_USER, f"learner {module.student_id}")
             for module in modules
@@ -98,7 +101,11 @@ class LearnerImport:
         return done + Done(modules=len(modules))
 
     def _store(
-        self, sources: Sequence[Source], learners: Sequence[int], fields: Sequence[str], after: Callable[[], None] | None
+        self,
+        sources: Sequence[Source],
+        learners: Sequence[int],
+        fields: Sequence[str],
+        after: Callable[[], None] | None,
     ) -> Done:
         tries = 0
         while True:
@@ -148,7 +155,11 @@ class LearnerImport:
             after()
 
     def _attempt(
-        self, sources: Sequence[Source], learners: Sequence[int], fields: Sequence[str], after: Callable[[], None] | None
+        self,
+        sources: Sequence[Source],
+        learners: Sequence[int],
+        fields: Sequence[str],
+        after: Callable[[], None] | None,
     ) -> tuple[Done, list[Line]]:
         lines: list[Line] = []
         owners = [Owner(source.student_id, source.block.id) for source in sources]
@@ -219,22 +230,6 @@ class LearnerImport:
         if piece:
             yield piece, False
 
-    def _sources(self, modules: Sequence[Module], lines: list[Line]) -> list[Source]:
-        """Return the learners and blocks that the rows are about, in the order of their keys."""
-        found: dict[tuple[int, int], tuple[BlockId, list[Module]]] = {}
-        for module in modules:
-            mapped = block_of(module.course_id, module.module_id)
-            if isinstance(mapped, Unmapped):
-                lines.append(Line(MODULES, module.id, mapped.reason, mapped.detail))
-                continue
-            lines += [Line(MODULES, module.id, *note) for note in mapped.notes]
-            block = mapped.block
-            if module.module_type != block.block_type:
-                detail = f"module_type {module.module_type!r}, block {block.usage_key}"
-                lines.append(Line(MODULES, module.id, Reason.MODULE_TYPE, detail))
-            found.setdefault((module.student_id, block.id), (block, []))[1].append(module)
-        return [Source(student_id, block, own) for (student_id, _), (block, own) in sorted(found.items())]
-
     def _known_blocks(self, sources: Sequence[Source], lines: list[Line]) -> list[Source]:
         """Register the blocks of the sources; leave out sources whose block collides with another."""
         if self.dry_run:
@@ -268,7 +263,7 @@ class LearnerImport:
     def _with_siblings(self, modules: Sequence[Module]) -> list[Module]:
         """Add the other old rows about the same learners and blocks: the import has their ids."""
         lines: list[Line] = []
-        owners = [Owner(source.student_id, source.block.id) for source in self._sources(modules, lines)]
+        owners = [Owner(source.student_id, source.block.id) for source in sources_of(modules, lines)]
         imported = known(self.database, owners, lock=False).imported
         given = {module.id for module in modules}
         missing = {id_ for ids in imported.values() for id_ in ids} - given
@@ -289,7 +284,4 @@ class _Once:
 
 
 def _refused(sources: Sequence[Source], error: Error) -> list[Line]:
-    return [
-        Line(MODULES, module.id, Reason.REFUSED, str(error)) for source in sources for module in source.modules
-    ]
-
+    return [Line(MODULES, module.id, Reason.REFUSED, str(error)) for source in sources for module in source.modules]

@@ -5,8 +5,6 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
-from xblock_user_state.fields import UtcDateTimeField
-
 
 class ImportedModule(models.Model):
     """The old id of a state row, for who points at it, such as a foreign key of ``bulk_grades``.
@@ -64,9 +62,9 @@ class ImportProgress(models.Model):
 
     name = models.CharField(max_length=200, primary_key=True)
     learner = models.BigIntegerField(null=True)
-    started = UtcDateTimeField()
-    ended = UtcDateTimeField(null=True)
-    covered = UtcDateTimeField(null=True)
+    started = models.DateTimeField()
+    ended = models.DateTimeField(null=True)
+    covered = models.DateTimeField(null=True)
 
     class Meta:
         app_label = "xblock_user_state_openedx"

@@ -1,4 +1,4 @@
-"""Passes over the old tables: the first pass by learner, catch-up passes by time of change, and the rows of no learner."""
+"""Passes over the old tables: the first by learner, later ones by time of change; and the rows of no learner."""
 
 from __future__ import annotations
 
@@ -30,6 +30,27 @@ class NoFirstPass(Exception):
     """A catch-up needs a first pass of the same range that has ended."""
 
 
+def groups(site: OldSite, selection: Selection, after: int | None = None) -> Iterator[list[int]]:
+    """Yield groups of learners with some thousand rows, and alone each with more, from the one after `after`."""
+    while True:
+        learners = site.learners(selection, after, _LEARNERS)
+        counts = site.row_counts(learners, selection)
+        group: list[int] = []
+        size = 0
+        for learner in learners:
+            rows = counts.get(learner, 0)
+            if group and size + rows > _GROUP:
+                yield group
+                group, size = [], 0
+            group.append(learner)
+            size += rows
+        if group:
+            yield group
+        if not learners:
+            return
+        after = learners[-1]
+
+
 @dataclass
 class Pass:
     """One pass over the learners of a selection. Call `run`, or `catch_up`; both yield after each transaction."""
@@ -56,7 +77,9 @@ class Pass:
         """Return the last learner whom an unfinished first pass has done. One statement."""
         if not self.is_whole:
             return None
-        found = all_rows(ImportProgress, self.database).filter(name=self.name, ended=None).values_list("learner", flat=True)
+        found = (
+            all_rows(ImportProgress, self.database).filter(name=self.name, ended=None).values_list("learner", flat=True)
+        )
         return next(iter(found), None)
 
     def run(self) -> Iterator[Done]:
@@ -65,7 +88,7 @@ class Pass:
         if self.is_whole and after is None:
             self._begin()
         importing = self._importing()
-        for group in self._groups(after):
+        for group in groups(self.site, self.selection, after):
             yield importing.take_learners(group, self._remember(group[-1]))
         yield from self._summaries(None)
         if self.is_whole:
@@ -87,7 +110,8 @@ class Pass:
                 yield importing.take_rows(modules)
             if after is None:
                 break
-        yield from self._fields(since)
+        if self.selection.course_id is None:
+            yield from self._fields(since)
         yield from self._summaries(since)
         if not self.dry_run:
             self._end()
@@ -110,26 +134,6 @@ class Pass:
         return LearnerImport(
             self.site, self.database, self.report, self.selection, dry_run=self.dry_run, source_wins=self.source_wins
         )
-
-    def _groups(self, after: int | None) -> Iterator[list[int]]:
-        """Yield groups of learners with some thousand rows, and alone each learner with more."""
-        while True:
-            learners = self.site.learners(self.selection, after, _LEARNERS)
-            counts = self.site.row_counts(learners, self.selection)
-            group: list[int] = []
-            size = 0
-            for learner in learners:
-                rows = counts.get(learner, 0)
-                if group and size + rows > _GROUP:
-                    yield group
-                    group, size = [], 0
-                group.append(learner)
-                size += rows
-            if group:
-                yield group
-            if not learners:
-                return
-            after = learners[-1]
 
     def _fields(self, since: datetime) -> Iterator[Done]:
         """Import preferences and user info of learners who changed any of them."""

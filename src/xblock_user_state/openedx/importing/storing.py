@@ -81,7 +81,9 @@ def known(database: str, owners: Iterable[Owner], *, lock: bool) -> Known:
             found = all_rows(StudentModule, database).filter(which).order_by("block_id")
             names = ("revision", "history_checksum", "state", "grade", "max_grade", "done", "created", "modified")
             locked = found.select_for_update() if lock else found
-            for block_id, revision, checksum, *content, done, created, modified in locked.values_list("block_id", *names):
+            for block_id, revision, checksum, *content, done, created, modified in locked.values_list(
+                "block_id", *names
+            ):
                 owner = Owner(student_id, block_id)
                 rows[owner] = Stored(revision, checksum, tuple(content), done, (created, modified))
             old = all_rows(ImportedModule, database).filter(which)
@@ -240,4 +242,3 @@ class Storing:
                 for some in pieces(alias, sorted(ids), 1000):
                     delete_rows(all_rows(model, alias).filter(student_id=student_id, block_id__in=some))
             load(alias, model, ENTRY_COLUMNS, self.extended)
-

@@ -61,18 +61,18 @@ def block_type_of(module_type: str) -> str | Unmapped:
         return Unmapped(Reason.NOT_A_KEY, f"module_type {module_type!r}: {error}")
 
 
-def usage_without_run(usage_id: str) -> tuple[str, str] | None:
-    """Return organization and course of an old-style usage key, which has no run; ``None`` for any other text."""
+def lacks_run(usage_id: str) -> bool:
+    """Tell whether a text is an old-style usage key, which has no run."""
     try:
-        key = _innermost(UsageKey.from_string(usage_id.strip()))
+        return _lacks_run(_innermost(UsageKey.from_string(usage_id.strip())).context_key)
     except InvalidKeyError:
-        return None
-    context: Any = key.context_key
-    return (context.org, context.course) if _lacks_run(context) else None
+        return False
 
 
 def course_of(usage_id: str) -> str | None:
-    """Return the text of the context that a usage key names; ``None`` if the text is no key."""
+    """Return the text of the context that a usage key names; ``None`` if it is no key, or has no run."""
+    if lacks_run(usage_id):
+        return None
     try:
         return str(_bare(_innermost(UsageKey.from_string(usage_id.strip())).context_key))
     except (InvalidKeyError, AttributeError):
@@ -110,9 +110,9 @@ def _in_context(usage: UsageKey, course: LearningContextKey) -> UsageKey:
 def _notes(course_id: str, module_id: str, usage: UsageKey, course: LearningContextKey) -> list[Note]:
     notes = []
     inner: Any = _bare(_innermost(usage).context_key)
-    named = (inner.org, getattr(inner, "course", None))
-    expected = (getattr(course, "org", None), getattr(course, "course", None))
-    if inner != course and not (_lacks_run(inner) and named == expected):
+    # A key without its run, and a key of the course that a CCX is made from, belong to the course of the row.
+    named = _parts(inner)
+    if inner != course and named != _parts(course)[: len(named)]:
         notes.append((Reason.MAPPED_KEY, f"module_id {module_id!r} in {course_id!r}"))
     for name, text in (("course_id", course_id), ("module_id", module_id)):
         if text != text.strip():
@@ -120,6 +120,11 @@ def _notes(course_id: str, module_id: str, usage: UsageKey, course: LearningCont
         if len(text) >= MAX_KEY_LENGTH:
             notes.append((Reason.CUT_KEY, f"{name} {text!r}"))
     return notes
+
+
+def _parts(context: Any) -> list[str]:
+    """Return organization, course and run of a context, as far as it has them."""
+    return [part for name in ("org", "course", "run") if (part := getattr(context, name, None)) is not None]
 
 
 def _innermost(usage: UsageKey) -> UsageKey:

@@ -28,6 +28,7 @@ from xblock_user_state.store.statements import pieces
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MODULE = "id, student_id, course_id, module_id, module_type"
+_FIRST_YEAR = 1000
 _CHUNK = 500
 """Entries with their states in one statement, where one row has a long history."""
 
@@ -93,7 +94,7 @@ class OldSite:
         for table in tables:
             where, parameters = selection.conditions(after, has_course=table == MODULES)
             sql = f"SELECT DISTINCT student_id FROM {table}{_where(where)} ORDER BY student_id LIMIT {size}"
-            ids = [int(id_) for id_, in self._rows(sql, parameters)]
+            ids = [int(id_) for (id_,) in self._rows(sql, parameters)]
             found.update(ids)
             if len(ids) == size:
                 # This table may have more learners after its last one, so the others' later ones must wait.
@@ -104,7 +105,9 @@ class OldSite:
         """Return the number of state rows of each learner; none for a learner without any."""
         where, parameters = Selection(course_id=selection.course_id).conditions()
         select = f"SELECT student_id, COUNT(*) FROM {MODULES} WHERE {{}}{_and(where)} GROUP BY student_id"
-        return {int(id_): number for id_, number in self._among(self.database, select, "student_id", learners, parameters)}
+        return {
+            int(id_): number for id_, number in self._among(self.database, select, "student_id", learners, parameters)
+        }
 
     def modules(self, learners: Sequence[int], selection: Selection) -> list[Module]:
         """Return the key columns of all rows of some learners, by learner and id."""
@@ -124,7 +127,7 @@ class OldSite:
         select = f"SELECT id, state, grade, max_grade, done, {created}, {modified} FROM {MODULES} WHERE {{}}"
         to_time = self._to_time(self.database)
         return {
-            row[0]: ModuleRow(*row[:5], to_time(row[5]), to_time(row[6]))
+            row[0]: ModuleRow._make([*row[:5], to_time(row[5]), to_time(row[6])])
             for row in self._among(self.database, select, "id", ids)
         }
 
@@ -139,8 +142,8 @@ class OldSite:
         if after:
             where.append("(modified > %s OR id > %s)")
             parameters += [adapt(start), after[1]]
-        sql = f"SELECT {_MODULE}, {self._time('modified')} FROM {MODULES}{_where(where)} ORDER BY modified, id LIMIT {size}"
-        found = self._rows(sql, parameters)
+        select = f"SELECT {_MODULE}, {self._time('modified')} FROM {MODULES}{_where(where)}"
+        found = self._rows(f"{select} ORDER BY modified, id LIMIT {size}", parameters)
         to_time = self._to_time(self.database)
         last = to_time(found[-1][5]) if len(found) == size else None
         return [Module._make(row[:5]) for row in found], (last, found[-1][0]) if last else None
@@ -184,14 +187,14 @@ class OldSite:
         select = f"SELECT id, {owner}, {block_type}, field_name, value, {times} FROM {table} WHERE {{}}"
         to_time = self._to_time(self.database)
         return [
-            FieldRow(table, *row[:5], to_time(row[5]), to_time(row[6]))
+            FieldRow._make([table, *row[:5], to_time(row[5]), to_time(row[6])])
             for row in self._among(self.database, select, owner, owners)
         ]
 
     def field_owners(
         self, table: str, after: Any, size: int, selection: Selection, since: datetime | None = None
     ) -> list[Any]:
-        """Return a page of owners of fields, by the database's order; only of fields modified since a time, if given."""
+        """Return a page of owners of fields, in the database's order; with `since` only of fields modified since."""
         owner = "usage_id" if table == SUMMARIES else "student_id"
         where, parameters = selection.conditions(after) if table != SUMMARIES else ([], [])
         if table == SUMMARIES and after is not None:
@@ -200,39 +203,37 @@ class OldSite:
             where.append("modified >= %s")
             parameters.append(connections[self.database].ops.adapt_datetimefield_value(since))
         sql = f"SELECT DISTINCT {owner} FROM {table}{_where(where)} ORDER BY {owner} LIMIT {size}"
-        return [each for each, in self._rows(sql, parameters)]
+        return [each for [each] in self._rows(sql, parameters)]
 
-    def course_ids(self) -> Iterator[str]:
-        """Yield the texts of all courses that have a state row. One look into an index for each."""
-        last = None
-        while True:
-            where, parameters = ("", []) if last is None else (" WHERE course_id > %s", [last])
-            [[last]] = self._rows(f"SELECT MIN(course_id) FROM {MODULES}{where}", parameters)
-            if last is None:
-                return
-            yield last
+    def courses_of(self, usage_ids: Sequence[str]) -> dict[str, set[str]]:
+        """Return the texts of the courses in which learners have some blocks, by usage key. One statement for 1,000."""
+        select = f"SELECT DISTINCT module_id, course_id FROM {MODULES} WHERE {{}}"
+        courses: dict[str, set[str]] = defaultdict(set)
+        for usage_id, course_id in self._among(self.database, select, "module_id", usage_ids):
+            courses[usage_id].add(course_id)
+        return courses
 
     def lost_history(self, size: int = 1000) -> Iterator[list[tuple[str, int, int]]]:
         """Yield pages of table, id and student_module_id of entries whose row is gone; a page may be empty."""
         for table, alias in self.history:
-            after = None
+            after: list[int] = []
             while True:
-                where, parameters = ("", []) if after is None else (" WHERE student_module_id > %s", [after])
+                where = " WHERE student_module_id > %s" if after else ""
                 sql = f"SELECT DISTINCT student_module_id FROM {table}{where} ORDER BY student_module_id LIMIT {size}"
-                ids = [int(id_) for id_, in self._rows(sql, parameters, alias)]
-                known = self._among(self.database, f"SELECT id FROM {MODULES} WHERE {{}}", "id", ids)
-                lost = sorted(set(ids) - {id_ for id_, in known})
+                ids = [int(id_) for [id_] in self._rows(sql, after, alias)]
+                known = {
+                    row[0] for row in self._among(self.database, f"SELECT id FROM {MODULES} WHERE {{}}", "id", ids)
+                }
                 select = f"SELECT id, student_module_id FROM {table} WHERE {{}}"
-                yield [(table, *row) for row in sorted(self._among(alias, select, "student_module_id", lost))]
+                lost = self._among(alias, select, "student_module_id", sorted(set(ids) - known))
+                yield sorted((table, int(id_), int(module)) for id_, module in lost)
                 if len(ids) < size:
                     break
-                after = ids[-1]
+                after = ids[-1:]
 
     def _entries(self, table: str, alias: str, column: str, values: Sequence[int]) -> Iterator[Entry]:
         created, to_time = self._time("created", alias), self._to_time(alias)
-        select = (
-            f"SELECT id, student_module_id, {created}, state, grade, max_grade, version FROM {table} WHERE {{}}"
-        )
+        select = f"SELECT id, student_module_id, {created}, state, grade, max_grade, version FROM {table} WHERE {{}}"
         for id_, module, time, *rest in self._among(alias, select, column, values):
             yield Entry(table, id_, module, to_time(time), *rest)
 
@@ -268,6 +269,9 @@ class OldSite:
                     time = time if time.tzinfo else time.replace(tzinfo=UTC)
                 else:
                     time = _EPOCH + timedelta(microseconds=value)
+                # Years before 1000 are no dates of learners: MySQL has none, and other databases got them instead.
+                if time.year < _FIRST_YEAR:
+                    return None
                 return time.replace(tzinfo=zone).astimezone(UTC) if is_local else time
             except (ValueError, OverflowError):
                 return None

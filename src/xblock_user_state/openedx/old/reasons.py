@@ -9,7 +9,10 @@ from typing import NamedTuple
 class Reason(Enum):
     """A reason: its name in the report, whether the row was left out, and its meaning for the operator."""
 
-    BROKEN_STATE = (False, "The state is no JSON object. The row is taken without a state; its score and times are kept.")
+    BROKEN_STATE = (
+        False,
+        "The state is no JSON object. The row is taken without a state; its score and times are kept.",
+    )
     BROKEN_HISTORY = (False, "The state of a history entry is no JSON object. The entry is taken without a state.")
     BROKEN_FIELD = (True, "The value of a preference, of user info or of a summary is no JSON. The field is left out.")
     NAN_WORDS = (False, "The state holds NaN or Infinity. It is taken as it is; the platform of today can't read it.")
@@ -37,7 +40,7 @@ class Reason(Enum):
     NO_RUN = (True, "No learner has state in any run of the course of an old-style summary.")
     REFUSED = (True, "This store's database refuses the row. The detail has its error.")
 
-    def __init__(self, is_left_out: bool, meaning: str) -> None:  # noqa: FBT001
+    def __init__(self, is_left_out: bool, meaning: str) -> None:
         self.is_left_out = is_left_out
         self.meaning = meaning
 

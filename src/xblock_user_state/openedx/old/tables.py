@@ -49,7 +49,7 @@ class Entry(NamedTuple):
 
 
 class FieldRow(NamedTuple):
-    """A field of another scope. ``owner`` is a learner's id, or the text of a usage key; ``block_type`` may be empty."""
+    """A field of another scope. ``owner`` is a learner's id or the text of a usage key; ``block_type`` may be empty."""
 
     table: str
     id: int
