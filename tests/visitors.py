@@ -8,7 +8,7 @@ from uuid import uuid4
 from opaque_keys.edx.keys import LearningContextKey
 from xblock.fields import Scope
 
-from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState
+from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows
 from xblock_user_state.ephemeral import EphemeralXBlockUserStateClient
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 from xblock_user_state.state.change import Changes, Row
@@ -41,5 +41,5 @@ class NamedVisitors(CheckedClient):
     ) -> Iterable[LearnerRow]:
         return self._of("")._all_of_course(course_key, block_type, scope, batch_size)
 
-    def _write(self, username: str, changes: Changes, operation: str) -> None:
-        self._of(username)._write("", changes, operation)
+    def _write(self, username: str, changes: Changes, operation: str) -> WrittenRows:
+        return self._of(username)._write("", changes, operation)

@@ -11,7 +11,7 @@ from django.db import connections, transaction
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
-from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, refuse_anonymous
+from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows, refuse_anonymous
 from xblock_user_state.history.entries import take_write_lock
 from xblock_user_state.history.models import BaseStudentModuleHistory
 from xblock_user_state.history.reading import BlockHistory
@@ -122,7 +122,7 @@ class DjangoXBlockUserStateClient(CheckedClient):
                     if row.student_id in names:
                         yield LearnerRow(names[row.student_id], keys[row.key], row.text, row.modified, row.revision)
 
-    def _write(self, username: str, changes: Changes, operation: str) -> None:
+    def _write(self, username: str, changes: Changes, operation: str) -> WrittenRows:
         refuse_anonymous(username, changes)
         database = state_database()
         since = started()
@@ -134,7 +134,8 @@ class DjangoXBlockUserStateClient(CheckedClient):
                 count(names.CONFLICTS, 1, operation)
                 raise
         if since is not None:
-            report_write(database, operation, changes, written, since)
+            report_write(database, operation, changes, written.changed, since)
+        return written.rows
 
     @contextmanager
     def _locked(self, username: str, rows: Mapping[Scope, Collection[RowKey]]) -> Iterator[None]:

@@ -24,7 +24,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, cast
 
 from opaque_keys.edx.keys import BlockTypeKey, LearningContextKey, UsageKey
 from xblock.fields import Scope
@@ -118,6 +118,37 @@ class BlockKeyCollision(UserStateError):
     """Another block or learning context is registered under the same 64-bit id."""
 
 
+class _MoreValues:
+    """Values beside the fields of a named tuple, which copies, ``_replace`` and ``repr`` take along.
+
+    A subclass has a ``__new__`` with one argument a value, the tuple's first, so that these methods need no packing.
+    """
+
+    _fields: ClassVar[tuple[str, ...]]
+    _beside_the_tuple: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> Self:
+        """Make a tuple of all its values."""
+        return cls(*iterable)
+
+    def _replace(self, **changes: Any) -> Self:
+        """Return a copy with other values of some fields, those beside the tuple among them."""
+        return type(self)(**{**self._asdict(), **changes})
+
+    def _asdict(self) -> dict[str, Any]:
+        """Return all values by name."""
+        beside = {name: getattr(self, name) for name in self._beside_the_tuple}
+        return {**dict(zip(self._fields, cast("Iterable[Any]", self), strict=True)), **beside}
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """Return the arguments from which ``copy`` and ``pickle`` make it again."""
+        return tuple(self._asdict().values())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._asdict().items())})"
+
+
 class _StateFields(NamedTuple):
     username: str | None
     block_key: Any
@@ -126,7 +157,7 @@ class _StateFields(NamedTuple):
     scope: Scope
 
 
-class XBlockUserState(_StateFields):
+class XBlockUserState(_MoreValues, _StateFields):  # type: ignore[misc]  # mypy knows a named tuple's own methods
     """The state of one block (or block type, or learner) at one time, with its ``revision``.
 
     ``updated`` is an aware datetime in UTC: the fields did not change after it. ``state`` is a fresh object that the
@@ -141,7 +172,6 @@ class XBlockUserState(_StateFields):
 
     _beside_the_tuple: ClassVar[tuple[str, ...]] = ("revision",)
 
-    # One argument a value, in the tuple's order, so that _make and _replace need no packing.
     def __new__(
         cls,
         username: str | None,
@@ -156,28 +186,6 @@ class XBlockUserState(_StateFields):
         result.revision = revision
         return result
 
-    @classmethod
-    def _make(cls, iterable: Iterable[Any]) -> Self:  # type: ignore[override]  # mypy's own has a TypeVar
-        """Make a result of all its values."""
-        return cls(*iterable)
-
-    def _replace(self, **changes: Any) -> Self:
-        """Return a copy with other values of some fields, the revision among them."""
-        return type(self)(**{**self._asdict(), **changes})
-
-    def _asdict(self) -> dict[str, Any]:
-        """Return all values by name."""
-        beside = {name: getattr(self, name) for name in self._beside_the_tuple}
-        return {**dict(zip(self._fields, self, strict=True)), **beside}
-
-    def __getnewargs__(self) -> tuple[Any, ...]:
-        """Return the arguments from which ``copy`` and ``pickle`` make the result again."""
-        return tuple(self._asdict().values())
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._asdict().items())})"
-
-
 class EncodedState(NamedTuple):
     """A stored row, of which nothing is decoded: the state's JSON text and the row's revision."""
 
@@ -187,12 +195,32 @@ class EncodedState(NamedTuple):
     """``None`` from a client without revisions."""
 
 
-class BlockScore(NamedTuple):
-    """A learner's score in one block. ``updated`` is an aware datetime in UTC."""
-
-    grade: float
+class _ScoreFields(NamedTuple):
+    grade: float | None
     max_grade: float | None
     updated: datetime
+
+
+class BlockScore(_MoreValues, _ScoreFields):  # type: ignore[misc]  # as above
+    """A learner's score in one block, with the times of its row: aware datetimes in UTC.
+
+    ``grade`` is ``None`` for a maximum without a grade. ``updated`` is the time of the row's last change, of its state
+    or score. ``created`` is the time of its first one; it is ``None`` in history, whose entries do not have it, and in a
+    score that was made without it.
+
+    The tuple has three fields, without ``created``, and equality counts these three.
+    """
+
+    created: datetime | None
+
+    _beside_the_tuple: ClassVar[tuple[str, ...]] = ("created",)
+
+    def __new__(
+        cls, grade: float | None, max_grade: float | None, updated: datetime, created: datetime | None = None
+    ) -> Self:
+        score = tuple.__new__(cls, (grade, max_grade, updated))
+        score.created = created
+        return score
 
 
 class HistoryEntry(XBlockUserState):
@@ -257,7 +285,7 @@ class Batch(Protocol):
         """Remove `fields`, or all fields, from the state of one block."""
 
     def set_score(self, block_key: UsageKey, grade: float | None, max_grade: float | None) -> None:
-        """Set the learner's score in one block."""
+        """Set the learner's score in one block. Returns nothing: the row gets its time when the batch is committed."""
 
 
 class XBlockUserStateClient(ABC):
@@ -431,12 +459,17 @@ class XBlockUserStateClient(ABC):
         max_grade: float | None,
         *,
         if_revision: int | None = None,
-    ) -> None:
-        """Set the learner's score in one block and leave the state alone. ``None`` for both removes the score."""
+    ) -> datetime | None:
+        """Set the learner's score in one block and leave the state alone. Return the row's time after the call.
+
+        A maximum without a grade is kept; ``None`` for both removes the score. The time is the ``updated`` of the row's
+        reads, also if nothing changed; ``None`` if there is no row, because there was no score to remove. In a caller's
+        transaction the row has this time from its commit on.
+        """
 
     @abstractmethod
     def get_scores(self, username: str | None, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
-        """Return the scores of the blocks that have one."""
+        """Return the scores of the blocks that have one, or have a maximum without a grade."""
 
     @abstractmethod
     def batch(

@@ -13,8 +13,8 @@ from threading import RLock
 from opaque_keys.edx.keys import LearningContextKey
 from xblock.fields import Scope
 
-from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, refuse_anonymous
-from xblock_user_state.state.change import Changes, Row, check_conditions, clock, existing_state
+from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows, refuse_anonymous
+from xblock_user_state.state.change import Changes, Row, check_conditions, clock, existing_state, score_of
 from xblock_user_state.state.keys import BlockId, RowKey, canonical_key, identify_context, is_among
 
 __all__ = ["InMemoryXBlockUserStateClient"]
@@ -46,7 +46,8 @@ class InMemoryXBlockUserStateClient(CheckedClient):
         newest_first = self._entries.get(_address(username, block, Scope.user_state), [])[::-1]
         older = (row for row in newest_first if before_revision is None or row.revision < before_revision)
         for row in islice(older, limit):
-            yield RecordedState(row.revision, existing_state(row.text), row.modified, row.score)
+            score = score_of(row.grade, row.max_grade, row.modified)
+            yield RecordedState(row.revision, existing_state(row.text), row.modified, score)
 
     def _all_of_block(self, key: RowKey, scope: Scope, batch_size: int) -> Iterator[LearnerRow]:
         return self._all_of(scope, lambda found: found == key)
@@ -68,7 +69,7 @@ class InMemoryXBlockUserStateClient(CheckedClient):
         for (_, username, key), row in found:
             yield LearnerRow(username, canonical_key(key), row.text, row.modified, row.revision)
 
-    def _write(self, username: str, changes: Changes, operation: str) -> None:
+    def _write(self, username: str, changes: Changes, operation: str) -> WrittenRows:
         refuse_anonymous(username, changes)
         with self._lock:
             check_conditions(changes, lambda scope, key: self._stored.get(_address(username, key, scope)))
@@ -86,6 +87,7 @@ class InMemoryXBlockUserStateClient(CheckedClient):
             for address, row in written.items():
                 if self._is_recorded(*address):
                     self._entries.setdefault(address, []).append(row)
+            return {scope: self._rows(username, [*by_key], scope) for scope, by_key in changes.items()}
 
     def _locked(self, username: str, rows: Mapping[Scope, Collection[RowKey]]) -> AbstractContextManager[object]:
         # All calls of other threads wait, for any row.

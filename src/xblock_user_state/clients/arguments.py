@@ -197,9 +197,7 @@ def removal(fields: object) -> Change:
 
 
 def new_score(grade: object, max_grade: object) -> Change:
-    """Return the change that sets a score: finite numbers, or ``None`` for both to remove it."""
-    if grade is None and max_grade is not None:
-        raise ValueError(f"grade is None but max_grade is {reprlib.repr(max_grade)}; give both, or None for both")
+    """Return the change that sets a score: finite numbers, or ``None`` for one that is not there."""
     return Change(score=Score(_checked_points(grade, "grade"), _checked_points(max_grade, "max_grade")))
 
 

@@ -54,6 +54,10 @@ class RecordedState(NamedTuple):
     actor: str | None = None
 
 
+WrittenRows = Mapping[Scope, Mapping[RowKey, Row]]
+"""The rows that a write named and that exist after it, changed or not."""
+
+
 class CheckedClient(XBlockUserStateClient):
     """Implements the contract over a few verbs, which a subclass implements.
 
@@ -85,8 +89,11 @@ class CheckedClient(XBlockUserStateClient):
         """Return the rows of all learners in the blocks of a course, or in its blocks of one type."""
 
     @abstractmethod
-    def _write(self, username: str, changes: Changes, operation: str) -> None:
-        """Commit all changes, or none and raise. Metrics are named after `operation`, the method that was called."""
+    def _write(self, username: str, changes: Changes, operation: str) -> WrittenRows:
+        """Commit all changes, or none and raise; return the rows after it.
+
+        Metrics are named after `operation`, the method that was called.
+        """
 
     def _locked(self, username: str, rows: Mapping[Scope, Collection[RowKey]]) -> AbstractContextManager[object]:
         """Return a context that keeps other writers from these rows. A client without locks does not override it."""
@@ -258,13 +265,14 @@ class CheckedClient(XBlockUserStateClient):
         max_grade: float | None,
         *,
         if_revision: int | None = None,
-    ) -> None:
-        """Set the learner's score in one block and leave the state alone. ``None`` for both removes the score."""
+    ) -> datetime | None:
+        """Set the learner's score in one block and leave the state alone. Return the row's time after the call."""
         block: RowKey = checked_block(block_key)
         changes = {Scope.user_state: {block: arguments.new_score(grade, max_grade)}}
         if if_revision is not None:
             arguments.add_conditions(changes, arguments.conditions({block_key: if_revision}, Scope.user_state))
-        self._write(self._checked_name(username), changes, "set_score")
+        row = self._write(self._checked_name(username), changes, "set_score")[Scope.user_state].get(block)
+        return row.modified if row else None
 
     @contextmanager
     def batch(

@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
-from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState
+from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows
 from xblock_user_state.ephemeral.entry import RowAddress, Rows, VisitorEntry
 from xblock_user_state.interface import Batch, DoesNotExist, PermissionDenied, XBlockUserState, XBlockUserStateClient
 from xblock_user_state.state.change import Changes, Row, check_conditions, clock, existing_state
@@ -101,10 +101,15 @@ class EphemeralXBlockUserStateClient(CheckedClient):
     ) -> Iterator[LearnerRow]:
         raise PermissionDenied("a visitor may not read the state of all learners")
 
-    def _write(self, username: str, changes: Changes, operation: str) -> None:
+    def _write(self, username: str, changes: Changes, operation: str) -> WrittenRows:
         # A call without changes costs no round trip, and does not wait for the lock.
-        if any(changes.values()):
-            self._entry.change(lambda rows: {**rows, **self._changed(rows, changes)})
+        if not any(changes.values()):
+            return {}
+        rows = self._entry.change(lambda rows: {**rows, **self._changed(rows, changes)})
+        return {
+            scope: {key: rows[scope.name, key] for key in by_key if (scope.name, key) in rows}
+            for scope, by_key in changes.items()
+        }
 
     def _changed(self, rows: Rows, changes: Changes) -> dict[RowAddress, Row]:
         now = clock()

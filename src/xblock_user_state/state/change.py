@@ -39,7 +39,7 @@ class Row(NamedTuple):
     @property
     def score(self) -> BlockScore | None:
         """The score, if there is one."""
-        return None if self.grade is None else BlockScore(self.grade, self.max_grade, self.modified)
+        return score_of(self.grade, self.max_grade, self.modified, self.created)
 
 
 class Overlay(NamedTuple):
@@ -71,7 +71,7 @@ class Removal(NamedTuple):
 
 
 class Score(NamedTuple):
-    """A learner's points and the maximum. ``None`` for both is no score."""
+    """A learner's points and the maximum. ``None`` for both is no score; a maximum without points is kept."""
 
     grade: float | None
     max_grade: float | None
@@ -167,6 +167,13 @@ def _described(row: ConflictingRow) -> str:
     expected = f"at revision {row.expected}" if row.expected else "absent"
     actual = f"at revision {row.actual}" if row.actual else "absent"
     return f"{place} should be {expected} and is {actual}"
+
+
+def score_of(
+    grade: float | None, max_grade: float | None, updated: datetime, created: datetime | None = None
+) -> BlockScore | None:
+    """Return the score in a row's columns; ``None`` if there is neither a grade nor a maximum."""
+    return None if grade is None and max_grade is None else BlockScore(grade, max_grade, updated, created)
 
 
 def clock() -> datetime:
