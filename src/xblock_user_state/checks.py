@@ -240,8 +240,8 @@ def check_extended_history(**_: Any) -> list[checks.CheckMessage]:
 
 def _the_platforms(alias: str) -> checks.CheckMessage:
     return checks.Error(
-        f"The alias {alias!r} is that of Open edX's own extended history, whose app is installed. Each router keeps the "
-        "table of the other app out of the database, and Django takes its migrations as applied.",
+        f"The alias {alias!r} is that of Open edX's own extended history, whose app is installed. Each router keeps "
+        "the table of the other app out of the database, and Django takes its migrations as applied.",
         hint='Give our extended history a database under another alias: XBLOCK_USER_STATE["HISTORY_DATABASE"] = '
         '"xblock_user_state_history".',
         id="xblock_user_state.E008",

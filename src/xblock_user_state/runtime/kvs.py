@@ -17,7 +17,13 @@ from xblock.exceptions import KeyValueMultiSaveError
 from xblock.fields import Scope, UserScope
 from xblock.runtime import KeyValueStore
 
-from xblock_user_state.interface import BlockKey, PermissionDenied, UserDoesNotExist, UserStateError, XBlockUserStateClient
+from xblock_user_state.interface import (
+    BlockKey,
+    PermissionDenied,
+    UserDoesNotExist,
+    UserStateError,
+    XBlockUserStateClient,
+)
 from xblock_user_state.runtime.addresses import RowAddress, address_of, addresses_of_block, addresses_of_class
 from xblock_user_state.runtime.changes import Changes
 from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient, ToSession, id_of

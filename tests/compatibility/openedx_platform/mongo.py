@@ -18,5 +18,7 @@ def _client(*_: Any, **options: Any) -> Any:
     return _CLIENT[0]
 
 
+# The platform asks whether the server answers.
+mongomock.Database.command = lambda *_, **__: {"ok": 1.0}
 pymongo.MongoClient = _client
 enable_gridfs_integration()

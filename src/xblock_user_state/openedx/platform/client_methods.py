@@ -42,7 +42,11 @@ def get_many(
 
 
 def set_many(
-    original: Original, client: Any, username: str, block_keys_to_state: Mapping[Any, Any], scope: Scope = Scope.user_state
+    original: Original,
+    client: Any,
+    username: str,
+    block_keys_to_state: Mapping[Any, Any],
+    scope: Scope = Scope.user_state,
 ) -> None:
     """Overlay fields. A visitor's writes are dropped, as the platform does."""
     _check_scope(scope)
@@ -92,7 +96,9 @@ def get_history(
         yield from _ours(client).get_history(username, block_key, scope)
 
 
-def iter_all_for_block(original: Original, client: Any, block_key: Any, scope: Scope = Scope.user_state) -> Iterator[Any]:
+def iter_all_for_block(
+    original: Original, client: Any, block_key: Any, scope: Scope = Scope.user_state
+) -> Iterator[Any]:
     """Yield the states of all learners in a block."""
     _check_scope(scope)
     if stage_of(block_key.context_key).is_served_here:
@@ -128,9 +134,9 @@ def _parted(block_keys: Collection[Any]) -> tuple[list[Any], list[Any]]:
 
 def _ours(client: Any) -> MirroringClient:
     """Return the client of this store that stands behind one of the platform's; it keeps what it has read."""
-    found: MirroringClient | None = getattr(client, "_xblock_user_state_client", None)
-    if found is None:
-        found = client._xblock_user_state_client = MirroringClient(client.user or acting_user())
+    if not hasattr(client, "xblock_user_state_client"):
+        client.xblock_user_state_client = MirroringClient(client.user or acting_user())
+    found: MirroringClient = client.xblock_user_state_client
     return found
 
 

@@ -52,7 +52,7 @@ class ScopeCache:
         self.set_many({key: value})
 
     def set_many(self, values: Mapping[KeyValueStore.Key, Any]) -> None:
-        """Write all fields in one transaction, or collect them for the unit. A failure is a `KeyValueMultiSaveError`."""
+        """Write all fields at once, or collect them for the unit of work. A failure is a `KeyValueMultiSaveError`."""
         self._store().set_many(values)
         self._known |= {address_of(key) for key in values}
 
@@ -74,7 +74,9 @@ class ScopeCache:
         return len(self._known)
 
 
-def caches_of(original: Callable[..., None], cache: Any, blocks: Any, course_id: Any, user: Any, **options: Any) -> None:
+def caches_of(
+    original: Callable[..., None], cache: Any, blocks: Any, course_id: Any, user: Any, **options: Any
+) -> None:
     """Make a `FieldDataCache`, with caches of this store for the scopes that it serves."""
     # Without blocks the platform makes its own caches and reads nothing.
     original(cache, [], course_id, user, **options)

@@ -37,6 +37,7 @@ from xblock_user_state.store.tables import TABLES
 
 _LOG = logging.getLogger("xblock_user_state.openedx")
 
+
 @dataclass
 class _Noted:
     """Rows to copy, in the order of their first write."""
@@ -100,7 +101,10 @@ def written_here(find: Callable[[], Address]) -> None:
 
 
 def _note(
-    find: Callable[[], Address], note: Callable[[_Noted, Address], None], stages: Collection[Stage], in_our_database: bool
+    find: Callable[[], Address],
+    note: Callable[[_Noted, Address], None],
+    stages: Collection[Stage],
+    in_our_database: bool,
 ) -> None:
     # A copy is no write to be copied back.
     if site_stage() not in stages or is_on_the_platforms_tables():
@@ -155,7 +159,7 @@ def _attempt(address: Address, target: str, copy: Callable[[], None]) -> None:
     except UnreadableRow as error:
         _LOG.warning("the platform's row can't be copied: %s", error)
         differences.note(address, [differences.WHOLE_STATE])
-    except Exception:
+    except Exception:  # noqa: BLE001 (see below)
         # The store that serves has committed. Whatever is wrong with the other one must not reach the learner.
         count(names.OPENEDX_COPIES_FAILED, 1, address.scope.name)
         _LOG.exception("%s of learner %s was not copied to %s", canonical_key(address.row), address.student_id, target)

@@ -14,6 +14,7 @@ from typing import Any, NamedTuple
 
 from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
+from django.db.models import QuerySet
 
 from xblock_user_state.openedx.platform import (
     client_methods,
@@ -24,6 +25,7 @@ from xblock_user_state.openedx.platform import (
     scores,
     student_modules,
 )
+from xblock_user_state.openedx.platform.student_modules import StagedQuerySet
 
 
 class UnknownPlatform(ImproperlyConfigured):
@@ -78,7 +80,9 @@ REPLACEMENTS: Sequence[Replacement] = (
         "One score with its time, for which the task of grades waits.",
         copies=("grades.signals.handlers", "grades.tasks"),
     ),
-    Replacement(_CLIENT, "DjangoXBlockUserStateClient.get_many", _MANY, client_methods.get_many, "States of a learner."),
+    Replacement(
+        _CLIENT, "DjangoXBlockUserStateClient.get_many", _MANY, client_methods.get_many, "States of a learner."
+    ),
     Replacement(
         _CLIENT,
         "DjangoXBlockUserStateClient.set_many",
@@ -134,10 +138,10 @@ REPLACEMENTS: Sequence[Replacement] = (
 )
 """The replaced functions. `student_modules.transform` changes the model `StudentModule` beside them."""
 
-MODULE_FIELDS = frozenset(
-    ("id", "module_type", "module_state_key", "student", "course_id", "state", "grade", "max_grade", "done")
-    + ("created", "modified")
-)
+MODULE_FIELDS = {
+    *("id", "module_type", "module_state_key", "student", "course_id"),
+    *("state", "grade", "max_grade", "done", "created", "modified"),
+}
 """The fields of the platform's `StudentModule`."""
 
 
@@ -188,6 +192,8 @@ def _problems_of_the_model() -> Iterator[str]:
     fields = {field.name for field in model._meta.concrete_fields}
     if fields != MODULE_FIELDS:
         yield f"the fields of courseware.StudentModule differ: {', '.join(sorted(fields ^ MODULE_FIELDS))}"
+    if any(type(manager.get_queryset()) not in (QuerySet, StagedQuerySet) for manager in model._meta.managers):
+        yield "a manager of courseware.StudentModule has a queryset of its own"
 
 
 def _find(package: str, replacement: Replacement) -> tuple[Any, str]:

@@ -62,6 +62,6 @@ def fetch_scores(original: Callable[..., None], scores_client: Any, locations: C
     original(scores_client, [])
     store = store_of(scores_client.user_id)
     found = store.get_scores(location.map_into_course(course_key) for location in locations)
-    scores_client._locations_to_scores.update(
-        {key: scores_client.Score(score.grade, score.max_grade, score.created) for key, score in found.items()}
-    )
+    known = scores_client._locations_to_scores  # noqa: SLF001 (the platform's class has no setter)
+    for key, score in found.items():
+        known[key] = scores_client.Score(score.grade, score.max_grade, score.created)

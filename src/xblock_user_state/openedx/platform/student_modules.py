@@ -65,7 +65,7 @@ class StagedRow(CompatibleRow):
         if models_read_this_store():
             updated = super()._save_table(*args, **options)
         else:
-            updated = models.Model._save_table(self, *args, **options)
+            updated = models.Model._save_table(self, *args, **options)  # noqa: SLF001 (as a subclass)
         _note(self)
         return updated
 
@@ -147,7 +147,7 @@ class StagedField:
 
 
 class StagedNumberIs(NumberIs):
-    """``id=…``"""
+    """Finds the row of an id."""
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         """Return the condition of a row's number, or of the platform's id."""
@@ -156,7 +156,7 @@ class StagedNumberIs(NumberIs):
 
 
 class StagedNumberIn(NumberIn):
-    """``id__in=…``"""
+    """Finds the rows of ids."""
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         """Return the condition of rows' numbers, or of the platform's ids."""
@@ -171,9 +171,9 @@ def transform(model: Any) -> None:
     model.__bases__ = (StagedRow, *model.__bases__)
     model._meta.__class__ = StagedOptions
     for manager in model._meta.local_managers:
-        manager._queryset_class = StagedQuerySet
+        manager._queryset_class = StagedQuerySet  # noqa: SLF001 (Django has no other way)
     # Managers that were asked for before are kept with their classes.
-    model._meta._expire_cache()
+    model._meta._expire_cache()  # noqa: SLF001
     for field in model._meta.concrete_fields:
         _make_staged(field)
     for lookup in (StagedNumberIs, StagedNumberIn):
