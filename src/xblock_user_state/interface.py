@@ -23,6 +23,7 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, ClassVar, NamedTuple, Protocol, Self, cast
 
@@ -41,10 +42,12 @@ __all__ = [
     "DoesNotExist",
     "EncodedState",
     "HistoryEntry",
+    "Learner",
     "PermissionDenied",
     "ServiceUnavailable",
     "State",
     "UserDoesNotExist",
+    "UserId",
     "UserStateError",
     "XBlockUserState",
     "XBlockUserStateClient",
@@ -55,6 +58,20 @@ BlockKey = UsageKey | BlockTypeKey | str | None
 
 State = dict[str, Any]
 """JSON values by field name."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserId:
+    """A learner by id, in place of the username: `XBlockUserStateClient` says where.
+
+    ``id`` has the type of the host's user model's key, or is a value that this type reads, such as its text.
+    """
+
+    id: Any
+
+
+Learner = str | UserId | None
+"""A ``username`` argument: the name of a user, the user's id, or ``None`` (or ``""``) for an anonymous user."""
 
 
 class UserStateError(Exception):
@@ -150,7 +167,7 @@ class _MoreValues:
 
 
 class _StateFields(NamedTuple):
-    username: str | None
+    username: Any
     block_key: Any
     state: State | None
     updated: datetime
@@ -160,6 +177,7 @@ class _StateFields(NamedTuple):
 class XBlockUserState(_MoreValues, _StateFields):  # type: ignore[misc]  # mypy knows a named tuple's own methods
     """The state of one block (or block type, or learner) at one time, with its ``revision``.
 
+    ``username`` is the learner as the call named them: a name, a `UserId` or ``None``. Iterations give names.
     ``updated`` is an aware datetime in UTC: the fields did not change after it. ``state`` is a fresh object that the
     caller may change; in history it is ``None`` where there was no state. ``revision`` counts the changes of the row, 1
     at its creation; it is ``None`` in a result that was made without it.
@@ -174,7 +192,7 @@ class XBlockUserState(_MoreValues, _StateFields):  # type: ignore[misc]  # mypy 
 
     def __new__(
         cls,
-        username: str | None,
+        username: Any,
         block_key: Any,
         state: State | None,
         updated: datetime,
@@ -185,6 +203,7 @@ class XBlockUserState(_MoreValues, _StateFields):  # type: ignore[misc]  # mypy 
         result = tuple.__new__(cls, (username, block_key, state, updated, scope))
         result.revision = revision
         return result
+
 
 class EncodedState(NamedTuple):
     """A stored row, of which nothing is decoded: the state's JSON text and the row's revision."""
@@ -205,8 +224,8 @@ class BlockScore(_MoreValues, _ScoreFields):  # type: ignore[misc]  # as above
     """A learner's score in one block, with the times of its row: aware datetimes in UTC.
 
     ``grade`` is ``None`` for a maximum without a grade. ``updated`` is the time of the row's last change, of its state
-    or score. ``created`` is the time of its first one; it is ``None`` in history, whose entries do not have it, and in a
-    score that was made without it.
+    or score, and ``created`` the time of its first one. ``created`` is ``None`` in history, whose entries do not have
+    it, and in a score that was made without it.
 
     The tuple has three fields, without ``created``, and equality counts these three.
     """
@@ -241,7 +260,7 @@ class HistoryEntry(XBlockUserState):
 
     def __new__(  # noqa: PLR0913, PLR0917
         cls,
-        username: str | None,
+        username: Any,
         block_key: Any,
         state: State | DamagedHistory | None,
         updated: datetime,
@@ -284,6 +303,9 @@ class Batch(Protocol):
     def delete(self, block_key: BlockKey, fields: Iterable[str] | None = None, scope: Scope = Scope.user_state) -> None:
         """Remove `fields`, or all fields, from the state of one block."""
 
+    def replace(self, block_key: BlockKey, state: Mapping[str, Any] | None, scope: Scope = Scope.user_state) -> None:
+        """Make the state of one block exactly `state`, and make its row if there is none."""
+
     def set_score(self, block_key: UsageKey, grade: float | None, max_grade: float | None) -> None:
         """Set the learner's score in one block. Returns nothing: the row gets its time when the batch is committed."""
 
@@ -303,6 +325,11 @@ class XBlockUserStateClient(ABC):
     Any other scope is a ``ValueError``. Reads for an unknown or anonymous user (an empty username) find nothing. Writes
     for an unknown user raise `UserDoesNotExist`, writes for an anonymous user `PermissionDenied`.
 
+    Each ``username`` may be a `UserId` instead. No statement looks the user up, so the caller vouches for them: nothing
+    checks that the user exists. Results have the `UserId` in the place of the username, as they were asked with; actors
+    of the history, and the learners of iterations, are usernames. An id that is none of the user model's is a
+    ``ValueError``.
+
     A write may name the revisions of its rows, as reads return them (`if_revision`, `if_revisions`; 0 for a row that
     must not exist yet). If a row has another revision, the call raises `Conflict` and commits nothing, also where it
     would not change that row. A row exists even if its state was deleted or it has only a score.
@@ -320,7 +347,7 @@ class XBlockUserStateClient(ABC):
 
     def get(
         self,
-        username: str | None,
+        username: Learner,
         block_key: BlockKey,
         scope: Scope = Scope.user_state,
         fields: Collection[str] | None = None,
@@ -337,7 +364,7 @@ class XBlockUserStateClient(ABC):
 
     def set(
         self,
-        username: str | None,
+        username: Learner,
         block_key: BlockKey,
         state: Mapping[str, Any],
         scope: Scope = Scope.user_state,
@@ -349,7 +376,7 @@ class XBlockUserStateClient(ABC):
 
     def delete(
         self,
-        username: str | None,
+        username: Learner,
         block_key: BlockKey,
         scope: Scope = Scope.user_state,
         fields: Iterable[str] | None = None,
@@ -360,9 +387,25 @@ class XBlockUserStateClient(ABC):
         self.delete_many(username, [block_key], scope, fields, if_revisions=_of_one(block_key, if_revision))
 
     @abstractmethod
+    def replace(
+        self,
+        username: Learner,
+        block_key: BlockKey,
+        state: Mapping[str, Any] | None,
+        scope: Scope = Scope.user_state,
+        *,
+        if_revision: int | None = None,
+    ) -> None:
+        """Make the state of one block exactly `state`; all other fields are removed.
+
+        ``{}`` leaves a deleted state, ``None`` a row that never had one: to readers both are no state. All of them make
+        a row, if there is none. It is a change if the encoded text differs, also in its order, or the row is new.
+        """
+
+    @abstractmethod
     def get_many(
         self,
-        username: str | None,
+        username: Learner,
         block_keys: Iterable[BlockKey],
         scope: Scope = Scope.user_state,
         fields: Collection[str] | None = None,
@@ -374,7 +417,7 @@ class XBlockUserStateClient(ABC):
         """
 
     def get_encoded(
-        self, username: str | None, block_keys: Iterable[BlockKey], scope: Scope = Scope.user_state
+        self, username: Learner, block_keys: Iterable[BlockKey], scope: Scope = Scope.user_state
     ) -> dict[Any, EncodedState]:
         """Return the rows that exist, for callers that decode later, by field: JSON texts and revisions.
 
@@ -389,7 +432,7 @@ class XBlockUserStateClient(ABC):
     @abstractmethod
     def set_many(
         self,
-        username: str | None,
+        username: Learner,
         block_keys_to_state: Mapping[Any, Mapping[str, Any]],
         scope: Scope = Scope.user_state,
         *,
@@ -400,7 +443,7 @@ class XBlockUserStateClient(ABC):
     @abstractmethod
     def delete_many(
         self,
-        username: str | None,
+        username: Learner,
         block_keys: Iterable[BlockKey],
         scope: Scope = Scope.user_state,
         fields: Iterable[str] | None = None,
@@ -412,7 +455,7 @@ class XBlockUserStateClient(ABC):
     @abstractmethod
     def get_history(
         self,
-        username: str | None,
+        username: Learner,
         block_key: BlockKey,
         scope: Scope = Scope.user_state,
         limit: int | None = None,
@@ -453,7 +496,7 @@ class XBlockUserStateClient(ABC):
     @abstractmethod
     def set_score(
         self,
-        username: str | None,
+        username: Learner,
         block_key: UsageKey,
         grade: float | None,
         max_grade: float | None,
@@ -468,13 +511,13 @@ class XBlockUserStateClient(ABC):
         """
 
     @abstractmethod
-    def get_scores(self, username: str | None, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
+    def get_scores(self, username: Learner, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
         """Return the scores of the blocks that have one, or have a maximum without a grade."""
 
     @abstractmethod
     def batch(
         self,
-        username: str | None,
+        username: Learner,
         *,
         only_new: bool = False,
         if_revisions: Mapping[tuple[Scope, Any], int] | None = None,
@@ -493,7 +536,7 @@ class XBlockUserStateClient(ABC):
         """
 
     @contextmanager
-    def locked(self, username: str | None, block_keys: Mapping[Scope, Iterable[BlockKey]]) -> Iterator[None]:
+    def locked(self, username: Learner, block_keys: Mapping[Scope, Iterable[BlockKey]]) -> Iterator[None]:
         """Keep other writers from these rows while the ``with`` block runs, for a caller that repeats after `Conflict`.
 
         Any client of the thread may read and write the rows meanwhile. Its writes may be committed as late as the end

@@ -70,7 +70,6 @@ class VisitorEntry:
         Raises `PermissionDenied`, and changes nothing, after an adoption or if the rows become too large. A change that
         leaves the rows equal does not move their expiry.
         """
-
         changed: Rows = {}
 
         def checked(stored: Stored) -> Stored:
