@@ -93,14 +93,14 @@ class XModuleUserStateSummaryField(FieldRow):
 
 class XModuleStudentPrefsField(FieldRow):
     module_type = BlockTypeKeyField(max_length=64)
-    student = models.ForeignKey(User, on_delete=models.CASCADE)
+    student = models.ForeignKey(User, db_constraint=False, on_delete=models.CASCADE)
 
     class Meta:
         unique_together = (("student", "module_type", "field_name"),)
 
 
 class XModuleStudentInfoField(FieldRow):
-    student = models.ForeignKey(User, on_delete=models.CASCADE)
+    student = models.ForeignKey(User, db_constraint=False, on_delete=models.CASCADE)
 
     class Meta:
         unique_together = (("student", "field_name"),)

@@ -1,4 +1,4 @@
-"""What is replaced in the platform, all of it, and the one place that does it.
+"""The list of all that is replaced in the platform, and the one place that replaces it.
 
 Names are below the platform's packages for the LMS. Every replaced function keeps its name and its parameters, and
 calls the original where the platform's tables serve. So a stage can change while a process runs.

@@ -73,7 +73,8 @@ class StagedRow(CompatibleRow):
         """Delete the row."""
         if models_read_this_store():
             return super().delete(*args, **options)
-        return super(CompatibleRow, self).delete(*args, **options)
+        deleted: tuple[int, dict[str, int]] = super(CompatibleRow, self).delete(*args, **options)
+        return deleted
 
     def __getstate__(self) -> Any:
         return super().__getstate__() if self._stored is not None else super(CompatibleRow, self).__getstate__()
@@ -98,7 +99,7 @@ class StagedQuerySet(CompatibleQuerySet):
         if models_read_this_store():
             return super().update(**values)
         rows = list(self._chain().order_by()) if site_stage().has_copies else []
-        updated = super(CompatibleQuerySet, self).update(**values)
+        updated: int = super(CompatibleQuerySet, self).update(**values)
         for row in rows:
             _note(row)
         return updated
@@ -109,7 +110,7 @@ class StagedQuerySet(CompatibleQuerySet):
         """Create rows."""
         if models_read_this_store():
             return super().bulk_create(objs, *args, **options)
-        created = super(CompatibleQuerySet, self).bulk_create(objs, *args, **options)
+        created: list[Any] = super(CompatibleQuerySet, self).bulk_create(objs, *args, **options)
         for row in created:
             _note(row)
         return created
@@ -119,7 +120,8 @@ class StagedQuerySet(CompatibleQuerySet):
         if models_read_this_store():
             return super().bulk_update(objs, *args, **options)
         # Django calls `update`, which notes the rows.
-        return super(CompatibleQuerySet, self).bulk_update(objs, *args, **options)
+        updated: int = super(CompatibleQuerySet, self).bulk_update(objs, *args, **options)
+        return updated
 
     bulk_update.alters_data = True  # type: ignore[attr-defined]
 
