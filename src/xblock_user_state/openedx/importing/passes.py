@@ -22,16 +22,16 @@ MARGIN = timedelta(minutes=10)
 """A catch-up begins so long before the pass before it: clocks of servers differ, and transactions commit late."""
 
 _LEARNERS = 500
-_GROUP = 2000
-"""State rows of a group of learners: a transaction of a tenth of a second, and a few megabytes."""
+GROUP = 2000
+"""State rows of a group of learners, which one transaction takes."""
 
 
 class NoFirstPass(Exception):
     """A catch-up needs a first pass of the same range that has ended."""
 
 
-def groups(site: OldSite, selection: Selection, after: int | None = None) -> Iterator[list[int]]:
-    """Yield groups of learners with some thousand rows, and alone each with more, from the one after `after`."""
+def groups(site: OldSite, selection: Selection, after: int | None = None, most: int = GROUP) -> Iterator[list[int]]:
+    """Yield groups of learners with up to `most` rows, and alone each with more, from the one after `after`."""
     while True:
         learners = site.learners(selection, after, _LEARNERS)
         counts = site.row_counts(learners, selection)
@@ -39,7 +39,7 @@ def groups(site: OldSite, selection: Selection, after: int | None = None) -> Ite
         size = 0
         for learner in learners:
             rows = counts.get(learner, 0)
-            if group and size + rows > _GROUP:
+            if group and size + rows > most:
                 yield group
                 group, size = [], 0
             group.append(learner)
@@ -62,6 +62,8 @@ class Pass:
     dry_run: bool = False
     source_wins: bool = False
     remove_gone: bool = False
+    batch: int = GROUP
+    """State rows in a transaction; a learner with more has one of its own."""
 
     @property
     def name(self) -> str:
@@ -89,7 +91,7 @@ class Pass:
         if self.is_whole and after is None:
             self._begin()
         importing = self._importing()
-        for group in groups(self.site, self.selection, after):
+        for group in groups(self.site, self.selection, after, self.batch):
             yield importing.take_learners(group, self._remember(group[-1]))
         yield from self._summaries(None)
         if self.is_whole:
@@ -106,7 +108,7 @@ class Pass:
         importing = self._importing()
         after = None
         while True:
-            modules, after = self.site.modified_since(since, self.selection, after, 1000)
+            modules, after = self.site.modified_since(since, self.selection, after, self.batch)
             if modules:
                 yield importing.take_rows(modules)
             if after is None:
