@@ -61,10 +61,9 @@ def test_learners_work_on_while_the_import_runs(tables: None, start: Start, mana
         finished(process)
     for first, last in halves():
         writer.listen(0.1)
-        before = dict(last_changes(writer.said))
         finished(start(*COMMAND, "--catch-up", "--range", f"{first}:{last}"))
-    assert before
     changes = writer.stop()
+    assert changes
     for first, last in halves():
         manage(*COMMAND[1:], "--catch-up", "--range", f"{first}:{last}")
     assert manage("compare_openedx", "--from", "default", "--history") == ""

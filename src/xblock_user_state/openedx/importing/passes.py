@@ -12,11 +12,12 @@ from django.db import transaction
 from xblock_user_state.history.entries import all_rows
 from xblock_user_state.openedx.importing.fields import FieldImport
 from xblock_user_state.openedx.importing.learners import Done, LearnerImport
-from xblock_user_state.openedx.importing.models import ImportProgress
+from xblock_user_state.openedx.importing.models import ImportedModule, ImportProgress
 from xblock_user_state.openedx.importing.report import Report
 from xblock_user_state.openedx.old.reading import OldSite, Selection
 from xblock_user_state.openedx.old.reasons import Line, Reason
 from xblock_user_state.openedx.old.tables import INFO, PREFERENCES, SUMMARIES
+from xblock_user_state.store.models import Preferences, UserInfo
 
 MARGIN = timedelta(minutes=10)
 """A catch-up begins so long before the pass before it: clocks of servers differ, and transactions commit late."""
@@ -94,6 +95,10 @@ class Pass:
         for group in groups(self.site, self.selection, after, self.batch):
             yield importing.take_learners(group, self._remember(group[-1]))
         yield from self._summaries(None)
+        if self.remove_gone:
+            for learners in self._imported_learners():
+                importing.remove_gone(learners)
+                yield Done()
         if self.is_whole:
             self._end()
 
@@ -141,7 +146,6 @@ class Pass:
             self.selection,
             dry_run=self.dry_run,
             source_wins=self.source_wins,
-            remove_gone=self.remove_gone,
         )
 
     def _fields(self, since: datetime) -> Iterator[Done]:
@@ -161,6 +165,20 @@ class Pass:
                 course_id=self.selection.course_id,
             )
             yield from self._pages_of(importing, SUMMARIES, since)
+
+    def _imported_learners(self) -> Iterator[list[int]]:
+        """Yield pages of learners of whom anything may have been imported; some come more than once."""
+        for model in (ImportedModule, Preferences, UserInfo):
+            rows = all_rows(model, self.database).order_by("student_id")
+            if self.selection.first is not None:
+                rows = rows.filter(student_id__gte=self.selection.first)
+            if self.selection.last is not None:
+                rows = rows.filter(student_id__lte=self.selection.last)
+            page = list(rows.values_list("student_id", flat=True).distinct()[:_LEARNERS])
+            while page:
+                yield page
+                rest = rows.filter(student_id__gt=page[-1])
+                page = list(rest.values_list("student_id", flat=True).distinct()[:_LEARNERS])
 
     def _pages_of(self, importing: FieldImport, table: str, since: datetime | None) -> Iterator[Done]:
         after = None
