@@ -21,14 +21,16 @@ class OpenedxConfig(AppConfig):
     """The platform's description of a plugin: the functions that add settings."""
 
     def ready(self) -> None:
-        """Number blocks, keep the view of the compatible model, and replace parts of the platform if this runs in it.
+        """Connect the receivers, keep the compatible model's view, and replace parts of the platform if this runs in it.
 
         A stage that is off when the process starts stays off until its end: nothing is replaced.
         """
+        from xblock_user_state.openedx.decoded import copying
         from xblock_user_state.openedx.numbers import giving
         from xblock_user_state.openedx.platform import replacements, stages
         from xblock_user_state.openedx.views import own
 
+        copying.connect()
         giving.connect()
         own.connect(self)
         if "courseware" in apps.app_configs and stages.site_stage() is not stages.Stage.OFF:
