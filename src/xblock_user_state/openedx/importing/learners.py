@@ -169,17 +169,11 @@ class LearnerImport:
         after: Callable[[], None] | None,
     ) -> tuple[Done, list[Line]]:
         lines: list[Line] = []
-        owners = [Owner(source.student_id, source.block.id) for source in sources]
-        found = known(self.database, owners, lock=not self.dry_run)
         storing = Storing(self.database)
         storing.begin(learners)
         read = 0
-        for built in self._built(sources, found, lines):
-            read += len(built.entries)
-            step = decide(built, found, lines, source_wins=self.source_wins)
-            if not self.dry_run:
-                owner = Owner(built.source.student_id, built.source.block.id)
-                storing.add(built, step, found.rows.get(owner), found.imported.get(owner, {}))
+        for start in range(0, len(sources), LONG_HISTORY):
+            read += self._store_some(sources[start : start + LONG_HISTORY], storing, lines)
         if not self.dry_run:
             storing.flush()
             storing.ship()
@@ -188,6 +182,19 @@ class LearnerImport:
         if after is not None and not self.dry_run:
             after()
         return Done(0, read, storing.rows, storing.entries), lines
+
+    def _store_some(self, sources: Sequence[Source], storing: Storing, lines: list[Line]) -> int:
+        """Build rows and give them to `storing`; return the number of entries that were read."""
+        owners = [Owner(source.student_id, source.block.id) for source in sources]
+        found = known(self.database, owners, lock=not self.dry_run)
+        read = 0
+        for built in self._built(sources, found, lines):
+            read += len(built.entries)
+            step = decide(built, found, lines, source_wins=self.source_wins)
+            if not self.dry_run:
+                owner = Owner(built.source.student_id, built.source.block.id)
+                storing.add(built, step, found.rows.get(owner), found.imported.get(owner, {}))
+        return read
 
     def _fields(self) -> FieldImport:
         return FieldImport(self.site, self.database, dry_run=self.dry_run, source_wins=self.source_wins)

@@ -108,8 +108,8 @@ class Pass:
         if since is None:
             raise NoFirstPass(f"no first pass of the range {self.name!r} has ended; run it without --catch-up")
         since -= MARGIN
-        if not self.dry_run:
-            all_rows(ImportProgress, self.database).filter(name=self.name).update(started=_now())
+        # In a variable: a first pass of the same range, run once more, keeps its own start in the row.
+        started = _now()
         importing = self._importing()
         after = None
         while True:
@@ -121,8 +121,8 @@ class Pass:
         if self.selection.course_id is None:
             yield from self._fields(since)
         yield from self._summaries(since)
-        if not self.dry_run:
-            self._end()
+        if self.is_whole:
+            all_rows(ImportProgress, self.database).filter(name=self.name).update(covered=started)
 
     def covered(self) -> datetime | None:
         """Return the start of the newest pass that has ended; ``None`` if there is none. One statement."""

@@ -73,9 +73,9 @@ def known(database: str, owners: Iterable[Owner], *, lock: bool) -> Known:
     """Read the rows of these owners and lock them. Two statements if there are none, two more for 200 owners."""
     wanted = sorted(set(owners))
     learners = {owner.student_id for owner in wanted}
-    found = _with_rows(database, StudentModule, learners) | _with_rows(database, ImportedModule, learners)
     if lock:
         take_write_lock(database)
+    found = _with_rows(database, StudentModule, learners) | _with_rows(database, ImportedModule, learners)
     rows: dict[Owner, Stored] = {}
     imported: dict[Owner, dict[int, int]] = defaultdict(dict)
     for some in pieces(database, [owner for owner in wanted if owner.student_id in found], PAGE):
