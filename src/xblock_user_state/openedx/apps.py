@@ -12,3 +12,11 @@ class OpenedxConfig(AppConfig):
     label = "xblock_user_state_openedx"
     verbose_name = "XBlock user state: Open edX"
     default_auto_field = "django.db.models.BigAutoField"
+
+    def ready(self) -> None:
+        """Connect the receivers that number blocks and keep the view of the compatible model."""
+        from xblock_user_state.openedx.numbers import giving
+        from xblock_user_state.openedx.views import own
+
+        giving.connect()
+        own.connect(self)

@@ -76,6 +76,25 @@ def decode_state(text: str) -> dict[str, Any]:
     return state
 
 
+def normal_text(text: str) -> str:
+    """Return the text that the client would write for the state in `text`, which another writer wrote.
+
+    Raises `NotAState`.
+    """
+    try:
+        state = _read_fast(text)
+    except (msgspec.DecodeError, RecursionError):
+        return encode(decode_state(text))
+    if type(state) is not dict:
+        raise NotAState("it is not a JSON object")
+    try:
+        # The values come from JSON, so all of them are plain.
+        return _write_fast(state)
+    # An integer that Python refuses to convert to text.
+    except ValueError:
+        return encode(state)
+
+
 def decode_field(text: msgspec.Raw) -> Any:
     """Return the value of one field of `split`, a fresh object at every call."""
     return decode(_as_text(text))
