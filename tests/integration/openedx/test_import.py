@@ -6,23 +6,33 @@ import io
 import json
 import math
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
+from django.db import connection
 from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
 from tests.factories import make_learners
 from tests.openedx_tables import Case, KeptField, KeptModule, awkward, insert_history, insert_module, old_tables
-from tests.openedx_tables.awkward import COURSE, block
+from tests.openedx_tables.awkward import COURSE, MINUTE, OLD_RUN, block
+from tests.openedx_tables.rows import NOON
+from tests.openedx_tables.schema import EXTENDED_HISTORY, HISTORY, MODULE
+from tests.relaying import ship_all
+from xblock_user_state import conf
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history.entries import extended_model
 from xblock_user_state.interface import DoesNotExist
 from xblock_user_state.models import Block, StudentModule, StudentModuleHistory
-from xblock_user_state.openedx.models import ImportedModule
-from xblock_user_state.state.keys import parse_block
+from xblock_user_state.openedx.importing import learners
+from xblock_user_state.openedx.models import ImportedModule, ImportProgress
+from xblock_user_state.openedx.old import keys, reading
+from xblock_user_state.openedx.old.reasons import Reason
+from xblock_user_state.state.keys import identify_block, parse_block
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -192,3 +202,205 @@ def test_a_field_that_differs_is_named(tables: None) -> None:
         f"learner {learner.pk}, {block('stars')} in {COURSE}: a: old 1, ours 2",
         f"learner {learner.pk}, {block('stars')} in {COURSE}: b: old absent, ours 3",
     ]
+
+
+def insert_problem(learner: Any, name: str = "stars", state: str = '{"a": 1}', **values: Any) -> int:
+    """Insert a row of a problem, with one entry of history that equals it."""
+    module = insert_module(
+        "default", student_id=learner.pk, module_id=block(name), course_id=COURSE, state=state, **values
+    )
+    insert_history("default", module, state=state, created=values.get("modified", NOON))
+    return module
+
+
+def save(module: int, state: str, *, at: datetime, has_history: bool = True) -> None:
+    """Change an old row, as the platform does."""
+    with connection.cursor() as cursor:
+        time = connection.ops.adapt_datetimefield_value(at)
+        cursor.execute(f"UPDATE {MODULE} SET state = %s, modified = %s WHERE id = %s", [state, time, module])
+    if has_history:
+        insert_history("default", module, EXTENDED_HISTORY, state=state, created=at)
+
+
+def history_of(name: str, block_name: str = "stars") -> list[Any]:
+    entries = DjangoXBlockUserStateClient().get_history(name, key_of(COURSE, block(block_name)))
+    return [entry.state for entry in entries][::-1]
+
+
+@pytest.fixture
+def ann(tables: None) -> Any:
+    return make_learners("ann")[0]
+
+
+def test_a_catch_up_appends_the_new_entries(ann: Any) -> None:
+    module = insert_problem(ann)
+    run()
+    first = list(StudentModuleHistory.objects.values_list())
+    now = datetime.now(UTC)
+    save(module, '{"a": 2}', at=now)
+    save(module, '{"a": 3}', at=now + MINUTE)
+    assert "1 rows and 2 history entries were written" in run(catch_up=True)
+    assert history_of("ann") == [{"a": 1}, {"a": 2}, {"a": 3}]
+    assert list(StudentModuleHistory.objects.order_by("revision").values_list())[:1] == first
+    assert StudentModule.objects.get().modified == now + MINUTE
+    check_history()
+    assert compare(history=True) == ""
+
+
+def test_a_catch_up_takes_new_rows(ann: Any) -> None:
+    run()
+    now = datetime.now(UTC)
+    insert_problem(ann, created=now, modified=now)
+    run(catch_up=True)
+    assert history_of("ann") == [{"a": 1}]
+
+
+def test_a_catch_up_corrects_a_history_that_was_read_too_early(ann: Any) -> None:
+    # The entry of the extended table is committed before its row.
+    module = insert_problem(ann)
+    now = datetime.now(UTC)
+    insert_history("default", module, EXTENDED_HISTORY, state='{"a": 2}', created=now)
+    run()
+    assert history_of("ann") == [{"a": 1}, {"a": 2}, {"a": 1}]
+    save(module, '{"a": 2}', at=now, has_history=False)
+    run(catch_up=True)
+    assert history_of("ann") == [{"a": 1}, {"a": 2}]
+    check_history()
+
+
+def test_a_row_that_changed_here_is_left_alone_unless_the_source_wins(ann: Any, tmp_path: Path) -> None:
+    module = insert_problem(ann)
+    run()
+    DjangoXBlockUserStateClient().set("ann", key_of(COURSE, block("stars")), {"ours": 1})
+    save(module, '{"a": 2}', at=datetime.now(UTC))
+    run(catch_up=True, report=tmp_path / "report")
+    assert reported(tmp_path / "report") == {(MODULE, module): ["ours_changed"]}
+    assert history_of("ann") == [{"a": 1}, {"a": 1, "ours": 1}]
+    run(catch_up=True, source_wins=True)
+    assert history_of("ann") == [{"a": 1}, {"a": 2}]
+    check_history()
+    assert compare(history=True) == ""
+
+
+def test_a_row_that_was_deleted_here_is_not_imported_again(ann: Any, tmp_path: Path) -> None:
+    module = insert_problem(ann)
+    run()
+    StudentModule.objects.get().delete()
+    run(report=tmp_path / "report")
+    assert reported(tmp_path / "report") == {(MODULE, module): ["ours_changed"]}
+    assert not StudentModule.objects.exists()
+
+
+def test_a_state_whose_old_row_is_gone_is_removed_on_request(ann: Any, tmp_path: Path) -> None:
+    module = insert_problem(ann)
+    insert_problem(ann, "moon")
+    run()
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {MODULE} WHERE id = %s", [module])
+        cursor.execute(f"DELETE FROM {HISTORY} WHERE student_module_id = %s", [module])
+    with pytest.raises(CommandError, match="1 fields differ: row 1"):
+        compare()
+    run(remove_gone=True, report=tmp_path / "report")
+    assert reported(tmp_path / "report") == {(MODULE, module): ["gone"]}
+    assert compare() == ""
+    assert history_of("ann", "moon") == [{"a": 1}]
+    check_history()
+
+
+def test_a_row_that_was_deleted_and_made_again_is_replaced(ann: Any) -> None:
+    module = insert_problem(ann)
+    run()
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {MODULE} WHERE id = %s", [module])
+        cursor.execute(f"DELETE FROM {HISTORY} WHERE student_module_id = %s", [module])
+    now = datetime.now(UTC)
+    again = insert_problem(ann, state='{"again": 1}', created=now, modified=now)
+    run(catch_up=True)
+    assert history_of("ann") == [{"again": 1}]
+    assert list(ImportedModule.objects.values_list("id", flat=True)) == [again]
+    check_history()
+
+
+def test_a_dry_run_writes_nothing_and_reports_the_same(tables: None, tmp_path: Path) -> None:
+    awkward("default")
+    run(dry_run=True, report=tmp_path / "dry")
+    assert [list(rows) for rows in contents()] == [[], [], [], []]
+    assert not ImportProgress.objects.exists()
+    run(report=tmp_path / "report")
+    assert reported(tmp_path / "dry") == reported(tmp_path / "report")
+
+
+def test_a_catch_up_needs_a_first_pass(tables: None) -> None:
+    with pytest.raises(CommandError, match="no first pass"):
+        run(catch_up=True)
+
+
+def test_one_course_and_one_learner_alone(ann: Any) -> None:
+    ben = make_learners("ben")[0]
+    insert_problem(ann)
+    insert_problem(ben)
+    insert_module("default", student_id=ann.pk, module_id=block("sun", course=OLD_RUN), course_id=OLD_RUN)
+    run(learner="ann", course=COURSE)
+    assert StudentModule.objects.values_list("student_id", "block__context__key").get() == (ann.pk, COURSE)
+    run(range=f"{ben.pk}:")
+    assert StudentModule.objects.count() == 2
+    run(range=f":{ben.pk - 1}")
+    assert StudentModule.objects.count() == 3
+    assert compare() == ""
+
+
+def test_a_long_history_is_read_in_chunks(ann: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(learners, "LONG_HISTORY", 20)
+    monkeypatch.setattr(reading, "_CHUNK", 7)
+    texts = [f'{{"a": {n}}}' for n in range(50)]
+    module = insert_problem(ann, state=texts[-1], modified=NOON + 60 * MINUTE)
+    for number, text in enumerate(texts[:-1]):
+        table = EXTENDED_HISTORY if number % 3 else HISTORY
+        insert_history("default", module, table, state=text, created=NOON + number * MINUTE)
+    insert_problem(ann, "moon")
+    run()
+    assert history_of("ann") == [{"a": n} for n in range(50)]
+    assert history_of("ann", "moon") == [{"a": 1}]
+    check_history()
+
+
+def test_a_row_that_the_database_refuses_does_not_stop_the_others(ann: Any, tmp_path: Path) -> None:
+    modules = [insert_problem(ann, name) for name in ("moon", "stars", "sun")]
+    key = identify_block(key_of(COURSE, block("stars")))
+    # History whose row is gone: the row can't be inserted beside it.
+    StudentModuleHistory(student_id=ann.pk, block_id=key.id, revision=1, created=NOON, encoding=0).save_base(raw=True)
+    run(report=tmp_path / "report")
+    assert reported(tmp_path / "report") == {(MODULE, modules[1]): ["refused"]}
+    assert StudentModule.objects.count() == 2
+    assert history_of("ann", "sun") == [{"a": 1}]
+
+
+def test_a_course_that_needs_the_package_of_ccx_keys_is_named(
+    ann: Any, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setattr(keys, "_knows_ccx", lambda: False)
+    found = keys.block_of("ccx-v1:broken", block("stars"))
+    assert isinstance(found, keys.Unmapped)
+    assert found.reason is Reason.CCX_KEYS_MISSING
+
+
+@pytest.mark.extended_history
+def test_entries_go_to_the_extended_history_where_the_site_writes_it(ann: Any, settings: Any) -> None:
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True}
+    module = insert_problem(ann)
+    run()
+    assert not StudentModuleHistory.objects.exists()
+    assert extended_model()._base_manager.using(conf.history_database()).count() == 1
+    save(module, '{"a": 2}', at=datetime.now(UTC))
+    run(catch_up=True)
+    assert history_of("ann") == [{"a": 1}, {"a": 2}]
+    check_history()
+    # Another history, made again.
+    save(module, '{"a": 3}', at=datetime.now(UTC), has_history=False)
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {HISTORY}")
+    run(catch_up=True)
+    assert history_of("ann") == [{"a": 2}, {"a": 3}]
+    ship_all()
+    assert history_of("ann") == [{"a": 2}, {"a": 3}]
+    check_history()

@@ -73,6 +73,7 @@ class FieldImport:
     database: str
     dry_run: bool = False
     source_wins: bool = False
+    remove_gone: bool = False
     course_id: str | None = None
     _blocks: set[BlockId] = field(default_factory=set)
 
@@ -83,6 +84,8 @@ class FieldImport:
         found = self.mapped(table, owners, lines)
         if found:
             self._store(table, found, lines)
+        if self.remove_gone:
+            self._remove_others(table, owners, found, lines)
 
     def mapped(self, table: str, owners: Sequence[Any], lines: list[Line]) -> dict[Key, Fields]:
         """Return the states of some learners, or of some usage keys, by key."""
@@ -176,6 +179,23 @@ class FieldImport:
             self._register()
             self._replace(place, [row for row in inserted if row[: len(place.keys)] in stored], inserted, marks)
 
+    def _remove_others(self, table: str, owners: Sequence[Any], found: Mapping[Key, Fields], lines: list[Line]) -> None:
+        """Remove imported rows of these learners of which no field is left in the old table."""
+        place = PLACES[table]
+        others = {key: row for key, row in self.stored(place, owners).items() if key not in found}
+        left = self._left(place, others)
+        for key, row in others.items():
+            if key in left:
+                is_ours = row.revision != left[key] and not self.source_wins
+                lines.append(Line(table, str(key), Reason.OURS_CHANGED if is_ours else Reason.GONE, ""))
+                if not is_ours and not self.dry_run:
+                    self._delete(place, key)
+                    delete_rows(all_rows(ImportedFields, self.database).filter(id=mark_of(place, key)))
+
+    def _delete(self, place: Place, key: Sequence[Any]) -> None:
+        which = dict(zip(place.keys, key, strict=False))
+        delete_rows(all_rows(place.model, self.database).filter(**which))
+
     def _revision(self, old: Stored | None, left: int | None, fields: Fields) -> int | Reason:
         """Return the revision that the row gets, or the reason to leave it alone."""
         if old is None:
@@ -190,14 +210,13 @@ class FieldImport:
         self, place: Place, replaced: Sequence[Values], inserted: Sequence[Values], marks: Mapping[int, int]
     ) -> None:
         for row in replaced:
-            which = dict(zip(place.keys, row, strict=False))
-            delete_rows(all_rows(place.model, self.database).filter(**which))
+            self._delete(place, row)
         for ids in pieces(self.database, sorted(marks), 1000):
             delete_rows(all_rows(ImportedFields, self.database).filter(id__in=ids))
         load(self.database, place.model, (*place.keys, *_VALUES), inserted)
         load(self.database, ImportedFields, ("id", "revision"), list(marks.items()))
 
-    def _left(self, place: Place, found: Mapping[Key, Fields]) -> dict[Key, int]:
+    def _left(self, place: Place, found: Iterable[Key]) -> dict[Key, int]:
         """Return the revisions at which the import left rows, by key."""
         marks = {mark_of(place, key): key for key in found}
         rows = all_rows(ImportedFields, self.database)

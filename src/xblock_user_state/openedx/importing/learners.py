@@ -17,6 +17,7 @@ from xblock_user_state.history.entries import Owner
 from xblock_user_state.interface import BlockKeyCollision
 from xblock_user_state.openedx.importing.building import Built, Source, build, sources_of
 from xblock_user_state.openedx.importing.fields import FieldImport
+from xblock_user_state.openedx.importing.removing import Removal
 from xblock_user_state.openedx.importing.report import Report
 from xblock_user_state.openedx.importing.storing import Known, Storing, decide, known
 from xblock_user_state.openedx.old.merging import in_order
@@ -63,6 +64,7 @@ class LearnerImport:
     selection: Selection = field(default_factory=Selection)
     dry_run: bool = False
     source_wins: bool = False
+    remove_gone: bool = False
     _registered: set[int] = field(default_factory=set)
 
     def take_learners(self, learners: Sequence[int], after: Callable[[], None] | None = None) -> Done:
@@ -72,7 +74,12 @@ class LearnerImport:
         reported for what is left out.
         """
         fields = () if self.selection.course_id else (PREFERENCES, INFO)
-        return self._take(self.site.modules(learners, self.selection), learners, fields, after)
+        modules = self.site.modules(learners, self.selection)
+        done = self._take(modules, learners, fields, after)
+        if self.remove_gone:
+            removal = Removal(self.database, dry_run=self.dry_run, source_wins=self.source_wins)
+            self.report.add(removal.take(learners, {module.id for module in modules}))
+        return done
 
     def take_rows(self, modules: Sequence[Module]) -> Done:
         """Import some state rows with their history, and the other rows about the same blocks."""
@@ -176,7 +183,13 @@ class LearnerImport:
         if not self.dry_run:
             storing.flush()
             storing.ship()
-        importing = FieldImport(self.site, self.database, dry_run=self.dry_run, source_wins=self.source_wins)
+        importing = FieldImport(
+            self.site,
+            self.database,
+            dry_run=self.dry_run,
+            source_wins=self.source_wins,
+            remove_gone=self.remove_gone,
+        )
         for table in fields:
             importing.take(table, learners, lines)
         if after is not None and not self.dry_run:

@@ -61,6 +61,7 @@ class Pass:
     selection: Selection = field(default_factory=Selection)
     dry_run: bool = False
     source_wins: bool = False
+    remove_gone: bool = False
 
     @property
     def name(self) -> str:
@@ -132,7 +133,13 @@ class Pass:
 
     def _importing(self) -> LearnerImport:
         return LearnerImport(
-            self.site, self.database, self.report, self.selection, dry_run=self.dry_run, source_wins=self.source_wins
+            self.site,
+            self.database,
+            self.report,
+            self.selection,
+            dry_run=self.dry_run,
+            source_wins=self.source_wins,
+            remove_gone=self.remove_gone,
         )
 
     def _fields(self, since: datetime) -> Iterator[Done]:

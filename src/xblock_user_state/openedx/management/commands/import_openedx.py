@@ -37,10 +37,15 @@ class Command(OldSiteCommand):
             action="store_true",
             help="replace rows that this store has changed meanwhile: right as long as the old tables serve",
         )
+        parser.add_argument(
+            "--remove-gone", action="store_true", help="remove states whose old rows were deleted since their import"
+        )
         parser.add_argument("--verify", action="store_true", help="then compare all rows, and check their history")
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Run one pass, and print what was done. An error of a database ends it with exit status 1."""
+        if options["remove_gone"] and (options["catch_up"] or options["course"]):
+            raise CommandError("--remove-gone needs a pass over whole learners: without --catch-up and --course")
         rate = None if options["rate"] is None else at_least_one(options, "rate")
         with interruptions(_interrupted, OSError):
             report = Report(options["report"])
@@ -51,6 +56,7 @@ class Command(OldSiteCommand):
                 self.selection(options),
                 dry_run=options["dry_run"],
                 source_wins=options["source_wins"],
+                remove_gone=options["remove_gone"],
             )
             done = self._run(importing, rate, catch_up=options["catch_up"])
             if not options["catch_up"] and importing.selection == Selection():
