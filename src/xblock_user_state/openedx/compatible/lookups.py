@@ -6,9 +6,10 @@ The number is an expression over the columns of three tables, which no index hol
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import EmptyResultSet
+from django.db import models
 from django.db.models.expressions import Col
 from django.db.models.lookups import Exact, In
 
@@ -43,6 +44,19 @@ def register_lookups(field: Any) -> None:
     """Use these lookups for a field of the numbers, or for a class of such fields."""
     for lookup in (NumberIs, NumberIn):
         field.register_lookup(lookup)
+
+
+if TYPE_CHECKING:
+    _BigAutoField = models.BigAutoField[int, int]
+else:
+    _BigAutoField = models.BigAutoField
+
+
+class RowNumberField(_BigAutoField):
+    """The number of a row. Lookups find the row by the primary key of our table."""
+
+
+register_lookups(RowNumberField)
 
 
 def _condition(column: Col, numbers: Sequence[Any], compiler: Any, connection: Any) -> _Sql:

@@ -4,7 +4,7 @@ from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
 
-import xblock_user_state.openedx.compatible.models
+import xblock_user_state.openedx.compatible.lookups
 import xblock_user_state.openedx.compatible.rows
 
 
@@ -38,7 +38,7 @@ class Migration(migrations.Migration):
         migrations.CreateModel(
             name='CompatibleStudentModule',
             fields=[
-                ('id', xblock_user_state.openedx.compatible.models.RowNumberField(primary_key=True, serialize=False)),
+                ('id', xblock_user_state.openedx.compatible.lookups.RowNumberField(primary_key=True, serialize=False)),
                 ('module_type', models.CharField(max_length=255)),
                 ('module_state_key', opaque_keys.edx.django.models.UsageKeyField(db_column='module_id', max_length=255)),
                 ('course_id', opaque_keys.edx.django.models.LearningContextKeyField(max_length=255)),

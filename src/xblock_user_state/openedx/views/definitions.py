@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Mapping
 from typing import Any
 
 from django.apps import apps
@@ -14,9 +14,7 @@ from xblock_user_state.openedx.numbers.models import BlockNumber
 from xblock_user_state.store.dialects.rows import value_field
 from xblock_user_state.store.models import Block, LearningContext, StudentModule
 
-_INTEGER: Mapping[str, str] = {"sqlite": "INTEGER", "postgresql": "bigint", "mysql": "SIGNED"}
-"""The type of 64-bit integers in a CAST."""
-
+_INTEGERS: Mapping[str, str] = {"sqlite": "INTEGER", "postgresql": "bigint", "mysql": "SIGNED"}
 _VALUES = ("state", "grade", "max_grade", "done", "created", "modified")
 
 
@@ -24,7 +22,7 @@ def student_module(connection: BaseDatabaseWrapper) -> str:
     """Return the rows of ``courseware_studentmodule``, with the id of our own block as a last column."""
     quote = connection.ops.quote_name
     imported = imported_model()
-    number = _number(connection) if has_numbers() else f"CAST(NULL AS {_INTEGER[connection.vendor]})"
+    number = _number(connection) if has_numbers() else f"CAST(NULL AS {integer_type(connection)})"
     joined, id_ = "", number
     if imported is not None:
         joined = (
@@ -33,9 +31,9 @@ def student_module(connection: BaseDatabaseWrapper) -> str:
         )
         # Foreign keys of other packages hold the old ids.
         id_ = f"COALESCE(imported.id, {number})"
-    values = ", ".join(_value(connection, f"stored.{name}", name) for name in _VALUES)
+    values = ", ".join(value(connection, f"stored.{name}", name) for name in _VALUES)
     return (
-        f"SELECT {id_} AS id, {_value(connection, 'block.block_type', 'module_type')}, block.usage_key AS module_id, "
+        f"SELECT {id_} AS id, {value(connection, 'block.block_type', 'module_type')}, block.usage_key AS module_id, "
         f"context.{quote('key')} AS course_id, {values}, stored.student_id, stored.block_id "
         f"FROM {quote(StudentModule._meta.db_table)} stored "
         f"INNER JOIN {quote(Block._meta.db_table)} block ON block.id = stored.block_id "
@@ -47,14 +45,19 @@ def student_module(connection: BaseDatabaseWrapper) -> str:
 def _number(connection: BaseDatabaseWrapper) -> str:
     """Return the expression of a row's number (`numbers.arithmetic.number_of`)."""
     # The cast: PostgreSQL multiplies two 32-bit integers in 32 bits.
-    student = f"CAST(stored.student_id AS {_INTEGER[connection.vendor]})"
+    student = f"CAST(stored.student_id AS {integer_type(connection)})"
     return (
         f"CASE WHEN stored.student_id BETWEEN 0 AND {MAX_STUDENT} AND numbered.number <= {MAX_BLOCK} "
         f"THEN {FIRST} + {student} * {1 << BLOCK_BITS} + numbered.number END"
     )
 
 
-def _value(connection: BaseDatabaseWrapper, column: str, name: str) -> str:
+def integer_type(connection: BaseDatabaseWrapper) -> str:
+    """Return the type of 64-bit integers in a CAST."""
+    return _INTEGERS[connection.vendor]
+
+
+def value(connection: BaseDatabaseWrapper, column: str, name: str) -> str:
     """Return the select item of a column that no index has."""
     # MariaDB and MySQL let a view's columns be updated, past revision and history, but not its expressions.
     return f"{f'IFNULL({column}, NULL)' if connection.vendor == 'mysql' else column} AS {name}"
@@ -70,7 +73,3 @@ def has_numbers() -> bool:
 def imported_model() -> Any:
     """Return the model that keeps the ids of imported rows; ``None`` without it."""
     return apps.all_models["xblock_user_state_openedx"].get("importedmodule")
-
-
-DEFINITIONS: Mapping[str, Callable[[BaseDatabaseWrapper], str]] = {"courseware_studentmodule": student_module}
-"""The definition of each view by its old name."""
