@@ -56,6 +56,9 @@ DELETE_MANY_RESPONSE_TIME = _metric("histogram", "delete_many.response_time", "m
 SET_SCORE_BLKS_UPDATED = _metric("histogram", "set_score.blks_updated", "blocks")
 SET_SCORE_RESPONSE_TIME = _metric("histogram", "set_score.response_time", "ms")
 
+REPLACE_BLKS_UPDATED = _metric("histogram", "replace.blks_updated", "blocks")
+REPLACE_RESPONSE_TIME = _metric("histogram", "replace.response_time", "ms")
+
 BATCH_BLKS_UPDATED = _metric("histogram", "batch.blks_updated", "blocks")
 BATCH_RESPONSE_TIME = _metric("histogram", "batch.response_time", "ms")
 
@@ -79,3 +82,6 @@ RELAY_LAST_PASS = _metric("gauge", "relay.last_pass", "s")
 SHIPPED = _metric("counter", "shipping.shipped", "entries", "by")
 SHIPPING_FAILURES = _metric("counter", "shipping.failures", "failures", "by", "outcome")
 SHIPPING_SKIPPED = _metric("counter", "shipping.skipped", "calls")
+
+OPENEDX_DIFFERENCES = _metric("counter", "openedx.differences", "fields", "scope")
+OPENEDX_COPIES_FAILED = _metric("counter", "openedx.copies_failed", "rows", "scope")

@@ -1,8 +1,12 @@
-"""The Django app."""
+"""The Django app, which is a plugin of the Open edX platform too."""
 
 from __future__ import annotations
 
-from django.apps import AppConfig
+from typing import Any, ClassVar
+
+from django.apps import AppConfig, apps
+
+_SETTINGS = {name: {"relative_path": "platform.settings"} for name in ("common", "production", "devstack", "test")}
 
 
 class OpenedxConfig(AppConfig):
@@ -13,10 +17,19 @@ class OpenedxConfig(AppConfig):
     verbose_name = "XBlock user state: Open edX"
     default_auto_field = "django.db.models.BigAutoField"
 
+    plugin_app: ClassVar[dict[str, Any]] = {"settings_config": {"lms.djangoapp": _SETTINGS, "cms.djangoapp": _SETTINGS}}
+    """The platform's description of a plugin: the functions that add settings."""
+
     def ready(self) -> None:
-        """Connect the receivers that number blocks and keep the view of the compatible model."""
+        """Number blocks, keep the view of the compatible model, and replace parts of the platform if this runs in it.
+
+        A stage that is off when the process starts stays off until its end: nothing is replaced.
+        """
         from xblock_user_state.openedx.numbers import giving
+        from xblock_user_state.openedx.platform import replacements, stages
         from xblock_user_state.openedx.views import own
 
         giving.connect()
         own.connect(self)
+        if "courseware" in apps.app_configs and stages.site_stage() is not stages.Stage.OFF:
+            replacements.install()

@@ -5,5 +5,13 @@ from __future__ import annotations
 from xblock_user_state.openedx.compatible.models import CompatibleStudentModule
 from xblock_user_state.openedx.importing.models import ImportedFields, ImportedModule, ImportProgress
 from xblock_user_state.openedx.numbers.models import BlockNumber
+from xblock_user_state.openedx.platform.models import StageDifference
 
-__all__ = ["BlockNumber", "CompatibleStudentModule", "ImportProgress", "ImportedFields", "ImportedModule"]
+__all__ = [
+    "BlockNumber",
+    "CompatibleStudentModule",
+    "ImportProgress",
+    "ImportedFields",
+    "ImportedModule",
+    "StageDifference",
+]

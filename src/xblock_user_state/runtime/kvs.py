@@ -6,6 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,15 @@ from xblock.exceptions import KeyValueMultiSaveError
 from xblock.fields import Scope, UserScope
 from xblock.runtime import KeyValueStore
 
-from xblock_user_state.interface import PermissionDenied, UserDoesNotExist, UserStateError, XBlockUserStateClient
+from xblock_user_state.clients.arguments import new_score
+from xblock_user_state.interface import (
+    BlockKey,
+    BlockScore,
+    PermissionDenied,
+    UserDoesNotExist,
+    UserStateError,
+    XBlockUserStateClient,
+)
 from xblock_user_state.runtime.addresses import RowAddress, address_of, addresses_of_block, addresses_of_class
 from xblock_user_state.runtime.changes import Changes
 from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient, ToSession, id_of
@@ -25,9 +34,9 @@ from xblock_user_state.runtime.field_values import encode_values
 from xblock_user_state.runtime.grades import DEFAULT_GUARD, Grade, GradeGuard, grade_of, is_at_least
 from xblock_user_state.runtime.row_cache import CachedRow
 from xblock_user_state.runtime.unit import Member, Unit
-from xblock_user_state.state.change import Score, damaged_state
+from xblock_user_state.state.change import TICK, Score, clock, damaged_state, score_of
 from xblock_user_state.state.codec import NotAState, decode_field
-from xblock_user_state.state.keys import checked_block
+from xblock_user_state.state.keys import checked_block, row_key
 
 _LOG = logging.getLogger("xblock_user_state.runtime")
 
@@ -111,6 +120,10 @@ class UserStateKeyValueStore(KeyValueStore):
         self._read(
             address for usage_key, block_class in blocks for address in addresses_of_class(usage_key, block_class)
         )
+
+    def prefetch_rows(self, scope: Scope, block_keys: Iterable[BlockKey]) -> None:
+        """Do the same for the rows of one scope, by the keys that a client takes for it: one statement."""
+        self._read(RowAddress(scope, row_key(key, scope)) for key in block_keys)
 
     def for_learner(self, learner: Any) -> UserStateKeyValueStore:
         """Return the store of another learner, which joins this store's unit of work.
@@ -215,7 +228,59 @@ class UserStateKeyValueStore(KeyValueStore):
             self._check_learner(grade.user_id, f"a grade in {block_key}")
         address = RowAddress(Scope.user_state, checked_block(block_key))
         if not grade.only_if_higher or is_at_least(grade.score, self._score(address)):
-            self._write(Changes(scores={address: grade.score}))
+            self._write(Changes(scores={address: BlockScore(*grade.score, clock())}))
+
+    def set_score(self, block_key: UsageKey, grade: float | None, max_grade: float | None) -> datetime | None:
+        """Set the learner's score in one block; return its time at once, for code that waits until the row is as new.
+
+        In a unit of work the score is collected, so it and the block's fields become one revision. The time is then the
+        present one, or that of the stored score if this is the same score: the committed row is at least as new. One
+        statement reads the stored score. If another request stores the same score meanwhile, the row may be older; a
+        guarded unit that has read the block's row raises `Conflict` instead.
+
+        Outside of a unit the score is committed at once. Returns ``None`` if there is no score to remove. The
+        `GradeGuard` is for events of blocks, and not asked.
+        """
+        score = new_score(grade, max_grade).score or Score(None, None)
+        address = RowAddress(Scope.user_state, checked_block(block_key))
+        if not self._unit.is_open:
+            committed = self._destination.set_score(block_key, BlockScore(*score, clock()))
+            self._row(address).follow({}, guarded=False)
+            return committed
+        stored = self._stored_score(address)
+        if stored is None:
+            updated = clock()
+        elif score == (stored.grade, stored.max_grade):
+            updated = stored.updated
+        else:
+            # The times of a row rise also if the clock stands still.
+            updated = max(clock(), stored.updated + TICK)
+        self._write(Changes(scores={address: BlockScore(*score, updated, stored.created if stored else None)}))
+        return None if stored is None and score == (None, None) else updated
+
+    def get_score(self, block_key: UsageKey) -> BlockScore | None:
+        """Return the learner's score in one block, with the collected changes; ``None`` if there is none.
+
+        A collected score has the time that `set_score` has returned, and ``created`` if the row had a score before. One
+        statement, or none for a collected score.
+        """
+        address = RowAddress(Scope.user_state, checked_block(block_key))
+        collected = self._unit.collected(self._member, address).scores
+        score = collected[address] if address in collected else self._stored_score(address)
+        return score if score and score_of(*score) else None
+
+    def get_scores(self, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
+        """Return the scores of the blocks that have one, as `get_score` does. One statement."""
+        found: dict[UsageKey, BlockScore] = {}
+        stored: list[UsageKey] = []
+        for key in block_keys:
+            address = RowAddress(Scope.user_state, checked_block(key))
+            score = self._unit.collected(self._member, address).scores.get(address)
+            if score is None:
+                stored.append(key)
+            elif score_of(*score):
+                found[key] = score
+        return {**found, **self.client.get_scores(self.username, stored)} if stored else found
 
     def _accepted(self, block: XBlock, event_data: Any) -> Grade | None:
         """Return the grade of an event; ``None``, with a warning in the log, for an ignored event."""
@@ -229,14 +294,14 @@ class UserStateKeyValueStore(KeyValueStore):
         return None
 
     def _score(self, address: RowAddress) -> Score:
-        """Return the learner's score, with the collected changes."""
-        collected = self._unit.collected(self._member, address).scores
-        if address in collected:
-            return collected[address]
+        """Return the learner's points and maximum, with the collected changes."""
+        score = self.get_score(address.block_key)
+        return Score(score.grade, score.max_grade) if score else Score(None, None)
+
+    def _stored_score(self, address: RowAddress) -> BlockScore | None:
         # A score that is newer than the cached row is a conflict too.
         self._row(address).was_used = True
-        found = self.client.get_scores(self.username, [address.block_key])
-        return next((Score(score.grade, score.max_grade) for score in found.values()), Score(None, None))
+        return next(iter(self.client.get_scores(self.username, [address.block_key]).values()), None)
 
     def _find(self, key: KeyValueStore.Key, *, use: bool) -> Raw | None:
         """Return the text of a field; ``None`` for an absent field. With `use`, a guard counts the row as used."""

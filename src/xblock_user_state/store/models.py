@@ -90,7 +90,7 @@ class StudentModule(UserStateRow):
 
     The primary key begins with the learner, so one learner's rows are neighbours. Statements of clients pin
     ``student_id``; the second index is for iterations over all learners of a block. ``grade`` and ``max_grade`` are
-    points, NULL if there is no score. ``done`` exists for readers of the table that this one replaces.
+    points, both NULL if there is no score. ``done`` exists for readers of the table that this one replaces.
 
     .. pii: A learner's id, answers in blocks, and scores. A deleted user's rows are deleted (`history.deletion`).
     .. pii_types: id, other

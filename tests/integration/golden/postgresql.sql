@@ -31,7 +31,7 @@ WHERE student_id = %s AND block_id = ANY(%s::bigint[]);
 
 -- === get_scores
 -- Reads scores by primary key. A score's time is that of the row's last change.
-SELECT block_id, grade, max_grade, (extract(epoch FROM modified) * 1000000)::bigint
+SELECT block_id, grade, max_grade, (extract(epoch FROM modified) * 1000000)::bigint, (extract(epoch FROM created) * 1000000)::bigint
 FROM studentmodule
 WHERE student_id = %s AND block_id = ANY(%s::bigint[]);
 

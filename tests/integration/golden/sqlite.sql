@@ -28,7 +28,7 @@ WHERE student_id = %s AND block_id IN (%s, %s, %s);
 
 -- === get_scores
 -- Reads scores by primary key. A score's time is that of the row's last change.
-SELECT block_id, grade, max_grade, modified
+SELECT block_id, grade, max_grade, modified, created
 FROM studentmodule
 WHERE student_id = %s AND block_id IN (%s, %s);
 
