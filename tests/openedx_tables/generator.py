@@ -13,7 +13,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.contrib.auth.models import User
 from django.db import connections, transaction
 
 from tests.openedx_tables.schema import (
@@ -59,9 +58,10 @@ def generate(
 
 
 def _learners(alias: str, number: int) -> list[int]:
-    users = get_user_model()._default_manager.using(alias)
+    model = get_user_model()
+    users = model._default_manager.using(alias)
     names = [f"learner{n:07}" for n in range(1, number + 1)]
-    users.bulk_create([User(username=name, password="!") for name in names], batch_size=500)
+    users.bulk_create([model(username=name, password="!") for name in names], batch_size=500)
     ids = dict(users.filter(username__startswith="learner").values_list("username", "pk"))
     return [ids[name] for name in names]
 
