@@ -77,10 +77,12 @@ class Command(HistoryCommand):
 def _copy() -> Callable[[Collection[Owner]], object]:
     """Return the function that copies entries of some owners. Raises ``CommandError`` without the app that has it."""
     try:
-        # The app is above this room, so it is asked by its label.
-        return apps.get_app_config("xblock_user_state_openedx").copy_of(state_database())
+        # By its label, since the app is above this room.
+        config: Any = apps.get_app_config("xblock_user_state_openedx")
     except LookupError:
         raise CommandError("--decoded-copy needs 'xblock_user_state.openedx' in INSTALLED_APPS") from None
+    copy: Callable[[Collection[Owner]], object] = config.copy_of(state_database())
+    return copy
 
 
 def _unavailable(error: HistoryUnavailable, shipped: int, waiting: int | None) -> str:
