@@ -11,6 +11,7 @@ from typing import NamedTuple
 from django.db import transaction
 
 from xblock_user_state import conf
+from xblock_user_state.history.encoding import checksum
 from xblock_user_state.history.entries import (
     TOMBSTONE,
     Owner,
@@ -131,7 +132,8 @@ def _continues(built: Built, stored: Stored) -> bool:
     """Tell whether the built history has the stored row at its revision, and goes on."""
     if stored.checksum is None or not 0 < stored.revision < len(built.entries):
         return False
-    return built.checksums[stored.revision - 1] == (stored.checksum, *stored.content[1:])
+    text, *score = built.before_restart or (None, None, None)
+    return text is not None and (checksum(stored.revision, text), *score) == (stored.checksum, *stored.content[1:])
 
 
 @dataclass
