@@ -76,12 +76,12 @@ class Command(HistoryCommand):
 
 def _copy() -> Callable[[Collection[Owner]], object]:
     """Return the function that copies entries of some owners. Raises ``CommandError`` without the app that has it."""
-    if not apps.is_installed("xblock_user_state.openedx"):
-        raise CommandError("--decoded-copy needs 'xblock_user_state.openedx' in INSTALLED_APPS")
-    # Its models can't be imported where the app is not installed.
-    from xblock_user_state.openedx.decoded.copying import Copying  # noqa: PLC0415
-
-    return Copying(state_database()).copy_all
+    try:
+        app: Any = apps.get_app_config("xblock_user_state_openedx")
+    except LookupError:
+        raise CommandError("--decoded-copy needs 'xblock_user_state.openedx' in INSTALLED_APPS") from None
+    copy: Callable[[Collection[Owner]], object] = app.copy_history
+    return copy
 
 
 def _unavailable(error: HistoryUnavailable, shipped: int, waiting: int | None) -> str:
