@@ -31,7 +31,7 @@ class OpenedxConfig(AppConfig):
 
     @staticmethod
     def copy_history(owners: Collection[Owner]) -> int:
-        """Copy the missing entries of these rows decoded; return their number. `relay_history` calls it by this name."""
+        """Copy the missing entries of these rows decoded; return their number. `relay_history` calls it by name."""
         from xblock_user_state.openedx.decoded.copying import Copying
         from xblock_user_state.store.databases import state_database
 
