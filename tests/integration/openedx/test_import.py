@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 import math
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -18,21 +19,30 @@ from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
 from tests.factories import make_learners
-from tests.openedx_tables import Case, KeptField, KeptModule, awkward, insert_history, insert_module, old_tables
+from tests.openedx_tables import (
+    Case,
+    KeptField,
+    KeptModule,
+    awkward,
+    insert_field,
+    insert_history,
+    insert_module,
+    old_tables,
+)
 from tests.openedx_tables.awkward import COURSE, MINUTE, OLD_RUN, block
 from tests.openedx_tables.rows import NOON
-from tests.openedx_tables.schema import EXTENDED_HISTORY, HISTORY, MODULE
+from tests.openedx_tables.schema import EXTENDED, EXTENDED_HISTORY, HISTORY, MAIN, MODULE, PREFERENCES, SUMMARY
 from tests.relaying import ship_all
 from xblock_user_state import conf
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import extended_model
 from xblock_user_state.interface import DoesNotExist
-from xblock_user_state.models import Block, StudentModule, StudentModuleHistory
+from xblock_user_state.models import Block, Preferences, StudentModule, StudentModuleHistory
 from xblock_user_state.openedx.importing import learners
 from xblock_user_state.openedx.models import ImportedModule, ImportProgress
 from xblock_user_state.openedx.old import keys, reading
 from xblock_user_state.openedx.old.reasons import Reason
-from xblock_user_state.state.keys import identify_block, parse_block
+from xblock_user_state.state.keys import parse_block
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -366,9 +376,9 @@ def test_a_long_history_is_read_in_chunks(ann: Any, monkeypatch: pytest.MonkeyPa
 
 def test_a_row_that_the_database_refuses_does_not_stop_the_others(ann: Any, tmp_path: Path) -> None:
     modules = [insert_problem(ann, name) for name in ("moon", "stars", "sun")]
-    key = identify_block(key_of(COURSE, block("stars")))
     # History whose row is gone: the row can't be inserted beside it.
-    StudentModuleHistory(student_id=ann.pk, block_id=key.id, revision=1, created=NOON, encoding=0).save_base(raw=True)
+    DjangoXBlockUserStateClient().set("ann", key_of(COURSE, block("stars")), {"lost": 1})
+    StudentModule.objects.all()._raw_delete("default")
     run(report=tmp_path / "report")
     assert reported(tmp_path / "report") == {(MODULE, modules[1]): ["refused"]}
     assert StudentModule.objects.count() == 2
@@ -404,3 +414,91 @@ def test_entries_go_to_the_extended_history_where_the_site_writes_it(ann: Any, s
     ship_all()
     assert history_of("ann") == [{"a": 2}, {"a": 3}]
     check_history()
+
+
+@pytest.mark.extended_history
+def test_the_old_extended_history_may_have_a_database_of_its_own(transactional_db: None, tmp_path: Path) -> None:
+    with old_tables("default", MAIN), old_tables("student_module_history", EXTENDED):
+        cases = awkward("default", "student_module_history")
+        run(history_from="student_module_history", report=tmp_path / "report")
+        wrong = [f"{case.name}: {found}" for case in cases if (found := list(disagreements(case)))]
+        assert not wrong, "\n".join(wrong)
+        assert compare(history_from="student_module_history", history=True) == ""
+        lines = reported(tmp_path / "report")
+        assert [reasons for (table, _), reasons in lines.items() if table == EXTENDED_HISTORY] == [
+            ["history_without_module"]
+        ]
+
+
+def test_verification_compares_and_checks(tables: None) -> None:
+    awkward("default")
+    output = run(verify=True)
+    assert f"{COURSE}: old " in output
+    assert "entries were checked" in output
+
+
+def test_a_row_that_changed_here_fails_the_verification(ann: Any) -> None:
+    insert_problem(ann)
+    run()
+    DjangoXBlockUserStateClient().set_score("ann", key_of(COURSE, block("stars")), 3, 5)
+    with pytest.raises(CommandError, match="2 fields differ: grade 1, max_grade 1"):
+        run(verify=True)
+
+
+def test_the_rate_is_limited(ann: Any) -> None:
+    for number in range(4):
+        insert_problem(ann, f"stars{number}")
+    started = time.monotonic()
+    run(rate=8)
+    assert time.monotonic() - started > 0.9
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"learner": "nobody"}, "none of the users is called 'nobody'"),
+        ({"range": "5"}, "it must be two ids"),
+        ({"range": "a:b"}, "it must be two ids"),
+        ({"range": "1:2", "learner": "1"}, "exclude each other"),
+        ({"rate": 0}, "it must be 1 or more"),
+        ({"history_from": "nowhere"}, "DATABASES has no 'nowhere'"),
+        ({"remove_gone": True, "catch_up": True}, "--remove-gone needs a pass over whole learners"),
+    ],
+)
+def test_bad_options_are_named(tables: None, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(CommandError, match=message):
+        run(**options)
+
+
+def test_a_database_without_old_tables_is_named(transactional_db: None) -> None:
+    with pytest.raises(CommandError, match="has no table courseware_studentmodule"):
+        run()
+
+
+def test_preferences_and_summaries_follow_the_source(ann: Any) -> None:
+    preference = insert_field(
+        "default", PREFERENCES, student_id=ann.pk, module_type="video", field_name="speed", value="1.5"
+    )
+    insert_field("default", SUMMARY, usage_id=block("poll", "poll"), field_name="votes", value="1")
+    run()
+    client = DjangoXBlockUserStateClient()
+    later = connection.ops.adapt_datetimefield_value(datetime.now(UTC))
+    with connection.cursor() as cursor:
+        cursor.execute(f"UPDATE {PREFERENCES} SET value = '2', modified = %s", [later])
+        cursor.execute(f"UPDATE {SUMMARY} SET value = '2', modified = %s", [later])
+    run(catch_up=True)
+    assert client.get("ann", "video", Scope.preferences).state == {"speed": 2}
+    key = key_of(COURSE, block("poll", "poll"))
+    assert client.get("ann", key, Scope.user_state_summary).state == {"votes": 2}
+    client.set("ann", "video", {"speed": 3}, Scope.preferences)
+    with pytest.raises(CommandError, match="1 fields differ: speed 1"):
+        compare()
+    run(catch_up=True)
+    assert client.get("ann", "video", Scope.preferences).state == {"speed": 3}
+    run(catch_up=True, source_wins=True)
+    assert client.get("ann", "video", Scope.preferences).state == {"speed": 2}
+    with connection.cursor() as cursor:
+        cursor.execute(f"DELETE FROM {PREFERENCES} WHERE id = %s", [preference])
+    run(remove_gone=True)
+    assert not Preferences.objects.exists()
+    assert compare() == ""

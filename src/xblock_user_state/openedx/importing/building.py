@@ -21,6 +21,7 @@ from xblock_user_state.store.dialects.rows import Values
 _TICK = timedelta(microseconds=1)
 _DONE = ("na", "f", "i")
 _PROBLEM = "problem"
+_NO_SCORE = (None, None)
 
 Content = tuple[str | None, float | None, float | None]
 """State, grade and maximum."""
@@ -62,15 +63,15 @@ class Chain:
     contents: list[Content] | None = None
     writes_deltas: bool = field(default_factory=conf.writes_deltas)
     entries: list[Values] = field(default_factory=list)
-    checksums: list[tuple[int | None, float | None, float | None]] = field(default_factory=list)
-    """Checksum and score of each entry."""
+    before_restart: Content | None = None
+    """State and score of the entry before the restart."""
     content: Content | None = None
     place: int = 0
     modified: datetime | None = None
 
     def add(self, created: datetime, content: Content, version: str | None) -> None:
         """Append an entry. Its time is later than that of the entry before."""
-        text, grade, max_grade = content
+        _, grade, max_grade = content
         revision = len(self.entries) + 1
         if self.modified is not None and created <= self.modified:
             created = self.modified + _TICK
@@ -78,7 +79,8 @@ class Chain:
         self.entries.append(
             (self.source.student_id, self.source.block.id, revision, created, encoding, grade, max_grade, version, body)
         )
-        self.checksums.append((None if text is None else checksum(revision, text), grade, max_grade))
+        if revision + 1 == self.restart:
+            self.before_restart = content
         if self.contents is not None:
             self.contents.append(content)
         self.content, self.modified = content, created
@@ -104,7 +106,7 @@ class Built(NamedTuple):
     row: Row
     done: str
     entries: Sequence[Values]
-    checksums: Sequence[tuple[int | None, float | None, float | None]]
+    before_restart: Content | None
     contents: Sequence[Content]
     """State and score of each entry, if `build` was asked to keep them."""
 
@@ -161,7 +163,9 @@ def build(
     if whole is None:
         return None
     _complete(chain, whole, lines, had_entries=had_entries)
-    return Built(source, _row(chain, whole, lines), whole.done, chain.entries, chain.checksums, chain.contents or ())
+    return Built(
+        source, _row(chain, whole, lines), whole.done, chain.entries, chain.before_restart, chain.contents or ()
+    )
 
 
 def state_of(source: Source, rows: Mapping[int, ModuleRow], lines: list[Line]) -> OldState | None:
@@ -182,6 +186,8 @@ def _entry_content(entry: Entry, lines: list[Line]) -> Content:
 
 
 def _score(table: str, id_: int, score: tuple[object, object], lines: list[Line]) -> tuple[float | None, float | None]:
+    if score == _NO_SCORE:
+        return _NO_SCORE
     try:
         grade, max_grade = map(number, score)
     except ValueError:
@@ -251,5 +257,5 @@ def _row(chain: Chain, old: OldState, lines: list[Line]) -> Row:
         old.created,
         modified,
         chain.place if is_chained else 0,
-        chain.checksums[-1][0] if is_chained else None,
+        checksum(len(chain.entries), text) if is_chained and (text := old.content[0]) is not None else None,
     )

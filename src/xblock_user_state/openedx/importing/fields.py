@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, NamedTuple
@@ -73,7 +74,6 @@ class FieldImport:
     database: str
     dry_run: bool = False
     source_wins: bool = False
-    remove_gone: bool = False
     course_id: str | None = None
     _blocks: set[BlockId] = field(default_factory=set)
 
@@ -84,8 +84,6 @@ class FieldImport:
         found = self.mapped(table, owners, lines)
         if found:
             self._store(table, found, lines)
-        if self.remove_gone:
-            self._remove_others(table, owners, found, lines)
 
     def mapped(self, table: str, owners: Sequence[Any], lines: list[Line]) -> dict[Key, Fields]:
         """Return the states of some learners, or of some usage keys, by key."""
@@ -100,6 +98,20 @@ class FieldImport:
                 by_key[key].append(row)
         found = {key: _fields(rows, lines) for key, rows in sorted(by_key.items())}
         return {key: fields for key, fields in found.items() if fields is not None}
+
+    def remove_gone(self, table: str, learners: Sequence[int], lines: list[Line]) -> None:
+        """Remove imported rows of these learners of which no field is left in the old table."""
+        place = PLACES[table]
+        with nullcontext() if self.dry_run else transaction.atomic(using=self.database):
+            found = self.mapped(table, learners, [])
+            others = {key: row for key, row in self.stored(place, learners).items() if key not in found}
+            left = self._left(place, others)
+            for key in left:
+                is_ours = others[key].revision != left[key] and not self.source_wins
+                lines.append(Line(table, str(key), Reason.OURS_CHANGED if is_ours else Reason.GONE, ""))
+                if not is_ours and not self.dry_run:
+                    self._delete(place, key)
+                    delete_rows(all_rows(ImportedFields, self.database).filter(id=mark_of(place, key)))
 
     def take_one_by_one(self, tables: Iterable[str], learners: Sequence[int], report: Report) -> None:
         """Import each learner's fields in a transaction of its own, and report what the database refuses."""
@@ -178,19 +190,6 @@ class FieldImport:
         if not self.dry_run:
             self._register()
             self._replace(place, [row for row in inserted if row[: len(place.keys)] in stored], inserted, marks)
-
-    def _remove_others(self, table: str, owners: Sequence[Any], found: Mapping[Key, Fields], lines: list[Line]) -> None:
-        """Remove imported rows of these learners of which no field is left in the old table."""
-        place = PLACES[table]
-        others = {key: row for key, row in self.stored(place, owners).items() if key not in found}
-        left = self._left(place, others)
-        for key, row in others.items():
-            if key in left:
-                is_ours = row.revision != left[key] and not self.source_wins
-                lines.append(Line(table, str(key), Reason.OURS_CHANGED if is_ours else Reason.GONE, ""))
-                if not is_ours and not self.dry_run:
-                    self._delete(place, key)
-                    delete_rows(all_rows(ImportedFields, self.database).filter(id=mark_of(place, key)))
 
     def _delete(self, place: Place, key: Sequence[Any]) -> None:
         which = dict(zip(place.keys, key, strict=False))

@@ -64,7 +64,6 @@ class LearnerImport:
     selection: Selection = field(default_factory=Selection)
     dry_run: bool = False
     source_wins: bool = False
-    remove_gone: bool = False
     _registered: set[int] = field(default_factory=set)
 
     def take_learners(self, learners: Sequence[int], after: Callable[[], None] | None = None) -> Done:
@@ -74,12 +73,15 @@ class LearnerImport:
         reported for what is left out.
         """
         fields = () if self.selection.course_id else (PREFERENCES, INFO)
-        modules = self.site.modules(learners, self.selection)
-        done = self._take(modules, learners, fields, after)
-        if self.remove_gone:
-            removal = Removal(self.database, dry_run=self.dry_run, source_wins=self.source_wins)
-            self.report.add(removal.take(learners, {module.id for module in modules}))
-        return done
+        return self._take(self.site.modules(learners, self.selection), learners, fields, after)
+
+    def remove_gone(self, learners: Sequence[int]) -> None:
+        """Remove what the import has brought of these learners, and what the old tables do not have any more."""
+        removal = Removal(self.database, dry_run=self.dry_run, source_wins=self.source_wins)
+        lines = removal.take(learners, {module.id for module in self.site.modules(learners, Selection())})
+        for table in (PREFERENCES, INFO):
+            self._fields().remove_gone(table, learners, lines)
+        self.report.add(lines)
 
     def take_rows(self, modules: Sequence[Module]) -> Done:
         """Import some state rows with their history, and the other rows about the same blocks."""
@@ -104,7 +106,7 @@ class LearnerImport:
         self.report.add(lines)
         done = self._store(sources, [id_ for id_ in learners if id_ in alive], fields, after)
         gone = [id_ for id_ in learners if id_ not in alive]
-        self.report.add(FieldImport(self.site, self.database, dry_run=True).without_user(fields, gone))
+        self.report.add(self._fields().without_user(fields, gone))
         return done + Done(modules=len(modules))
 
     def _store(
@@ -148,9 +150,7 @@ class LearnerImport:
         if fields:
             # Then the fields alone.
             done = self._store(sources, learners, (), None)
-            FieldImport(self.site, self.database, source_wins=self.source_wins).take_one_by_one(
-                fields, learners, self.report
-            )
+            self._fields().take_one_by_one(fields, learners, self.report)
             self._store_nothing(after)
             return done
         middle = len(sources) // 2
@@ -169,10 +169,24 @@ class LearnerImport:
         after: Callable[[], None] | None,
     ) -> tuple[Done, list[Line]]:
         lines: list[Line] = []
-        owners = [Owner(source.student_id, source.block.id) for source in sources]
-        found = known(self.database, owners, lock=not self.dry_run)
         storing = Storing(self.database)
         storing.begin(learners)
+        read = 0
+        for start in range(0, len(sources), LONG_HISTORY):
+            read += self._store_some(sources[start : start + LONG_HISTORY], storing, lines)
+        if not self.dry_run:
+            storing.flush()
+            storing.ship()
+        for table in fields:
+            self._fields().take(table, learners, lines)
+        if after is not None and not self.dry_run:
+            after()
+        return Done(0, read, storing.rows, storing.entries), lines
+
+    def _store_some(self, sources: Sequence[Source], storing: Storing, lines: list[Line]) -> int:
+        """Build rows and give them to `storing`; return the number of entries that were read."""
+        owners = [Owner(source.student_id, source.block.id) for source in sources]
+        found = known(self.database, owners, lock=not self.dry_run)
         read = 0
         for built in self._built(sources, found, lines):
             read += len(built.entries)
@@ -180,21 +194,10 @@ class LearnerImport:
             if not self.dry_run:
                 owner = Owner(built.source.student_id, built.source.block.id)
                 storing.add(built, step, found.rows.get(owner), found.imported.get(owner, {}))
-        if not self.dry_run:
-            storing.flush()
-            storing.ship()
-        importing = FieldImport(
-            self.site,
-            self.database,
-            dry_run=self.dry_run,
-            source_wins=self.source_wins,
-            remove_gone=self.remove_gone,
-        )
-        for table in fields:
-            importing.take(table, learners, lines)
-        if after is not None and not self.dry_run:
-            after()
-        return Done(0, read, storing.rows, storing.entries), lines
+        return read
+
+    def _fields(self) -> FieldImport:
+        return FieldImport(self.site, self.database, dry_run=self.dry_run, source_wins=self.source_wins)
 
     def _built(self, sources: Sequence[Source], found: Known, lines: list[Line]) -> Iterator[Built]:
         for some, is_long in self._pieces(sources):

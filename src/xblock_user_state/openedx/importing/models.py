@@ -52,8 +52,8 @@ class ImportProgress(models.Model):
     """The progress of an import of a range of learners. One row a range.
 
     ``learner`` is the last learner whom the first pass has done; a pass that was killed goes on after this one.
-    ``started`` and ``ended`` are of the newest pass. ``covered`` is the start of the newest pass that has ended: rows
-    modified before that are taken, so the next catch-up begins there.
+    ``started`` and ``ended`` are of the newest first pass. ``covered`` is the start of the newest pass that has ended,
+    catch-ups included: rows modified before that are taken, so the next catch-up begins there.
 
     .. pii: A learner's id.
     .. pii_types: id

@@ -12,26 +12,27 @@ from django.db import transaction
 from xblock_user_state.history.entries import all_rows
 from xblock_user_state.openedx.importing.fields import FieldImport
 from xblock_user_state.openedx.importing.learners import Done, LearnerImport
-from xblock_user_state.openedx.importing.models import ImportProgress
+from xblock_user_state.openedx.importing.models import ImportedModule, ImportProgress
 from xblock_user_state.openedx.importing.report import Report
 from xblock_user_state.openedx.old.reading import OldSite, Selection
 from xblock_user_state.openedx.old.reasons import Line, Reason
 from xblock_user_state.openedx.old.tables import INFO, PREFERENCES, SUMMARIES
+from xblock_user_state.store.models import Preferences, UserInfo
 
 MARGIN = timedelta(minutes=10)
 """A catch-up begins so long before the pass before it: clocks of servers differ, and transactions commit late."""
 
 _LEARNERS = 500
-_GROUP = 2000
-"""State rows of a group of learners: a transaction of a tenth of a second, and a few megabytes."""
+GROUP = 2000
+"""State rows of a group of learners, which one transaction takes."""
 
 
 class NoFirstPass(Exception):
     """A catch-up needs a first pass of the same range that has ended."""
 
 
-def groups(site: OldSite, selection: Selection, after: int | None = None) -> Iterator[list[int]]:
-    """Yield groups of learners with some thousand rows, and alone each with more, from the one after `after`."""
+def groups(site: OldSite, selection: Selection, after: int | None = None, most: int = GROUP) -> Iterator[list[int]]:
+    """Yield groups of learners with up to `most` rows, and alone each with more, from the one after `after`."""
     while True:
         learners = site.learners(selection, after, _LEARNERS)
         counts = site.row_counts(learners, selection)
@@ -39,7 +40,7 @@ def groups(site: OldSite, selection: Selection, after: int | None = None) -> Ite
         size = 0
         for learner in learners:
             rows = counts.get(learner, 0)
-            if group and size + rows > _GROUP:
+            if group and size + rows > most:
                 yield group
                 group, size = [], 0
             group.append(learner)
@@ -62,6 +63,8 @@ class Pass:
     dry_run: bool = False
     source_wins: bool = False
     remove_gone: bool = False
+    batch: int = GROUP
+    """State rows in a transaction; a learner with more has one of its own."""
 
     @property
     def name(self) -> str:
@@ -89,9 +92,13 @@ class Pass:
         if self.is_whole and after is None:
             self._begin()
         importing = self._importing()
-        for group in groups(self.site, self.selection, after):
+        for group in groups(self.site, self.selection, after, self.batch):
             yield importing.take_learners(group, self._remember(group[-1]))
         yield from self._summaries(None)
+        if self.remove_gone:
+            for learners in self._imported_learners():
+                importing.remove_gone(learners)
+                yield Done()
         if self.is_whole:
             self._end()
 
@@ -101,12 +108,12 @@ class Pass:
         if since is None:
             raise NoFirstPass(f"no first pass of the range {self.name!r} has ended; run it without --catch-up")
         since -= MARGIN
-        if not self.dry_run:
-            all_rows(ImportProgress, self.database).filter(name=self.name).update(started=_now())
+        # In a variable: a first pass of the same range, run once more, keeps its own start in the row.
+        started = _now()
         importing = self._importing()
         after = None
         while True:
-            modules, after = self.site.modified_since(since, self.selection, after, 1000)
+            modules, after = self.site.modified_since(since, self.selection, after, self.batch)
             if modules:
                 yield importing.take_rows(modules)
             if after is None:
@@ -114,8 +121,8 @@ class Pass:
         if self.selection.course_id is None:
             yield from self._fields(since)
         yield from self._summaries(since)
-        if not self.dry_run:
-            self._end()
+        if self.is_whole:
+            all_rows(ImportProgress, self.database).filter(name=self.name).update(covered=started)
 
     def covered(self) -> datetime | None:
         """Return the start of the newest pass that has ended; ``None`` if there is none. One statement."""
@@ -139,7 +146,6 @@ class Pass:
             self.selection,
             dry_run=self.dry_run,
             source_wins=self.source_wins,
-            remove_gone=self.remove_gone,
         )
 
     def _fields(self, since: datetime) -> Iterator[Done]:
@@ -159,6 +165,20 @@ class Pass:
                 course_id=self.selection.course_id,
             )
             yield from self._pages_of(importing, SUMMARIES, since)
+
+    def _imported_learners(self) -> Iterator[list[int]]:
+        """Yield pages of learners of whom anything may have been imported; some come more than once."""
+        for model in (ImportedModule, Preferences, UserInfo):
+            rows = all_rows(model, self.database).order_by("student_id")
+            if self.selection.first is not None:
+                rows = rows.filter(student_id__gte=self.selection.first)
+            if self.selection.last is not None:
+                rows = rows.filter(student_id__lte=self.selection.last)
+            page = list(rows.values_list("student_id", flat=True).distinct()[:_LEARNERS])
+            while page:
+                yield page
+                rest = rows.filter(student_id__gt=page[-1])
+                page = list(rest.values_list("student_id", flat=True).distinct()[:_LEARNERS])
 
     def _pages_of(self, importing: FieldImport, table: str, since: datetime | None) -> Iterator[Done]:
         after = None

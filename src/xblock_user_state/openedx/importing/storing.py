@@ -9,9 +9,9 @@ from enum import Enum
 from typing import NamedTuple
 
 from django.db import transaction
-from django.db.models import Q
 
 from xblock_user_state import conf
+from xblock_user_state.history.encoding import checksum
 from xblock_user_state.history.entries import (
     TOMBSTONE,
     Owner,
@@ -24,6 +24,7 @@ from xblock_user_state.history.entries import (
 )
 from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
 from xblock_user_state.history.outbox import shipping
+from xblock_user_state.maintenance.paging import PAGE, rows_of
 from xblock_user_state.openedx.importing.building import ENTRY_COLUMNS, ROW_COLUMNS, Built
 from xblock_user_state.openedx.importing.loading import load
 from xblock_user_state.openedx.importing.models import ImportedModule
@@ -34,6 +35,10 @@ from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.statements import pieces
 
 _IMPORTED_COLUMNS = ("id", "student_id", "block_id", "revision")
+_STORED = (
+    *("student_id", "block_id", "revision", "history_checksum", "state", "grade", "max_grade"),
+    *("done", "created", "modified"),
+)
 _MOST_ROWS = 4000
 _MOST_BYTES = 8_000_000
 
@@ -45,7 +50,7 @@ class Stored(NamedTuple):
     checksum: int | None
     content: tuple[str | None, float | None, float | None]
     done: str
-    times: tuple[object, object]
+    times: tuple[object, ...]
 
 
 class Known(NamedTuple):
@@ -66,29 +71,22 @@ class Step(Enum):
 
 
 def known(database: str, owners: Iterable[Owner], *, lock: bool) -> Known:
-    """Read the rows of these owners and lock them. Two statements if there are none, two more for each learner."""
-    by_learner: dict[int, list[int]] = defaultdict(list)
-    for owner in owners:
-        by_learner[owner.student_id].append(owner.block_id)
-    rows: dict[Owner, Stored] = {}
-    imported: dict[Owner, dict[int, int]] = defaultdict(dict)
-    learners = _with_rows(database, StudentModule, by_learner)
+    """Read the rows of these owners and lock them. Two statements if there are none, two more for 200 owners."""
+    wanted = sorted(set(owners))
+    learners = {owner.student_id for owner in wanted}
     if lock:
         take_write_lock(database)
-    for student_id in sorted(learners | _with_rows(database, ImportedModule, by_learner)):
-        for blocks in pieces(database, sorted(by_learner[student_id]), 1000):
-            which = Q(student_id=student_id, block_id__in=blocks)
-            found = all_rows(StudentModule, database).filter(which).order_by("block_id")
-            names = ("revision", "history_checksum", "state", "grade", "max_grade", "done", "created", "modified")
-            locked = found.select_for_update() if lock else found
-            for block_id, revision, checksum, *content, done, created, modified in locked.values_list(
-                "block_id", *names
-            ):
-                owner = Owner(student_id, block_id)
-                rows[owner] = Stored(revision, checksum, tuple(content), done, (created, modified))
-            old = all_rows(ImportedModule, database).filter(which)
-            for id_, block_id, revision in old.values_list("id", "block_id", "revision"):
-                imported[Owner(student_id, block_id)][id_] = revision
+    found = _with_rows(database, StudentModule, learners) | _with_rows(database, ImportedModule, learners)
+    rows: dict[Owner, Stored] = {}
+    imported: dict[Owner, dict[int, int]] = defaultdict(dict)
+    for some in pieces(database, [owner for owner in wanted if owner.student_id in found], PAGE):
+        stored = all_rows(StudentModule, database).filter(rows_of(some)).order_by("student_id", "block_id")
+        for row in (stored.select_for_update() if lock else stored).values_list(*_STORED):
+            owner, (revision, checksum), content, (done, *times) = Owner(*row[:2]), row[2:4], row[4:7], row[7:]
+            rows[owner] = Stored(revision, checksum, content, done, tuple(times))
+        old = all_rows(ImportedModule, database).filter(rows_of(some))
+        for id_, student_id, block_id, revision in old.values_list(*_IMPORTED_COLUMNS):
+            imported[Owner(student_id, block_id)][id_] = revision
     return Known(rows, imported)
 
 
@@ -134,7 +132,8 @@ def _continues(built: Built, stored: Stored) -> bool:
     """Tell whether the built history has the stored row at its revision, and goes on."""
     if stored.checksum is None or not 0 < stored.revision < len(built.entries):
         return False
-    return built.checksums[stored.revision - 1] == (stored.checksum, *stored.content[1:])
+    text, *score = built.before_restart or (None, None, None)
+    return text is not None and (checksum(stored.revision, text), *score) == (stored.checksum, *stored.content[1:])
 
 
 @dataclass
@@ -155,6 +154,9 @@ class Storing:
     rows: int = 0
     entries: int = 0
     waiting: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    _forgotten: list[int] = field(default_factory=list)
+    _cleared: list[Owner] = field(default_factory=list)
+    _replaced: list[Owner] = field(default_factory=list)
     _size: int = 0
     _is_extended: bool = field(default_factory=conf.writes_extended_history)
     _tombstoned: set[Owner] = field(default_factory=set)
@@ -170,23 +172,20 @@ class Storing:
         if step is Step.KEEP:
             return
         owner = Owner(built.source.student_id, built.source.block.id)
-        if old_ids:
-            delete_rows(all_rows(ImportedModule, self.database).filter(id__in=list(old_ids)))
+        self._forgotten += old_ids
         if step is Step.ADOPT and stored is not None:
             self._remember(built, stored.revision)
             return
         entries = built.entries
         if stored is not None:
-            which = Q(student_id=owner.student_id, block_id=owner.block_id)
             if step is Step.APPEND:
                 entries = entries[stored.revision :]
             else:
-                self._delete_history(owner, which)
+                self._cleared.append(owner)
                 if not entries:
                     # Without history the revision only grows, so that a client with the old one notices.
                     built = built._replace(row=built.row._replace(revision=stored.revision + 1))
-            # A row that is deleted and inserted again in one transaction is changed, for everyone else.
-            delete_rows(all_rows(StudentModule, self.database).filter(which))
+            self._replaced.append(owner)
         self.inserted.append(built.values)
         self._remember(built, built.row.revision)
         self._add_entries(owner, entries, is_new=stored is None)
@@ -198,14 +197,26 @@ class Storing:
 
     def flush(self) -> None:
         """Write the rows that were collected."""
+        for ids in pieces(self.database, self._forgotten, 1000):
+            delete_rows(all_rows(ImportedModule, self.database).filter(id__in=ids))
+        for owners in pieces(self.database, self._cleared, PAGE):
+            delete_local_entries(self.database, rows_of(owners))
+            if conf.has_extended_history():
+                leave_tombstones(self.database, owners)
+        # A row that is deleted and inserted again in one transaction is changed, for everyone else.
+        for owners in pieces(self.database, self._replaced, PAGE):
+            delete_rows(all_rows(StudentModule, self.database).filter(rows_of(owners)))
         if self.extended:
             self._write_extended()
         load(self.database, StudentModule, ROW_COLUMNS, self.inserted)
         load(self.database, ImportedModule, _IMPORTED_COLUMNS, self.imported)
         local = HistoryOutbox if self._is_extended else StudentModuleHistory
         load(self.database, local, ENTRY_COLUMNS, self.local)
-        for rows in (self.inserted, self.imported, self.local, self.extended):
-            rows.clear()
+        for each in (self.inserted, self.imported, self.local, self.extended):
+            each.clear()
+        for owners in (self._cleared, self._replaced):
+            owners.clear()
+        self._forgotten.clear()
         self._size = 0
 
     def ship(self) -> None:
@@ -225,11 +236,6 @@ class Storing:
         self.local += entries
         if self._is_extended and entries:
             self.waiting[owner.student_id].append(owner.block_id)
-
-    def _delete_history(self, owner: Owner, which: Q) -> None:
-        delete_local_entries(self.database, which)
-        if conf.has_extended_history():
-            leave_tombstones(self.database, [owner])
 
     def _write_extended(self) -> None:
         alias, model = conf.history_database(), extended_model()

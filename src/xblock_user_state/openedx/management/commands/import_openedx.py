@@ -10,7 +10,7 @@ from django.core.management.base import CommandError, CommandParser
 
 from xblock_user_state.management.base import at_least_one, interruptions
 from xblock_user_state.openedx.importing.learners import Done
-from xblock_user_state.openedx.importing.passes import NoFirstPass, Pass, paced
+from xblock_user_state.openedx.importing.passes import GROUP, NoFirstPass, Pass, paced
 from xblock_user_state.openedx.importing.report import Report
 from xblock_user_state.openedx.management.old_site import OldSiteCommand
 from xblock_user_state.openedx.old.reading import Selection
@@ -31,6 +31,7 @@ class Command(OldSiteCommand):
         parser.add_argument("--report", type=Path, metavar="FILE", help="append a line of JSON for each such row")
         parser.add_argument("--dry-run", action="store_true", help="report, and write nothing to the database")
         parser.add_argument("--catch-up", action="store_true", help="take what changed since the pass before began")
+        parser.add_argument("--batch", type=int, default=GROUP, metavar="N", help=f"rows in a transaction ({GROUP})")
         parser.add_argument("--rate", type=int, metavar="ROWS", help="read at most this many rows in a second")
         parser.add_argument(
             "--source-wins",
@@ -57,6 +58,7 @@ class Command(OldSiteCommand):
                 dry_run=options["dry_run"],
                 source_wins=options["source_wins"],
                 remove_gone=options["remove_gone"],
+                batch=at_least_one(options, "batch"),
             )
             done = self._run(importing, rate, catch_up=options["catch_up"])
             if not options["catch_up"] and importing.selection == Selection():
