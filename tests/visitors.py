@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import uuid4
 
-from opaque_keys.edx.keys import LearningContextKey
+from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
 from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows
@@ -41,6 +41,12 @@ class NamedVisitors(CheckedClient):
         self, course_key: LearningContextKey, block_type: str | None, scope: Scope, batch_size: int
     ) -> Iterable[LearnerRow]:
         return self._of("")._all_of_course(course_key, block_type, scope, batch_size)
+
+    def _find_blocks(self, text: str) -> Iterable[UsageKey]:
+        return self._of("")._find_blocks(text)
+
+    def _latest(self, username: str | UserId, limit: int, context_id: int | None) -> Iterable[LearnerRow]:
+        return self._of(username)._latest("", limit, context_id)
 
     def _write(self, username: str | UserId, changes: Changes, operation: str) -> WrittenRows:
         return self._of(username)._write("", changes, operation)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -23,7 +23,8 @@ from xblock_user_state.metrics.current import count, started
 from xblock_user_state.state.change import Changes, Row, existing_state
 from xblock_user_state.state.codec import NotAState
 from xblock_user_state.state.keys import BlockId, RowKey, canonical_key, identify_context, is_storable, parse_block
-from xblock_user_state.store import iteration, reader, users
+from xblock_user_state.store import activity, iteration, reader, users
+from xblock_user_state.store.blocks import find_blocks, texts_of
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.row_cache import RowCache
 from xblock_user_state.store.tables import TABLES, Table
@@ -121,6 +122,26 @@ class DjangoXBlockUserStateClient(CheckedClient):
                     # A deleted user's rows may outlive them: there is no constraint between the databases.
                     if row.student_id in names:
                         yield LearnerRow(names[row.student_id], keys[row.key], row.text, row.modified, row.revision)
+
+    def _find_blocks(self, text: str) -> Iterable[UsageKey]:
+        database = state_database()
+        with errors_translated(database):
+            return _readable(find_blocks(database, text)).values()
+
+    def _latest(self, username: str | UserId, limit: int, context_id: int | None) -> Iterator[LearnerRow]:
+        database = state_database()
+        with errors_translated(database):
+            student_id = self._user_id(username)
+            if student_id is None:
+                return
+            # No join: the registry may be in another place than a learner's rows.
+            of_context = None if context_id is None else iteration.blocks_of(database, context_id, None)
+            found = activity.latest(database, student_id, limit, of_context)
+            texts = texts_of(database, [row.block_id for row in found]) if of_context is None else of_context
+        keys = _readable({row.block_id: texts[row.block_id] for row in found if row.block_id in texts})
+        for row in found:
+            if row.block_id in keys:
+                yield LearnerRow(None, keys[row.block_id], row.text, row.modified, row.revision)
 
     def _write(self, username: str | UserId, changes: Changes, operation: str) -> WrittenRows:
         refuse_anonymous(username, changes)

@@ -515,6 +515,25 @@ class XBlockUserStateClient(ABC):
         """Return the scores of the blocks that have one, or have a maximum without a grade."""
 
     @abstractmethod
+    def find_blocks(self, usage_key: UsageKey) -> list[UsageKey]:
+        """Return the blocks of this key that the store has registered, in whatever course, by their canonical keys.
+
+        An old-style key may lack its run; then each run of the course may have a block of this key. A block is
+        registered from the first write of any learner on.
+        """
+
+    @abstractmethod
+    def get_latest(
+        self, username: Learner, limit: int = 1, course_key: LearningContextKey | None = None
+    ) -> list[XBlockUserState]:
+        """Return a learner's states that were changed last, newest first: at most `limit`, or those of one course.
+
+        For ``user_state``, by canonical keys. A row with only a score, or a deleted state, is among them: its ``state``
+        is ``None``. Raises `DamagedState` where a stored text is no state. The call reads the times of all rows of the
+        learner.
+        """
+
+    @abstractmethod
     def batch(
         self,
         username: Learner,

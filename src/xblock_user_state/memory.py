@@ -11,13 +11,13 @@ from itertools import islice
 from threading import RLock
 from typing import Any
 
-from opaque_keys.edx.keys import LearningContextKey
+from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
 from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows, refuse_anonymous
 from xblock_user_state.interface import UserId
 from xblock_user_state.state.change import Changes, Row, check_conditions, clock, existing_state, score_of
-from xblock_user_state.state.keys import BlockId, RowKey, canonical_key, identify_context, is_among
+from xblock_user_state.state.keys import BlockId, RowKey, canonical_key, identify_context, is_among, parse_block
 
 __all__ = ["InMemoryXBlockUserStateClient"]
 
@@ -85,6 +85,25 @@ class InMemoryXBlockUserStateClient(CheckedClient):
             if isinstance(username, UserId):
                 continue
             yield LearnerRow(username, canonical_key(key), row.text, row.modified, row.revision)
+
+    def _find_blocks(self, text: str) -> Iterator[UsageKey]:
+        with self._lock:
+            keys = {key for _, _, key in self._stored if isinstance(key, BlockId) and key.usage_key == text}
+        for key in sorted(keys):
+            yield parse_block(key.context_key, key.usage_key)
+
+    def _latest(self, username: str | UserId, limit: int, context_id: int | None) -> Iterator[LearnerRow]:
+        with self._lock:
+            found = [
+                (key, row)
+                for (scope, learner, key), row in self._stored.items()
+                if scope == Scope.user_state and learner == username and isinstance(key, BlockId)
+            ]
+        of_context = [(key, row) for key, row in found if context_id in (None, key.context_id)]
+        # Rows of one call have one time; then the id decides, as in the database.
+        of_context.sort(key=lambda item: (item[1].modified, -item[0].id), reverse=True)
+        for key, row in of_context[:limit]:
+            yield LearnerRow(None, canonical_key(key), row.text, row.modified, row.revision)
 
     def _write(self, username: str | UserId, changes: Changes, operation: str) -> WrittenRows:
         refuse_anonymous(username, changes)

@@ -64,7 +64,7 @@ def outcomes(stage: str, distribution: Path) -> Mapping[str, bool]:
     options = [
         "-q",
         "-p",
-        "mongo",
+        "platform_plugin",
         "-p",
         "no:randomly",
         "-p",

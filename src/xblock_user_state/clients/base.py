@@ -31,7 +31,7 @@ from xblock_user_state.interface import (
 )
 from xblock_user_state.state.change import Changes, Row, damaged_state, existing_state, is_state
 from xblock_user_state.state.codec import NotAState
-from xblock_user_state.state.keys import BlockId, RowKey, checked_block, row_key
+from xblock_user_state.state.keys import BlockId, RowKey, checked_block, find_text, identify_context, row_key
 
 _LOG = logging.getLogger("xblock_user_state.client")
 
@@ -89,6 +89,14 @@ class CheckedClient(XBlockUserStateClient):
         self, course_key: LearningContextKey, block_type: str | None, scope: Scope, batch_size: int
     ) -> Iterable[LearnerRow]:
         """Return the rows of all learners in the blocks of a course, or in its blocks of one type."""
+
+    @abstractmethod
+    def _find_blocks(self, text: str) -> Iterable[UsageKey]:
+        """Return the canonical keys of the registered blocks whose usage key has this text, in any course, by id."""
+
+    @abstractmethod
+    def _latest(self, username: str | UserId, limit: int, context_id: int | None) -> Iterable[LearnerRow]:
+        """Return a learner's rows of blocks that were changed last, newest first, or those in one context."""
 
     @abstractmethod
     def _write(self, username: str | UserId, changes: Changes, operation: str) -> WrittenRows:
@@ -229,6 +237,30 @@ class CheckedClient(XBlockUserStateClient):
         name = arguments.checked_block_type(block_type)
         return _states_of(self._all_of_course(course, name, scope, arguments.checked_batch_size(batch_size)), scope)
 
+    def find_blocks(self, usage_key: UsageKey) -> list[UsageKey]:
+        """Return the registered blocks of this key, in whatever course."""
+        return list(self._find_blocks(find_text(usage_key)))
+
+    def get_latest(
+        self, username: Learner, limit: int = 1, course_key: LearningContextKey | None = None
+    ) -> list[XBlockUserState]:
+        """Return a learner's states that were changed last, newest first."""
+        name = self._checked_name(username)
+        most = arguments.checked_count(limit, "limit") or 1
+        context_id = None if course_key is None else identify_context(arguments.checked_course(course_key))
+        scope = Scope.user_state
+        return [
+            XBlockUserState(
+                username,
+                row.block_key,
+                _state_in(row, None, username, row.block_key, scope),
+                row.modified,
+                scope,
+                row.revision,
+            )
+            for row in self._latest(name, most, context_id)
+        ]
+
     def set_many(
         self,
         username: Learner,
@@ -332,7 +364,7 @@ def refuse_anonymous(username: str | UserId, scopes: Collection[Scope]) -> None:
 
 
 def _state_in(
-    row: Row, fields: Collection[str] | None, username: Learner, block_key: BlockKey, scope: Scope
+    row: Row | LearnerRow, fields: Collection[str] | None, username: Learner, block_key: BlockKey, scope: Scope
 ) -> State | None:
     try:
         return existing_state(row.text, fields)

@@ -110,6 +110,20 @@ class EphemeralXBlockUserStateClient(CheckedClient):
     ) -> Iterator[LearnerRow]:
         raise PermissionDenied("a visitor may not read the state of all learners")
 
+    def _find_blocks(self, text: str) -> Iterable[UsageKey]:
+        # A visitor's writes register no block.
+        return self._shared.find_blocks(UsageKey.from_string(text))
+
+    def _latest(self, username: str | UserId, limit: int, context_id: int | None) -> Iterator[LearnerRow]:
+        found = [
+            (key, row)
+            for (scope, key), row in self._entry.rows().items()
+            if scope == Scope.user_state.name and isinstance(key, BlockId) and context_id in (None, key.context_id)
+        ]
+        found.sort(key=lambda item: (item[1].modified, -item[0].id), reverse=True)
+        for key, row in found[:limit]:
+            yield LearnerRow(None, canonical_key(key), row.text, row.modified, row.revision)
+
     def _write(self, username: str | UserId, changes: Changes, operation: str) -> WrittenRows:
         # A call without changes costs no round trip, and does not wait for the lock.
         if not any(changes.values()):

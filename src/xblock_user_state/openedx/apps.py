@@ -2,9 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar
+from collections.abc import Callable, Collection
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from django.apps import AppConfig, apps
+
+if TYPE_CHECKING:
+    from xblock_user_state.history.entries import Owner
 
 _SETTINGS = {name: {"relative_path": "platform.settings"} for name in ("common", "production", "devstack", "test")}
 
@@ -21,15 +25,24 @@ class OpenedxConfig(AppConfig):
     """The platform's description of a plugin: the functions that add settings."""
 
     def ready(self) -> None:
-        """Number blocks, keep the view of the compatible model, and replace parts of the platform if this runs in it.
+        """Connect receivers, keep the compatible model's view, and replace parts of the platform if this runs in it.
 
         A stage that is off when the process starts stays off until its end: nothing is replaced.
         """
+        from xblock_user_state.openedx.decoded import copying
         from xblock_user_state.openedx.numbers import giving
         from xblock_user_state.openedx.platform import replacements, stages
         from xblock_user_state.openedx.views import own
 
+        copying.connect()
         giving.connect()
         own.connect(self)
         if "courseware" in apps.app_configs and stages.site_stage() is not stages.Stage.OFF:
             replacements.install()
+
+    @staticmethod
+    def copy_of(database: str) -> Callable[[Collection[Owner]], object]:
+        """Return a function that copies the history of some owners decoded; the relay calls it."""
+        from xblock_user_state.openedx.decoded.copying import Copying
+
+        return Copying(database).copy_all

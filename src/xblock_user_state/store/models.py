@@ -56,6 +56,8 @@ class Block(models.Model):
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("context", "usage_key"), name="xus_block_usage_key"),)
+        # For code that has a key without its course. Of an Index Django makes no second one for LIKE.
+        indexes = (models.Index(fields=("usage_key",), name="xus_block_key_in_any_course"),)
 
     def __str__(self) -> str:
         return self.usage_key

@@ -67,7 +67,7 @@ def test_views_have_the_old_columns_in_their_order() -> None:
     Client().set_many("ada", {BLOCK: {"a": 1}})
     for name, columns in VIEWS.items():
         with connection.cursor() as cursor:
-            cursor.execute(f"SELECT * FROM {name}")  # noqa: S608
+            cursor.execute(f"SELECT * FROM {name}")
             assert [column[0] for column in cursor.description] == columns
     [row] = rows("SELECT * FROM courseware_studentmodule")
     assert (row["module_type"], row["module_id"], row["course_id"]) == ("problem", str(BLOCK), str(COURSE))
@@ -90,7 +90,7 @@ def test_each_field_is_a_row(learner: Any) -> None:
     Client().set("ada", "problem", state, Scope.preferences)
     Client().set("ada", None, {"seen": False}, Scope.user_info)
     Client().set(None, BLOCK, {"tally": {"x": 3}}, Scope.user_state_summary)
-    found = rows(f"SELECT * FROM {PREFERENCES}")  # noqa: S608
+    found = rows(f"SELECT * FROM {PREFERENCES}")
     assert {row["field_name"]: json.loads(row["value"]) for row in found} == state
     assert {(row["module_type"], row["student_id"], row["id"]) for row in found} == {("problem", learner.pk, None)}
     [row] = rows("SELECT * FROM courseware_xmodulestudentinfofield")
@@ -105,7 +105,7 @@ def test_a_text_that_the_database_can_not_split_appears_whole(text: str) -> None
     Client().set("ada", "problem", {"a": 1}, Scope.preferences)
     Client().set("ada", "video", {"b": 2}, Scope.preferences)
     Preferences._base_manager.filter(block_type="problem").update(state=text)
-    found = rows(f"SELECT field_name, value FROM {PREFERENCES} ORDER BY module_type")  # noqa: S608
+    found = rows(f"SELECT field_name, value FROM {PREFERENCES} ORDER BY module_type")
     assert found == [{"field_name": None, "value": text}, {"field_name": "b", "value": "2"}]
 
 
@@ -113,7 +113,7 @@ def test_a_text_that_the_database_can_not_split_appears_whole(text: str) -> None
 @pytest.mark.parametrize("value", ["\x00", "\ud800", "😀"])
 def test_no_text_is_lost(value: str) -> None:
     Client().set("ada", "problem", {"a": value}, Scope.preferences)
-    [row] = rows(f"SELECT field_name, value FROM {PREFERENCES}")  # noqa: S608
+    [row] = rows(f"SELECT field_name, value FROM {PREFERENCES}")
     assert json.loads(row["value"]) in (value, {"a": value})
     assert (row["field_name"] is None) == (json.loads(row["value"]) != value)
 
@@ -126,7 +126,7 @@ def test_deleted_states_have_no_fields() -> None:
         student_id=Preferences.objects.get().student_id,
         block_type="video",
     )
-    assert rows(f"SELECT * FROM {PREFERENCES}") == []  # noqa: S608
+    assert rows(f"SELECT * FROM {PREFERENCES}") == []
 
 
 def test_the_command_can_be_repeated_and_undone(views: str) -> None:
@@ -173,7 +173,7 @@ def test_views_stand_in_another_schema() -> None:
     execute(f"CREATE SCHEMA {schema}")
     try:
         assert f"created {schema}.courseware_studentmodule\n" in run("--schema", schema)
-        assert rows(f"SELECT * FROM {schema}.courseware_studentmodule") == []  # noqa: S608
+        assert rows(f"SELECT * FROM {schema}.courseware_studentmodule") == []
         run("--schema", schema, "--drop")
     finally:
         execute(f"DROP SCHEMA {schema}")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, ClassVar
 
 from django.contrib.auth.models import User
 from django.db import models
@@ -12,6 +12,8 @@ from opaque_keys.edx.django.models import BlockTypeKeyField, LearningContextKeyF
 
 
 class StudentModule(models.Model):
+    objects: ClassVar[Any] = models.Manager()
+
     module_type = models.CharField(max_length=32)
     module_state_key = UsageKeyField(max_length=255, db_column="module_id")
     student = models.ForeignKey(User, db_constraint=False, on_delete=models.CASCADE)
@@ -59,6 +61,8 @@ class BaseStudentModuleHistory(models.Model):
 
 
 class StudentModuleHistory(BaseStudentModuleHistory):
+    objects: ClassVar[Any] = models.Manager()
+
     student_module = models.ForeignKey(StudentModule, db_constraint=False, on_delete=models.CASCADE)
 
 
@@ -89,14 +93,14 @@ class XModuleUserStateSummaryField(FieldRow):
 
 class XModuleStudentPrefsField(FieldRow):
     module_type = BlockTypeKeyField(max_length=64)
-    student = models.ForeignKey(User, on_delete=models.CASCADE)
+    student = models.ForeignKey(User, db_constraint=False, on_delete=models.CASCADE)
 
     class Meta:
         unique_together = (("student", "module_type", "field_name"),)
 
 
 class XModuleStudentInfoField(FieldRow):
-    student = models.ForeignKey(User, on_delete=models.CASCADE)
+    student = models.ForeignKey(User, db_constraint=False, on_delete=models.CASCADE)
 
     class Meta:
         unique_together = (("student", "field_name"),)
@@ -105,7 +109,8 @@ class XModuleStudentInfoField(FieldRow):
 class Override(models.Model):
     """A model of another package, which refers to the state by a foreign key."""
 
+    objects: ClassVar[Any] = models.Manager()
     module = models.ForeignKey(StudentModule, db_constraint=False, on_delete=models.CASCADE)
 
     def __str__(self) -> str:
-        return str(self.module_id)
+        return str(self.module)

@@ -9,9 +9,9 @@ from typing import Any
 from django.core.management import BaseCommand
 from opaque_keys.edx.keys import UsageKey
 
-from demo.__main__ import prepare
 from demo.host.content import get_course
 from demo.host.old_evenings import EXTENDED_SINCE, FIRST_EVENING, Evenings, OldRow
+from demo.host.preparing import prepare
 from tests.openedx_tables import create, drop, insert_field, insert_history, insert_module
 from tests.openedx_tables.schema import EXTENDED_HISTORY, HISTORY, SUMMARY
 

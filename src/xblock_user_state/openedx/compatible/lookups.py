@@ -13,9 +13,10 @@ from django.db import models
 from django.db.models.expressions import Col
 from django.db.models.lookups import Exact, In
 
+from xblock_user_state.openedx.importing.models import ImportedModule
 from xblock_user_state.openedx.numbers.arithmetic import FIRST, parts_of
 from xblock_user_state.openedx.numbers.models import BlockNumber
-from xblock_user_state.openedx.views.definitions import has_numbers, imported_model
+from xblock_user_state.openedx.views.definitions import has_numbers
 
 _Sql = tuple[str, list[Any]]
 
@@ -69,8 +70,8 @@ def _condition(column: Col, numbers: Sequence[Any], compiler: Any, connection: A
 
 def _row(alias: str, number: int, connection: Any) -> _Sql | None:
     quote = connection.ops.quote_name
-    if 0 <= number < FIRST and (imported := imported_model()) is not None:
-        found = f"FROM {quote(imported._meta.db_table)} WHERE id = %s"
+    if 0 <= number < FIRST:
+        found = f"FROM {quote(ImportedModule._meta.db_table)} WHERE id = %s"
         sql = f"({alias}.student_id = (SELECT student_id {found}) AND {alias}.block_id = (SELECT block_id {found}))"
         return sql, [number, number]
     parts = parts_of(number)

@@ -15,7 +15,7 @@ from xblock.fields import BlockScope, Scope
 from xblock.runtime import KeyValueStore
 
 from xblock_user_state.interface import DoesNotExist
-from xblock_user_state.openedx.platform.learners import store_of, store_of_visitor
+from xblock_user_state.openedx.platform.learners import StoreFinder, store_of_visitor
 from xblock_user_state.openedx.platform.stages import site_stage, stage_of
 from xblock_user_state.runtime import UserStateKeyValueStore
 from xblock_user_state.runtime.addresses import RowAddress, address_of
@@ -88,13 +88,14 @@ def caches_of(
         Scope.preferences: of_learner,
         Scope.user_info: of_learner,
     }
-    cache.cache.update({scope: ScopeCache(scope, _finder(user, scope)) for scope, here in served.items() if here})
+    of_account = StoreFinder(user.pk)
+    for scope in (scope for scope, here in served.items() if here):
+        store = of_account if user.is_authenticated else _visitors(user, scope)
+        cache.cache[scope] = ScopeCache(scope, store)
     cache.add_blocks_to_cache(blocks)
 
 
-def _finder(user: Any, scope: Scope) -> Callable[[], UserStateKeyValueStore]:
-    if user.is_authenticated:
-        return lambda: store_of(user.pk)
+def _visitors(user: Any, scope: Scope) -> Callable[[], UserStateKeyValueStore]:
     # What belongs to a visitor is dropped, as the platform does; what all learners share is not.
     store = store_of_visitor(user, read_only=scope != Scope.user_state_summary)
     return lambda: store

@@ -5,10 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
-from django.apps import apps
-
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import DoesNotExist, UserId
+from xblock_user_state.openedx.platform import old_rows
 from xblock_user_state.openedx.platform.served_table import models_read_this_store, on_the_platforms_tables
 from xblock_user_state.openedx.platform.stages import stage_of
 from xblock_user_state.state.codec import encode
@@ -28,7 +27,7 @@ def get_history(original: Callable[[list[Any]], list[Any]], student_modules: Ite
 
 
 def _entries(module: Any) -> Iterator[Any]:
-    model = apps.get_model("courseware", "StudentModuleHistory")
+    model = old_rows.model_named("StudentModuleHistory")
     key = module.module_state_key.map_into_course(module.course_id)
     try:
         for entry in DjangoXBlockUserStateClient().get_history(UserId(module.student_id), key):

@@ -88,6 +88,23 @@ def store_of(user_id: Any) -> UserStateKeyValueStore:
     return _new_store(user_id) if unit is None else unit.store_of(user_id)
 
 
+class StoreFinder:
+    """Finds the store of a learner for the caches of a request, which share what it has read."""
+
+    def __init__(self, user_id: Any) -> None:
+        self._user_id = user_id
+        self._own: UserStateKeyValueStore | None = None
+
+    def __call__(self) -> UserStateKeyValueStore:
+        """Return the store of the running unit of work, else the store that the caches have for themselves."""
+        unit = _UNIT.get()
+        if unit is not None:
+            return unit.store_of(self._user_id)
+        if self._own is None:
+            self._own = _new_store(self._user_id)
+        return self._own
+
+
 def store_of_visitor(user: Any, *, read_only: bool) -> UserStateKeyValueStore:
     """Return the store of a visitor without an account. With `read_only` it drops what is the visitor's own."""
     return UserStateKeyValueStore(MirroringClient(), user, read_only=read_only)

@@ -23,6 +23,7 @@ from xblock.fields import Scope
 
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.clients.base import WrittenRows
+from xblock_user_state.interface import UserId
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import count
 from xblock_user_state.openedx.platform import copying, differences, old_rows
@@ -136,7 +137,7 @@ def _note(
 class MirroringClient(DjangoXBlockUserStateClient):
     """The client of the platform. At the stage `lead` its writes go to the platform's tables too."""
 
-    def _write(self, username: str, changes: Changes, operation: str) -> WrittenRows:
+    def _write(self, username: str | UserId, changes: Changes, operation: str) -> WrittenRows:
         written = super()._write(username, changes, operation)
         for scope, rows in changes.items():
             student_id = self._user_id(username) if TABLES[scope].owned else None

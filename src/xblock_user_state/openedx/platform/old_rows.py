@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any, NamedTuple
 
 from django.apps import apps
-from django.db import models, router
+from django.db import router
 from opaque_keys.edx.block_types import BlockTypeKeyV1
 from xblock.core import XBlock
 from xblock.fields import Scope
@@ -46,9 +46,14 @@ class UnreadableRow(Exception):
     """The platform's text is no JSON object, or the text of a field is no JSON."""
 
 
-def model_of(scope: Scope) -> type[models.Model]:
+def model_named(name: str) -> Any:
+    """Return a model of the platform. Raises ``LookupError``."""
+    return apps.get_model("courseware", name)
+
+
+def model_of(scope: Scope) -> Any:
     """Return the platform's model of a scope."""
-    return apps.get_model("courseware", MODELS[scope])
+    return model_named(MODELS[scope])
 
 
 def database_of(scope: Scope) -> str:

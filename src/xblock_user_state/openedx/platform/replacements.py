@@ -1,4 +1,4 @@
-"""What is replaced in the platform, all of it, and the one place that does it.
+"""The list of all that is replaced in the platform, and the one place that replaces it.
 
 Names are below the platform's packages for the LMS. Every replaced function keeps its name and its parameters, and
 calls the original where the platform's tables serve. So a stage can change while a process runs.
@@ -12,7 +12,6 @@ from collections.abc import Callable, Iterator, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
-from django.apps import apps
 from django.core.exceptions import ImproperlyConfigured
 from django.db.models import QuerySet
 
@@ -22,6 +21,7 @@ from xblock_user_state.openedx.platform import (
     field_models,
     history,
     learners,
+    old_rows,
     scores,
     student_modules,
 )
@@ -158,7 +158,7 @@ def install(package: str = "lms.djangoapps") -> None:
         )
     for replacement in REPLACEMENTS:
         _replace(package, replacement)
-    student_modules.transform(apps.get_model("courseware", "StudentModule"))
+    student_modules.transform(old_rows.model_named("StudentModule"))
     field_models.connect()
 
 
@@ -185,7 +185,7 @@ def _wrong_copies(package: str, replacement: Replacement, original: Any) -> Iter
 
 def _problems_of_the_model() -> Iterator[str]:
     try:
-        model = apps.get_model("courseware", "StudentModule")
+        model = old_rows.model_named("StudentModule")
     except LookupError:
         yield "there is no model courseware.StudentModule"
         return

@@ -11,7 +11,6 @@ from collections.abc import Iterable
 from functools import partial
 from typing import Any
 
-from django.db import models
 from django.db.models.deletion import CASCADE
 from django.db.models.expressions import Col
 from django.db.models.options import Options
@@ -44,28 +43,29 @@ class StagedRow(CompatibleRow):
         if models_read_this_store():
             super().refresh_from_db(*args, **options)
         else:
-            models.Model.refresh_from_db(self, *args, **options)
+            super(CompatibleRow, self).refresh_from_db(*args, **options)
 
     def save(self, *args: Any, **options: Any) -> None:
         """Save the instance."""
         if models_read_this_store():
             super().save(*args, **options)
         else:
-            models.Model.save(self, *args, **options)
+            super(CompatibleRow, self).save(*args, **options)
 
     def save_base(self, *args: Any, **options: Any) -> None:
         """Save the instance, between Django's two signals."""
         if models_read_this_store():
             super().save_base(*args, **options)
         else:
-            models.Model.save_base(self, *args, **options)
+            super(CompatibleRow, self).save_base(*args, **options)
 
     def _save_table(self, *args: Any, **options: Any) -> bool:
         """Write the row; return whether there was one. Bulk calls come here too."""
         if models_read_this_store():
             updated = super()._save_table(*args, **options)
         else:
-            updated = models.Model._save_table(self, *args, **options)  # noqa: SLF001 (as a subclass)
+            # Django's own, past the compatible one.
+            updated = super(CompatibleRow, self)._save_table(*args, **options)
         _note(self)
         return updated
 
@@ -73,10 +73,11 @@ class StagedRow(CompatibleRow):
         """Delete the row."""
         if models_read_this_store():
             return super().delete(*args, **options)
-        return models.Model.delete(self, *args, **options)
+        deleted: tuple[int, dict[str, int]] = super(CompatibleRow, self).delete(*args, **options)
+        return deleted
 
     def __getstate__(self) -> Any:
-        return super().__getstate__() if self._stored is not None else models.Model.__getstate__(self)
+        return super().__getstate__() if self._stored is not None else super(CompatibleRow, self).__getstate__()
 
 
 class StagedQuerySet(CompatibleQuerySet):
@@ -85,27 +86,31 @@ class StagedQuerySet(CompatibleQuerySet):
     @property
     def db(self) -> str:
         """The database of the rows."""
-        return super().db if models_read_this_store() else models.QuerySet.db.fget(self)
+        return super().db if models_read_this_store() else super(CompatibleQuerySet, self).db
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete the rows."""
-        return super().delete() if models_read_this_store() else models.QuerySet.delete(self)
+        return super().delete() if models_read_this_store() else super(CompatibleQuerySet, self).delete()
+
+    delete.alters_data = True  # type: ignore[attr-defined]
 
     def update(self, **values: Any) -> int:
         """Set values in each row."""
         if models_read_this_store():
             return super().update(**values)
         rows = list(self._chain().order_by()) if site_stage().has_copies else []
-        updated = models.QuerySet.update(self, **values)
+        updated: int = super(CompatibleQuerySet, self).update(**values)
         for row in rows:
             _note(row)
         return updated
+
+    update.alters_data = True  # type: ignore[attr-defined]
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **options: Any) -> list[Any]:
         """Create rows."""
         if models_read_this_store():
             return super().bulk_create(objs, *args, **options)
-        created = models.QuerySet.bulk_create(self, objs, *args, **options)
+        created: list[Any] = super(CompatibleQuerySet, self).bulk_create(objs, *args, **options)
         for row in created:
             _note(row)
         return created
@@ -115,16 +120,19 @@ class StagedQuerySet(CompatibleQuerySet):
         if models_read_this_store():
             return super().bulk_update(objs, *args, **options)
         # Django calls `update`, which notes the rows.
-        return models.QuerySet.bulk_update(self, objs, *args, **options)
+        updated: int = super(CompatibleQuerySet, self).bulk_update(objs, *args, **options)
+        return updated
+
+    bulk_update.alters_data = True  # type: ignore[attr-defined]
 
     def select_for_update(self, *args: Any, **options: Any) -> Any:
         """Lock the rows when they are read."""
         if models_read_this_store():
             return super().select_for_update(*args, **options)
-        return models.QuerySet.select_for_update(self, *args, **options)
+        return super(CompatibleQuerySet, self).select_for_update(*args, **options)
 
 
-class StagedOptions(Options):
+class StagedOptions(Options):  # type: ignore[type-arg]
     """Options of a model whose table depends on the stage."""
 
     @property
@@ -151,8 +159,9 @@ class StagedNumberIs(NumberIs):
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         """Return the condition of a row's number, or of the platform's id."""
-        found = super() if models_read_this_store() else super(NumberIs, self)
-        return found.as_sql(compiler, connection)
+        if models_read_this_store():
+            return super().as_sql(compiler, connection)
+        return super(NumberIs, self).as_sql(compiler, connection)
 
 
 class StagedNumberIn(NumberIn):
@@ -160,8 +169,9 @@ class StagedNumberIn(NumberIn):
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         """Return the condition of rows' numbers, or of the platform's ids."""
-        found = super() if models_read_this_store() else super(NumberIn, self)
-        return found.as_sql(compiler, connection)
+        if models_read_this_store():
+            return super().as_sql(compiler, connection)
+        return super(NumberIn, self).as_sql(compiler, connection)
 
 
 def transform(model: Any) -> None:

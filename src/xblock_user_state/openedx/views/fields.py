@@ -1,8 +1,8 @@
 """Views of the tables that have a row for each field: preferences, information of learners, and shared state.
 
-The database splits the JSON text of a row. A text that it can't parse appears once, whole, with ``field_name`` NULL: NaN
-and infinities on every database, half of a surrogate pair on PostgreSQL and MariaDB, NUL on PostgreSQL. ``id`` is NULL,
-because a field has no number. ``created`` and ``modified`` are those of all fields together.
+The database splits the JSON text of a row. A text that it can't parse appears once, whole, with ``field_name`` NULL:
+NaN and infinities on every database, half of a surrogate pair on PostgreSQL and MariaDB, NUL on PostgreSQL. ``id`` is
+NULL, because a field has no number. ``created`` and ``modified`` are those of all fields together.
 """
 
 from __future__ import annotations
