@@ -121,6 +121,8 @@ def write_without_end(name: str, stop: Event, acknowledged: list[str]) -> None:
             key = NEW if number % 5 == 4 and name in NAMES[::2] else OLD
             client.set(name, key, {"value": f"{name} {number}"})
             acknowledged.append(f"{name} {number}")
+            # SQLite's lock has no queue: writers that never pause can starve another until it gives up.
+            time.sleep(0.005)
     finally:
         connections.close_all()
 

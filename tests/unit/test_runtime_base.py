@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import threading
+from concurrent.futures import ThreadPoolExecutor, wait
 from typing import Any
 
 import pytest
@@ -200,3 +202,33 @@ def test_an_aside_has_one_state_under_both_forms_of_its_key(client: InMemoryXBlo
     for key in (AsideUsageKeyV1(QUIZ, ASIDE_TYPE), aside_of(QUIZ)):
         page_over(client).run_handler(key, "submit", POST)
     assert client.get("ada", aside_of(QUIZ)).state == {"note": "redred"}
+
+
+class _Slow:
+    """A class attribute that waits when a thread gathers the attributes of the class that a runtime makes of it."""
+
+    def __init__(self) -> None:
+        self.is_read = threading.Event()
+        self.may_go_on = threading.Event()
+
+    def __get__(self, _instance: object, owner: type) -> None:
+        if hasattr(owner, "unmixed_class"):
+            self.is_read.set()
+            self.may_go_on.wait(10)
+
+
+def test_threads_that_meet_a_class_for_the_first_time_find_its_fields(client: InMemoryXBlockUserStateClient) -> None:
+    slow = _Slow()
+    new_class = type("NewBlock", (QuizBlock,), {"slow": slow})
+
+    def field_names() -> set[str]:
+        return {*bare(client).construct_xblock_from_class(new_class, ScopeIds(7, "quiz", QUIZ, QUIZ)).fields}
+
+    with ThreadPoolExecutor(2) as threads:
+        first = threads.submit(field_names)
+        slow.is_read.wait(10)
+        second = threads.submit(field_names)
+        # Without a lock the second has its answer by now, and it is wrong.
+        wait([second], timeout=0.2)
+        slow.may_go_on.set()
+        assert first.result(10) == second.result(10) >= {"answers"}

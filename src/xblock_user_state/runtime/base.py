@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import threading
 from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
@@ -13,7 +14,7 @@ from webob import Request, Response
 from xblock.core import XBlock, XBlockAside
 from xblock.exceptions import NoSuchUsage
 from xblock.field_data import FieldData, ReadOnlyFieldData, SplitFieldData
-from xblock.fields import Scope
+from xblock.fields import Scope, ScopeIds
 from xblock.plugin import PluginMissingError
 from xblock.runtime import IdReader, KvsFieldData, Runtime
 
@@ -27,6 +28,10 @@ AUTHORED_SCOPES = (Scope.content, Scope.settings, Scope.children, Scope.parent)
 
 # Types that were found by the other name: XBlock remembers no type that is missing, and looking for one takes long.
 _EXTRACTED: set[str] = set()
+
+# Classes whose lazy properties are known, and the lock under which one thread gathers them.
+_GATHERED: set[type] = set()
+_GATHERING = threading.Lock()
 
 # As Django's filter ``json_script`` escapes. These characters stand in strings of JSON only.
 _SCRIPT_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
@@ -67,6 +72,14 @@ class BlockRuntime(Runtime):
                 raise missing from None
         _EXTRACTED.add(block_type)
         return found
+
+    def construct_xblock_from_class(self, cls: type[XBlock], *arguments: Any, **options: Any) -> XBlock:
+        _gather(self.mixologist.mix(cls))
+        return super().construct_xblock_from_class(cls, *arguments, **options)
+
+    def create_aside(self, block_type: str, keys: ScopeIds) -> XBlockAside:
+        _gather(self.load_aside_type(block_type))
+        return super().create_aside(block_type, keys)
 
     def get_block_or_aside(self, usage_id: UsageKey) -> XBlock:
         """Return the block or aside of a handler's address.
@@ -212,6 +225,19 @@ class UserStateRuntime(BlockRuntime):
                 page.add_content(fragment.content)
                 page.add_fragment_resources(fragment)
         return page
+
+
+def _gather(cls: type[XBlock]) -> None:
+    """Let one thread gather the fields, services and tags of a class.
+
+    XBlock gathers them at their first use, and gives ``None`` to threads that ask meanwhile.
+    """
+    if cls in _GATHERED:
+        return
+    with _GATHERING:
+        for name in ("fields", "_combined_services", "_class_tags", "_combined_asides"):
+            getattr(cls, name, None)
+        _GATHERED.add(cls)
 
 
 def _bind(block: XBlock, user_id: Any) -> None:
