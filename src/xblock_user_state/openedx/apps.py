@@ -14,9 +14,11 @@ class OpenedxConfig(AppConfig):
     default_auto_field = "django.db.models.BigAutoField"
 
     def ready(self) -> None:
-        """Connect the receivers that number blocks and keep the view of the compatible model."""
+        """Connect the receivers that number blocks, keep the view of the compatible model, and forget old ids."""
+        from xblock_user_state.openedx.importing import forgetting
         from xblock_user_state.openedx.numbers import giving
         from xblock_user_state.openedx.views import own
 
+        forgetting.connect()
         giving.connect()
         own.connect(self)
