@@ -8,7 +8,7 @@ from typing import Any
 
 from xblock.fields import Scope
 
-from xblock_user_state.interface import Batch, BlockKey, EncodedState, ServiceUnavailable
+from xblock_user_state.interface import Batch, BlockKey, EncodedState, Learner, ServiceUnavailable
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 
 
@@ -22,7 +22,7 @@ class CountingClient(InMemoryXBlockUserStateClient):
         self.is_down = False
 
     def get_encoded(
-        self, username: str | None, block_keys: Iterable[BlockKey], scope: Scope = Scope.user_state
+        self, username: Learner, block_keys: Iterable[BlockKey], scope: Scope = Scope.user_state
     ) -> dict[Any, EncodedState]:
         self._check()
         self.reads.append(scope.name)
@@ -31,7 +31,7 @@ class CountingClient(InMemoryXBlockUserStateClient):
     @contextmanager
     def batch(
         self,
-        username: str | None,
+        username: Learner,
         *,
         only_new: bool = False,
         if_revisions: Mapping[tuple[Scope, Any], int] | None = None,

@@ -5,11 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping, Sequence
 from uuid import uuid4
 
-from opaque_keys.edx.keys import LearningContextKey
+from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
-from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState
+from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows
 from xblock_user_state.ephemeral import EphemeralXBlockUserStateClient
+from xblock_user_state.interface import UserId
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 from xblock_user_state.state.change import Changes, Row
 from xblock_user_state.state.keys import BlockId, RowKey
@@ -22,14 +23,14 @@ class NamedVisitors(CheckedClient):
         self._run = uuid4().hex
         self._shared = InMemoryXBlockUserStateClient()
 
-    def _of(self, username: str) -> EphemeralXBlockUserStateClient:
+    def _of(self, username: str | UserId) -> EphemeralXBlockUserStateClient:
         return EphemeralXBlockUserStateClient(f"{self._run}{username}", self._shared, max_bytes=10_000_000)
 
-    def _rows(self, username: str, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
+    def _rows(self, username: str | UserId, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
         return self._of(username)._rows("", keys, scope)
 
     def _history(
-        self, username: str, block: BlockId, limit: int | None, before_revision: int | None
+        self, username: str | UserId, block: BlockId, limit: int | None, before_revision: int | None
     ) -> Iterable[RecordedState]:
         return self._of(username)._history("", block, limit, before_revision)
 
@@ -41,5 +42,11 @@ class NamedVisitors(CheckedClient):
     ) -> Iterable[LearnerRow]:
         return self._of("")._all_of_course(course_key, block_type, scope, batch_size)
 
-    def _write(self, username: str, changes: Changes, operation: str) -> None:
-        self._of(username)._write("", changes, operation)
+    def _find_blocks(self, text: str) -> Iterable[UsageKey]:
+        return self._of("")._find_blocks(text)
+
+    def _latest(self, username: str | UserId, limit: int, context_id: int | None) -> Iterable[LearnerRow]:
+        return self._of(username)._latest("", limit, context_id)
+
+    def _write(self, username: str | UserId, changes: Changes, operation: str) -> WrittenRows:
+        return self._of(username)._write("", changes, operation)

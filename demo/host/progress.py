@@ -43,7 +43,9 @@ def activities(client: XBlockUserStateClient, username: str, items: Iterable[Ite
     items = list(items)
     keys = [item.key for item in items]
     states = {found.block_key: found for found in client.get_many(username, keys)}
-    scores = client.get_scores(username, keys)
+    found_scores = client.get_scores(username, keys)
+    # A maximum without a grade says how much a block is worth, and nothing of the learner.
+    scores = {key: score for key, score in found_scores.items() if score.grade is not None}
     result = []
     for item in items:
         found, score = states.get(item.key), scores.get(item.key)

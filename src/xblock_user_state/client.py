@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Collection, Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -11,19 +11,20 @@ from django.db import connections, transaction
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
-from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, refuse_anonymous
+from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows, refuse_anonymous
 from xblock_user_state.history.entries import take_write_lock
 from xblock_user_state.history.models import BaseStudentModuleHistory
 from xblock_user_state.history.reading import BlockHistory
 from xblock_user_state.history.recording import HistoryRecorder
-from xblock_user_state.interface import BlockKey, BlockScore, Conflict, DamagedHistory, State, UserDoesNotExist
+from xblock_user_state.interface import BlockKey, BlockScore, Conflict, DamagedHistory, State, UserDoesNotExist, UserId
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.calls import report_read, report_write
 from xblock_user_state.metrics.current import count, started
 from xblock_user_state.state.change import Changes, Row, existing_state
 from xblock_user_state.state.codec import NotAState
 from xblock_user_state.state.keys import BlockId, RowKey, canonical_key, identify_context, is_storable, parse_block
-from xblock_user_state.store import iteration, reader, users
+from xblock_user_state.store import activity, iteration, reader, users
+from xblock_user_state.store.blocks import find_blocks, texts_of
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.row_cache import RowCache
 from xblock_user_state.store.tables import TABLES, Table
@@ -57,7 +58,7 @@ class DjangoXBlockUserStateClient(CheckedClient):
         if user is not None and user.is_authenticated:
             self._actor_id = self._user_ids[user.get_username()] = users.id_of(user)
 
-    def _rows(self, username: str, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
+    def _rows(self, username: str | UserId, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
         database, table = state_database(), TABLES[scope]
         since = started()
         with errors_translated(database):
@@ -74,7 +75,7 @@ class DjangoXBlockUserStateClient(CheckedClient):
             report_read(since, scope, keys, {row: each.text for row, each in found.items()})
         return found
 
-    def _scores(self, username: str, keys: Sequence[RowKey]) -> Mapping[RowKey, BlockScore]:
+    def _scores(self, username: str | UserId, keys: Sequence[RowKey]) -> Mapping[RowKey, BlockScore]:
         database = state_database()
         with errors_translated(database):
             student_id = self._user_id(username)
@@ -85,15 +86,15 @@ class DjangoXBlockUserStateClient(CheckedClient):
         return {block: found[block.id] for block in blocks if block.id in found}
 
     def _history(
-        self, username: str, block: BlockId, limit: int | None, before_revision: int | None
+        self, username: str | UserId, block: BlockId, limit: int | None, before_revision: int | None
     ) -> Iterator[RecordedState]:
         database = state_database()
         with errors_translated(database):
             student_id = self._user_id(username)
             if student_id is None:
                 return
-            # Most changes are the learner's own.
-            actors: dict[Any, str | None] = {None: None, student_id: username}
+            # Most changes are the learner's own: their name, or that of the client's user, needs no statement.
+            actors: dict[Any, str | None] = {None: None, **{id_: name for name, id_ in self._user_ids.items()}}
             for entry in BlockHistory(database, student_id, block.id).newest_first(limit, before_revision):
                 state = _state_of(entry, f"{username!r} in {block.usage_key}")
                 if entry.actor_id not in actors:
@@ -122,7 +123,27 @@ class DjangoXBlockUserStateClient(CheckedClient):
                     if row.student_id in names:
                         yield LearnerRow(names[row.student_id], keys[row.key], row.text, row.modified, row.revision)
 
-    def _write(self, username: str, changes: Changes, operation: str) -> None:
+    def _find_blocks(self, text: str) -> Iterable[UsageKey]:
+        database = state_database()
+        with errors_translated(database):
+            return _readable(find_blocks(database, text)).values()
+
+    def _latest(self, username: str | UserId, limit: int, context_id: int | None) -> Iterator[LearnerRow]:
+        database = state_database()
+        with errors_translated(database):
+            student_id = self._user_id(username)
+            if student_id is None:
+                return
+            # No join: the registry may be in another place than a learner's rows.
+            of_context = None if context_id is None else iteration.blocks_of(database, context_id, None)
+            found = activity.latest(database, student_id, limit, of_context)
+            texts = texts_of(database, [row.block_id for row in found]) if of_context is None else of_context
+        keys = _readable({row.block_id: texts[row.block_id] for row in found if row.block_id in texts})
+        for row in found:
+            if row.block_id in keys:
+                yield LearnerRow(None, keys[row.block_id], row.text, row.modified, row.revision)
+
+    def _write(self, username: str | UserId, changes: Changes, operation: str) -> WrittenRows:
         refuse_anonymous(username, changes)
         database = state_database()
         since = started()
@@ -134,10 +155,11 @@ class DjangoXBlockUserStateClient(CheckedClient):
                 count(names.CONFLICTS, 1, operation)
                 raise
         if since is not None:
-            report_write(database, operation, changes, written, since)
+            report_write(database, operation, changes, written.changed, since)
+        return written.rows
 
     @contextmanager
-    def _locked(self, username: str, rows: Mapping[Scope, Collection[RowKey]]) -> Iterator[None]:
+    def _locked(self, username: str | UserId, rows: Mapping[Scope, Collection[RowKey]]) -> Iterator[None]:
         database = state_database()
         with errors_translated(database):
             writer = self._writer(database, username, rows)
@@ -149,19 +171,21 @@ class DjangoXBlockUserStateClient(CheckedClient):
                 take_write_lock(database)
             yield
 
-    def _writer(self, database: str, username: str, scopes: Collection[Scope]) -> Writer:
+    def _writer(self, database: str, username: str | UserId, scopes: Collection[Scope]) -> Writer:
         # Shared rows have no learner, so their writers need none.
         owned = any(TABLES[scope].owned for scope in scopes)
         student_id = self._known_user_id(username) if owned else None
         return Writer(database, student_id, HistoryRecorder(database, student_id, self._actor_id), self._row_cache)
 
-    def _known_user_id(self, username: str) -> Any:
+    def _known_user_id(self, username: str | UserId) -> Any:
         student_id = self._user_id(username)
         if student_id is None:
             raise UserDoesNotExist(f"there is no user {username!r}")
         return student_id
 
-    def _user_id(self, username: str) -> Any:
+    def _user_id(self, username: str | UserId) -> Any:
+        if isinstance(username, UserId):
+            return users.checked_id(username.id)
         # PostgreSQL's driver raises for a name that it can't store.
         if not username or not is_storable(username):
             return None

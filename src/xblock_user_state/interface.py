@@ -23,8 +23,9 @@ import json
 from abc import ABC, abstractmethod
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any, ClassVar, NamedTuple, Protocol, Self
+from typing import Any, ClassVar, NamedTuple, Protocol, Self, cast
 
 from opaque_keys.edx.keys import BlockTypeKey, LearningContextKey, UsageKey
 from xblock.fields import Scope
@@ -41,10 +42,12 @@ __all__ = [
     "DoesNotExist",
     "EncodedState",
     "HistoryEntry",
+    "Learner",
     "PermissionDenied",
     "ServiceUnavailable",
     "State",
     "UserDoesNotExist",
+    "UserId",
     "UserStateError",
     "XBlockUserState",
     "XBlockUserStateClient",
@@ -55,6 +58,20 @@ BlockKey = UsageKey | BlockTypeKey | str | None
 
 State = dict[str, Any]
 """JSON values by field name."""
+
+
+@dataclass(frozen=True, slots=True)
+class UserId:
+    """A learner by id, in place of the username: `XBlockUserStateClient` says where.
+
+    ``id`` has the type of the host's user model's key, or is a value that this type reads, such as its text.
+    """
+
+    id: Any
+
+
+Learner = str | UserId | None
+"""A ``username`` argument: the name of a user, the user's id, or ``None`` (or ``""``) for an anonymous user."""
 
 
 class UserStateError(Exception):
@@ -118,17 +135,49 @@ class BlockKeyCollision(UserStateError):
     """Another block or learning context is registered under the same 64-bit id."""
 
 
+class _MoreValues:
+    """Values beside the fields of a named tuple, which copies, ``_replace`` and ``repr`` take along.
+
+    A subclass has a ``__new__`` with one argument a value, the tuple's first, so that these methods need no packing.
+    """
+
+    _fields: ClassVar[tuple[str, ...]]
+    _beside_the_tuple: ClassVar[tuple[str, ...]]
+
+    @classmethod
+    def _make(cls, iterable: Iterable[Any]) -> Self:
+        """Make a tuple of all its values."""
+        return cls(*iterable)
+
+    def _replace(self, **changes: Any) -> Self:
+        """Return a copy with other values of some fields, those beside the tuple among them."""
+        return type(self)(**{**self._asdict(), **changes})
+
+    def _asdict(self) -> dict[str, Any]:
+        """Return all values by name."""
+        beside = {name: getattr(self, name) for name in self._beside_the_tuple}
+        return {**dict(zip(self._fields, cast("Iterable[Any]", self), strict=True)), **beside}
+
+    def __getnewargs__(self) -> tuple[Any, ...]:
+        """Return the arguments from which ``copy`` and ``pickle`` make it again."""
+        return tuple(self._asdict().values())
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._asdict().items())})"
+
+
 class _StateFields(NamedTuple):
-    username: str | None
+    username: Any
     block_key: Any
     state: State | None
     updated: datetime
     scope: Scope
 
 
-class XBlockUserState(_StateFields):
+class XBlockUserState(_MoreValues, _StateFields):  # type: ignore[misc]  # mypy knows a named tuple's own methods
     """The state of one block (or block type, or learner) at one time, with its ``revision``.
 
+    ``username`` is the learner as the call named them: a name, a `UserId` or ``None``. Iterations give names.
     ``updated`` is an aware datetime in UTC: the fields did not change after it. ``state`` is a fresh object that the
     caller may change; in history it is ``None`` where there was no state. ``revision`` counts the changes of the row, 1
     at its creation; it is ``None`` in a result that was made without it.
@@ -141,10 +190,9 @@ class XBlockUserState(_StateFields):
 
     _beside_the_tuple: ClassVar[tuple[str, ...]] = ("revision",)
 
-    # One argument a value, in the tuple's order, so that _make and _replace need no packing.
     def __new__(
         cls,
-        username: str | None,
+        username: Any,
         block_key: Any,
         state: State | None,
         updated: datetime,
@@ -156,27 +204,6 @@ class XBlockUserState(_StateFields):
         result.revision = revision
         return result
 
-    @classmethod
-    def _make(cls, iterable: Iterable[Any]) -> Self:  # type: ignore[override]  # mypy's own has a TypeVar
-        """Make a result of all its values."""
-        return cls(*iterable)
-
-    def _replace(self, **changes: Any) -> Self:
-        """Return a copy with other values of some fields, the revision among them."""
-        return type(self)(**{**self._asdict(), **changes})
-
-    def _asdict(self) -> dict[str, Any]:
-        """Return all values by name."""
-        beside = {name: getattr(self, name) for name in self._beside_the_tuple}
-        return {**dict(zip(self._fields, self, strict=True)), **beside}
-
-    def __getnewargs__(self) -> tuple[Any, ...]:
-        """Return the arguments from which ``copy`` and ``pickle`` make the result again."""
-        return tuple(self._asdict().values())
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({', '.join(f'{name}={value!r}' for name, value in self._asdict().items())})"
-
 
 class EncodedState(NamedTuple):
     """A stored row, of which nothing is decoded: the state's JSON text and the row's revision."""
@@ -187,12 +214,32 @@ class EncodedState(NamedTuple):
     """``None`` from a client without revisions."""
 
 
-class BlockScore(NamedTuple):
-    """A learner's score in one block. ``updated`` is an aware datetime in UTC."""
-
-    grade: float
+class _ScoreFields(NamedTuple):
+    grade: float | None
     max_grade: float | None
     updated: datetime
+
+
+class BlockScore(_MoreValues, _ScoreFields):  # type: ignore[misc]  # as above
+    """A learner's score in one block, with the times of its row: aware datetimes in UTC.
+
+    ``grade`` is ``None`` for a maximum without a grade. ``updated`` is the time of the row's last change, of its state
+    or score, and ``created`` the time of its first one. ``created`` is ``None`` in history, whose entries do not have
+    it, and in a score that was made without it.
+
+    The tuple has three fields, without ``created``, and equality counts these three.
+    """
+
+    created: datetime | None
+
+    _beside_the_tuple: ClassVar[tuple[str, ...]] = ("created",)
+
+    def __new__(
+        cls, grade: float | None, max_grade: float | None, updated: datetime, created: datetime | None = None
+    ) -> Self:
+        score = tuple.__new__(cls, (grade, max_grade, updated))
+        score.created = created
+        return score
 
 
 class HistoryEntry(XBlockUserState):
@@ -213,7 +260,7 @@ class HistoryEntry(XBlockUserState):
 
     def __new__(  # noqa: PLR0913, PLR0917
         cls,
-        username: str | None,
+        username: Any,
         block_key: Any,
         state: State | DamagedHistory | None,
         updated: datetime,
@@ -256,8 +303,11 @@ class Batch(Protocol):
     def delete(self, block_key: BlockKey, fields: Iterable[str] | None = None, scope: Scope = Scope.user_state) -> None:
         """Remove `fields`, or all fields, from the state of one block."""
 
+    def replace(self, block_key: BlockKey, state: Mapping[str, Any] | None, scope: Scope = Scope.user_state) -> None:
+        """Make the state of one block exactly `state`, and make its row if there is none."""
+
     def set_score(self, block_key: UsageKey, grade: float | None, max_grade: float | None) -> None:
-        """Set the learner's score in one block."""
+        """Set the learner's score in one block. Returns nothing: the row gets its time when the batch is committed."""
 
 
 class XBlockUserStateClient(ABC):
@@ -274,6 +324,11 @@ class XBlockUserStateClient(ABC):
 
     Any other scope is a ``ValueError``. Reads for an unknown or anonymous user (an empty username) find nothing. Writes
     for an unknown user raise `UserDoesNotExist`, writes for an anonymous user `PermissionDenied`.
+
+    Each ``username`` may be a `UserId` instead. No statement looks the user up, so the caller vouches for them: nothing
+    checks that the user exists. Results have the `UserId` in the place of the username, as they were asked with; actors
+    of the history, and the learners of iterations, are usernames. An id that is none of the user model's is a
+    ``ValueError``.
 
     A write may name the revisions of its rows, as reads return them (`if_revision`, `if_revisions`; 0 for a row that
     must not exist yet). If a row has another revision, the call raises `Conflict` and commits nothing, also where it
@@ -292,7 +347,7 @@ class XBlockUserStateClient(ABC):
 
     def get(
         self,
-        username: str | None,
+        username: Learner,
         block_key: BlockKey,
         scope: Scope = Scope.user_state,
         fields: Collection[str] | None = None,
@@ -309,7 +364,7 @@ class XBlockUserStateClient(ABC):
 
     def set(
         self,
-        username: str | None,
+        username: Learner,
         block_key: BlockKey,
         state: Mapping[str, Any],
         scope: Scope = Scope.user_state,
@@ -321,7 +376,7 @@ class XBlockUserStateClient(ABC):
 
     def delete(
         self,
-        username: str | None,
+        username: Learner,
         block_key: BlockKey,
         scope: Scope = Scope.user_state,
         fields: Iterable[str] | None = None,
@@ -332,9 +387,25 @@ class XBlockUserStateClient(ABC):
         self.delete_many(username, [block_key], scope, fields, if_revisions=_of_one(block_key, if_revision))
 
     @abstractmethod
+    def replace(
+        self,
+        username: Learner,
+        block_key: BlockKey,
+        state: Mapping[str, Any] | None,
+        scope: Scope = Scope.user_state,
+        *,
+        if_revision: int | None = None,
+    ) -> None:
+        """Make the state of one block exactly `state`; all other fields are removed.
+
+        ``{}`` leaves a deleted state, ``None`` a row that never had one: to readers both are no state. All of them make
+        a row, if there is none. It is a change if the encoded text differs, also in its order, or the row is new.
+        """
+
+    @abstractmethod
     def get_many(
         self,
-        username: str | None,
+        username: Learner,
         block_keys: Iterable[BlockKey],
         scope: Scope = Scope.user_state,
         fields: Collection[str] | None = None,
@@ -346,7 +417,7 @@ class XBlockUserStateClient(ABC):
         """
 
     def get_encoded(
-        self, username: str | None, block_keys: Iterable[BlockKey], scope: Scope = Scope.user_state
+        self, username: Learner, block_keys: Iterable[BlockKey], scope: Scope = Scope.user_state
     ) -> dict[Any, EncodedState]:
         """Return the rows that exist, for callers that decode later, by field: JSON texts and revisions.
 
@@ -361,7 +432,7 @@ class XBlockUserStateClient(ABC):
     @abstractmethod
     def set_many(
         self,
-        username: str | None,
+        username: Learner,
         block_keys_to_state: Mapping[Any, Mapping[str, Any]],
         scope: Scope = Scope.user_state,
         *,
@@ -372,7 +443,7 @@ class XBlockUserStateClient(ABC):
     @abstractmethod
     def delete_many(
         self,
-        username: str | None,
+        username: Learner,
         block_keys: Iterable[BlockKey],
         scope: Scope = Scope.user_state,
         fields: Iterable[str] | None = None,
@@ -384,7 +455,7 @@ class XBlockUserStateClient(ABC):
     @abstractmethod
     def get_history(
         self,
-        username: str | None,
+        username: Learner,
         block_key: BlockKey,
         scope: Scope = Scope.user_state,
         limit: int | None = None,
@@ -425,23 +496,47 @@ class XBlockUserStateClient(ABC):
     @abstractmethod
     def set_score(
         self,
-        username: str | None,
+        username: Learner,
         block_key: UsageKey,
         grade: float | None,
         max_grade: float | None,
         *,
         if_revision: int | None = None,
-    ) -> None:
-        """Set the learner's score in one block and leave the state alone. ``None`` for both removes the score."""
+    ) -> datetime | None:
+        """Set the learner's score in one block and leave the state alone. Return the row's time after the call.
+
+        A maximum without a grade is kept; ``None`` for both removes the score. The time is the ``updated`` of the row's
+        reads, also if nothing changed; ``None`` if there is no row, because there was no score to remove. In a caller's
+        transaction the row has this time from its commit on.
+        """
 
     @abstractmethod
-    def get_scores(self, username: str | None, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
-        """Return the scores of the blocks that have one."""
+    def get_scores(self, username: Learner, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
+        """Return the scores of the blocks that have one, or have a maximum without a grade."""
+
+    @abstractmethod
+    def find_blocks(self, usage_key: UsageKey) -> list[UsageKey]:
+        """Return the blocks of this key that the store has registered, in whatever course, by their canonical keys.
+
+        An old-style key may lack its run; then each run of the course may have a block of this key. A block is
+        registered from the first write of any learner on.
+        """
+
+    @abstractmethod
+    def get_latest(
+        self, username: Learner, limit: int = 1, course_key: LearningContextKey | None = None
+    ) -> list[XBlockUserState]:
+        """Return a learner's states that were changed last, newest first: at most `limit`, or those of one course.
+
+        For ``user_state``, by canonical keys. A row with only a score, or a deleted state, is among them: its ``state``
+        is ``None``. Raises `DamagedState` where a stored text is no state. The call reads the times of all rows of the
+        learner.
+        """
 
     @abstractmethod
     def batch(
         self,
-        username: str | None,
+        username: Learner,
         *,
         only_new: bool = False,
         if_revisions: Mapping[tuple[Scope, Any], int] | None = None,
@@ -460,7 +555,7 @@ class XBlockUserStateClient(ABC):
         """
 
     @contextmanager
-    def locked(self, username: str | None, block_keys: Mapping[Scope, Iterable[BlockKey]]) -> Iterator[None]:
+    def locked(self, username: Learner, block_keys: Mapping[Scope, Iterable[BlockKey]]) -> Iterator[None]:
         """Keep other writers from these rows while the ``with`` block runs, for a caller that repeats after `Conflict`.
 
         Any client of the thread may read and write the rows meanwhile. Its writes may be committed as late as the end

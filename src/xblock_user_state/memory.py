@@ -9,44 +9,60 @@ from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from threading import RLock
+from typing import Any
 
-from opaque_keys.edx.keys import LearningContextKey
+from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
-from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, refuse_anonymous
-from xblock_user_state.state.change import Changes, Row, check_conditions, clock, existing_state
-from xblock_user_state.state.keys import BlockId, RowKey, canonical_key, identify_context, is_among
+from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows, refuse_anonymous
+from xblock_user_state.interface import UserId
+from xblock_user_state.state.change import Changes, Row, check_conditions, clock, existing_state, score_of
+from xblock_user_state.state.keys import BlockId, RowKey, canonical_key, identify_context, is_among, parse_block
 
 __all__ = ["InMemoryXBlockUserStateClient"]
 
-_Address = tuple[Scope, str | None, RowKey]
-"""Scope, username (``None`` for a row that all learners share) and key of a row."""
+_Address = tuple[Scope, str | UserId | None, RowKey]
+"""Scope, learner (``None`` for a row that all learners share) and key of a row."""
 
 
 class InMemoryXBlockUserStateClient(CheckedClient):
     """Keeps learner state in the object itself. Threads may share it."""
 
-    def __init__(self, recorded_block_types: Collection[str] = ("problem",)) -> None:
-        """`recorded_block_types` is as the setting ``RECORDED_BLOCK_TYPES``: ``"*"`` for all."""
+    def __init__(
+        self, recorded_block_types: Collection[str] = ("problem",), user_ids: Mapping[str, Any] | None = None
+    ) -> None:
+        """`recorded_block_types` is as the setting ``RECORDED_BLOCK_TYPES``: ``"*"`` for all.
+
+        `user_ids` has the ids of users by name, for calls with a `UserId`. Ids are compared by their texts. Any other
+        id is a learner without a name, whom iterations leave out as they do deleted users.
+        """
         self._recorded = recorded_block_types
+        self._names = {str(id_): name for name, id_ in (user_ids or {}).items()}
         self._stored: dict[_Address, Row] = {}
         self._entries: dict[_Address, list[Row]] = {}
         # Reentrant: a thread that holds it in `locked` goes on reading and writing.
         self._lock = RLock()
 
-    def _rows(self, username: str, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
+    def _checked_name(self, username: object) -> str | UserId:
+        name = super()._checked_name(username)
+        if isinstance(name, UserId):
+            return self._names.get(str(name.id), UserId(str(name.id)))
+        return name
+
+    def _rows(self, username: str | UserId, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
         with self._lock:
             found = {key: self._stored.get(_address(username, key, scope)) for key in keys}
         return {key: row for key, row in found.items() if row is not None}
 
     def _history(
-        self, username: str, block: BlockId, limit: int | None, before_revision: int | None
+        self, username: str | UserId, block: BlockId, limit: int | None, before_revision: int | None
     ) -> Iterator[RecordedState]:
         # A copy, because a writer may append meanwhile.
         newest_first = self._entries.get(_address(username, block, Scope.user_state), [])[::-1]
         older = (row for row in newest_first if before_revision is None or row.revision < before_revision)
         for row in islice(older, limit):
-            yield RecordedState(row.revision, existing_state(row.text), row.modified, row.score)
+            score = score_of(row.grade, row.max_grade, row.modified)
+            yield RecordedState(row.revision, existing_state(row.text), row.modified, score)
 
     def _all_of_block(self, key: RowKey, scope: Scope, batch_size: int) -> Iterator[LearnerRow]:
         return self._all_of(scope, lambda found: found == key)
@@ -66,9 +82,30 @@ class InMemoryXBlockUserStateClient(CheckedClient):
             # A copy, so that writers need not wait for the end of an iteration.
             found = [each for each in self._stored.items() if each[0][0] == scope and is_wanted(each[0][2])]
         for (_, username, key), row in found:
+            if isinstance(username, UserId):
+                continue
             yield LearnerRow(username, canonical_key(key), row.text, row.modified, row.revision)
 
-    def _write(self, username: str, changes: Changes, operation: str) -> None:
+    def _find_blocks(self, text: str) -> Iterator[UsageKey]:
+        with self._lock:
+            keys = {key for _, _, key in self._stored if isinstance(key, BlockId) and key.usage_key == text}
+        for key in sorted(keys):
+            yield parse_block(key.context_key, key.usage_key)
+
+    def _latest(self, username: str | UserId, limit: int, context_id: int | None) -> Iterator[LearnerRow]:
+        with self._lock:
+            found = [
+                (key, row)
+                for (scope, learner, key), row in self._stored.items()
+                if scope == Scope.user_state and learner == username and isinstance(key, BlockId)
+            ]
+        of_context = [(key, row) for key, row in found if context_id in (None, key.context_id)]
+        # Rows of one call have one time; then the id decides, as in the database.
+        of_context.sort(key=lambda item: (item[1].modified, -item[0].id), reverse=True)
+        for key, row in of_context[:limit]:
+            yield LearnerRow(None, canonical_key(key), row.text, row.modified, row.revision)
+
+    def _write(self, username: str | UserId, changes: Changes, operation: str) -> WrittenRows:
         refuse_anonymous(username, changes)
         with self._lock:
             check_conditions(changes, lambda scope, key: self._stored.get(_address(username, key, scope)))
@@ -86,14 +123,17 @@ class InMemoryXBlockUserStateClient(CheckedClient):
             for address, row in written.items():
                 if self._is_recorded(*address):
                     self._entries.setdefault(address, []).append(row)
+            return {scope: self._rows(username, [*by_key], scope) for scope, by_key in changes.items()}
 
-    def _locked(self, username: str, rows: Mapping[Scope, Collection[RowKey]]) -> AbstractContextManager[object]:
+    def _locked(
+        self, username: str | UserId, rows: Mapping[Scope, Collection[RowKey]]
+    ) -> AbstractContextManager[object]:
         # All calls of other threads wait, for any row.
         return self._lock
 
-    def _is_recorded(self, scope: Scope, _: str | None, key: RowKey) -> bool:
+    def _is_recorded(self, scope: Scope, _: str | UserId | None, key: RowKey) -> bool:
         return scope == Scope.user_state and isinstance(key, BlockId) and is_among(key.block_type, self._recorded)
 
 
-def _address(username: str, key: RowKey, scope: Scope) -> _Address:
+def _address(username: str | UserId, key: RowKey, scope: Scope) -> _Address:
     return scope, None if scope == Scope.user_state_summary else username, key

@@ -13,7 +13,7 @@ from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager, nullcontext
 from typing import Any, NamedTuple
 
-from django.db import DatabaseError, IntegrityError, connections, models, transaction
+from django.db import DatabaseError, IntegrityError, models, transaction
 from django.db.models.expressions import DatabaseDefault
 
 from xblock_user_state.clients.arguments import new_score
@@ -34,7 +34,6 @@ from xblock_user_state.state.change import Overlay, Removal, Row, Score
 from xblock_user_state.state.keys import BlockId, RowKey, identify_block_type
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.models import Block, UserStateRow
-from xblock_user_state.store.reader import read_rows
 from xblock_user_state.store.row_cache import RowCache
 from xblock_user_state.store.tables import TABLES, Table
 from xblock_user_state.store.writer import Writer
@@ -154,7 +153,7 @@ def _points(values: Mapping[str, Any], differing: Collection[str]) -> Mapping[st
     # Both, because points mean nothing without their maximum.
     points = {name: values[name] for name in POINTS if name in values}
     if points.get("grade", 0) is None and "max_grade" not in differing:
-        # Without points there is no score, so the old maximum goes too.
+        # Only the grade was taken away, so the old maximum goes too.
         return {"grade": None}
     score = new_score(points.get("grade", 0), points.get("max_grade")).score or Score(None, None)
     return {name: value for name, value in score._asdict().items() if name in points}
@@ -225,15 +224,9 @@ def _write(instance: UserStateRow, database: str, change: Creation | Update, blo
     writer = Writer(database, student_id, HistoryRecorder(database, student_id, actor_id=None), RowCache())
     written = writer.write(changes)
     if since is not None:
-        report_write(database, "save", changes, written, since)
-    if changed := written.get(table.scope):
-        return changed[key][1]
-    # Another writer has written the same values. A plain read in a transaction may show an old snapshot.
-    lock = connections[database].in_atomic_block and connections[database].features.has_select_for_update
-    rows = read_rows(database, table, student_id, [key], lock=lock)
-    if key not in rows:
-        raise RowIsGone
-    return rows[key]
+        report_write(database, "save", changes, written.changed, since)
+    # Another writer may have written the same values: then the row is there, and this save has not changed it.
+    return written.rows[table.scope][key]
 
 
 def _take_over(instance: UserStateRow, database: str, plan: Plan, row: Row | None) -> None:

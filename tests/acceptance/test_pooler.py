@@ -35,7 +35,7 @@ def pooled(transactional_db: None) -> Iterator[None]:
         settings["PORT"] = direct
 
 
-def in_another_thread(work: Callable[[], None]) -> None:
+def in_another_thread(work: Callable[[], object]) -> None:
     """Run `work` on a new connection."""
 
     def connected() -> None:

@@ -22,11 +22,14 @@ from xblock_user_state.client import DjangoXBlockUserStateClient as Client
 from xblock_user_state.history import deletion
 from xblock_user_state.history.entries import Key, Owner, extended_model, stores
 from xblock_user_state.hosting import store_for
-from xblock_user_state.interface import PermissionDenied
+from xblock_user_state.interface import PermissionDenied, UserId
+from xblock_user_state.maintenance import paging
+from xblock_user_state.maintenance.modified import rows_modified
 from xblock_user_state.maintenance.verification import Verification
 from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory, UserInfo
 from xblock_user_state.runtime import UserStateKeyValueStore, clear_masquerade
 from xblock_user_state.state.keys import identify_block
+from xblock_user_state.store.users import id_of
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -79,6 +82,23 @@ def test_all_scopes_are_read_and_iterated(people: dict[str, Any]) -> None:
         assert sorted(of_course) == [(name, block) for name in NAMES for block in BLOCKS]
     assert {entry.actor_id for entry in StudentModuleHistory.objects.all()} == {user.pk for user in people.values()}
     assert_history_is_gapless()
+
+
+def test_learners_by_id_their_activity_and_changes_in_a_time(people: dict[str, Any], monkeypatch: Any) -> None:
+    monkeypatch.setattr(paging, "PAGE", 3)
+    for name, user in people.items():
+        id_ = UserId(id_of(user))
+        assert Client().set_score(id_, ONE, 1, 2) == Client().get_scores(name, [ONE])[ONE].updated
+        Client().set(UserId(str(id_.id)), TWO, {"of": name})
+        assert Client().get(id_, TWO).state == {"of": name}
+        assert [found.block_key for found in Client().get_latest(id_, 2)] == [TWO, ONE]
+        assert [entry.username for entry in Client(user).get_history(id_, TWO)] == [id_]
+    since = Client().get_latest(NAMES[1])[0].updated
+    found = list(rows_modified(since))
+    assert sorted(str(row.username) for row in found) == sorted([NAMES[1], *NAMES[2:], *NAMES[2:]])
+    assert [*rows_modified(since, after=(found[1].student_id, found[1].block_id))] == found[2:]
+    with pytest.raises(ValueError, match="is not the id of a user"):
+        Client().get(UserId(1.5), ONE)
 
 
 def test_saved_instances(people: dict[str, Any]) -> None:

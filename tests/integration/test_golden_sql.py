@@ -24,6 +24,7 @@ from tests.factories import COURSE, make_blocks, make_learners
 from tests.golden_sql import GoldenFile, plain
 from xblock_user_state import conf
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.interface import UserId
 from xblock_user_state.store import hot_rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -142,6 +143,31 @@ def _set_score() -> Steps:
     client.set_score("ann", ONE, 1, 2)
 
 
+def _replace() -> Steps:
+    client = _client()
+    _set(client, ONE)
+    yield
+    client.replace("ann", ONE, None)
+
+
+def _find_blocks() -> Steps:
+    yield
+    DjangoXBlockUserStateClient().find_blocks(ONE)
+
+
+def _get_latest() -> Steps:
+    client = _client()
+    _set(client, ONE, TWO)
+    yield
+    client.get_latest("ann", 3)
+
+
+def _get_latest_by_id() -> Steps:
+    _set(_client(), ONE, TWO)
+    yield
+    DjangoXBlockUserStateClient().get_latest(UserId(5), 3, COURSE)
+
+
 def _set_with_outbox() -> Steps:
     client = _client()
     _set(client, ONE)
@@ -188,6 +214,9 @@ OPERATIONS: Mapping[str, Callable[[], Steps]] = {
     "get_many: one block, by a client that does not know its user": _get_one,
     "get_many: three blocks": _get_three,
     "get_scores": _get_scores,
+    "get_latest: three rows": _get_latest,
+    "get_latest: in one course, of a learner by id": _get_latest_by_id,
+    "find_blocks": _find_blocks,
     "get_history": _get_history,
     "set_many: two blocks that nobody has written": _set_new,
     "set_many: update of one row, in the row cache": _update_one,
@@ -199,6 +228,7 @@ OPERATIONS: Mapping[str, Callable[[], Steps]] = {
     "set_many: history in the outbox": _set_with_outbox,
     "delete_many": _delete,
     "set_score": _set_score,
+    "replace": _replace,
     "batch: two scopes, in the row cache": _batch,
     "set: scope preferences": _scope(Scope.preferences, "problem"),
     "set: scope user_info": _scope(Scope.user_info, None),

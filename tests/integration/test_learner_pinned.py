@@ -70,6 +70,10 @@ def each_operation(client: XBlockUserStateClient) -> Iterator[str]:
         yield f"set_score {grade}"
     client.get_scores("ann", blocks)
     yield "get_scores"
+    client.get_latest("ann", 3)
+    yield "get_latest"
+    client.replace("ann", blocks[0], None)
+    yield "replace"
     list(client.get_history("ann", blocks[0]))
     yield "get_history"
     with client.batch("ann") as batch:

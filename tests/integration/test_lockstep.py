@@ -46,7 +46,7 @@ VALUES: st.SearchStrategy[Any] = st.sampled_from(
 )
 FIELDS = st.dictionaries(NAMES, VALUES, max_size=3)
 SOME_NAMES = st.one_of(st.none(), st.lists(NAMES, max_size=3))
-POINTS = st.sampled_from([(None, None), (0, 1), (1, 1), (0.1, None), (2, 3.5)])
+POINTS = st.sampled_from([(None, None), (0, 1), (1, 1), (0.1, None), (2, 3.5), (None, 2)])
 REVISIONS = st.sampled_from([0, 1, 1, 2, 3])
 SIZES = st.sampled_from([1, 2, 3, None])
 
@@ -86,7 +86,7 @@ class Clients(RuleBasedStateMachine):
             transaction.set_rollback(True)
             self.transaction.__exit__(None, None, None)
 
-    def both(self, call: Callable[[XBlockUserStateClient], None]) -> None:
+    def both(self, call: Callable[[XBlockUserStateClient], object]) -> None:
         call(self.django)
         call(self.memory)
 

@@ -142,6 +142,14 @@ def test_set_score(client: Client, measured: Measurements) -> None:
     assert measured.values("set_many.blks_updated") == []
 
 
+def test_replace(client: Client, measured: Measurements) -> None:
+    client.replace("ann", BLOCK, {"a": 1})
+    client.replace("ann", BLOCK, {"a": 1})
+    assert measured.values("replace.blks_updated") == [1, 0]
+    assert len(measured.values("replace.response_time")) == 2
+    assert measured.values("write.state_bytes", operation="replace", scope="user_state") == [len('{"a":1}')]
+
+
 def test_a_batch_is_one_call_of_its_own(client: Client, measured: Measurements) -> None:
     batch(client)
     assert measured.values("batch.blks_updated") == [2]
@@ -167,6 +175,7 @@ def test_every_metric_comes_with_the_verb_and_the_tags_it_is_declared_with(
     batch(client)
     client.delete("ann", BLOCK)
     client.set_score("ann", BLOCK, 1, 2)
+    client.replace("ann", BLOCK, {})
     list(client.get_many("ann", [BLOCK]))
     declared = {name.partition(".")[2]: metric for name, metric in METRICS.items()}
     for verb, name, _, tags in measured:

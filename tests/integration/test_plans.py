@@ -25,8 +25,10 @@ from xblock_user_state.history.encoding import PLAIN
 from xblock_user_state.history.entries import Key, Owner, leave_tombstones, stores
 from xblock_user_state.history.outbox.relay import Relay
 from xblock_user_state.history.outbox.shipping import ship
+from xblock_user_state.interface import UserId
 from xblock_user_state.maintenance import deletion, moving
 from xblock_user_state.maintenance.backfill import Backfill
+from xblock_user_state.maintenance.modified import rows_modified
 from xblock_user_state.maintenance.orphans import sweeps
 from xblock_user_state.maintenance.verification import Verification
 from xblock_user_state.models import StudentModule
@@ -94,6 +96,12 @@ def _iterate(_: list[int]) -> None:
     assert len(list(islice(Client().iter_all_for_course(COURSE, batch_size=50), 120))) == 120
 
 
+def _look_up(learners: list[int]) -> None:
+    assert len(Client().get_latest(UserId(learners[3]), 5)) == 5
+    assert len(Client().get_latest(UserId(learners[3]), 5, COURSE)) == 5
+    assert len(list(islice(rows_modified(BEGUN, after=(learners[5], IDS[3])), 500))) == 500
+
+
 def _delete(learners: list[int]) -> None:
     pages = islice(deletion.delete_blocks("default", IDS[:1]), 3)
     assert [page.states for page in pages] == [deletion.PAGE] * 3
@@ -130,7 +138,7 @@ def _move(_: list[int]) -> None:
 
 def test_no_statement_reads_a_whole_table(learners: list[int]) -> None:
     with planned() as scans:
-        for act in (_check, _export, _iterate, _sweep, _delete, _move_state):
+        for act in (_check, _export, _iterate, _look_up, _sweep, _delete, _move_state):
             act(learners)
     assert scans == []
 

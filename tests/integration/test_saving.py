@@ -240,8 +240,13 @@ def test_points_take_their_maximum_along() -> None:
     assert Client().get_scores("ann", [BLOCK]) == {}
     assert_is_as_stored(module)
     module.max_grade = 7
-    with pytest.raises(ValueError, match="grade is None but max_grade is 7"):
-        module.save()
+    module.save()
+    assert Client().get_scores("ann", [BLOCK])[BLOCK][:2] == (None, 7)
+    assert_is_as_stored(module)
+    module.max_grade = None
+    module.save()
+    assert Client().get_scores("ann", [BLOCK]) == {}
+    assert_is_as_stored(module)
     assert_history_is_gapless()
 
 

@@ -61,7 +61,7 @@ PRIMARY_KEYS = {
 }
 OTHER_INDEXES: dict[type[models.Model], list[list[str]]] = {
     LearningContext: [["key"]],
-    Block: [["context_id", "usage_key"]],
+    Block: [["context_id", "usage_key"], ["usage_key"]],
     StudentModule: [["block_id", "student_id"]],
     Preferences: [["block_type", "student_id"]],
 }

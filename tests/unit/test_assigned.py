@@ -130,6 +130,7 @@ def test_an_update_needs_the_row_that_was_loaded() -> None:
         ({"max_grade": 9.0}, (1, 9)),
         ({"grade": 5.0, "max_grade": None}, (5, None)),
         ({"grade": None}, (None, None)),
+        ({"grade": None, "max_grade": 9.0}, (None, 9)),
     ],
 )
 def test_points(points: dict[str, float | None], score: tuple[float | None, float | None]) -> None:
@@ -141,5 +142,5 @@ def test_points(points: dict[str, float | None], score: tuple[float | None, floa
 def test_an_update_to_the_stored_values_changes_nothing() -> None:
     assert Update(points={"grade": 1.0}).apply(row(), LATER) is None
     assert Update(replacement('{"a": 1}', "it")).apply(row(), LATER) is None
-    # A maximum without points, which only SQL can store, stays.
+    # A maximum without points stays.
     assert Update((Overlay({}),)).apply(row(grade=None), LATER) is None

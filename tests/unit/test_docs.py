@@ -136,7 +136,10 @@ def test_every_error_is_in_the_reference() -> None:
 
 
 def test_the_fields_of_results_are_in_the_reference() -> None:
-    beside_the_tuple: dict[type, tuple[str, ...]] = {interface.XBlockUserState: ("revision",)}
+    beside_the_tuple: dict[type, tuple[str, ...]] = {
+        interface.XBlockUserState: ("revision",),
+        interface.BlockScore: ("created",),
+    }
     for result in (
         interface.XBlockUserState,
         interface.EncodedState,

@@ -203,6 +203,16 @@ def test_a_conflict_of_a_unit_is_copied_without_its_lock(copied: Callable[[Confl
 
 
 @each_copy
+def test_copies_of_a_score_have_its_time_of_creation(copied: Callable[[BlockScore], BlockScore]) -> None:
+    score = BlockScore(1, 2, datetime(2026, 3, 4, tzinfo=UTC), datetime(2026, 3, 3, tzinfo=UTC))
+    assert (copied(score), copied(score).created) == (score, score.created)
+    changed = score._replace(grade=None)
+    assert (*changed, changed.created) == (None, *score[1:], score.created)
+    assert BlockScore(*score).created is None
+    assert repr(score).endswith("created=datetime.datetime(2026, 3, 3, 0, 0, tzinfo=datetime.timezone.utc))")
+
+
+@each_copy
 def test_copies_of_a_history_entry_have_its_revision_and_score(copied: Callable[[HistoryEntry], HistoryEntry]) -> None:
     assert copied(ENTRY) == ENTRY
     damaged = copied(DAMAGED)

@@ -36,7 +36,7 @@ def post(runtime: PageRuntime, handler: str, data: object) -> int:
     return status
 
 
-def scores(client: InMemoryXBlockUserStateClient) -> dict[Any, float]:
+def scores(client: InMemoryXBlockUserStateClient) -> dict[Any, float | None]:
     return {key: score.grade for key, score in client.get_scores("ada", [GAME, TEXT]).items()}
 
 

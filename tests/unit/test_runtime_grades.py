@@ -27,7 +27,7 @@ def block(kvs: UserStateKeyValueStore) -> XBlock:
     return PageRuntime(kvs, ADA, IDS).get_block(KEY)
 
 
-def score(client: CountingClient) -> tuple[float, float | None] | None:
+def score(client: CountingClient) -> tuple[float | None, float | None] | None:
     found = client.get_scores("ada", [KEY]).get(KEY)
     return found and (found.grade, found.max_grade)
 

@@ -13,7 +13,7 @@ from xblock.runtime import KeyValueStore
 from tests.blocks import PageRuntime, make_page
 from tests.counting import CountingClient
 from tests.factories import ADA, BEN, make_block
-from xblock_user_state.interface import Conflict, ConflictingRow, EncodedState
+from xblock_user_state.interface import Conflict, ConflictingRow, EncodedState, UserId
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 from xblock_user_state.runtime import UserStateKeyValueStore, run_guarded
 
@@ -269,9 +269,9 @@ class LockingClient(CountingClient):
 
     def __init__(self) -> None:
         super().__init__()
-        self.locks: list[tuple[str, dict[str, int]]] = []
+        self.locks: list[tuple[str | UserId, dict[str, int]]] = []
 
-    def _locked(self, username: str, rows: Any) -> AbstractContextManager[object]:
+    def _locked(self, username: str | UserId, rows: Any) -> AbstractContextManager[object]:
         self.locks.append((username, {scope.name: len(keys) for scope, keys in rows.items()}))
         return super()._locked(username, rows)
 

@@ -30,7 +30,7 @@ def outline(request: HttpRequest) -> HttpResponse:
         "course": course,
         "sections": sections,
         "answered": sum(activity.answered for activity in found),
-        "points": sum(activity.score.grade for activity in found if activity.score),
+        "points": sum(activity.score.grade or 0 for activity in found if activity.score),
     }
     return render(request, "host/outline.html", context)
 

@@ -17,8 +17,9 @@ from typing import Any
 from opaque_keys.edx.keys import BlockTypeKey, LearningContextKey, UsageKey
 from xblock.fields import Scope
 
-from xblock_user_state.state.change import Change, Condition, Overlay, Removal, Score
-from xblock_user_state.state.codec import encode_fields
+from xblock_user_state.interface import UserId
+from xblock_user_state.state.change import Change, Condition, Overlay, Removal, Replacement, Score
+from xblock_user_state.state.codec import FieldTexts, encode_fields, join
 from xblock_user_state.state.keys import LEARNER_SCOPES, RowKey, identify_context, row_key
 
 DEFAULT_BATCH_SIZE = 1000
@@ -37,12 +38,14 @@ def checked_scope(scope: object) -> Scope:
     raise ValueError(f"the scope {given!r} is not supported; supported are {names}")
 
 
-def checked_username(username: object) -> str:
-    """Return the username; the empty string for an anonymous user (``None``)."""
+def checked_username(username: object) -> str | UserId:
+    """Return the username, or the user's id; the empty string for an anonymous user (``None``)."""
     if username is None:
         return ""
-    if not isinstance(username, str):
-        raise TypeError(f"username must be a string, not {username!r} ({type(username).__name__})")
+    if isinstance(username, UserId) and username.id is None:
+        raise ValueError("UserId(None) names no user; an anonymous user's username is None")
+    if not isinstance(username, str | UserId):
+        raise TypeError(f"username must be a string or a UserId, not {username!r} ({type(username).__name__})")
     return username
 
 
@@ -181,13 +184,25 @@ def overlays(states: object, scope: Scope) -> dict[RowKey, Change]:
 
 def overlay(key: object, fields: object) -> Change:
     """Return the change that sets `fields`. It holds their JSON texts, so the caller may change the values later."""
+    return Change((Overlay(checked_state(key, fields)),))
+
+
+def checked_state(key: object, fields: object) -> FieldTexts:
+    """Return the JSON texts of a state's fields."""
     if not isinstance(fields, Mapping):
         raise TypeError(f"the state of {key} must be a dict of fields, not {type(fields).__name__}")
     # Runs in C in the usual case. A subclass of str is no plain name, so names are then looked at one by one.
     if not _NAMES.issuperset(map(type, fields)):
         for name in fields:
             _check_field_name(name, f"the state of {key}")
-    return Change((Overlay(encode_fields(fields, key)),))
+    return encode_fields(fields, key)
+
+
+def replacement(key: object, fields: object) -> Change:
+    """Return the change that makes a state exactly `fields`, or ``None`` for a row without a state."""
+    if fields is None:
+        return Change((Replacement(None),))
+    return Change((Replacement(join(checked_state(key, fields))),))
 
 
 def removal(fields: object) -> Change:
@@ -197,9 +212,7 @@ def removal(fields: object) -> Change:
 
 
 def new_score(grade: object, max_grade: object) -> Change:
-    """Return the change that sets a score: finite numbers, or ``None`` for both to remove it."""
-    if grade is None and max_grade is not None:
-        raise ValueError(f"grade is None but max_grade is {reprlib.repr(max_grade)}; give both, or None for both")
+    """Return the change that sets a score: finite numbers, or ``None`` for one that is not there."""
     return Change(score=Score(_checked_points(grade, "grade"), _checked_points(max_grade, "max_grade")))
 
 

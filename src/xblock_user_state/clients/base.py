@@ -22,14 +22,16 @@ from xblock_user_state.interface import (
     DoesNotExist,
     EncodedState,
     HistoryEntry,
+    Learner,
     PermissionDenied,
     State,
+    UserId,
     XBlockUserState,
     XBlockUserStateClient,
 )
 from xblock_user_state.state.change import Changes, Row, damaged_state, existing_state, is_state
 from xblock_user_state.state.codec import NotAState
-from xblock_user_state.state.keys import BlockId, RowKey, checked_block, row_key
+from xblock_user_state.state.keys import BlockId, RowKey, checked_block, find_text, identify_context, row_key
 
 _LOG = logging.getLogger("xblock_user_state.client")
 
@@ -54,15 +56,19 @@ class RecordedState(NamedTuple):
     actor: str | None = None
 
 
+WrittenRows = Mapping[Scope, Mapping[RowKey, Row]]
+"""The rows that a write named and that exist after it, changed or not."""
+
+
 class CheckedClient(XBlockUserStateClient):
     """Implements the contract over a few verbs, which a subclass implements.
 
-    The verbs get checked arguments: a username is a string, empty for an anonymous user; keys are row keys; scopes are
-    the package's own objects. `_history` and the iterations may read lazily.
+    The verbs get checked arguments: a username is a `UserId` or a string, empty for an anonymous user; keys are row
+    keys; scopes are the package's own objects. `_history` and the iterations may read lazily.
     """
 
     @abstractmethod
-    def _rows(self, username: str, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
+    def _rows(self, username: str | UserId, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
         """Return the rows that exist. A key is repeated where the caller gave two keys of one block.
 
         Of a row this class uses the revision, the text, the score and ``modified``.
@@ -70,7 +76,7 @@ class CheckedClient(XBlockUserStateClient):
 
     @abstractmethod
     def _history(
-        self, username: str, block: BlockId, limit: int | None, before_revision: int | None
+        self, username: str | UserId, block: BlockId, limit: int | None, before_revision: int | None
     ) -> Iterable[RecordedState]:
         """Return the history of one block, newest first: at most `limit` entries older than `before_revision`."""
 
@@ -85,25 +91,38 @@ class CheckedClient(XBlockUserStateClient):
         """Return the rows of all learners in the blocks of a course, or in its blocks of one type."""
 
     @abstractmethod
-    def _write(self, username: str, changes: Changes, operation: str) -> None:
-        """Commit all changes, or none and raise. Metrics are named after `operation`, the method that was called."""
+    def _find_blocks(self, text: str) -> Iterable[UsageKey]:
+        """Return the canonical keys of the registered blocks whose usage key has this text, in any course, by id."""
 
-    def _locked(self, username: str, rows: Mapping[Scope, Collection[RowKey]]) -> AbstractContextManager[object]:
+    @abstractmethod
+    def _latest(self, username: str | UserId, limit: int, context_id: int | None) -> Iterable[LearnerRow]:
+        """Return a learner's rows of blocks that were changed last, newest first, or those in one context."""
+
+    @abstractmethod
+    def _write(self, username: str | UserId, changes: Changes, operation: str) -> WrittenRows:
+        """Commit all changes, or none and raise; return the rows after it.
+
+        Metrics are named after `operation`, the method that was called.
+        """
+
+    def _locked(
+        self, username: str | UserId, rows: Mapping[Scope, Collection[RowKey]]
+    ) -> AbstractContextManager[object]:
         """Return a context that keeps other writers from these rows. A client without locks does not override it."""
         return nullcontext()
 
-    def _scores(self, username: str, keys: Sequence[RowKey]) -> Mapping[RowKey, BlockScore]:
+    def _scores(self, username: str | UserId, keys: Sequence[RowKey]) -> Mapping[RowKey, BlockScore]:
         """Return the scores that exist. A client may override it to read no states."""
         rows = self._rows(username, keys, Scope.user_state)
         return {key: row.score for key, row in rows.items() if row.score is not None}
 
-    def _checked_name(self, username: object) -> str:
+    def _checked_name(self, username: object) -> str | UserId:
         """Return the username for the verbs. A client may override it to refuse learners that it does not serve."""
         return arguments.checked_username(username)
 
     def get(
         self,
-        username: str | None,
+        username: Learner,
         block_key: BlockKey,
         scope: Scope = Scope.user_state,
         fields: Collection[str] | None = None,
@@ -123,7 +142,7 @@ class CheckedClient(XBlockUserStateClient):
 
     def get_many(
         self,
-        username: str | None,
+        username: Learner,
         block_keys: Iterable[BlockKey],
         scope: Scope = Scope.user_state,
         fields: Collection[str] | None = None,
@@ -149,7 +168,7 @@ class CheckedClient(XBlockUserStateClient):
         return states()
 
     def get_encoded(
-        self, username: str | None, block_keys: Iterable[BlockKey], scope: Scope = Scope.user_state
+        self, username: Learner, block_keys: Iterable[BlockKey], scope: Scope = Scope.user_state
     ) -> dict[Any, EncodedState]:
         """Return the rows that exist, with the JSON texts of their states as they are stored."""
         scope = arguments.checked_scope(scope)
@@ -159,7 +178,7 @@ class CheckedClient(XBlockUserStateClient):
         found = ((key, rows.get(asked)) for key, asked in keys)
         return {key: EncodedState(row.text if is_state(row.text) else None, row.revision) for key, row in found if row}
 
-    def get_scores(self, username: str | None, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
+    def get_scores(self, username: Learner, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
         """Return the scores of the blocks that have one."""
         name = self._checked_name(username)
         keys = arguments.row_keys(block_keys, Scope.user_state)
@@ -169,7 +188,7 @@ class CheckedClient(XBlockUserStateClient):
 
     def get_history(
         self,
-        username: str | None,
+        username: Learner,
         block_key: BlockKey,
         scope: Scope = Scope.user_state,
         limit: int | None = None,
@@ -218,9 +237,33 @@ class CheckedClient(XBlockUserStateClient):
         name = arguments.checked_block_type(block_type)
         return _states_of(self._all_of_course(course, name, scope, arguments.checked_batch_size(batch_size)), scope)
 
+    def find_blocks(self, usage_key: UsageKey) -> list[UsageKey]:
+        """Return the registered blocks of this key, in whatever course."""
+        return list(self._find_blocks(find_text(usage_key)))
+
+    def get_latest(
+        self, username: Learner, limit: int = 1, course_key: LearningContextKey | None = None
+    ) -> list[XBlockUserState]:
+        """Return a learner's states that were changed last, newest first."""
+        name = self._checked_name(username)
+        most = arguments.checked_count(limit, "limit") or 1
+        context_id = None if course_key is None else identify_context(arguments.checked_course(course_key))
+        scope = Scope.user_state
+        return [
+            XBlockUserState(
+                username,
+                row.block_key,
+                _state_in(row, None, username, row.block_key, scope),
+                row.modified,
+                scope,
+                row.revision,
+            )
+            for row in self._latest(name, most, context_id)
+        ]
+
     def set_many(
         self,
-        username: str | None,
+        username: Learner,
         block_keys_to_state: Mapping[Any, Mapping[str, Any]],
         scope: Scope = Scope.user_state,
         *,
@@ -234,7 +277,7 @@ class CheckedClient(XBlockUserStateClient):
 
     def delete_many(
         self,
-        username: str | None,
+        username: Learner,
         block_keys: Iterable[BlockKey],
         scope: Scope = Scope.user_state,
         fields: Iterable[str] | None = None,
@@ -252,24 +295,41 @@ class CheckedClient(XBlockUserStateClient):
 
     def set_score(
         self,
-        username: str | None,
+        username: Learner,
         block_key: UsageKey,
         grade: float | None,
         max_grade: float | None,
         *,
         if_revision: int | None = None,
-    ) -> None:
-        """Set the learner's score in one block and leave the state alone. ``None`` for both removes the score."""
+    ) -> datetime | None:
+        """Set the learner's score in one block and leave the state alone. Return the row's time after the call."""
         block: RowKey = checked_block(block_key)
         changes = {Scope.user_state: {block: arguments.new_score(grade, max_grade)}}
         if if_revision is not None:
             arguments.add_conditions(changes, arguments.conditions({block_key: if_revision}, Scope.user_state))
-        self._write(self._checked_name(username), changes, "set_score")
+        row = self._write(self._checked_name(username), changes, "set_score")[Scope.user_state].get(block)
+        return row.modified if row else None
+
+    def replace(
+        self,
+        username: Learner,
+        block_key: BlockKey,
+        state: Mapping[str, Any] | None,
+        scope: Scope = Scope.user_state,
+        *,
+        if_revision: int | None = None,
+    ) -> None:
+        """Make the state of one block exactly `state`, and make its row if there is none."""
+        scope = arguments.checked_scope(scope)
+        changes = {scope: {row_key(block_key, scope): arguments.replacement(block_key, state)}}
+        if if_revision is not None:
+            arguments.add_conditions(changes, arguments.conditions({block_key: if_revision}, scope))
+        self._write(self._checked_name(username), changes, "replace")
 
     @contextmanager
     def batch(
         self,
-        username: str | None,
+        username: Learner,
         *,
         only_new: bool = False,
         if_revisions: Mapping[tuple[Scope, Any], int] | None = None,
@@ -285,7 +345,7 @@ class CheckedClient(XBlockUserStateClient):
         self._write(name, collected.completed(), "batch")
 
     @contextmanager
-    def locked(self, username: str | None, block_keys: Mapping[Scope, Iterable[BlockKey]]) -> Iterator[None]:
+    def locked(self, username: Learner, block_keys: Mapping[Scope, Iterable[BlockKey]]) -> Iterator[None]:
         """Keep other writers from these rows while the ``with`` block runs, if the client has locks."""
         name = self._checked_name(username)
         keys = {arguments.checked_scope(scope): of_scope for scope, of_scope in block_keys.items()}
@@ -294,7 +354,7 @@ class CheckedClient(XBlockUserStateClient):
             yield
 
 
-def refuse_anonymous(username: str, scopes: Collection[Scope]) -> None:
+def refuse_anonymous(username: str | UserId, scopes: Collection[Scope]) -> None:
     """Raise `PermissionDenied` for a write of an anonymous user, unless it only changes state that all share."""
     if not username and any(scope != Scope.user_state_summary for scope in scopes):
         raise PermissionDenied(
@@ -304,7 +364,7 @@ def refuse_anonymous(username: str, scopes: Collection[Scope]) -> None:
 
 
 def _state_in(
-    row: Row, fields: Collection[str] | None, username: str | None, block_key: BlockKey, scope: Scope
+    row: Row | LearnerRow, fields: Collection[str] | None, username: Learner, block_key: BlockKey, scope: Scope
 ) -> State | None:
     try:
         return existing_state(row.text, fields)

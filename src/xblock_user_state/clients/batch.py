@@ -42,6 +42,10 @@ class ChangeSet:
         """Remove `fields`, or all fields, from the state of one block."""
         self._add(block_key, arguments.removal(fields), arguments.checked_scope(scope))
 
+    def replace(self, block_key: BlockKey, state: Mapping[str, Any] | None, scope: Scope = Scope.user_state) -> None:
+        """Make the state of one block exactly `state`, and make its row if there is none."""
+        self._add(block_key, arguments.replacement(block_key, state), arguments.checked_scope(scope))
+
     def set_score(self, block_key: UsageKey, grade: float | None, max_grade: float | None) -> None:
         """Set the learner's score in one block."""
         self._add(block_key, arguments.new_score(grade, max_grade), Scope.user_state)

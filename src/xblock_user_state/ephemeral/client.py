@@ -7,9 +7,16 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
-from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState
+from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows
 from xblock_user_state.ephemeral.entry import RowAddress, Rows, VisitorEntry
-from xblock_user_state.interface import Batch, DoesNotExist, PermissionDenied, XBlockUserState, XBlockUserStateClient
+from xblock_user_state.interface import (
+    Batch,
+    DoesNotExist,
+    PermissionDenied,
+    UserId,
+    XBlockUserState,
+    XBlockUserStateClient,
+)
 from xblock_user_state.state.change import Changes, Row, check_conditions, clock, existing_state
 from xblock_user_state.state.codec import encode_fields, join
 from xblock_user_state.state.keys import LEARNER_SCOPES, BlockId, RowKey, canonical_key
@@ -24,6 +31,8 @@ SUMMARY = Scope.user_state_summary.name
 
 class EphemeralXBlockUserStateClient(CheckedClient):
     """Keeps the state of one visitor in Django's cache until it expires. A visitor's username is ``""`` or ``None``.
+
+    Any other username, and a `UserId`, is `PermissionDenied`.
 
     State that all learners share (``user_state_summary``) is read from the `shared` client and never written there,
     because nobody can tell how many visitors one person is. A visitor who changes it sees their own copy from then on.
@@ -73,13 +82,13 @@ class EphemeralXBlockUserStateClient(CheckedClient):
 
         self._entry.hand_over(take)
 
-    def _checked_name(self, username: object) -> str:
+    def _checked_name(self, username: object) -> str | UserId:
         name = super()._checked_name(username)
         if name:
             raise PermissionDenied(f"this store keeps the state of a visitor without a name, and nothing of {name!r}")
         return name
 
-    def _rows(self, username: str, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
+    def _rows(self, username: str | UserId, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
         # A call without keys costs no round trip.
         rows = self._entry.rows() if keys else {}
         own = {key: rows[scope.name, key] for key in keys if (scope.name, key) in rows}
@@ -88,7 +97,7 @@ class EphemeralXBlockUserStateClient(CheckedClient):
         return {**self._shared_rows(key for key in keys if key not in own), **own}
 
     def _history(
-        self, username: str, block: BlockId, limit: int | None, before_revision: int | None
+        self, username: str | UserId, block: BlockId, limit: int | None, before_revision: int | None
     ) -> Iterator[RecordedState]:
         yield from ()
         raise DoesNotExist(f"no history of a visitor in {canonical_key(block)} is kept")
@@ -101,10 +110,29 @@ class EphemeralXBlockUserStateClient(CheckedClient):
     ) -> Iterator[LearnerRow]:
         raise PermissionDenied("a visitor may not read the state of all learners")
 
-    def _write(self, username: str, changes: Changes, operation: str) -> None:
+    def _find_blocks(self, text: str) -> Iterable[UsageKey]:
+        # A visitor's writes register no block.
+        return self._shared.find_blocks(UsageKey.from_string(text))
+
+    def _latest(self, username: str | UserId, limit: int, context_id: int | None) -> Iterator[LearnerRow]:
+        found = [
+            (key, row)
+            for (scope, key), row in self._entry.rows().items()
+            if scope == Scope.user_state.name and isinstance(key, BlockId) and context_id in (None, key.context_id)
+        ]
+        found.sort(key=lambda item: (item[1].modified, -item[0].id), reverse=True)
+        for key, row in found[:limit]:
+            yield LearnerRow(None, canonical_key(key), row.text, row.modified, row.revision)
+
+    def _write(self, username: str | UserId, changes: Changes, operation: str) -> WrittenRows:
         # A call without changes costs no round trip, and does not wait for the lock.
-        if any(changes.values()):
-            self._entry.change(lambda rows: {**rows, **self._changed(rows, changes)})
+        if not any(changes.values()):
+            return {}
+        rows = self._entry.change(lambda rows: {**rows, **self._changed(rows, changes)})
+        return {
+            scope: {key: rows[scope.name, key] for key in by_key if (scope.name, key) in rows}
+            for scope, by_key in changes.items()
+        }
 
     def _changed(self, rows: Rows, changes: Changes) -> dict[RowAddress, Row]:
         now = clock()

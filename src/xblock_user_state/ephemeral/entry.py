@@ -64,21 +64,24 @@ class VisitorEntry:
             found = self._cache.get(self._key)
         return {} if found in (None, ADOPTED) else found
 
-    def change(self, change: Callable[[Rows], Rows]) -> None:
-        """Replace the rows by the result of `change`, under the lock. `change` may be called again.
+    def change(self, change: Callable[[Rows], Rows]) -> Rows:
+        """Replace the rows by the result of `change`, and return it, under the lock. `change` may be called again.
 
         Raises `PermissionDenied`, and changes nothing, after an adoption or if the rows become too large. A change that
         leaves the rows equal does not move their expiry.
         """
+        changed: Rows = {}
 
         def checked(stored: Stored) -> Stored:
+            nonlocal changed
             if stored == ADOPTED:
                 raise PermissionDenied("this visitor has logged in; their state is kept in their account")
-            rows = change(stored)
-            self._check_size(rows)
-            return rows
+            changed = change(stored)
+            self._check_size(changed)
+            return changed
 
         self._replace(checked)
+        return changed
 
     def hand_over(self, take: Callable[[Rows], None]) -> None:
         """Pass the rows to `take`, and remove them when it has returned.

@@ -16,6 +16,7 @@ from django.db import models
 from xblock_user_state.fields import UtcDateTimeField
 from xblock_user_state.history.encoding import Stored, decode_alone
 from xblock_user_state.interface import BlockScore, DamagedHistory
+from xblock_user_state.state.change import score_of
 from xblock_user_state.store.instances import WrittenOnceModel
 from xblock_user_state.store.models import StudentModule
 
@@ -88,7 +89,7 @@ class BaseStudentModuleHistory(WrittenOnceModel):
     @property
     def score(self) -> BlockScore | None:
         """The score at that revision, if there was one."""
-        return None if self.grade is None else BlockScore(self.grade, self.max_grade, self.created)
+        return score_of(self.grade, self.max_grade, self.created)
 
     @staticmethod
     def get_history(student_modules: Iterable[StudentModule]) -> list[BaseStudentModuleHistory]:

@@ -143,6 +143,11 @@ def _report_batch(to: Reporter, call: _Call) -> None:
     to.record(names.BATCH_RESPONSE_TIME, call.milliseconds)
 
 
+def _report_replace(to: Reporter, call: _Call) -> None:
+    to.record(names.REPLACE_BLKS_UPDATED, call.blocks)
+    to.record(names.REPLACE_RESPONSE_TIME, call.milliseconds)
+
+
 def _report_save(to: Reporter, call: _Call) -> None:
     to.record(names.SAVE_BLKS_UPDATED, call.blocks)
     to.record(names.SAVE_RESPONSE_TIME, call.milliseconds)
@@ -153,5 +158,6 @@ _OPERATIONS = {
     "delete_many": _report_delete_many,
     "set_score": _report_set_score,
     "batch": _report_batch,
+    "replace": _report_replace,
     "save": _report_save,
 }

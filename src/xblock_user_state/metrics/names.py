@@ -56,6 +56,9 @@ DELETE_MANY_RESPONSE_TIME = _metric("histogram", "delete_many.response_time", "m
 SET_SCORE_BLKS_UPDATED = _metric("histogram", "set_score.blks_updated", "blocks")
 SET_SCORE_RESPONSE_TIME = _metric("histogram", "set_score.response_time", "ms")
 
+REPLACE_BLKS_UPDATED = _metric("histogram", "replace.blks_updated", "blocks")
+REPLACE_RESPONSE_TIME = _metric("histogram", "replace.response_time", "ms")
+
 BATCH_BLKS_UPDATED = _metric("histogram", "batch.blks_updated", "blocks")
 BATCH_RESPONSE_TIME = _metric("histogram", "batch.response_time", "ms")
 

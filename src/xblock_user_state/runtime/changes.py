@@ -9,8 +9,8 @@ from typing import Any
 from msgspec import Raw
 from xblock.fields import Scope
 
+from xblock_user_state.interface import BlockScore
 from xblock_user_state.runtime.addresses import RowAddress
-from xblock_user_state.state.change import Score
 
 FieldChanges = Mapping[str, Raw | None]
 """The new JSON text of each field; ``None`` for a deleted field."""
@@ -21,7 +21,8 @@ class Changes:
     """New fields and scores by row. Of two changes of one field, the later one counts."""
 
     fields: Mapping[RowAddress, FieldChanges] = field(default_factory=dict)
-    scores: Mapping[RowAddress, Score] = field(default_factory=dict)
+    scores: Mapping[RowAddress, BlockScore] = field(default_factory=dict)
+    """New scores, with the times that were given to callers. The commit has its own time, which is not earlier."""
 
     @property
     def addresses(self) -> set[RowAddress]:

@@ -4,20 +4,22 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Mapping, MutableMapping
+from datetime import datetime
 from functools import partial
 from typing import Any
 
 from msgspec import Raw
+from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
-from xblock_user_state.interface import Conflict, XBlockUserStateClient
+from xblock_user_state.interface import BlockScore, Conflict, XBlockUserStateClient
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import count
 from xblock_user_state.runtime.addresses import RowAddress
 from xblock_user_state.runtime.changes import Changes, FieldChanges
 from xblock_user_state.runtime.guarding import LockableConflict
 from xblock_user_state.state.codec import decode_field
-from xblock_user_state.state.keys import BlockId
+from xblock_user_state.state.keys import BlockId, checked_block
 
 SESSION_KEY = "xblock_user_state.masquerade"
 
@@ -42,6 +44,11 @@ class Destination(ABC):
 
         Where the changes reach the learner's rows, these rows must have these `revisions`; else it is a `Conflict`.
         """
+
+    def set_score(self, block_key: UsageKey, score: BlockScore) -> datetime | None:
+        """Keep one score; return its row's time, ``None`` if there is no row."""
+        self.commit(Changes(scores={RowAddress(Scope.user_state, checked_block(block_key)): score}), {})
+        return score.updated
 
     def earlier(self, address: RowAddress) -> FieldChanges:
         """Return the fields that earlier requests have put over the learner's row."""
@@ -81,7 +88,11 @@ class ToClient(Destination):
                 if removed := [name for name, text in fields.items() if text is None]:
                     batch.delete(address.block_key, removed, address.scope)
             for address, score in changes.scores.items():
-                batch.set_score(address.block_key, *score)
+                batch.set_score(address.block_key, score.grade, score.max_grade)
+
+    def set_score(self, block_key: UsageKey, score: BlockScore) -> datetime | None:
+        """Keep one score; return its row's time, ``None`` if there is no row."""
+        return self._client.set_score(self._username, block_key, score.grade, score.max_grade)
 
 
 class Nowhere(Destination):

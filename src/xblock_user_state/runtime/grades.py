@@ -67,6 +67,9 @@ def grade_of(event: Any) -> Grade:
         raise ValueError(f"it has no {error}; it needs value and max_value") from None
     if value is not None and max_value is None:
         raise ValueError(f"max_value is None but value is {reprlib.repr(value)}; give both, or None for both")
+    # Callers of `set_score` keep a maximum without a grade. An event that lacks its value is a mistake of the block.
+    if value is None and max_value is not None:
+        raise ValueError(f"grade is None but max_value is {reprlib.repr(max_value)}; give both, or None for both")
     user_id = event.get("user_id")
     # A page may send any JSON. Other values are compared with the learner's id.
     if isinstance(user_id, list | dict):

@@ -6,6 +6,7 @@ import logging
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping, MutableMapping
 from contextlib import AbstractContextManager
+from datetime import datetime
 from functools import partial
 from typing import Any
 
@@ -17,7 +18,14 @@ from xblock.exceptions import KeyValueMultiSaveError
 from xblock.fields import Scope, UserScope
 from xblock.runtime import KeyValueStore
 
-from xblock_user_state.interface import PermissionDenied, UserDoesNotExist, UserStateError, XBlockUserStateClient
+from xblock_user_state.clients.arguments import new_score
+from xblock_user_state.interface import (
+    BlockScore,
+    PermissionDenied,
+    UserDoesNotExist,
+    UserStateError,
+    XBlockUserStateClient,
+)
 from xblock_user_state.runtime.addresses import RowAddress, address_of, addresses_of_block, addresses_of_class
 from xblock_user_state.runtime.changes import Changes
 from xblock_user_state.runtime.destinations import Destination, Nowhere, ToClient, ToSession, id_of
@@ -25,7 +33,7 @@ from xblock_user_state.runtime.field_values import encode_values
 from xblock_user_state.runtime.grades import DEFAULT_GUARD, Grade, GradeGuard, grade_of, is_at_least
 from xblock_user_state.runtime.row_cache import CachedRow
 from xblock_user_state.runtime.unit import Member, Unit
-from xblock_user_state.state.change import Score, damaged_state
+from xblock_user_state.state.change import TICK, Score, clock, damaged_state, score_of
 from xblock_user_state.state.codec import NotAState, decode_field
 from xblock_user_state.state.keys import checked_block
 
@@ -215,7 +223,46 @@ class UserStateKeyValueStore(KeyValueStore):
             self._check_learner(grade.user_id, f"a grade in {block_key}")
         address = RowAddress(Scope.user_state, checked_block(block_key))
         if not grade.only_if_higher or is_at_least(grade.score, self._score(address)):
-            self._write(Changes(scores={address: grade.score}))
+            self._write(Changes(scores={address: BlockScore(*grade.score, clock())}))
+
+    def set_score(self, block_key: UsageKey, grade: float | None, max_grade: float | None) -> datetime | None:
+        """Set the learner's score in one block; return its time at once, for code that waits until the row is as new.
+
+        In a unit of work the score is collected, so it and the block's fields become one revision. The time is then the
+        present one, or that of the stored score if this is the same score: the committed row is at least as new. One
+        statement reads the stored score. If another request stores the same score meanwhile, the row may be older; a
+        guarded unit that has read the block's row raises `Conflict` instead.
+
+        Outside of a unit the score is committed at once. Returns ``None`` if there is no score to remove. The
+        `GradeGuard` is for events of blocks, and not asked.
+        """
+        score = new_score(grade, max_grade).score or Score(None, None)
+        address = RowAddress(Scope.user_state, checked_block(block_key))
+        if not self._unit.is_open:
+            committed = self._destination.set_score(block_key, BlockScore(*score, clock()))
+            self._row(address).follow({}, guarded=False)
+            return committed
+        stored = self._stored_score(address)
+        if stored is None:
+            updated = clock()
+        elif score == (stored.grade, stored.max_grade):
+            updated = stored.updated
+        else:
+            # The times of a row rise also if the clock stands still.
+            updated = max(clock(), stored.updated + TICK)
+        self._write(Changes(scores={address: BlockScore(*score, updated, stored.created if stored else None)}))
+        return None if stored is None and score == (None, None) else updated
+
+    def get_score(self, block_key: UsageKey) -> BlockScore | None:
+        """Return the learner's score in one block, with the collected changes; ``None`` if there is none.
+
+        A collected score has the time that `set_score` has returned, and ``created`` if the row had a score before. One
+        statement, or none for a collected score.
+        """
+        address = RowAddress(Scope.user_state, checked_block(block_key))
+        collected = self._unit.collected(self._member, address).scores
+        score = collected[address] if address in collected else self._stored_score(address)
+        return score if score and score_of(*score) else None
 
     def _accepted(self, block: XBlock, event_data: Any) -> Grade | None:
         """Return the grade of an event; ``None``, with a warning in the log, for an ignored event."""
@@ -229,14 +276,14 @@ class UserStateKeyValueStore(KeyValueStore):
         return None
 
     def _score(self, address: RowAddress) -> Score:
-        """Return the learner's score, with the collected changes."""
-        collected = self._unit.collected(self._member, address).scores
-        if address in collected:
-            return collected[address]
+        """Return the learner's points and maximum, with the collected changes."""
+        score = self.get_score(address.block_key)
+        return Score(score.grade, score.max_grade) if score else Score(None, None)
+
+    def _stored_score(self, address: RowAddress) -> BlockScore | None:
         # A score that is newer than the cached row is a conflict too.
         self._row(address).was_used = True
-        found = self.client.get_scores(self.username, [address.block_key])
-        return next((Score(score.grade, score.max_grade) for score in found.values()), Score(None, None))
+        return next(iter(self.client.get_scores(self.username, [address.block_key]).values()), None)
 
     def _find(self, key: KeyValueStore.Key, *, use: bool) -> Raw | None:
         """Return the text of a field; ``None`` for an absent field. With `use`, a guard counts the row as used."""

@@ -50,8 +50,9 @@ class Update(Change):
         if row is None or self.created not in (None, row.created):
             raise RowIsGone
         score = Score(row.grade, row.max_grade)._replace(**self.points)
-        # Without points there is no score, whatever the maximum.
-        score = score if score.grade is not None or not self.points else Score(None, None)
+        # Only the grade was taken away, so its maximum goes too. A maximum that is named stays without a grade.
+        if self.points.get("grade", 0) is None and "max_grade" not in self.points:
+            score = Score(None, None)
         return Change(self.edits, score).apply(row, now)
 
 

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple, Self, TypeGuard
 
 from xblock.fields import Scope
 
-from xblock_user_state.interface import BlockKey, BlockScore, Conflict, ConflictingRow, DamagedState
+from xblock_user_state.interface import BlockKey, BlockScore, Conflict, ConflictingRow, DamagedState, Learner
 from xblock_user_state.state.codec import FieldTexts, NotAState, decode_field, decode_state, join, split
 from xblock_user_state.state.keys import RowKey
 
@@ -39,7 +39,7 @@ class Row(NamedTuple):
     @property
     def score(self) -> BlockScore | None:
         """The score, if there is one."""
-        return None if self.grade is None else BlockScore(self.grade, self.max_grade, self.modified)
+        return score_of(self.grade, self.max_grade, self.modified, self.created)
 
 
 class Overlay(NamedTuple):
@@ -70,8 +70,21 @@ class Removal(NamedTuple):
         return text if len(kept) == len(state) else join(kept)
 
 
+class Replacement(NamedTuple):
+    """Makes the text of the state exactly this one, and makes the row if there is none."""
+
+    text: str | None
+
+    def apply(self, _: str | None) -> str | None:
+        """Return the text of the state after the edit."""
+        return self.text
+
+
+Edit = Overlay | Removal | Replacement
+
+
 class Score(NamedTuple):
-    """A learner's points and the maximum. ``None`` for both is no score."""
+    """A learner's points and the maximum. ``None`` for both is no score; a maximum without points is kept."""
 
     grade: float | None
     max_grade: float | None
@@ -94,15 +107,15 @@ class Condition(NamedTuple):
 
 
 _NO_SCORE = Score(None, None)
-# The resolution of times in the databases.
-_TICK = timedelta(microseconds=1)
+TICK = timedelta(microseconds=1)
+"""The resolution of times in the databases."""
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
     """The change of one row by one call: edits of the state in order, and the new score, if any."""
 
-    edits: tuple[Overlay | Removal, ...] = ()
+    edits: tuple[Edit, ...] = ()
     score: Score | None = None
     only_new: bool = False
     """Insert only: leave existing rows alone."""
@@ -131,13 +144,13 @@ class Change:
             text = edit.apply(text)
         if row is None:
             score = self.score or _NO_SCORE
-            # Neither state nor score: there is nothing to store.
-            return None if text is None and score == _NO_SCORE else Row(1, text, *score, now, now)
+            makes_row = text is not None or score != _NO_SCORE or any(isinstance(e, Replacement) for e in self.edits)
+            return Row(1, text, *score, now, now) if makes_row else None
         old_score = (row.grade, row.max_grade)
         grade, max_grade = self.score or old_score
         if text == row.text and (grade, max_grade) == old_score:
             return None
-        modified = now if now > row.modified else row.modified + _TICK
+        modified = now if now > row.modified else row.modified + TICK
         return Row(row.revision + 1, text, grade, max_grade, row.created, modified, row.chain, row.checksum)
 
 
@@ -169,6 +182,13 @@ def _described(row: ConflictingRow) -> str:
     return f"{place} should be {expected} and is {actual}"
 
 
+def score_of(
+    grade: float | None, max_grade: float | None, updated: datetime, created: datetime | None = None
+) -> BlockScore | None:
+    """Return the score in a row's columns; ``None`` if there is neither a grade nor a maximum."""
+    return None if grade is None and max_grade is None else BlockScore(grade, max_grade, updated, created)
+
+
 def clock() -> datetime:
     """Return the current time. A call reads it once, so all of its changes have the same time."""
     return datetime.now(UTC)
@@ -189,7 +209,7 @@ def existing_state(text: str | None, fields: Iterable[str] | None = None) -> dic
     return {name: decode_field(texts[name]) for name in fields if name in texts}
 
 
-def damaged_state(username: str | None, block_key: BlockKey, scope: Scope, error: NotAState) -> DamagedState:
+def damaged_state(username: Learner, block_key: BlockKey, scope: Scope, error: NotAState) -> DamagedState:
     """Return the error of a stored text that is no state, with the remedy."""
     of_learner = "" if scope == Scope.user_state_summary else f" of {username!r}"
     return DamagedState(

@@ -67,6 +67,18 @@ def checked_block(key: object) -> BlockId:
     return identify_block(key)
 
 
+def find_text(key: object) -> str:
+    """Return the text under which a block is registered in any course. An old-style key may lack its run.
+
+    Raises ``TypeError`` if it is no usage key, and ``ValueError`` if no block can have this key.
+    """
+    if not isinstance(key, UsageKey):
+        raise TypeError(f"usage_key must be a UsageKey, not {key!r} ({type(key).__name__})")
+    if _has_run(_context_of(key)):
+        return identify_block(key).usage_key
+    return _key_text(_without_branch(key))
+
+
 # Blocks by the address of the key object. Hashing a key joins all of its parts in Python, which takes longer than the
 # rest of the call; an address takes nothing. Each entry holds its key, so the address can't pass to another object
 # while the entry is there. Keys are immutable.
@@ -183,6 +195,17 @@ def _canonical_usage_key(key: UsageKey) -> UsageKey:
     if isinstance(key, AsideUsageKey):
         return cast("UsageKey", key.replace(usage_key=_canonical_usage_key(key.usage_key)))
     return _without_version(key, key.context_key)
+
+
+def _without_branch(key: UsageKey) -> UsageKey:
+    """Return a key that may lack its run, without branch and version."""
+    if isinstance(key, AsideUsageKey):
+        return cast("UsageKey", key.replace(usage_key=_without_branch(key.usage_key)))
+    versioned: Any = key
+    try:
+        return cast("UsageKey", versioned.for_branch(None).version_agnostic())
+    except (AttributeError, InvalidKeyError) as error:
+        raise ValueError(f"{key!r} is the key of no block in a course: {error}") from error
 
 
 def _context_of(key: UsageKey) -> LearningContextKey:

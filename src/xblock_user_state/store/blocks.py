@@ -7,6 +7,7 @@ from functools import partial
 from typing import Any, NamedTuple
 
 from django.db import connections
+from django.db.models import QuerySet
 from django.dispatch import Signal
 
 from xblock_user_state.interface import BlockKeyCollision
@@ -52,6 +53,24 @@ def lookup(database: str, table: Table, student_id: Any, blocks: Collection[Bloc
             if values[0] is not None:
                 rows[by_id[id_]] = table.row(values)
     return Lookup(rows, found)
+
+
+def find_blocks(database: str, usage_key: str) -> dict[int, tuple[str, str]]:
+    """Return context key and usage key of the registered blocks with this usage key, by id. One statement."""
+    return _texts(Block.objects.using(database).filter(usage_key=usage_key))
+
+
+def texts_of(database: str, block_ids: Collection[int]) -> dict[int, tuple[str, str]]:
+    """Return context key and usage key of the blocks that are registered, by id. One statement for 10,000."""
+    found: dict[int, tuple[str, str]] = {}
+    for some in pieces(database, sorted(block_ids)):
+        found |= _texts(Block.objects.using(database).filter(id__in=some))
+    return found
+
+
+def _texts(blocks: QuerySet[Block]) -> dict[int, tuple[str, str]]:
+    found = blocks.order_by("id").values_list("id", "context__key", "usage_key")
+    return {id_: (context, text) for id_, context, text in found}
 
 
 def registered(database: str, blocks: Collection[BlockId], *, lock: bool = False) -> set[BlockId]:

@@ -56,6 +56,8 @@ class Block(models.Model):
 
     class Meta:
         constraints = (models.UniqueConstraint(fields=("context", "usage_key"), name="xus_block_usage_key"),)
+        # For code that has a key without its course. Of an Index Django makes no second one for LIKE.
+        indexes = (models.Index(fields=("usage_key",), name="xus_block_key_in_any_course"),)
 
     def __str__(self) -> str:
         return self.usage_key
@@ -90,7 +92,7 @@ class StudentModule(UserStateRow):
 
     The primary key begins with the learner, so one learner's rows are neighbours. Statements of clients pin
     ``student_id``; the second index is for iterations over all learners of a block. ``grade`` and ``max_grade`` are
-    points, NULL if there is no score. ``done`` exists for readers of the table that this one replaces.
+    points, both NULL if there is no score. ``done`` exists for readers of the table that this one replaces.
 
     .. pii: A learner's id, answers in blocks, and scores. A deleted user's rows are deleted (`history.deletion`).
     .. pii_types: id, other

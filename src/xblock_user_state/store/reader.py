@@ -9,7 +9,7 @@ from django.db import connections
 from xblock.fields import Scope
 
 from xblock_user_state.interface import BlockScore
-from xblock_user_state.state.change import Row
+from xblock_user_state.state.change import Row, score_of
 from xblock_user_state.state.keys import BlockId, RowKey
 from xblock_user_state.store.dialects import dialect_of
 from xblock_user_state.store.dialects.rows import Target
@@ -27,10 +27,11 @@ def read_rows(
 
 def read_scores(database: str, student_id: Any, keys: Collection[BlockId]) -> Iterator[tuple[int, BlockScore]]:
     """Yield id and score of the blocks that have a score. One statement for 10,000 keys."""
-    table, columns = TABLES[Scope.user_state], ("grade", "max_grade", "modified")
-    for key, (grade, max_grade, modified) in _read(database, table, student_id, keys, columns):
-        if grade is not None and isinstance(key, BlockId):
-            yield key.id, BlockScore(grade, max_grade, modified)
+    table, columns = TABLES[Scope.user_state], ("grade", "max_grade", "modified", "created")
+    for key, values in _read(database, table, student_id, keys, columns):
+        score = score_of(*values)
+        if score is not None and isinstance(key, BlockId):
+            yield key.id, score
 
 
 def _read(

@@ -3,11 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from decimal import Decimal
 from typing import Any
 
 from django.contrib.auth import get_user_model
+from django.core.exceptions import ValidationError
 
+from xblock_user_state.state.keys import is_storable
 from xblock_user_state.store.databases import user_database
+from xblock_user_state.store.dialects.rows import value_field
 from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.transactions import errors_translated
 
@@ -30,6 +34,24 @@ def user_id(username: str) -> Any:
         found = list(users.values_list("pk", model.USERNAME_FIELD))
     # MySQL's default collation finds Ann for ann, so the database's answer is compared again.
     return next((id_ for id_, name in found if name == username), None)
+
+
+def checked_id(given: object) -> Any:
+    """Return a user's id with the type of the user model's key. Sends no statement.
+
+    Raises ``ValueError`` for a value that this type does not read, or that is out of its range.
+    """
+    key = value_field(get_user_model()._meta.pk)
+    try:
+        # Python makes an integer of each of them.
+        id_ = None if isinstance(given, bool | bytes | float | Decimal) else key.clean(given, None)
+    except (ValidationError, TypeError, OverflowError) as error:
+        raise ValueError(f"{given!r} is not the id of a user: {error}") from error
+    if id_ is None or (isinstance(id_, str) and not is_storable(id_)):
+        raise ValueError(
+            f"{given!r} ({type(given).__name__}) is not the id of a user: it can't be a {type(key).__name__}"
+        )
+    return id_
 
 
 class Usernames:

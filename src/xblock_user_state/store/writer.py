@@ -37,7 +37,7 @@ from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from datetime import datetime
 from functools import partial
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 from django.db import connections, transaction
 from django.db.utils import Error
@@ -63,6 +63,15 @@ _LOG = logging.getLogger("xblock_user_state.client")
 Edits = Mapping[RowKey, Change]
 Changed = Mapping[RowKey, tuple[Row | None, Row]]
 """Rows before a change, ``None`` if there was none, and after it."""
+
+
+class Written(NamedTuple):
+    """The result of a write."""
+
+    changed: Mapping[Scope, Changed]
+    """The rows that changed."""
+    rows: Mapping[Scope, Mapping[RowKey, Row]]
+    """The rows that the call named and that exist after it, changed or not."""
 
 
 class Recorder(Protocol):
@@ -91,9 +100,11 @@ class Writer:
     row_cache: RowCache
     # Keys whose rows or history entries could not be inserted, because others were there.
     _met_existing: set[tuple[Table, RowKey]] = field(default_factory=set, init=False)
+    # The rows that the last attempt has found.
+    _found: dict[Table, Mapping[RowKey, Row]] = field(default_factory=dict, init=False)
 
-    def write(self, changes: Changes) -> Mapping[Scope, Changed]:
-        """Commit all changes, or none and raise; return the rows that changed.
+    def write(self, changes: Changes) -> Written:
+        """Commit all changes, or none and raise; return the rows as they are then.
 
         In a caller's transaction the caller commits. Raises `Conflict` if a condition of the changes does not hold.
         """
@@ -101,7 +112,7 @@ class Writer:
             table: self._with_creation(table, changes[scope]) for scope, table in TABLES.items() if changes.get(scope)
         }
         if not wanted:
-            return {}
+            return Written({}, {})
         connection = connections[self.database]
         in_callers = not connection.get_autocommit()
         # A plain read in a caller's transaction may show an old snapshot (MySQL's REPEATABLE READ), which would lose
@@ -120,7 +131,13 @@ class Writer:
                 self.row_cache.remember(
                     table, self._learner_of(table), {key: after for key, (_, after) in rows.items()}
                 )
-        return {table.scope: rows for table, rows in changed.items()}
+        return Written(
+            {table.scope: rows for table, rows in changed.items()},
+            {
+                table.scope: {**self._found[table], **{key: after for key, (_, after) in rows.items()}}
+                for table, rows in changed.items()
+            },
+        )
 
     def lock(self, rows: Mapping[Scope, Collection[RowKey]]) -> None:
         """Lock the rows that exist until the caller's transaction ends. One statement a scope.
@@ -226,6 +243,7 @@ class Writer:
 
     def _apply(self, table: Table, edits: Edits, rows: Mapping[RowKey, Row]) -> Changed:
         now = clock()
+        self._found[table] = rows
         return {
             key: (before, self.recorder.chained(table, key, before, after))
             for key, change in edits.items()

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connection
 from django.test.utils import CaptureQueriesContext
 
 from tests.factories import make_learners
 from tests.visitors import NamedVisitors
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.interface import XBlockUserStateClient
+from xblock_user_state.interface import UserId, XBlockUserStateClient
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
+
+IDS_IN_MEMORY = {"ann": 71, "bob": 72, "cid": 73}
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
@@ -32,9 +35,17 @@ def client(clients_name: str) -> XBlockUserStateClient:
     if clients_name == "visitors":
         return NamedVisitors()
     if clients_name == "memory":
-        return InMemoryXBlockUserStateClient()
+        return InMemoryXBlockUserStateClient(user_ids=IDS_IN_MEMORY)
     make_learners("ann", "bob", "cid")
     return DjangoXBlockUserStateClient()
+
+
+@pytest.fixture
+def ids(client: XBlockUserStateClient) -> Mapping[str, UserId]:
+    """The ids of the learners by name."""
+    if isinstance(client, DjangoXBlockUserStateClient):
+        return {user.username: UserId(user.pk) for user in get_user_model().objects.all()}
+    return {name: UserId(id_) for name, id_ in IDS_IN_MEMORY.items()}
 
 
 @pytest.fixture

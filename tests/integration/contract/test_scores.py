@@ -72,6 +72,69 @@ def test_a_maximum_is_not_needed(client: XBlockUserStateClient) -> None:
 
 
 @pytest.mark.not_for_visitors
+def test_a_maximum_without_a_grade_is_kept(client: XBlockUserStateClient) -> None:
+    client.set_score("ann", BLOCK, None, 5)
+    assert client.get_scores("ann", [BLOCK])[BLOCK][:2] == (None, 5.0)
+    client.set("ann", BLOCK, {"a": 1})
+    client.set_score("ann", BLOCK, 2, 5)
+    client.set_score("ann", BLOCK, None, 6)
+    assert client.get_scores("ann", [BLOCK])[BLOCK][:2] == (None, 6.0)
+    client.set_score("ann", BLOCK, None, None)
+    assert client.get_scores("ann", [BLOCK]) == {}
+    scores = [entry.score and entry.score[:2] for entry in client.get_history("ann", BLOCK)]
+    assert scores == [None, (None, 6), (2, 5), (None, 5), (None, 5)]
+
+
+def test_a_score_tells_when_its_row_was_created(client: XBlockUserStateClient) -> None:
+    client.set("ann", BLOCK, {"a": 1})
+    created = client.get("ann", BLOCK).updated
+    client.set_score("ann", BLOCK, 1, 2)
+    score = client.get_scores("ann", [BLOCK])[BLOCK]
+    assert score.created == created < score.updated
+    assert created.utcoffset() == timedelta(0)
+    grade, max_grade, updated = score
+    assert score == (grade, max_grade, updated)
+
+
+@pytest.mark.not_for_visitors
+def test_a_score_in_history_has_no_time_of_creation(client: XBlockUserStateClient) -> None:
+    client.set_score("ann", BLOCK, 1, 2)
+    [entry] = client.get_history("ann", BLOCK)
+    assert entry.score is not None
+    assert (entry.score.updated, entry.score.created) == (entry.updated, None)
+
+
+def test_setting_a_score_returns_the_time_of_the_row(client: XBlockUserStateClient) -> None:
+    def updated() -> datetime:
+        return client.get_scores("ann", [BLOCK])[BLOCK].updated
+
+    first = client.set_score("ann", BLOCK, 1, 2)
+    assert first == updated()
+    # Nothing changes.
+    assert client.set_score("ann", BLOCK, 1, 2) == first == updated()
+    second = client.set_score("ann", BLOCK, 2, 2)
+    assert second == updated()
+    assert first is not None
+    assert second is not None
+    assert first < second
+    client.set("ann", BLOCK, {"a": 1})
+    assert client.set_score("ann", BLOCK, 2, 2) == client.get("ann", BLOCK).updated
+
+
+def test_there_is_no_time_without_a_row(client: XBlockUserStateClient) -> None:
+    assert client.set_score("ann", BLOCK, None, None) is None
+    client.set("ann", BLOCK, {"a": 1})
+    assert client.set_score("ann", BLOCK, None, None) == client.get("ann", BLOCK).updated
+
+
+def test_a_batch_returns_no_time(client: XBlockUserStateClient) -> None:
+    with client.batch("ann") as batch:
+        result: object = batch.set_score(BLOCK, None, 2)  # type: ignore[func-returns-value]
+        assert result is None
+    assert client.get_scores("ann", [BLOCK])[BLOCK][:2] == (None, 2)
+
+
+@pytest.mark.not_for_visitors
 def test_a_score_without_state_is_no_state(client: XBlockUserStateClient) -> None:
     client.set_score("ann", BLOCK, 1, 2)
     assert list(client.get_many("ann", [BLOCK])) == []

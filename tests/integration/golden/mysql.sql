@@ -31,9 +31,47 @@ WHERE student_id = %s AND block_id IN (%s, %s, %s);
 
 -- === get_scores
 -- Reads scores by primary key. A score's time is that of the row's last change.
-SELECT block_id, grade, max_grade, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified)
+SELECT block_id, grade, max_grade, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created)
 FROM studentmodule
 WHERE student_id = %s AND block_id IN (%s, %s);
+
+-- === get_latest: three rows
+-- Reads the learner's rows, neighbours in the primary key, and sorts them: no index has a time.
+SELECT block_id, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), revision
+FROM studentmodule
+WHERE student_id = %s
+ORDER BY modified DESC, block_id
+LIMIT 3;
+
+-- Reads their keys, from the registry alone.
+SELECT block.id AS id, learningcontext.key AS context__key, block.usage_key AS usage_key
+FROM block
+INNER JOIN learningcontext ON (block.context_id = learningcontext.id)
+WHERE block.id IN (%s, %s)
+ORDER BY 1 ASC;
+
+-- === get_latest: in one course, of a learner by id
+-- Reads the blocks of the course. An id needs no statement for the user.
+SELECT block.id AS id, learningcontext.key AS context__key, block.usage_key AS usage_key
+FROM block
+INNER JOIN learningcontext ON (block.context_id = learningcontext.id)
+WHERE block.context_id = %s
+ORDER BY 1 ASC;
+
+-- Reads the learner's rows in these blocks.
+SELECT block_id, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), revision
+FROM studentmodule
+WHERE student_id = %s AND block_id IN (%s, %s)
+ORDER BY modified DESC, block_id
+LIMIT 3;
+
+-- === find_blocks
+-- Reads the registry alone, by the index of the usage key. An old-style key is in each run of its course.
+SELECT block.id AS id, learningcontext.key AS context__key, block.usage_key AS usage_key
+FROM block
+INNER JOIN learningcontext ON (block.context_id = learningcontext.id)
+WHERE block.usage_key = %s
+ORDER BY 1 ASC;
 
 -- === get_history
 -- Reads a page of the history, newest first: a range of the primary key, backwards. A page has 128 entries, and up to
@@ -307,6 +345,25 @@ ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created =
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
 VALUES (%s, %s, <id>, 2, %s, 2, 1.0, 2.0, %s);
+COMMIT;
+
+-- === replace
+-- One packet: the upsert of the row, the check that it was as expected, and its history. The state becomes NULL.
+START TRANSACTION;
+INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
+    history_checksum)
+VALUES (%s, %s, 2, NULL, %s, %s, NULL, NULL, 0, NULL)
+ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(state),
+    state), modified = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(modified), modified),
+    grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(grade), grade),
+    max_grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(max_grade), max_grade),
+    history_chain = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(history_chain),
+    history_chain), history_checksum = IF(revision = VALUES(revision) - 1 AND created = VALUES(created),
+    VALUES(history_checksum), history_checksum),
+    revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
+SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
+INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
+VALUES (%s, %s, <id>, 2, %s, 0, NULL, NULL, NULL);
 COMMIT;
 
 -- === batch: two scopes, in the row cache

@@ -28,9 +28,47 @@ WHERE student_id = %s AND block_id IN (%s, %s, %s);
 
 -- === get_scores
 -- Reads scores by primary key. A score's time is that of the row's last change.
-SELECT block_id, grade, max_grade, modified
+SELECT block_id, grade, max_grade, modified, created
 FROM studentmodule
 WHERE student_id = %s AND block_id IN (%s, %s);
+
+-- === get_latest: three rows
+-- Reads the learner's rows, neighbours in the primary key, and sorts them: no index has a time.
+SELECT block_id, state, modified, revision
+FROM studentmodule
+WHERE student_id = %s
+ORDER BY modified DESC, block_id
+LIMIT 3;
+
+-- Reads their keys, from the registry alone.
+SELECT block.id AS id, learningcontext.key AS context__key, block.usage_key AS usage_key
+FROM block
+INNER JOIN learningcontext ON (block.context_id = learningcontext.id)
+WHERE block.id IN (%s, %s)
+ORDER BY 1 ASC;
+
+-- === get_latest: in one course, of a learner by id
+-- Reads the blocks of the course. An id needs no statement for the user.
+SELECT block.id AS id, learningcontext.key AS context__key, block.usage_key AS usage_key
+FROM block
+INNER JOIN learningcontext ON (block.context_id = learningcontext.id)
+WHERE block.context_id = %s
+ORDER BY 1 ASC;
+
+-- Reads the learner's rows in these blocks.
+SELECT block_id, state, modified, revision
+FROM studentmodule
+WHERE student_id = %s AND block_id IN (%s, %s)
+ORDER BY modified DESC, block_id
+LIMIT 3;
+
+-- === find_blocks
+-- Reads the registry alone, by the index of the usage key. An old-style key is in each run of its course.
+SELECT block.id AS id, learningcontext.key AS context__key, block.usage_key AS usage_key
+FROM block
+INNER JOIN learningcontext ON (block.context_id = learningcontext.id)
+WHERE block.usage_key = %s
+ORDER BY 1 ASC;
 
 -- === get_history
 -- Reads a page of the history, newest first: a range of the primary key, backwards. A page has 128 entries, and up to
@@ -359,6 +397,10 @@ COMMIT;
 
 -- === set_score
 -- Score and state are columns of one row.
+-- Same as: set_many: update of one row, in the row cache
+
+-- === replace
+-- A new text of the state is an update as any other.
 -- Same as: set_many: update of one row, in the row cache
 
 -- === batch: two scopes, in the row cache
