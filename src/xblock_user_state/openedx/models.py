@@ -3,7 +3,15 @@
 from __future__ import annotations
 
 from xblock_user_state.openedx.compatible.models import CompatibleStudentModule
+from xblock_user_state.openedx.decoded.models import DecodedHistory
 from xblock_user_state.openedx.importing.models import ImportedFields, ImportedModule, ImportProgress
 from xblock_user_state.openedx.numbers.models import BlockNumber
 
-__all__ = ["BlockNumber", "CompatibleStudentModule", "ImportProgress", "ImportedFields", "ImportedModule"]
+__all__ = [
+    "BlockNumber",
+    "CompatibleStudentModule",
+    "DecodedHistory",
+    "ImportProgress",
+    "ImportedFields",
+    "ImportedModule",
+]

@@ -6,15 +6,17 @@ The number is an expression over the columns of three tables, which no index hol
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import EmptyResultSet
+from django.db import NotSupportedError, models
 from django.db.models.expressions import Col
 from django.db.models.lookups import Exact, In
 
+from xblock_user_state.openedx.importing.models import ImportedModule
 from xblock_user_state.openedx.numbers.arithmetic import FIRST, parts_of
 from xblock_user_state.openedx.numbers.models import BlockNumber
-from xblock_user_state.openedx.views.definitions import has_numbers, imported_model
+from xblock_user_state.openedx.views.definitions import has_numbers
 
 _Sql = tuple[str, list[Any]]
 
@@ -45,6 +47,19 @@ def register_lookups(field: Any) -> None:
         field.register_lookup(lookup)
 
 
+if TYPE_CHECKING:
+    _BigAutoField = models.BigAutoField[int, int]
+else:
+    _BigAutoField = models.BigAutoField
+
+
+class RowNumberField(_BigAutoField):
+    """The number of a row. Lookups find the row by the primary key of our table."""
+
+
+register_lookups(RowNumberField)
+
+
 def _condition(column: Col, numbers: Sequence[Any], compiler: Any, connection: Any) -> _Sql:
     alias = compiler.quote_name_unless_alias(column.alias)
     rows = [each for each in (_row(alias, number, connection) for number in numbers if number is not None) if each]
@@ -55,12 +70,14 @@ def _condition(column: Col, numbers: Sequence[Any], compiler: Any, connection: A
 
 def _row(alias: str, number: int, connection: Any) -> _Sql | None:
     quote = connection.ops.quote_name
-    if 0 <= number < FIRST and (imported := imported_model()) is not None:
-        found = f"FROM {quote(imported._meta.db_table)} WHERE id = %s"
+    if 0 <= number < FIRST:
+        found = f"FROM {quote(ImportedModule._meta.db_table)} WHERE id = %s"
         sql = f"({alias}.student_id = (SELECT student_id {found}) AND {alias}.block_id = (SELECT block_id {found}))"
         return sql, [number, number]
+    if not has_numbers():
+        raise NotSupportedError("rows have no numbers here, because the ids of users are no integers")
     parts = parts_of(number)
-    if parts is None or not has_numbers():
+    if parts is None:
         return None
     block = f"(SELECT block_id FROM {quote(BlockNumber._meta.db_table)} WHERE number = %s)"
     return f"({alias}.student_id = %s AND {alias}.block_id = {block})", list(parts)

@@ -3,30 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import Any, ClassVar
 
 from django.conf import settings
 from django.db import models
 from opaque_keys.edx.django.models import LearningContextKeyField, UsageKeyField
 
 from xblock_user_state.fields import UtcDateTimeField
-from xblock_user_state.openedx.compatible.lookups import register_lookups
+from xblock_user_state.openedx.compatible.lookups import RowNumberField
 from xblock_user_state.openedx.compatible.querysets import ChunkingManager
 from xblock_user_state.openedx.compatible.rows import CompatibleRow
 from xblock_user_state.openedx.views.own import STUDENT_MODULE
 from xblock_user_state.store.models import StudentModule
-
-if TYPE_CHECKING:
-    _BigAutoField = models.BigAutoField[int, int]
-else:
-    _BigAutoField = models.BigAutoField
-
-
-class RowNumberField(_BigAutoField):
-    """The number of a row. Lookups find the row by the primary key of our table."""
-
-
-register_lookups(RowNumberField)
 
 
 class CompatibleStudentModule(CompatibleRow, models.Model):

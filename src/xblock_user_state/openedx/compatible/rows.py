@@ -20,6 +20,7 @@ from xblock_user_state.state.keys import BlockId
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.models import StudentModule
 
+_KEYS = ("student_id", "module_state_key", "course_id")
 _WRITTEN = ("state", "grade", "max_grade", "done")
 _TIMES = ("created", "modified")
 
@@ -38,25 +39,27 @@ class CompatibleRow(_Model):
     deleted. Raises ``TypeError`` or ``ValueError`` for values that the store can't keep.
     """
 
+    # The values that the instance was loaded with. The stored instance is made of them when it is needed, because a
+    # report loads many instances and saves none.
+    _loaded: Mapping[str, Any] | None = None
     _stored: StudentModule | None = None
 
     @classmethod
     def from_db(cls, db: str | None, field_names: Any, values: Any, **options: Any) -> Self:
         """Return a loaded instance."""
         instance: Self = super().from_db(db, field_names, values, **options)
-        instance._stored = _loaded(instance, db)
+        instance._loaded = _values(instance)
         return instance
 
     def refresh_from_db(self, using: str | None = None, fields: Any = None, from_queryset: Any = None) -> None:
         """Load values again, as Django does, and remember them."""
+        stored = self._stored_instance()
         super().refresh_from_db(using=using or state_database(), fields=fields, from_queryset=from_queryset)
-        loaded = _loaded(self, self._state.db)
-        if self._stored is not None and fields is not None:
+        if fields is None:
+            self._loaded, self._stored = _values(self), None
+        elif stored is not None:
             # The others keep the value to compare with, because another may have been assigned.
-            names = {name: value for name, value in loaded.column_values().items() if name in fields}
-            self._stored.take_over(names, {**(self._stored.loaded_values() or {}), **names})
-        else:
-            self._stored = loaded
+            _take_loaded(stored, {name: value for name, value in _values(self).items() if name in fields})
 
     def save(self, *args: Any, **options: Any) -> None:
         """Save the instance in the database of learner state."""
@@ -117,8 +120,9 @@ class CompatibleRow(_Model):
         names = {name: values[name] for name in (*_WRITTEN, *_TIMES) if name in values and name in self.__dict__}
         for name, value in names.items():
             setattr(self, name, value)
-        if self._stored is not None:
-            self._stored.take_over(names, {**(self._stored.loaded_values() or {}), **names})
+        stored = self._stored_instance()
+        if stored is not None:
+            _take_loaded(stored, names)
 
     def block_id_of_key(self) -> BlockId:
         """Return the block that the instance's keys name. Raises ``TypeError`` or ``ValueError`` as `block_of`."""
@@ -128,14 +132,24 @@ class CompatibleRow(_Model):
         # A copy must not share what a save changes.
         return {**super().__getstate__(), "_stored": copy(self._stored)}
 
+    def _stored_instance(self) -> StudentModule | None:
+        """Return the stored instance, ``None`` if this one was neither loaded nor saved."""
+        if self._stored is None and self._loaded is not None:
+            values = dict(self._loaded)
+            if {*_KEYS} <= values.keys():
+                values["block_id"] = block_of(values.pop("module_state_key"), values.pop("course_id")).id
+            names = [field.attname for field in StudentModule._meta.concrete_fields if field.attname in values]
+            self._stored = StudentModule.from_db(self._state.db, names, [values[name] for name in names])
+        return self._stored
+
     def _with_new_values(self) -> tuple[StudentModule, BlockId]:
         """Return the stored instance with the values of this one, and its block."""
         block = self.block_id_of_key()
-        if self._stored is None:
+        stored = self._stored_instance()
+        if stored is None:
             if self.pk is not None:
                 raise ValueError(f"the id of a row can't be chosen: {self.pk} was given; load the row to change it")
-            self._stored = StudentModule()
-        stored = self._stored
+            self._stored = stored = StudentModule()
         stored.student_id, stored.block_id = self.student_id, block.id
         for name in _WRITTEN:
             if name in self.__dict__:
@@ -143,19 +157,20 @@ class CompatibleRow(_Model):
         return stored, block
 
     def _number(self, using: str) -> Any:
-        """Return the row's number. One statement. Raises ``ValueError`` if the row has none."""
+        """Return the row's number, ``None`` if it has none. One statement."""
         rows = type(self)._base_manager.using(using)
         keys = {"student_id": self.student_id, "module_state_key": self.module_state_key, "course_id": self.course_id}
         return rows.filter(**keys).values_list("pk", flat=True).get()
 
 
-def _loaded(instance: Any, database: str | None) -> StudentModule:
-    """Return the stored instance at the side of a loaded one."""
-    values = {name: instance.__dict__[name] for name in ("student_id", *_WRITTEN, *_TIMES) if name in instance.__dict__}
-    if {"module_state_key", "course_id"} <= instance.__dict__.keys():
-        values["block_id"] = instance.block_id_of_key().id
-    names = [field.attname for field in StudentModule._meta.concrete_fields if field.attname in values]
-    return StudentModule.from_db(database, names, [values[name] for name in names])
+def _values(instance: Any) -> dict[str, Any]:
+    return {name: instance.__dict__[name] for name in (*_KEYS, *_WRITTEN, *_TIMES) if name in instance.__dict__}
+
+
+def _take_loaded(stored: StudentModule, values: Mapping[str, Any]) -> None:
+    """Give the stored instance values that were loaded just now."""
+    known = {name: value for name, value in values.items() if name not in _KEYS}
+    stored.take_over(known, {**(stored.loaded_values() or {}), **known})
 
 
 def _arguments(using: str, insert: Any, update: bool, fields: Any) -> saving.Saving:

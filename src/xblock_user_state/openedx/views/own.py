@@ -15,6 +15,7 @@ from django.db import connections
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.signals import post_migrate, pre_migrate
 
+from xblock_user_state.openedx.importing.models import ImportedModule
 from xblock_user_state.openedx.numbers.models import BlockNumber
 from xblock_user_state.openedx.views import definitions, statements
 from xblock_user_state.store.databases import state_database
@@ -52,7 +53,5 @@ def create(connection: BaseDatabaseWrapper) -> None:
 
 
 def _has_tables(connection: BaseDatabaseWrapper) -> bool:
-    needed = {model._meta.db_table for model in (StudentModule, BlockNumber)}
-    if (imported := definitions.imported_model()) is not None:
-        needed.add(imported._meta.db_table)
+    needed = {model._meta.db_table for model in (StudentModule, BlockNumber, ImportedModule)}
     return needed <= set(connection.introspection.table_names())

@@ -51,7 +51,7 @@ def exists(connection: BaseDatabaseWrapper, place: Place) -> bool:
     # Every view of ours reads tables of ours.
     if found[0] is None or "xblock_user_state" not in found[0]:
         kind = "table" if found[0] is None else "view of somebody else"
-        raise NotOurView(f"{place} is a {kind}; nothing was changed")
+        raise NotOurView(f"{place} is a {kind}, and stays; use --prefix or --schema, or rename it")
     return True
 
 
