@@ -12,6 +12,8 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
 from django.db import DatabaseError, transaction
+from django.db.models import CASCADE
+from django.utils.module_loading import import_string
 from opaque_keys.edx.keys import CourseKey
 from pytest_django import Settings
 from xblock.fields import Scope
@@ -423,6 +425,13 @@ def test_a_switch_leaves_courses_with_the_platform(stage: Stage, ada: User) -> N
     assert StudentModule.objects.count() == 2
     StudentModule.objects.filter(module_state_key=KEY).update(state='{"answer": "blue"}')
     assert our_state(ada) == {"answer": "blue"}
+
+
+def test_migrations_see_no_change_of_the_model() -> None:
+    for field in StudentModule._meta.concrete_fields:
+        _, path, _, arguments = field.deconstruct()
+        assert import_string(path) in type(field).__mro__[1:]
+        assert arguments.get("on_delete", CASCADE) is CASCADE
 
 
 def test_an_unknown_platform_is_refused_and_nothing_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -30,11 +30,13 @@ class OpenedxConfig(AppConfig):
         A stage that is off when the process starts stays off until its end: nothing is replaced.
         """
         from xblock_user_state.openedx.decoded import copying
+        from xblock_user_state.openedx.importing import forgetting
         from xblock_user_state.openedx.numbers import giving
         from xblock_user_state.openedx.platform import replacements, stages
         from xblock_user_state.openedx.views import own
 
         copying.connect()
+        forgetting.connect()
         giving.connect()
         own.connect(self)
         if "courseware" in apps.app_configs and stages.site_stage() is not stages.Stage.OFF:

@@ -502,3 +502,12 @@ def test_preferences_and_summaries_follow_the_source(ann: Any) -> None:
     run(remove_gone=True)
     assert not Preferences.objects.exists()
     assert compare() == ""
+
+
+def test_the_old_ids_of_a_deleted_learner_are_deleted(ann: Any) -> None:
+    insert_problem(ann)
+    run()
+    assert ImportedModule.objects.count() == 1
+    ann.delete()
+    assert not ImportedModule.objects.exists()
+    assert not StudentModule.objects.exists()

@@ -6,12 +6,14 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 import simplejson
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from xblock_user_state.openedx.old.merging import in_order, merged
 from xblock_user_state.openedx.old.reasons import Reason
 from xblock_user_state.openedx.old.tables import EXTENDED, HISTORY, Entry
 from xblock_user_state.openedx.old.values import excerpt, higher_score, number, state_text
-from xblock_user_state.state.codec import encode_fields, join
+from xblock_user_state.state.codec import encode, encode_fields, join, normal_text
 
 NOON = datetime(2020, 1, 1, 12, tzinfo=UTC)
 SECOND = timedelta(seconds=1)
@@ -90,3 +92,22 @@ def test_a_copy_is_left_out_and_two_equal_saves_are_not() -> None:
 def test_an_entry_without_a_time_comes_first() -> None:
     timeless = entry(EXTENDED, 1, 0)._replace(created=None)
     assert sorted([entry(HISTORY, 2, 0), timeless], key=in_order)[0] is timeless
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner) | st.dictionaries(st.text(), inner),
+)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.text(), JSON))
+def test_every_state_is_written_as_the_client_writes_it(state: dict[str, object]) -> None:
+    text = simplejson.dumps(state, allow_nan=True)
+    assert normal_text(text) == encode(state)
+
+
+@settings(max_examples=60, deadline=None)
+@given(st.dictionaries(st.characters(max_codepoint=127), st.text(st.characters(max_codepoint=127)) | st.integers()))
+def test_every_character_of_ascii_is_written_as_the_client_writes_it(state: dict[str, object]) -> None:
+    assert normal_text(simplejson.dumps(state, ensure_ascii=False)) == encode(state)

@@ -135,7 +135,7 @@ def _parted(block_keys: Collection[Any]) -> tuple[list[Any], list[Any]]:
 def _ours(client: Any) -> MirroringClient:
     """Return the client of this store that stands behind one of the platform's; it keeps what it has read."""
     if not hasattr(client, "xblock_user_state_client"):
-        client.xblock_user_state_client = MirroringClient(client.user or acting_user())
+        client.xblock_user_state_client = MirroringClient(acting_user() or client.user)
     found: MirroringClient = client.xblock_user_state_client
     return found
 

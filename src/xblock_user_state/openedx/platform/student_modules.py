@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+from django.db.models import Field
 from django.db.models.deletion import CASCADE
 from django.db.models.expressions import Col
 from django.db.models.options import Options
@@ -25,6 +26,8 @@ from xblock_user_state.openedx.platform.old_rows import Address
 from xblock_user_state.openedx.platform.served_table import models_read_this_store
 from xblock_user_state.openedx.platform.stages import site_stage
 from xblock_user_state.openedx.views.own import STUDENT_MODULE
+
+_Field: Any = Field if TYPE_CHECKING else object
 
 
 class StagedRow(CompatibleRow):
@@ -145,13 +148,20 @@ class StagedOptions(Options):  # type: ignore[type-arg]
         self.__dict__["db_table"] = name
 
 
-class StagedField:
-    """A field whose columns are those of the table of the stage."""
+class StagedField(_Field):
+    """A field whose columns are those of the table of the stage. For migrations it is unchanged."""
 
     @property
     def cached_col(self: Any) -> Col:
         """The column. Django's own keeps the name of the table in which it was first used."""
         return Col(self.model._meta.db_table, self)
+
+    def deconstruct(self) -> Any:
+        """Return what migrations compare."""
+        *named, arguments = super().deconstruct()
+        if arguments.get("on_delete") is cascade:
+            arguments["on_delete"] = CASCADE
+        return *named, arguments
 
 
 class StagedNumberIs(NumberIs):
