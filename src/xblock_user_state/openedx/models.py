@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from xblock_user_state.openedx.compatible.models import CompatibleStudentModule
+from xblock_user_state.openedx.decoded.models import DecodedHistory
 from xblock_user_state.openedx.importing.models import ImportedFields, ImportedModule, ImportProgress
 from xblock_user_state.openedx.numbers.models import BlockNumber
 from xblock_user_state.openedx.platform.models import StageDifference
@@ -10,6 +11,7 @@ from xblock_user_state.openedx.platform.models import StageDifference
 __all__ = [
     "BlockNumber",
     "CompatibleStudentModule",
+    "DecodedHistory",
     "ImportProgress",
     "ImportedFields",
     "ImportedModule",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 from django.core.exceptions import EmptyResultSet
-from django.db import models
+from django.db import NotSupportedError, models
 from django.db.models.expressions import Col
 from django.db.models.lookups import Exact, In
 
@@ -74,8 +74,10 @@ def _row(alias: str, number: int, connection: Any) -> _Sql | None:
         found = f"FROM {quote(ImportedModule._meta.db_table)} WHERE id = %s"
         sql = f"({alias}.student_id = (SELECT student_id {found}) AND {alias}.block_id = (SELECT block_id {found}))"
         return sql, [number, number]
+    if not has_numbers():
+        raise NotSupportedError("rows have no numbers here, because the ids of users are no integers")
     parts = parts_of(number)
-    if parts is None or not has_numbers():
+    if parts is None:
         return None
     block = f"(SELECT block_id FROM {quote(BlockNumber._meta.db_table)} WHERE number = %s)"
     return f"({alias}.student_id = %s AND {alias}.block_id = {block})", list(parts)

@@ -157,7 +157,7 @@ class CompatibleRow(_Model):
         return stored, block
 
     def _number(self, using: str) -> Any:
-        """Return the row's number. One statement. Raises ``ValueError`` if the row has none."""
+        """Return the row's number, ``None`` if it has none. One statement."""
         rows = type(self)._base_manager.using(using)
         keys = {"student_id": self.student_id, "module_state_key": self.module_state_key, "course_id": self.course_id}
         return rows.filter(**keys).values_list("pk", flat=True).get()

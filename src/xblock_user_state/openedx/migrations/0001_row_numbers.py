@@ -1,5 +1,6 @@
 import django.db.models.deletion
 import opaque_keys.edx.django.models
+from django.conf import settings
 from django.db import migrations, models
 from django.db.backends.base.schema import BaseDatabaseSchemaEditor
 from django.db.migrations.state import StateApps
@@ -23,6 +24,7 @@ class Migration(migrations.Migration):
     initial = True
 
     dependencies = [
+        migrations.swappable_dependency(settings.AUTH_USER_MODEL),
         ('xblock_user_state', '0004_history_checksum'),
     ]
 
@@ -35,6 +37,23 @@ class Migration(migrations.Migration):
             ],
         ),
         migrations.RunPython(number_blocks, migrations.RunPython.noop),
+        migrations.CreateModel(
+            name='DecodedHistory',
+            fields=[
+                ('id', models.BigAutoField(primary_key=True, serialize=False)),
+                ('block_id', models.BigIntegerField()),
+                ('revision', models.BigIntegerField()),
+                ('version', models.CharField(max_length=255, null=True)),
+                ('created', models.DateTimeField(db_index=True)),
+                ('state', models.TextField(null=True)),
+                ('grade', models.FloatField(null=True)),
+                ('max_grade', models.FloatField(null=True)),
+                ('student', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL)),
+            ],
+            options={
+                'constraints': [models.UniqueConstraint(fields=('student', 'block_id', 'revision'), name='xus_decoded_entry')],
+            },
+        ),
         migrations.CreateModel(
             name='CompatibleStudentModule',
             fields=[

@@ -8,6 +8,7 @@ from typing import Any
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 
+from xblock_user_state.openedx.decoded.models import DecodedHistory
 from xblock_user_state.openedx.importing.models import ImportedModule
 from xblock_user_state.openedx.numbers.arithmetic import BLOCK_BITS, FIRST, MAX_BLOCK, MAX_STUDENT
 from xblock_user_state.openedx.numbers.models import BlockNumber
@@ -24,21 +25,44 @@ def student_module(connection: BaseDatabaseWrapper) -> str:
     An imported row keeps its old id, which foreign keys of other packages hold; any other row has its number.
     """
     quote = connection.ops.quote_name
-    number = _number(connection) if has_numbers() else f"CAST(NULL AS {integer_type(connection)})"
+    values = ", ".join(value(connection, f"stored.{name}", name) for name in _VALUES)
+    return (
+        f"SELECT {_id(connection)} AS id, {value(connection, 'block.block_type', 'module_type')}, "
+        f"block.usage_key AS module_id, context.{quote('key')} AS course_id, {values}, "
+        "stored.student_id, stored.block_id "
+        f"FROM {quote(StudentModule._meta.db_table)} stored "
+        f"INNER JOIN {quote(Block._meta.db_table)} block ON block.id = stored.block_id "
+        f"INNER JOIN {quote(LearningContext._meta.db_table)} context ON context.id = block.context_id "
+        f"{_joined_for_id(connection)}"
+    )
+
+
+def history(connection: BaseDatabaseWrapper) -> str:
+    """Return the rows of ``courseware_studentmodulehistory``: those of the decoded copy."""
+    quote = connection.ops.quote_name
+    columns = ("id", "version", "created", "state", "grade", "max_grade")
+    values = ", ".join(value(connection, f"stored.{name}", name) for name in columns)
+    return (
+        f"SELECT {values}, {_id(connection)} AS student_module_id "
+        f"FROM {quote(DecodedHistory._meta.db_table)} stored {_joined_for_id(connection)}"
+    )
+
+
+def _id(connection: BaseDatabaseWrapper) -> str:
+    """Return the expression of a row's id."""
+    return f"COALESCE(imported.id, {_number(connection) if has_numbers() else 'NULL'})"
+
+
+def _joined_for_id(connection: BaseDatabaseWrapper) -> str:
+    """Return the joins that a row's id needs."""
+    quote = connection.ops.quote_name
     imported = quote(ImportedModule._meta.db_table)
     # Two old rows may have become one row; it has the lower of their ids.
     lower = (
         f"SELECT 1 FROM {imported} lower_one WHERE lower_one.student_id = imported.student_id "
         "AND lower_one.block_id = imported.block_id AND lower_one.id < imported.id"
     )
-    values = ", ".join(value(connection, f"stored.{name}", name) for name in _VALUES)
     return (
-        f"SELECT COALESCE(imported.id, {number}) AS id, {value(connection, 'block.block_type', 'module_type')}, "
-        f"block.usage_key AS module_id, context.{quote('key')} AS course_id, {values}, "
-        "stored.student_id, stored.block_id "
-        f"FROM {quote(StudentModule._meta.db_table)} stored "
-        f"INNER JOIN {quote(Block._meta.db_table)} block ON block.id = stored.block_id "
-        f"INNER JOIN {quote(LearningContext._meta.db_table)} context ON context.id = block.context_id "
         f"LEFT JOIN {quote(BlockNumber._meta.db_table)} numbered ON numbered.block_id = stored.block_id "
         f"LEFT JOIN {imported} imported ON imported.student_id = stored.student_id "
         f"AND imported.block_id = stored.block_id AND NOT EXISTS ({lower})"

@@ -2,17 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import ClassVar
 
 from django.db import transaction
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from xblock_user_state.openedx.views import fields, statements
-from xblock_user_state.openedx.views.definitions import student_module
+from xblock_user_state.openedx.views.definitions import history, student_module
 from xblock_user_state.openedx.views.statements import Place
 
 STUDENT_MODULE = "courseware_studentmodule"
+HISTORY = "courseware_studentmodulehistory"
 
 
 @dataclass(frozen=True)
@@ -26,35 +27,36 @@ class ViewSet:
     prefix: str = ""
     schema: str | None = None
 
-    NAMES: ClassVar = (STUDENT_MODULE, *fields.FIELD_TABLES)
-
-    def places(self) -> list[Place]:
-        """Return the names of all views."""
-        return [self._place(name) for name in self.NAMES]
-
-    def create(self) -> list[Place]:
+    def create(self, *, with_history: bool = False) -> list[Place]:
         """Create the views, or replace their definitions; return their names.
 
         Raises `NotOurView` before anything is changed.
         """
-        self._check()
+        places = self._places(with_history=with_history)
+        self._check(places)
         function = self._place(fields.FUNCTION)
         with transaction.atomic(using=self.connection.alias):
             fields.create_function(self.connection, function)
-            for name, place in zip(self.NAMES, self.places(), strict=True):
+            for name, place in places.items():
                 statements.create(self.connection, place, self._select(name, function))
-        return self.places()
+        return list(places.values())
 
     def drop(self) -> list[Place]:
         """Drop the views that are there; return their names. Raises `NotOurView` before anything is changed."""
-        self._check()
+        places = self._places(with_history=True)
+        self._check(places)
         with transaction.atomic(using=self.connection.alias):
-            dropped = [place for place in self.places() if statements.drop(self.connection, place)]
+            dropped = [place for place in places.values() if statements.drop(self.connection, place)]
             fields.drop_function(self.connection, self._place(fields.FUNCTION))
         return dropped
 
-    def _check(self) -> None:
-        for place in self.places():
+    def _places(self, *, with_history: bool) -> dict[str, Place]:
+        """Return the places of the views by their old names."""
+        names = [STUDENT_MODULE, *fields.FIELD_TABLES, *([HISTORY] if with_history else [])]
+        return {name: self._place(name) for name in names}
+
+    def _check(self, places: Mapping[str, Place]) -> None:
+        for place in places.values():
             statements.exists(self.connection, place)
 
     def _place(self, name: str) -> Place:
@@ -63,4 +65,6 @@ class ViewSet:
     def _select(self, name: str, function: Place) -> str:
         if name == STUDENT_MODULE:
             return student_module(self.connection)
+        if name == HISTORY:
+            return history(self.connection)
         return fields.FIELD_TABLES[name].select(self.connection, function)
