@@ -183,6 +183,11 @@ def test_a_handler_that_saves_score_and_fields_apart_makes_one_history_entry(
         modified = handlers.set_score(ada.pk, KEY, 1, 2)
         # The task of grades waits until the row is as new as this.
         assert handlers.get_score(ada.pk, KEY).modified >= modified
+        # Where tasks run at once, grades are computed before the unit is committed.
+        scores = model_data.ScoresClient(COURSE, ada.pk)
+        scores.fetch_scores([KEY])
+        assert scores.get(KEY)[:2] == (1, 2)
+        assert scores.get(KEY).created is not None
         save(ada, BLOCK, answer="red")
         assert read(ada, BLOCK, "answer") == "red"
         return "done"

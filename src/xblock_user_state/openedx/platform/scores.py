@@ -64,4 +64,5 @@ def fetch_scores(original: Callable[..., None], scores_client: Any, locations: C
     found = store.get_scores(location.map_into_course(course_key) for location in locations)
     known = scores_client._locations_to_scores  # noqa: SLF001 (the platform's class has no setter)
     for key, score in found.items():
-        known[key] = scores_client.Score(score.grade, score.max_grade, score.created)
+        # The row of a collected score is created when the unit is committed. Without a time it would be no attempt.
+        known[key] = scores_client.Score(score.grade, score.max_grade, score.created or score.updated)

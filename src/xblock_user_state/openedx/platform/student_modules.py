@@ -148,7 +148,7 @@ class StagedOptions(Options):  # type: ignore[type-arg]
         self.__dict__["db_table"] = name
 
 
-class StagedField(_Field):
+class StagedField(_Field):  # type: ignore[misc]  # the class of the field is known at run time
     """A field whose columns are those of the table of the stage. For migrations it is unchanged."""
 
     @property
