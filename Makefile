@@ -32,7 +32,7 @@ BENCH_ARGS ?=
 IN_VENV := $(VENV)/bin/python
 SET_UP = $(PYTHON) -m scripts.environment --venv $(VENV) --django "$(DJANGO)"
 
-.PHONY: help test under-load compatibility matrix demo demo-extended bench check lint types contracts migrations spelling docs
+.PHONY: help test under-load compatibility matrix demo demo-extended demo-import bench check lint types contracts migrations spelling docs
 .PHONY: constraints clean
 .PHONY: test-environment compatibility-environment check-environment
 .DEFAULT_GOAL := help
@@ -61,6 +61,13 @@ demo:  ## serve a course of real XBlocks; prints the address and the accounts; P
 
 demo-extended: export DEMO_EXTENDED_HISTORY = 1
 demo-extended: demo  ## serve the course with the history in a second SQLite file
+
+demo-import: export DEMO_OLD_SITE = 1
+demo-import:  ## import an old Open edX site in which the demo's accounts have taken the course, and serve it
+	@$(SET_UP) $(if $(filter mysql%,$(DATABASE_URL)),--optional mysql) demo postgresql
+	@$(IN_VENV) -W ignore -m django make_old_site --settings demo.settings
+	@$(IN_VENV) -W ignore -m django import_openedx --settings demo.settings --from old_site --report demo/var/import.jsonl
+	@$(IN_VENV) -m demo $(if $(PORT),--port $(PORT))
 
 bench:  ## measure, and write docs/performance.md; half an hour, or about two minutes with QUICK=1
 	@$(SET_UP) --optional mysql bench demo postgresql

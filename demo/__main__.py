@@ -9,7 +9,6 @@ import warnings
 from collections.abc import Iterable, Iterator
 
 import django
-from django.core.management import call_command
 from django.core.servers.basehttp import ThreadedWSGIServer, WSGIRequestHandler
 
 USUAL_PORTS = range(8000, 8100)
@@ -36,6 +35,8 @@ def main() -> None:
         server = listen(options.host, ports)
     except OSError as error:
         parser.exit(1, f"The demo can't listen on {options.host}, port {_span(ports)}: {error.strerror}.\n")
+    from demo.host.preparing import prepare
+
     with server:
         prepare()
         serve(server)
@@ -71,16 +72,6 @@ def listen(host: str, ports: Iterable[int]) -> ThreadedWSGIServer:
 def _span(ports: Iterable[int]) -> str:
     first, *others = ports
     return f"{first} to {others[-1]}" if others else str(first)
-
-
-def prepare() -> None:
-    """Migrate the databases, create the accounts, and load the course, so that the first page is quick."""
-    from demo.host.accounts import create_accounts
-    from demo.host.content import get_course
-
-    call_command("migrate_all", verbosity=0)
-    create_accounts()
-    get_course()
 
 
 def serve(server: ThreadedWSGIServer) -> None:

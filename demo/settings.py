@@ -3,7 +3,7 @@
 ``DATABASE_URL`` chooses a PostgreSQL or MariaDB database instead of the SQLite file in ``demo/var``. ``DEMO_VAR``
 chooses another folder, and ``DEMO_COURSE`` another course file (see `demo.host.content`). With
 ``DEMO_EXTENDED_HISTORY=1`` new history goes to a second database: a SQLite file, or the database in
-``HISTORY_DATABASE_URL``.
+``HISTORY_DATABASE_URL``. With ``DEMO_OLD_SITE=1`` there is an old Open edX database to import from, a SQLite file.
 """
 
 from __future__ import annotations
@@ -56,8 +56,12 @@ HISTORY_URL = os.environ.get("HISTORY_DATABASE_URL")
 EXTENDED_HISTORY = os.environ.get("DEMO_EXTENDED_HISTORY") == "1"
 # Earlier entries stay readable after DEMO_EXTENDED_HISTORY is turned off.
 HAS_EXTENDED_HISTORY = EXTENDED_HISTORY or bool(HISTORY_URL) or HISTORY_FILE.exists()
+OLD_SITE_FILE = VAR / "old-site.sqlite3"
+# The tables of an import stay in use after it.
+HAS_OLD_SITE = os.environ.get("DEMO_OLD_SITE") == "1" or OLD_SITE_FILE.exists()
 
 DATABASES = {"default": STATE}
+DATABASE_ROUTERS = []
 DEFAULT_AUTO_FIELD = "django.db.models.BigAutoField"
 ALLOWED_HOSTS = ["*"]
 ROOT_URLCONF = "demo.host.urls"
@@ -100,7 +104,11 @@ XBLOCK_USER_STATE = {"RECORDED_BLOCK_TYPES": "*", "EXTENDED_HISTORY": EXTENDED_H
 if HAS_EXTENDED_HISTORY:
     DATABASES["student_module_history"] = database(HISTORY_URL, HISTORY_FILE)
     INSTALLED_APPS.append("xblock_user_state.extended_history")
-    DATABASE_ROUTERS = ["xblock_user_state.extended_history.router.StudentModuleHistoryExtendedRouter"]
+    DATABASE_ROUTERS.append("xblock_user_state.extended_history.router.StudentModuleHistoryExtendedRouter")
+if HAS_OLD_SITE:
+    DATABASES["old_site"] = database(None, OLD_SITE_FILE)
+    INSTALLED_APPS.append("xblock_user_state.openedx")
+    DATABASE_ROUTERS.insert(0, "demo.host.routers.OldSiteRouter")
 
 LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "outline"

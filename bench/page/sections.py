@@ -13,6 +13,7 @@ from bench.page import (
     iteration,
     latency,
     metrics,
+    openedx_import,
     processes,
     profile,
     report,
@@ -34,6 +35,7 @@ OF_WORKLOADS: Mapping[str, ModuleType] = {
     "metrics": metrics,
     "profile": profile,
     "history-size": history_size,
+    "openedx-import": openedx_import,
 }
 """Sections from the results of one workload, by its name."""
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 from bench.contenders import OURS, OURS_WARM, RAW, REFERENCE
-from bench.page import figures, iteration, report
+from bench.page import figures, iteration, openedx_import, report
 from bench.page.report import Known, Results
 
 POSTGRESQL, MARIADB = "PostgreSQL", "MariaDB"
@@ -224,6 +224,30 @@ def _share(results: Results) -> float:
     return max(figures.share(results["look"], call) for call in calls)
 
 
+def _import() -> Iterator[Target]:
+    for database in BOTH:
+        rate = "history rows a second of an import, one process"
+        yield Target("openedx-import", database, rate, 10_000, _import_rate, is_least=True, form="{:,.0f}")
+        faster = "an import: rate ÷ the reference's"
+        yield Target("openedx-import", database, faster, 20, _import_ratio, is_least=True, form="{:.0f}")
+        memory = "an import: peak memory of four times the rows ÷ of the rows"
+        yield Target("openedx-import", database, memory, 1.1, _import_memory)
+
+
+def _import_rate(results: Results) -> float:
+    return openedx_import.rate(results["sites"]["large"][OURS])
+
+
+def _import_ratio(results: Results) -> float:
+    small = results["sites"]["small"]
+    return openedx_import.rate(small[OURS]) / openedx_import.rate(small[REFERENCE])
+
+
+def _import_memory(results: Results) -> float:
+    small, large = (results["sites"][site][OURS]["peak"] for site in ("small", "large"))
+    return float(large / small)
+
+
 TARGETS = (
     *_single_calls(),
     *_round_trips(),
@@ -233,5 +257,6 @@ TARGETS = (
     *_bytes(),
     *_growth(),
     *_metrics(),
+    *_import(),
 )
 WORKLOADS = {target.workload for target in TARGETS}

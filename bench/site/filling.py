@@ -106,6 +106,11 @@ def analyze(tables: Iterable[str]) -> None:
                 cursor.fetchall()
 
 
+def is_server() -> bool:
+    """Tell whether the database is a server's, which plans and writes in the background."""
+    return connection.vendor != "sqlite"
+
+
 def settle() -> None:
     """Wait until the filled pages are on the disk; otherwise the server writes them while calls are timed."""
     if connection.vendor == "postgresql":

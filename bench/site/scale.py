@@ -44,6 +44,9 @@ class Scale:
     round_trips: int
     """Repetitions of a call through a slow network."""
 
+    imported: int
+    """Learners of the smaller old site that is imported; each has 100 blocks and about 600 history rows."""
+
 
 FULL = Scale(
     repetitions={1: 200, 10: 100, 100: 25, 1000: 7},
@@ -54,6 +57,7 @@ FULL = Scale(
     seconds=4.0,
     storage=20_000,
     round_trips=20,
+    imported=100,
 )
 QUICK = Scale(
     repetitions={1: 20, 10: 8, 100: 2},
@@ -64,6 +68,7 @@ QUICK = Scale(
     seconds=0.4,
     storage=5_000,
     round_trips=3,
+    imported=5,
 )
 
 

@@ -18,7 +18,13 @@ from xblock_user_state.metrics import current
 from xblock_user_state.store.databases import state_database
 
 _FLAGS = ("EXTENDED_HISTORY", "READ_MULTIPLE_HISTORIES")
-_CHOICES = {"HISTORY_ENCODING": ("delta", "plain"), "SHIP_HISTORY": ("at_once", "by_relay")}
+_CHOICES = {
+    "HISTORY_ENCODING": ("delta", "plain"),
+    "SHIP_HISTORY": ("at_once", "by_relay"),
+    "OPENEDX_STAGE": ("off", "shadow", "lead", "alone"),
+}
+# The label of Open edX's app, which has our default alias.
+_PLATFORMS_HISTORY = "coursewarehistoryextended"
 _ROUTER = "xblock_user_state.extended_history.router.StudentModuleHistoryExtendedRouter"
 
 
@@ -96,6 +102,9 @@ def _check_values() -> list[checks.CheckMessage]:
     # True is an int in Python.
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
         wrong.append(("HISTORY_TIMEOUT", "a number of seconds above 0"))
+    switch = conf.value("OPENEDX_COURSES")
+    if switch is not None and (not isinstance(switch, str) or conf.value("OPENEDX_STAGE") == "alone"):
+        wrong.append(("OPENEDX_COURSES", "the dotted path of a function, or None, which it must be at the stage alone"))
     return [
         checks.Error(
             f"{conf.origin(name)} must be {right}, not {conf.value(name)!r}.",
@@ -222,7 +231,21 @@ def check_extended_history(**_: Any) -> list[checks.CheckMessage]:
     if not is_installed:
         return problems
     shared = [other for other in sorted({state_database(), DEFAULT_DB_ALIAS}) if _are_one(alias, other)]
-    return [_not_apart(alias, shared)] if shared else _check_routers(alias)
+    if shared:
+        return [_not_apart(alias, shared)]
+    # No order of the routers is right for both.
+    is_the_platforms = alias == conf.DEFAULTS["HISTORY_DATABASE"] and _PLATFORMS_HISTORY in apps.app_configs
+    return [_the_platforms(alias)] if is_the_platforms else _check_routers(alias)
+
+
+def _the_platforms(alias: str) -> checks.CheckMessage:
+    return checks.Error(
+        f"The alias {alias!r} is that of Open edX's own extended history, whose app is installed. Each router keeps "
+        "the table of the other app out of the database, and Django takes its migrations as applied.",
+        hint='Give our extended history a database under another alias: XBLOCK_USER_STATE["HISTORY_DATABASE"] = '
+        '"xblock_user_state_history".',
+        id="xblock_user_state.E008",
+    )
 
 
 def _no_app() -> checks.CheckMessage:

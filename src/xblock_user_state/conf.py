@@ -30,6 +30,10 @@ DEFAULTS: Mapping[str, Any] = {
     "HISTORY_TIMEOUT": 5,
     # Sink of metrics: a dotted path, or a dict of "SINK" and "OPTIONS"; None reports nothing.
     "METRICS": None,
+    # On an Open edX site, which store serves and which gets copies: "off", "shadow", "lead" or "alone".
+    "OPENEDX_STAGE": "off",
+    # Courses whose state takes part: a dotted path of a function of the course key; None for all.
+    "OPENEDX_COURSES": None,
 }
 
 # Flags of Open edX, used where XBLOCK_USER_STATE has no such setting.

@@ -66,8 +66,10 @@ def check(instance: UserStateRow, saving: Saving) -> None:
     _plan(instance, saving)
 
 
-def save(instance: UserStateRow, saving: Saving) -> bool:
+def save(instance: UserStateRow, saving: Saving, block: BlockId | None = None) -> bool:
     """Save an instance, and give it the values as they are stored; return whether its row was created.
+
+    A caller that knows the instance's block gives it: no statement looks it up, and a new one is registered.
 
     Raises ``IntegrityError`` if the row to create exists or its block is not registered, and ``DatabaseError`` (from
     Django 6.0 on the model's ``NotUpdated``) if the row to change was deleted.
@@ -77,7 +79,7 @@ def save(instance: UserStateRow, saving: Saving) -> bool:
         return False
     table, database = _table_of(instance), saving.database
     with _errors_translated(instance), transaction.atomic(using=database) if plan.columns else nullcontext():
-        row = _write(instance, database, plan.change) if plan.change else None
+        row = _write(instance, database, plan.change, block) if plan.change else None
         # By column: with a composite key as a whole MariaDB's UPDATE reads the whole table.
         rows = all_rows(table.model, database).filter(**_key(instance))
         if plan.columns and not rows.update(**plan.columns):
@@ -213,10 +215,10 @@ def _default(instance: UserStateRow, name: str) -> Any:
     return column.get_default()
 
 
-def _write(instance: UserStateRow, database: str, change: Creation | Update) -> Row:
+def _write(instance: UserStateRow, database: str, change: Creation | Update, block: BlockId | None) -> Row:
     """Commit the change, or leave that to a caller's transaction; return the row as it is stored then."""
     table, student_id = _table_of(instance), _key(instance).get("student_id")
-    key = _row_key(instance, table, database)
+    key = block or _row_key(instance, table, database)
     changes = {table.scope: {key: change}}
     since = started()
     writer = Writer(database, student_id, HistoryRecorder(database, student_id, actor_id=None), RowCache())

@@ -14,7 +14,7 @@ from threading import Thread
 import django
 from django.db import connections
 
-from demo.__main__ import listen, prepare, serve
+from demo.__main__ import listen, serve
 
 PROCESSES = 4
 
@@ -23,6 +23,8 @@ def main() -> None:
     # As in the demo's own program.
     warnings.simplefilter("ignore")
     django.setup()
+    from demo.host.preparing import prepare  # noqa: PLC0415
+
     server = listen("127.0.0.1", [int(sys.argv[1])])
     prepare()
     # The processes must not share a connection.

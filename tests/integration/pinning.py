@@ -23,6 +23,7 @@ ALLOWED = (
     "xblock_user_state.history.outbox.backlog",
     "xblock_user_state.history.outbox.relay",
     "xblock_user_state.maintenance.",
+    "xblock_user_state.openedx.",
     "xblock_user_state.store.iteration",
     # Ships as the relay does.
     "tests.relaying",

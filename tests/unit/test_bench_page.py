@@ -8,8 +8,8 @@ from typing import Any
 
 import pytest
 
-from bench.contenders import OURS, PGHISTORY, REFERENCE, SIMPLE_HISTORY
-from bench.page import at_a_glance, report, sections, voting
+from bench.contenders import OURS, PGHISTORY, RAW, REFERENCE, SIMPLE_HISTORY
+from bench.page import at_a_glance, openedx_import, report, sections, voting
 from bench.page.figures import summary
 from bench.workloads import WORKLOADS
 
@@ -109,3 +109,14 @@ def test_the_lead_section_has_a_dash_for_a_figure_that_was_not_measured() -> Non
     assert _cells(known, "| MariaDB 11.4 | hot row, 8 writers: writes")[2:] == ["400", "300", "–", "–"]
     assert _cells(known, "| MariaDB 11.4 | hot row, 8 writers: values")[2:] == ["0", "12", "–", "–"]
     assert {*_cells(known, "| MariaDB | history entry as a full copy")[2:]} == {"–"}
+
+
+def test_an_import_stands_beside_raw_and_the_reference() -> None:
+    memory = {"before": 50.0, "peak": 60.0}
+    by_name = {
+        OURS: {"rows": 2000, "seconds": 0.2, "processor": 0.1, **memory},
+        RAW: {"rows": 2000, "seconds": 0.1, "processor": 0.1, **memory},
+        REFERENCE: {"rows": 100, "seconds": 0.5, "processor": 0.3, **memory},
+    }
+    page = openedx_import.section({"MariaDB 11.4": {"machine": "A full run.", "sites": {"small": by_name}}})
+    assert page.splitlines()[-3] == "| MariaDB 11.4 | ours | 2,000 | 0.2 | 0.1 | 10,000 | 2.00 | 50 | 50 | 60 |"

@@ -21,6 +21,7 @@ from xblock_user_state.metrics import names
 from xblock_user_state.metrics.dogstatsd import DogStatsDSink
 from xblock_user_state.metrics.opentelemetry import OpenTelemetrySink
 from xblock_user_state.metrics.prometheus import PrometheusSink
+from xblock_user_state.openedx.old.reasons import Reason
 from xblock_user_state.runtime import UserStateKeyValueStore, UserStateRuntime, UserStateService
 
 CLIENT = (DOCS / "reference/client.md").read_text()
@@ -62,6 +63,12 @@ def test_the_table_of_metrics_is_what_the_code_has() -> None:
         for name, kind, unit, tags in rows
     ]
     assert documented == list(names.METRICS.values())
+
+
+def test_the_guide_has_a_remedy_for_every_reason_of_an_import() -> None:
+    section = (DOCS / "how-to/move-an-openedx-site.md").read_text().partition("\n## Troubleshooting\n")[2]
+    cells = re.findall(r"^\|([^|]*)\|", section.partition("\n## ")[0], re.MULTILINE)
+    assert set(re.findall(r"`(\w+)`", " ".join(cells))) == {reason.code for reason in Reason}
 
 
 def test_every_metric_is_reported_somewhere() -> None:

@@ -21,7 +21,7 @@ def models_of(file: Path) -> dict[str, str]:
 
 
 MODELS = {name: text for file in MODULES for name, text in models_of(file).items()}
-NAME_NO_LEARNER = {"LearningContext", "Block", "UserStateSummary"}
+NAME_NO_LEARNER = {"LearningContext", "Block", "UserStateSummary", "ImportedFields", "BlockNumber", "StageDifference"}
 GROUP = (r"\.\. pii: \S", r"\.\. pii_types: \S", r"\.\. pii_retirement: \S")
 
 

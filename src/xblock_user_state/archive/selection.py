@@ -11,12 +11,12 @@ from datetime import UTC, datetime
 from itertools import islice
 from typing import Any
 
-from xblock_user_state.history.entries import Key, Owner, all_rows, stores
+from xblock_user_state.history.entries import Key, Owner
 from xblock_user_state.history.models import BaseStudentModuleHistory
 from xblock_user_state.history.reading import PAGE, BlockHistory
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.naming import block_names
-from xblock_user_state.maintenance.paging import owner_pages, rows_of
+from xblock_user_state.maintenance.paging import owner_pages, owners_with_history
 from xblock_user_state.state import codec
 from xblock_user_state.store.users import Usernames
 
@@ -45,7 +45,7 @@ class Selection:
         if begun is not None and after is not None:
             yield from self._of_page([begun], usernames, before_revision=after.revision)
         for page in owner_pages(self.database, self.student_id, self.block_ids, begun):
-            recorded = _with_history(self.database, page)
+            recorded = owners_with_history(self.database, page)
             yield from self._of_page([owner for owner in page if owner in recorded], usernames)
 
     def _of_page(
@@ -70,17 +70,6 @@ class Selection:
                 return
             if self.until is None or entry.created < self.until:
                 yield entry
-
-
-def _with_history(database: str, owners: Sequence[Owner]) -> set[tuple[Any, int]]:
-    """Return the owners that have history in any store: most blocks have none. One statement for each store."""
-    if not owners:
-        return set()
-    which = rows_of(owners)
-    found: set[tuple[Any, int]] = set()
-    for model, alias in stores(database):
-        found.update(all_rows(model, alias).filter(which).values_list("student_id", "block_id").distinct())
-    return found
 
 
 def _exported(entry: BaseStudentModuleHistory, actors: Mapping[Any, str]) -> dict[str, Any]:

@@ -86,7 +86,7 @@ def delete_learner(student_id: Any) -> int:
         while block_ids := sorted(
             (found := _states_of(database, student_id)) | (_entries_of(database, student_id) - done)
         ):
-            _delete_blocks(database, student_id, block_ids)
+            delete_states(database, student_id, block_ids)
             states += len(found)
             # In a caller's REPEATABLE READ transaction the snapshot may still show deleted entries. Without `done` the
             # loop would not end.
@@ -114,7 +114,8 @@ def _entries_of(database: str, student_id: Any) -> set[int]:
     return block_ids
 
 
-def _delete_blocks(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
+def delete_states(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
+    """Delete states, scores and history of a learner in some blocks, for good. Call it in a transaction."""
     # Only the blocks that were listed, and not all rows of the learner: each deleted block needs its tombstone.
     for some in pieces(database, block_ids):
         # State rows first: a writer that holds a row's lock adds history entries until it commits.

@@ -16,12 +16,19 @@ from typing import Any, NamedTuple, TypeVar, cast
 from django.apps import apps
 from django.db import connections
 from django.db.models import Model, Q, QuerySet
+from django.dispatch import Signal
 
 from xblock_user_state import conf
 from xblock_user_state.history.encoding import PLAIN
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
 from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.statements import pieces
+
+entries_deleted = Signal()
+"""Sent with ``database`` and ``which``, a condition on learners and blocks, in the transaction that deletes history.
+
+For apps that keep a copy; an error of a receiver fails the deletion.
+"""
 
 TOMBSTONE = 0
 """The revision of a tombstone."""
@@ -164,10 +171,14 @@ def without_tombstones(rows: QuerySet[Entry]) -> QuerySet[Entry]:
 
 
 def delete_local_entries(database: str, which: Q) -> None:
-    """Delete the selected entries from the default history and from the outbox. One statement for each."""
+    """Delete the selected entries from the default history and from the outbox. One statement for each.
+
+    `which` is a condition on ``student_id`` and ``block_id``.
+    """
     for model in (StudentModuleHistory, HistoryOutbox):
         # An older tombstone stays: its deletion has not been shipped to the extended history yet.
         delete_rows(without_tombstones(all_rows(model, database).filter(which)))
+    entries_deleted.send(None, database=database, which=which)
 
 
 def leave_tombstones(database: str, owners: Iterable[Owner]) -> None:

@@ -15,6 +15,7 @@ from typing import Any
 
 from xblock_user_state import conf
 from xblock_user_state.history.encoding import DELTA, MAX_CHAIN, decode_all
+from xblock_user_state.history.entries import Owner
 from xblock_user_state.history.extended_store import HistoryUnreadable, read_extended
 from xblock_user_state.history.merging import merged
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory, stored
@@ -60,8 +61,8 @@ class BlockHistory:
         return [found[key] for key in wanted]
 
 
-def entries_of(student_modules: Iterable[StudentModule]) -> list[BaseStudentModuleHistory]:
-    """Return the entries of these modules, newest first; the entries of one module by revision, whatever their times.
+def entries_of(student_modules: Iterable[StudentModule | Owner]) -> list[BaseStudentModuleHistory]:
+    """Return the entries of modules or their keys, newest first; those of one module by revision, whatever their times.
 
     One statement for each store, learner and 10,000 blocks.
     """

@@ -9,7 +9,7 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from xblock_user_state.history.entries import Owner, all_rows
+from xblock_user_state.history.entries import Owner, all_rows, stores
 from xblock_user_state.store.models import StudentModule
 
 PAGE = 200
@@ -88,3 +88,14 @@ def rows_of(owners: Collection[Owner]) -> Q:
     for student_id, ids in blocks.items():
         which |= Q(student_id=student_id, block_id__in=ids)
     return which
+
+
+def owners_with_history(database: str, owners: Sequence[Owner]) -> set[tuple[Any, int]]:
+    """Return the owners that have history in any store: most blocks have none. One statement for each store."""
+    if not owners:
+        return set()
+    which = rows_of(owners)
+    found: set[tuple[Any, int]] = set()
+    for model, alias in stores(database):
+        found.update(all_rows(model, alias).filter(which).values_list("student_id", "block_id").distinct())
+    return found

@@ -82,3 +82,6 @@ RELAY_LAST_PASS = _metric("gauge", "relay.last_pass", "s")
 SHIPPED = _metric("counter", "shipping.shipped", "entries", "by")
 SHIPPING_FAILURES = _metric("counter", "shipping.failures", "failures", "by", "outcome")
 SHIPPING_SKIPPED = _metric("counter", "shipping.skipped", "calls")
+
+OPENEDX_DIFFERENCES = _metric("counter", "openedx.differences", "fields", "scope")
+OPENEDX_COPIES_FAILED = _metric("counter", "openedx.copies_failed", "rows", "scope")

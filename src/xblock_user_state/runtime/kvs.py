@@ -20,6 +20,7 @@ from xblock.runtime import KeyValueStore
 
 from xblock_user_state.clients.arguments import new_score
 from xblock_user_state.interface import (
+    BlockKey,
     BlockScore,
     PermissionDenied,
     UserDoesNotExist,
@@ -35,7 +36,7 @@ from xblock_user_state.runtime.row_cache import CachedRow
 from xblock_user_state.runtime.unit import Member, Unit
 from xblock_user_state.state.change import TICK, Score, clock, damaged_state, score_of
 from xblock_user_state.state.codec import NotAState, decode_field
-from xblock_user_state.state.keys import checked_block
+from xblock_user_state.state.keys import checked_block, row_key
 
 _LOG = logging.getLogger("xblock_user_state.runtime")
 
@@ -119,6 +120,10 @@ class UserStateKeyValueStore(KeyValueStore):
         self._read(
             address for usage_key, block_class in blocks for address in addresses_of_class(usage_key, block_class)
         )
+
+    def prefetch_rows(self, scope: Scope, block_keys: Iterable[BlockKey]) -> None:
+        """Do the same for the rows of one scope, by the keys that a client takes for it: one statement."""
+        self._read(RowAddress(scope, row_key(key, scope)) for key in block_keys)
 
     def for_learner(self, learner: Any) -> UserStateKeyValueStore:
         """Return the store of another learner, which joins this store's unit of work.
@@ -263,6 +268,19 @@ class UserStateKeyValueStore(KeyValueStore):
         collected = self._unit.collected(self._member, address).scores
         score = collected[address] if address in collected else self._stored_score(address)
         return score if score and score_of(*score) else None
+
+    def get_scores(self, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
+        """Return the scores of the blocks that have one, as `get_score` does. One statement."""
+        found: dict[UsageKey, BlockScore] = {}
+        stored: list[UsageKey] = []
+        for key in block_keys:
+            address = RowAddress(Scope.user_state, checked_block(key))
+            score = self._unit.collected(self._member, address).scores.get(address)
+            if score is None:
+                stored.append(key)
+            elif score_of(*score):
+                found[key] = score
+        return {**found, **self.client.get_scores(self.username, stored)} if stored else found
 
     def _accepted(self, block: XBlock, event_data: Any) -> Grade | None:
         """Return the grade of an event; ``None``, with a warning in the log, for an ignored event."""

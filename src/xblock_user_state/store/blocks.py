@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from django.db import connections
 from django.db.models import QuerySet
+from django.dispatch import Signal
 
 from xblock_user_state.interface import BlockKeyCollision
 from xblock_user_state.state.change import Row
@@ -18,6 +19,12 @@ from xblock_user_state.store.models import Block, LearningContext
 from xblock_user_state.store.statements import fetch, pieces, selected
 from xblock_user_state.store.tables import Table
 from xblock_user_state.store.transactions import LostRace, repeat
+
+blocks_registered = Signal()
+"""Sent with ``database`` and ``block_ids`` in the transaction that registers blocks. An id may be sent again.
+
+For apps that keep a row for each block; an error of a receiver fails the registration.
+"""
 
 
 class Lookup(NamedTuple):
@@ -92,8 +99,8 @@ def register(database: str, blocks: Collection[BlockId]) -> None:
         partial(_register, database, blocks, again=True),
         first=partial(_register, database, blocks, again=False),
         # Outside a transaction: all learners of a new block may be waiting for its row, so it must not stay locked
-        # while one learner's state is written.
-        first_in_autocommit=True,
+        # while one learner's state is written. Receivers need a transaction, which ends before the state is written.
+        first_in_autocommit=not blocks_registered.has_listeners(Block),
     )
 
 
@@ -120,6 +127,7 @@ def _register(database: str, blocks: Collection[BlockId], *, again: bool) -> Non
         _check_contexts(database, contexts, lock=again)
         if registered(database, missing, lock=again) != missing:
             raise LostRace
+    blocks_registered.send(Block, database=database, block_ids=sorted(block.id for block in missing))
 
 
 def _check_contexts(database: str, contexts: Mapping[int, str], *, lock: bool) -> None:

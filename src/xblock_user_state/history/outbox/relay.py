@@ -6,7 +6,7 @@ Several relays may run at once: each ships the rows that no other has locked. Th
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -14,7 +14,7 @@ from django.db import close_old_connections
 from django.db.models import Q
 from django.db.utils import Error
 
-from xblock_user_state.history.entries import Key, all_rows
+from xblock_user_state.history.entries import Key, Owner, all_rows
 from xblock_user_state.history.models import HistoryOutbox
 from xblock_user_state.history.outbox.answers import EntriesRefused, HistoryUnavailable
 from xblock_user_state.history.outbox.backlog import BacklogGauges
@@ -41,6 +41,8 @@ class Relay:
     size: int
     refused: dict[Key, str] = field(default_factory=dict)
     """The rows that the history database refused in the last pass, each with the reason."""
+    shipped: Callable[[Collection[Owner]], object] | None = None
+    """Called with the owners of the rows of each shipment, after it."""
     _has_table: bool = False
     _outbox: Breaker = field(
         default_factory=lambda: Breaker(failure="the outbox can't be read", recovery="the outbox can be read again")
@@ -103,6 +105,8 @@ class Relay:
             count_failure("relay", error)
             raise
         count(names.SHIPPED, shipment.rows, "relay")
+        if self.shipped and shipment.owners:
+            self.shipped(shipment.owners)
         return shipment
 
     def _need_table(self) -> None:

@@ -86,6 +86,8 @@ class Shipment(NamedTuple):
     last: Key | None
     left_out: bool = False
     """True if rows wait for earlier ones of their owner, which another process has locked."""
+    owners: frozenset[Owner] = frozenset()
+    """The owners of the shipped rows."""
 
 
 def ship_after_commit(database: str, student_id: Any, block_ids: Collection[int]) -> None:
@@ -217,7 +219,8 @@ def _attempt(database: str, which: Q, size: int, after: Key | None, patience: Pa
     if last and not (in_order and in_order[-1].pk == last):
         # The rest of this owner waits with the rows that were left out.
         last = last._replace(revision=_MOST)
-    return Shipment(len(batch), last, left_out=len(in_order) < len(page))
+    owners = frozenset(owner_of(row) for row in batch)
+    return Shipment(len(batch), last, left_out=len(in_order) < len(page), owners=owners)
 
 
 def _lowest(rows: QuerySet[HistoryOutbox]) -> Subquery:

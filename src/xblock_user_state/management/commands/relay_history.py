@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Collection, Iterator
 from contextlib import contextmanager, suppress
 from queue import Empty, SimpleQueue
 from threading import current_thread, main_thread
 from typing import Any
 
+from django.apps import apps
 from django.core.management.base import CommandError, CommandParser
 
+from xblock_user_state.history.entries import Owner
 from xblock_user_state.history.outbox.answers import HistoryUnavailable
 from xblock_user_state.history.outbox.relay import Relay, describe_refused
 from xblock_user_state.management.base import HistoryCommand, at_least_one, interruptions, need_extended_history
@@ -33,13 +35,18 @@ class Command(HistoryCommand):
         how_long = parser.add_mutually_exclusive_group()
         how_long.add_argument("--once", action="store_true", help="ship the waiting entries, and end (the default)")
         how_long.add_argument("--follow", action="store_true", help="go on until stopped; retry after failures")
+        parser.add_argument(
+            "--decoded-copy",
+            action="store_true",
+            help="copy the shipped entries decoded, as openedx_views --history does",
+        )
         super().add_arguments(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Ship the waiting entries once, or follow the outbox."""
         size = at_least_one(options, "batch")
         need_extended_history()
-        relay = Relay(state_database(), size)
+        relay = Relay(state_database(), size, shipped=_copy() if options["decoded_copy"] else None)
 
         def failed(error: Exception) -> str:
             return f"The database {relay.database!r}, which has the outbox, failed: {error}. Run the command again"
@@ -65,6 +72,17 @@ class Command(HistoryCommand):
             raise CommandError(f"The history database is up; {describe_refused(relay.refused)}")
         elif waiting := count_or_none(relay.waiting):
             self.stdout.write(f"{waiting:,} entries came meanwhile, or another process is shipping them.")
+
+
+def _copy() -> Callable[[Collection[Owner]], object]:
+    """Return the function that copies entries of some owners. Raises ``CommandError`` without the app that has it."""
+    try:
+        # By its label, since the app is above this room.
+        config: Any = apps.get_app_config("xblock_user_state_openedx")
+    except LookupError:
+        raise CommandError("--decoded-copy needs 'xblock_user_state.openedx' in INSTALLED_APPS") from None
+    copy: Callable[[Collection[Owner]], object] = config.copy_of(state_database())
+    return copy
 
 
 def _unavailable(error: HistoryUnavailable, shipped: int, waiting: int | None) -> str:

@@ -1,0 +1,1 @@
+"""A decoded copy of the history, for readers that know SQL only."""

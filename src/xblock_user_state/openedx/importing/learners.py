@@ -1,0 +1,303 @@
+"""Imports learners: the unit of the import. All of a learner is written in one transaction, or nothing of it."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections import defaultdict
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from functools import partial
+
+from django.db import connections, transaction
+from django.db.utils import Error
+
+from xblock_user_state.history.entries import Owner
+from xblock_user_state.interface import BlockKeyCollision
+from xblock_user_state.openedx.importing.building import Built, Source, build, sources_of
+from xblock_user_state.openedx.importing.fields import FieldImport
+from xblock_user_state.openedx.importing.removing import Removal
+from xblock_user_state.openedx.importing.report import Report
+from xblock_user_state.openedx.importing.storing import Known, Storing, decide, known
+from xblock_user_state.openedx.old.merging import in_order
+from xblock_user_state.openedx.old.reading import OldSite, Selection
+from xblock_user_state.openedx.old.reasons import Line, Reason
+from xblock_user_state.openedx.old.tables import INFO, MODULES, PREFERENCES, Entry, Module, ModuleRow
+from xblock_user_state.state.keys import BlockId
+from xblock_user_state.store.blocks import register, registered
+from xblock_user_state.store.dialects import Failure, dialect_of
+from xblock_user_state.store.users import usernames
+
+LONG_HISTORY = 1000
+"""Entries with their states in memory at a time. A row with more of them is read in chunks."""
+
+_MANY_BLOCKS = 200_000
+_TRIES = {Failure.CONFLICT: 8, Failure.DUPLICATE: 3}
+
+
+@dataclass(frozen=True)
+class Done:
+    """Numbers of state rows and history entries that were read, and of rows and entries that were written."""
+
+    modules: int = 0
+    read: int = 0
+    rows: int = 0
+    entries: int = 0
+
+    def __add__(self, other: Done) -> Done:
+        return Done(
+            self.modules + other.modules,
+            self.read + other.read,
+            self.rows + other.rows,
+            self.entries + other.entries,
+        )
+
+
+@dataclass
+class LearnerImport:
+    """Imports learners, or some of their rows, from the old `site` to the state's `database`."""
+
+    site: OldSite
+    database: str
+    report: Report
+    selection: Selection = field(default_factory=Selection)
+    dry_run: bool = False
+    source_wins: bool = False
+    _registered: set[int] = field(default_factory=set)
+
+    def take_learners(self, learners: Sequence[int], after: Callable[[], None] | None = None) -> Done:
+        """Import everything of some learners in one transaction, which also runs `after`.
+
+        If the database refuses some row, the learners are imported one by one, and then row by row: `refused` is
+        reported for what is left out.
+        """
+        fields = () if self.selection.course_id else (PREFERENCES, INFO)
+        return self._take(self.site.modules(learners, self.selection), learners, fields, after)
+
+    def remove_gone(self, learners: Sequence[int]) -> None:
+        """Remove what the import has brought of these learners, and what the old tables do not have any more."""
+        removal = Removal(self.database, dry_run=self.dry_run, source_wins=self.source_wins)
+        lines = removal.take(learners, {module.id for module in self.site.modules(learners, Selection())})
+        for table in (PREFERENCES, INFO):
+            self._fields().remove_gone(table, learners, lines)
+        self.report.add(lines)
+
+    def take_rows(self, modules: Sequence[Module]) -> Done:
+        """Import some state rows with their history, and the other rows about the same blocks."""
+        return self._take(self._with_siblings(modules), sorted({module.student_id for module in modules}), (), None)
+
+    def _take(
+        self,
+        modules: Sequence[Module],
+        learners: Sequence[int],
+        fields: Sequence[str],
+        after: Callable[[], None] | None,
+    ) -> Done:
+        lines: list[Line] = []
+        alive = set(usernames(learners))
+        sources = sources_of([module for module in modules if module.student_id in alive], lines)
+        lines += [
+            Line(MODULES, module.id, Reason.NO_USER, f"learner {module.student_id}")
+            for module in modules
+            if module.student_id not in alive
+        ]
+        sources = self._known_blocks(sources, lines)
+        self.report.add(lines)
+        done = self._store(sources, [id_ for id_ in learners if id_ in alive], fields, after)
+        gone = [id_ for id_ in learners if id_ not in alive]
+        self.report.add(self._fields().without_user(fields, gone))
+        return done + Done(modules=len(modules))
+
+    def _store(
+        self,
+        sources: Sequence[Source],
+        learners: Sequence[int],
+        fields: Sequence[str],
+        after: Callable[[], None] | None,
+    ) -> Done:
+        tries = 0
+        while True:
+            tries += 1
+            try:
+                with nullcontext() if self.dry_run else transaction.atomic(using=self.database):
+                    done, lines = self._attempt(sources, learners, fields, after)
+            except Error as error:
+                failure = dialect_of(connections[self.database]).failure(error)
+                # Another writer inserted a row first: the next attempt finds it. The same error again means history
+                # whose row is gone.
+                if failure in (Failure.CONFLICT, Failure.DUPLICATE) and tries < _TRIES[failure]:
+                    time.sleep(random.uniform(0, 0.01 * 2**tries))
+                    continue
+                if failure in (Failure.UNAVAILABLE, Failure.CONFLICT):
+                    raise
+                return self._store_halves(sources, learners, fields, after, error)
+            self.report.add(lines)
+            return done
+
+    def _store_halves(
+        self,
+        sources: Sequence[Source],
+        learners: Sequence[int],
+        fields: Sequence[str],
+        after: Callable[[], None] | None,
+        error: Error,
+    ) -> Done:
+        if len(sources) <= 1 and not fields:
+            self.report.add(_refused(sources, error))
+            self._store_nothing(after)
+            return Done()
+        if fields:
+            # Then the fields alone.
+            done = self._store(sources, learners, (), None)
+            self._fields().take_one_by_one(fields, learners, self.report)
+            self._store_nothing(after)
+            return done
+        middle = len(sources) // 2
+        done = self._store(sources[:middle], learners, (), None)
+        return done + self._store(sources[middle:], learners, (), after)
+
+    def _store_nothing(self, after: Callable[[], None] | None) -> None:
+        if after is not None:
+            after()
+
+    def _attempt(
+        self,
+        sources: Sequence[Source],
+        learners: Sequence[int],
+        fields: Sequence[str],
+        after: Callable[[], None] | None,
+    ) -> tuple[Done, list[Line]]:
+        lines: list[Line] = []
+        storing = Storing(self.database)
+        storing.begin(learners)
+        read = 0
+        for start in range(0, len(sources), LONG_HISTORY):
+            read += self._store_some(sources[start : start + LONG_HISTORY], storing, lines)
+        if not self.dry_run:
+            storing.flush()
+            storing.ship()
+        for table in fields:
+            self._fields().take(table, learners, lines)
+        if after is not None and not self.dry_run:
+            after()
+        return Done(0, read, storing.rows, storing.entries), lines
+
+    def _store_some(self, sources: Sequence[Source], storing: Storing, lines: list[Line]) -> int:
+        """Build rows and give them to `storing`; return the number of entries that were read."""
+        owners = [Owner(source.student_id, source.block.id) for source in sources]
+        found = known(self.database, owners, lock=not self.dry_run)
+        read = 0
+        for built in self._built(sources, found, lines):
+            read += len(built.entries)
+            step = decide(built, found, lines, source_wins=self.source_wins)
+            if not self.dry_run:
+                owner = Owner(built.source.student_id, built.source.block.id)
+                storing.add(built, step, found.rows.get(owner), found.imported.get(owner, {}))
+        return read
+
+    def _fields(self) -> FieldImport:
+        return FieldImport(self.site, self.database, dry_run=self.dry_run, source_wins=self.source_wins)
+
+    def _built(self, sources: Sequence[Source], found: Known, lines: list[Line]) -> Iterator[Built]:
+        for some, is_long in self._pieces(sources):
+            ids = [module.id for source in some for module in source.modules]
+            if is_long:
+                histories: dict[int, list[Entry]] = {}
+            else:
+                histories = self._histories(ids)
+            rows = _Once(partial(self.site.rows, ids))
+            for source in some:
+                own = [module.id for module in source.modules]
+                entries = (
+                    self.site.long_history(own)
+                    if is_long
+                    else iter(sorted((entry for id_ in own for entry in histories.get(id_, ())), key=in_order))
+                )
+                stored = found.rows.get(Owner(source.student_id, source.block.id))
+                restart = stored.revision + 1 if stored else None
+                built = build(source, entries, rows, lines, restart)
+                if built is not None:
+                    yield built
+
+    def _histories(self, ids: Sequence[int]) -> dict[int, list[Entry]]:
+        histories: dict[int, list[Entry]] = defaultdict(list)
+        for entry in self.site.entries(ids):
+            histories[entry.student_module_id].append(entry)
+        return histories
+
+    def _pieces(self, sources: Sequence[Source]) -> Iterator[tuple[list[Source], bool]]:
+        """Yield sources that have up to `LONG_HISTORY` entries together, and alone each that has more."""
+        piece: list[Source] = []
+        size = 0
+        for start in range(0, len(sources), LONG_HISTORY):
+            page = sources[start : start + LONG_HISTORY]
+            counts = self.site.history_counts([module.id for source in page for module in source.modules])
+            for source in page:
+                entries = sum(counts.get(module.id, 0) for module in source.modules)
+                if entries > LONG_HISTORY:
+                    yield [source], True
+                    continue
+                if size + entries > LONG_HISTORY or len(piece) >= LONG_HISTORY:
+                    yield piece, False
+                    piece, size = [], 0
+                piece.append(source)
+                size += entries
+        if piece:
+            yield piece, False
+
+    def _known_blocks(self, sources: Sequence[Source], lines: list[Line]) -> list[Source]:
+        """Register the blocks of the sources; leave out sources whose block collides with another."""
+        if self.dry_run:
+            return list(sources)
+        if len(self._registered) > _MANY_BLOCKS:
+            self._registered.clear()
+        new = {source.block for source in sources if source.block.id not in self._registered}
+        collided: dict[BlockId, str] = {}
+        try:
+            self._register(new)
+        except BlockKeyCollision:
+            for block in new:
+                try:
+                    self._register({block})
+                except BlockKeyCollision as error:
+                    collided[block] = str(error)
+        lines += [
+            Line(MODULES, module.id, Reason.KEY_COLLISION, collided[source.block])
+            for source in sources
+            if source.block in collided
+            for module in source.modules
+        ]
+        return [source for source in sources if source.block not in collided]
+
+    def _register(self, blocks: set[BlockId]) -> None:
+        missing = blocks - registered(self.database, blocks)
+        if missing:
+            register(self.database, missing)
+        self._registered |= {block.id for block in blocks}
+
+    def _with_siblings(self, modules: Sequence[Module]) -> list[Module]:
+        """Add the other old rows about the same learners and blocks: the import has their ids."""
+        lines: list[Line] = []
+        owners = [Owner(source.student_id, source.block.id) for source in sources_of(modules, lines)]
+        imported = known(self.database, owners, lock=False).imported
+        given = {module.id for module in modules}
+        missing = {id_ for ids in imported.values() for id_ in ids} - given
+        return [*modules, *self.site.modules_by_id(sorted(missing))]
+
+
+class _Once:
+    """Calls a function once, when it is asked for the first time."""
+
+    def __init__(self, read: Callable[[], Mapping[int, ModuleRow]]) -> None:
+        self._read = read
+        self._found: Mapping[int, ModuleRow] | None = None
+
+    def __call__(self) -> Mapping[int, ModuleRow]:
+        if self._found is None:
+            self._found = self._read()
+        return self._found
+
+
+def _refused(sources: Sequence[Source], error: Error) -> list[Line]:
+    return [Line(MODULES, module.id, Reason.REFUSED, str(error)) for source in sources for module in source.modules]

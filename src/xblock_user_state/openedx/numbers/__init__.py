@@ -1,0 +1,1 @@
+"""A number for every row of ``StudentModule``, where code expects one (docs/decisions/0026)."""

@@ -1,0 +1,48 @@
+"""Gives numbers to blocks."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterator
+from typing import Any
+
+from django.db.models import Exists, Max, OuterRef
+
+from xblock_user_state.openedx.numbers.models import BlockNumber
+from xblock_user_state.store.blocks import blocks_registered
+from xblock_user_state.store.models import Block
+
+UID = "xblock_user_state.openedx.numbers"
+"""The name of the receiver."""
+
+_PAGE = 1000
+
+
+def connect() -> None:
+    """Give numbers to blocks as they are registered."""
+    blocks_registered.connect(_receive, sender=Block, dispatch_uid=UID)
+
+
+def _receive(database: str, block_ids: Collection[int], **_: Any) -> None:
+    give_numbers(database, block_ids)
+
+
+def give_numbers(database: str, block_ids: Collection[int]) -> None:
+    """Give numbers to the blocks that have none. One statement."""
+    rows = (BlockNumber(block_id=block_id) for block_id in sorted(block_ids))
+    BlockNumber._base_manager.using(database).bulk_create(rows, ignore_conflicts=True)
+
+
+def give_missing(database: str) -> Iterator[int]:
+    """Give numbers to all registered blocks that have none; yield how many, for each page. Can run beside writers."""
+    numbers = BlockNumber._base_manager.using(database)
+    rows = Block._base_manager.using(database).filter(~Exists(numbers.filter(block_id=OuterRef("id")))).order_by("id")
+    page = list(rows.values_list("id", flat=True)[:_PAGE])
+    while page:
+        give_numbers(database, page)
+        yield len(page)
+        page = list(rows.filter(id__gt=page[-1]).values_list("id", flat=True)[:_PAGE])
+
+
+def highest_number(database: str) -> int:
+    """Return the highest number of a block, 0 if there is none. One statement."""
+    return BlockNumber._base_manager.using(database).aggregate(highest=Max("number"))["highest"] or 0

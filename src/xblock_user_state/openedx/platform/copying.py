@@ -1,0 +1,112 @@
+"""Copies one row from the store that serves to the other one, and compares both.
+
+Call these functions in a transaction of the platform's database. A row is copied as it is, under the lock of the
+platform's row, so two requests can't leave an older copy behind.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import Any
+
+from xblock.fields import Scope
+
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.interface import Batch, UserId
+from xblock_user_state.openedx.platform import differences, old_rows
+from xblock_user_state.openedx.platform.old_rows import Address, OldRow
+from xblock_user_state.state.change import Row
+from xblock_user_state.state.codec import NotAState, decode_state
+from xblock_user_state.state.comparison import diff
+from xblock_user_state.state.keys import canonical_key
+from xblock_user_state.store import reader
+from xblock_user_state.store.databases import state_database
+from xblock_user_state.store.tables import TABLES
+
+Step = Callable[[Batch, Address], None]
+"""A part of a write that is repeated in this store."""
+
+
+def copy_there(address: Address) -> None:
+    """Make the platform's rows equal to this store's row."""
+    # The lock comes first: a row that is read before it may be older than the copy of another request.
+    found = old_rows.locked(address)
+    old_rows.write(address, _row_here(address), found)
+
+
+def copy_here(address: Address, steps: Sequence[Step]) -> None:
+    """Repeat the `steps` in this store and compare; copy the row where it differs, or where there are no steps.
+
+    Raises `UnreadableRow`.
+    """
+    old = old_rows.content(address, old_rows.locked(address))
+    if old is None:
+        _delete_here(address)
+        return
+    client = DjangoXBlockUserStateClient()
+    if steps:
+        with client.batch(_learner(address)) as batch:
+            for step in steps:
+                step(batch, address)
+        differing = differences_of(old, _row_here(address))
+        if not differing:
+            return
+        differences.note(address, differing)
+    with client.batch(_learner(address)) as batch:
+        _replace(batch, address, old)
+
+
+def _replace(batch: Batch, address: Address, old: OldRow) -> None:
+    key: Any = canonical_key(address.row)
+    batch.replace(key, old.state, address.scope)
+    if address.scope == Scope.user_state:
+        batch.set_score(key, old.grade, old.max_grade)
+
+
+def differences_of(old: OldRow, row: Row | None) -> list[str]:
+    """Return the fields in which this store's row differs from the platform's. A score is a field, too."""
+    try:
+        state = None if row is None or row.text is None else decode_state(row.text)
+    except NotAState:
+        return [differences.WHOLE_STATE]
+    found = [change.field for change in diff(old.state, state)]
+    score = (None, None) if row is None else (row.grade, row.max_grade)
+    return found if score == (old.grade, old.max_grade) else [*found, differences.SCORE]
+
+
+def set_fields(fields: Mapping[str, Any]) -> Step:
+    """Return the step that overlays fields."""
+    return lambda batch, address: batch.set(canonical_key(address.row), fields, address.scope)
+
+
+def remove_fields(fields: Collection[str] | None) -> Step:
+    """Return the step that removes fields, or all."""
+    return lambda batch, address: batch.delete(canonical_key(address.row), fields, address.scope)
+
+
+def set_score(grade: float | None, max_grade: float | None) -> Step:
+    """Return the step that sets the score."""
+
+    def step(batch: Batch, address: Address) -> None:
+        key: Any = canonical_key(address.row)
+        batch.set_score(key, grade, max_grade)
+
+    return step
+
+
+def _learner(address: Address) -> UserId | None:
+    return None if address.student_id is None else UserId(address.student_id)
+
+
+def _row_here(address: Address) -> Row | None:
+    rows = reader.read_rows(state_database(), TABLES[address.scope], address.student_id, [address.row])
+    return rows.get(address.row)
+
+
+def _delete_here(address: Address) -> None:
+    """Delete this store's row, with its history, as the platform has."""
+    table = TABLES[address.scope]
+    wanted = {"student_id": address.student_id} if table.owned else {}
+    for name in table.key_columns:
+        wanted[name] = table.key_value(address.row)
+    table.model._default_manager.filter(**wanted).delete()

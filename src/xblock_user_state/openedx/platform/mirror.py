@@ -1,0 +1,166 @@
+"""Notes the rows that the serving store has written, and has them copied to the other one.
+
+A copy is made after the commit of the write, or at the end of the request, in a transaction of its own. A failure is
+logged and counted and never reaches the learner: the row differs until its next write, and ``manage.py
+compare_openedx`` finds it.
+
+A row is copied as it is, under a lock of the platform's row, so two requests can't leave an older copy behind.
+"""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable, Collection, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
+from dataclasses import dataclass, field
+from functools import partial
+from typing import Any
+
+from django.db import transaction
+from opaque_keys.edx.keys import UsageKey
+from xblock.fields import Scope
+
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.clients.base import WrittenRows
+from xblock_user_state.interface import UserId
+from xblock_user_state.metrics import names
+from xblock_user_state.metrics.current import count
+from xblock_user_state.openedx.platform import copying, differences, old_rows
+from xblock_user_state.openedx.platform.copying import Step
+from xblock_user_state.openedx.platform.old_rows import Address, UnreadableRow
+from xblock_user_state.openedx.platform.served_table import is_on_the_platforms_tables, on_the_platforms_tables
+from xblock_user_state.openedx.platform.stages import Stage, site_stage, stage_of
+from xblock_user_state.state.change import Changes
+from xblock_user_state.state.keys import canonical_key, row_key
+from xblock_user_state.store.databases import state_database
+from xblock_user_state.store.tables import TABLES
+
+_LOG = logging.getLogger("xblock_user_state.openedx")
+
+
+@dataclass
+class _Noted:
+    """Rows to copy, in the order of their first write."""
+
+    here: dict[Address, list[Step]] = field(default_factory=dict)
+    """Rows that the platform has written, with the steps that make the same change here."""
+    there: dict[Address, None] = field(default_factory=dict)
+    """Rows that this store has written."""
+
+
+_NOTED: ContextVar[_Noted | None] = ContextVar("xblock_user_state_openedx_noted", default=None)
+
+
+@contextmanager
+def flushed_at_the_end() -> Iterator[None]:
+    """Collect the rows that a request writes, and copy them when the ``with`` block ends: one change a row."""
+    if _NOTED.get() is not None:
+        yield
+        return
+    noted = _Noted()
+    token = _NOTED.set(noted)
+    try:
+        yield
+    finally:
+        _NOTED.reset(token)
+        _flush(noted)
+
+
+def _stage_of_row(address: Address) -> Stage:
+    """Return the stage of a row: its course's, or the site's."""
+    if address.scope in (Scope.user_state, Scope.user_state_summary):
+        key: Any = canonical_key(address.row)
+        return stage_of(key.context_key)
+    return site_stage()
+
+
+def address_of_block(usage_key: UsageKey, student_id: Any) -> Address:
+    """Return the address of a learner's state in a block."""
+    return Address(Scope.user_state, row_key(usage_key, Scope.user_state), getattr(student_id, "pk", student_id))
+
+
+def written_by_the_platform(find: Callable[[], Address], *steps: Step) -> None:
+    """Note that the platform has written the row that `find` returns; `steps` make the same change here.
+
+    Without steps the row is copied as it is.
+    """
+
+    def note(noted: _Noted, address: Address) -> None:
+        noted.here.setdefault(address, []).extend(steps)
+
+    _note(find, note, (Stage.SHADOW, Stage.LEAD), in_our_database=False)
+
+
+def written_here(find: Callable[[], Address]) -> None:
+    """Note that this store has written the row that `find` returns."""
+
+    def note(noted: _Noted, address: Address) -> None:
+        noted.there[address] = None
+
+    _note(find, note, (Stage.LEAD,), in_our_database=True)
+
+
+def _note(
+    find: Callable[[], Address],
+    note: Callable[[_Noted, Address], None],
+    stages: Collection[Stage],
+    in_our_database: bool,
+) -> None:
+    # A copy is no write to be copied back.
+    if site_stage() not in stages or is_on_the_platforms_tables():
+        return
+    try:
+        address = find()
+        stage = _stage_of_row(address)
+    except (TypeError, ValueError):
+        # A key that this store refuses. `find` has read it from the platform's row.
+        count(names.OPENEDX_COPIES_FAILED, 1, "unknown")
+        _LOG.exception("a row of the platform has a key that this store can't keep")
+        return
+    if stage not in stages:
+        return
+
+    def committed() -> None:
+        noted = _NOTED.get()
+        if noted is not None:
+            note(noted, address)
+            return
+        alone = _Noted()
+        note(alone, address)
+        _flush(alone)
+
+    using = state_database() if in_our_database else old_rows.database_of(address.scope)
+    transaction.on_commit(committed, using=using)
+
+
+class MirroringClient(DjangoXBlockUserStateClient):
+    """The client of the platform. At the stage `lead` its writes go to the platform's tables too."""
+
+    def _write(self, username: str | UserId, changes: Changes, operation: str) -> WrittenRows:
+        written = super()._write(username, changes, operation)
+        for scope, rows in changes.items():
+            student_id = self._user_id(username) if TABLES[scope].owned else None
+            for row in rows:
+                written_here(partial(Address, scope, row, student_id))
+        return written
+
+
+def _flush(noted: _Noted) -> None:
+    for address, steps in noted.here.items():
+        _attempt(address, "this store", partial(copying.copy_here, address, steps))
+    for address in noted.there:
+        _attempt(address, "the platform's tables", partial(copying.copy_there, address))
+
+
+def _attempt(address: Address, target: str, copy: Callable[[], None]) -> None:
+    try:
+        with on_the_platforms_tables(), transaction.atomic(using=old_rows.database_of(address.scope)):
+            copy()
+    except UnreadableRow as error:
+        _LOG.warning("the platform's row can't be copied: %s", error)
+        differences.note(address, [differences.WHOLE_STATE])
+    except Exception:  # noqa: BLE001 (see below)
+        # The store that serves has committed. Whatever is wrong with the other one must not reach the learner.
+        count(names.OPENEDX_COPIES_FAILED, 1, address.scope.name)
+        _LOG.exception("%s of learner %s was not copied to %s", canonical_key(address.row), address.student_id, target)

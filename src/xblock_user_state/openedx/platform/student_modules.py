@@ -1,0 +1,232 @@
+"""The platform's `StudentModule`, changed in place: at each call it works on the platform's table or on this store.
+
+In place, because other modules have its name, and models of other packages refer to it by foreign keys. The class gets
+`StagedRow` as a base, its managers get `StagedQuerySet`, and its table is the compatible model's view where this store
+serves.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from django.db.models import Field
+from django.db.models.deletion import CASCADE
+from django.db.models.expressions import Col
+from django.db.models.options import Options
+from django.db.models.signals import post_delete
+
+from xblock_user_state.openedx.compatible.lookups import NumberIn, NumberIs
+from xblock_user_state.openedx.compatible.querysets import CompatibleQuerySet
+from xblock_user_state.openedx.compatible.rows import CompatibleRow
+from xblock_user_state.openedx.platform import mirror
+from xblock_user_state.openedx.platform.mirror import address_of_block
+from xblock_user_state.openedx.platform.old_rows import Address
+from xblock_user_state.openedx.platform.served_table import models_read_this_store
+from xblock_user_state.openedx.platform.stages import site_stage
+from xblock_user_state.openedx.views.own import STUDENT_MODULE
+
+_Field: Any = Field if TYPE_CHECKING else object
+
+
+class StagedRow(CompatibleRow):
+    """Saves and deletes an instance where the stage says, and notes it for the other store."""
+
+    @classmethod
+    def from_db(cls, *args: Any, **options: Any) -> Any:
+        """Return a loaded instance."""
+        if models_read_this_store():
+            return super().from_db(*args, **options)
+        # Django's own, past the compatible one.
+        return super(CompatibleRow, cls).from_db(*args, **options)
+
+    def refresh_from_db(self, *args: Any, **options: Any) -> None:
+        """Load values again."""
+        if models_read_this_store():
+            super().refresh_from_db(*args, **options)
+        else:
+            super(CompatibleRow, self).refresh_from_db(*args, **options)
+
+    def save(self, *args: Any, **options: Any) -> None:
+        """Save the instance."""
+        if models_read_this_store():
+            super().save(*args, **options)
+        else:
+            super(CompatibleRow, self).save(*args, **options)
+
+    def save_base(self, *args: Any, **options: Any) -> None:
+        """Save the instance, between Django's two signals."""
+        if models_read_this_store():
+            super().save_base(*args, **options)
+        else:
+            super(CompatibleRow, self).save_base(*args, **options)
+
+    def _save_table(self, *args: Any, **options: Any) -> bool:
+        """Write the row; return whether there was one. Bulk calls come here too."""
+        if models_read_this_store():
+            updated = super()._save_table(*args, **options)
+        else:
+            # Django's own, past the compatible one.
+            updated = super(CompatibleRow, self)._save_table(*args, **options)
+        _note(self)
+        return updated
+
+    def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
+        """Delete the row."""
+        if models_read_this_store():
+            return super().delete(*args, **options)
+        deleted: tuple[int, dict[str, int]] = super(CompatibleRow, self).delete(*args, **options)
+        return deleted
+
+    def __getstate__(self) -> Any:
+        return super().__getstate__() if self._stored is not None else super(CompatibleRow, self).__getstate__()
+
+
+class StagedQuerySet(CompatibleQuerySet):
+    """Reads and writes rows where the stage says, and notes the written ones for the other store."""
+
+    @property
+    def db(self) -> str:
+        """The database of the rows."""
+        return super().db if models_read_this_store() else super(CompatibleQuerySet, self).db
+
+    def delete(self) -> tuple[int, dict[str, int]]:
+        """Delete the rows."""
+        return super().delete() if models_read_this_store() else super(CompatibleQuerySet, self).delete()
+
+    delete.alters_data = True  # type: ignore[attr-defined]
+
+    def update(self, **values: Any) -> int:
+        """Set values in each row."""
+        if models_read_this_store():
+            return super().update(**values)
+        rows = list(self._chain().order_by()) if site_stage().has_copies else []
+        updated: int = super(CompatibleQuerySet, self).update(**values)
+        for row in rows:
+            _note(row)
+        return updated
+
+    update.alters_data = True  # type: ignore[attr-defined]
+
+    def bulk_create(self, objs: Iterable[Any], *args: Any, **options: Any) -> list[Any]:
+        """Create rows."""
+        if models_read_this_store():
+            return super().bulk_create(objs, *args, **options)
+        created: list[Any] = super(CompatibleQuerySet, self).bulk_create(objs, *args, **options)
+        for row in created:
+            _note(row)
+        return created
+
+    def bulk_update(self, objs: Iterable[Any], *args: Any, **options: Any) -> int:
+        """Save fields of each row."""
+        if models_read_this_store():
+            return super().bulk_update(objs, *args, **options)
+        # Django calls `update`, which notes the rows.
+        updated: int = super(CompatibleQuerySet, self).bulk_update(objs, *args, **options)
+        return updated
+
+    bulk_update.alters_data = True  # type: ignore[attr-defined]
+
+    def select_for_update(self, *args: Any, **options: Any) -> Any:
+        """Lock the rows when they are read."""
+        if models_read_this_store():
+            return super().select_for_update(*args, **options)
+        return super(CompatibleQuerySet, self).select_for_update(*args, **options)
+
+
+class StagedOptions(Options):  # type: ignore[type-arg]
+    """Options of a model whose table depends on the stage."""
+
+    @property
+    def db_table(self) -> str:
+        """The view of this store's rows, or the platform's table."""
+        return STUDENT_MODULE if models_read_this_store() else self.__dict__["db_table"]
+
+    @db_table.setter
+    def db_table(self, name: str) -> None:
+        self.__dict__["db_table"] = name
+
+
+class StagedField(_Field):  # type: ignore[misc]  # the class of the field is known at run time
+    """A field whose columns are those of the table of the stage. For migrations it is unchanged."""
+
+    @property
+    def cached_col(self: Any) -> Col:
+        """The column. Django's own keeps the name of the table in which it was first used."""
+        return Col(self.model._meta.db_table, self)
+
+    def deconstruct(self) -> Any:
+        """Return what migrations compare."""
+        *named, arguments = super().deconstruct()
+        if arguments.get("on_delete") is cascade:
+            arguments["on_delete"] = CASCADE
+        return *named, arguments
+
+
+class StagedNumberIs(NumberIs):
+    """Finds the row of an id."""
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        """Return the condition of a row's number, or of the platform's id."""
+        if models_read_this_store():
+            return super().as_sql(compiler, connection)
+        return super(NumberIs, self).as_sql(compiler, connection)
+
+
+class StagedNumberIn(NumberIn):
+    """Finds the rows of ids."""
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        """Return the condition of rows' numbers, or of the platform's ids."""
+        if models_read_this_store():
+            return super().as_sql(compiler, connection)
+        return super(NumberIn, self).as_sql(compiler, connection)
+
+
+def transform(model: Any) -> None:
+    """Change the platform's class in place. A second call changes nothing."""
+    if issubclass(model, StagedRow):
+        return
+    model.__bases__ = (StagedRow, *model.__bases__)
+    model._meta.__class__ = StagedOptions
+    for manager in model._meta.local_managers:
+        manager._queryset_class = StagedQuerySet  # noqa: SLF001 (Django has no other way)
+    # Managers that were asked for before are kept with their classes.
+    model._meta._expire_cache()  # noqa: SLF001
+    for field in model._meta.concrete_fields:
+        _make_staged(field)
+    for lookup in (StagedNumberIs, StagedNumberIn):
+        model._meta.pk.register_lookup(lookup)
+    model._meta.get_field("student").remote_field.on_delete = cascade
+    post_delete.connect(_deleted, sender=model, dispatch_uid="xblock_user_state.openedx.platform")
+
+
+def _make_staged(field: Any) -> None:
+    of_django = type(field)
+    staged = type(of_django.__name__, (StagedField, of_django), {"__module__": of_django.__module__})
+    # Migrations name the class of a field.
+    staged.__qualname__ = of_django.__qualname__
+    field.__dict__.pop("cached_col", None)
+    field.__class__ = staged
+
+
+def cascade(collector: Any, field: Any, sub_objs: Any, using: str) -> None:
+    """Delete the rows of a deleted user. This store does that by itself (`history.deletion`)."""
+    if not models_read_this_store():
+        CASCADE(collector, field, sub_objs, using)
+
+
+def _deleted(instance: Any, **_: Any) -> None:
+    _note(instance)
+
+
+def _note(module: Any) -> None:
+    if models_read_this_store():
+        mirror.written_here(partial(_address, module))
+    else:
+        mirror.written_by_the_platform(partial(_address, module))
+
+
+def _address(module: Any) -> Address:
+    return address_of_block(module.module_state_key.map_into_course(module.course_id), module.student_id)

@@ -1,0 +1,1 @@
+"""Read-only SQL views under the platform's names and columns."""

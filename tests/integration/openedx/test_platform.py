@@ -1,0 +1,21 @@
+"""The plugin on a stand-in for the platform, in a process of its own: its models belong to no other test."""
+
+from __future__ import annotations
+
+import os
+import secrets
+import subprocess
+import sys
+
+from tests.documentation import ROOT
+
+
+def test_the_stages_on_a_stand_in_for_the_platform() -> None:
+    environment = {
+        **os.environ,
+        "DJANGO_SETTINGS_MODULE": "tests.openedx_platform.settings",
+        "XBLOCK_USER_STATE_TEST_RUN": secrets.token_hex(4),
+    }
+    command = [sys.executable, "-X", "dev", "-m", "pytest", "-q", "tests/openedx_platform/staged.py"]
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == 0, ended.stdout + ended.stderr

@@ -1,0 +1,452 @@
+"""The stages on a stand-in for the platform. `tests.integration.openedx.test_platform` runs this module.
+
+The stand-in's tables are in the database of learner state, as on a real site.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import AnonymousUser, User
+from django.db import DatabaseError, transaction
+from django.db.models import CASCADE
+from django.utils.module_loading import import_string
+from opaque_keys.edx.keys import CourseKey
+from pytest_django import Settings
+from xblock.fields import Scope
+
+from tests.factories import make_learners
+from tests.openedx_platform.courseware import model_data
+from tests.openedx_platform.courseware.models import (
+    BaseStudentModuleHistory,
+    Override,
+    StudentModule,
+    StudentModuleHistory,
+    XModuleStudentInfoField,
+    XModuleStudentPrefsField,
+    XModuleUserStateSummaryField,
+)
+from tests.openedx_platform.courseware.user_state_client import DjangoXBlockUserStateClient as PlatformsClient
+from tests.openedx_platform.grades import tasks
+from tests.openedx_platform.grades.signals import handlers
+from tests.openedx_platform.requests import (
+    COURSE,
+    OTHER_COURSE,
+    SCOPES,
+    cache_of,
+    key_of,
+    make_block,
+    read,
+    run_handler,
+    save,
+    usage_key,
+)
+from xblock_user_state.client import DjangoXBlockUserStateClient as Client
+from xblock_user_state.models import StudentModule as OurModule
+from xblock_user_state.openedx.models import StageDifference
+from xblock_user_state.openedx.platform import copying, replacements
+from xblock_user_state.openedx.platform.mirror import flushed_at_the_end
+from xblock_user_state.openedx.platform.served_table import on_the_platforms_tables
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+BLOCK = make_block()
+KEY = usage_key(BLOCK)
+TABLES: dict[Scope, Any] = {
+    Scope.preferences: XModuleStudentPrefsField,
+    Scope.user_info: XModuleStudentInfoField,
+    Scope.user_state_summary: XModuleUserStateSummaryField,
+}
+Stage = Callable[..., None]
+
+
+@pytest.fixture(autouse=True)
+def _installed() -> None:
+    replacements.install("tests.openedx_platform")
+
+
+@pytest.fixture
+def stage(settings: Settings) -> Stage:
+    def enter(name: str, **others: Any) -> None:
+        settings.XBLOCK_USER_STATE = {"OPENEDX_STAGE": name, **others}
+
+    return enter
+
+
+@pytest.fixture
+def ada() -> User:
+    [user] = make_learners("ada")
+    return user
+
+
+def only_stars(course_key: CourseKey) -> bool:
+    return course_key == COURSE
+
+
+SWITCH = f"{__name__}.only_stars"
+
+
+def platforms_state(user: User, block: Any = BLOCK) -> Any:
+    """Return the state in the platform's table; ``None`` without a row."""
+    with on_the_platforms_tables():
+        row = StudentModule.objects.filter(student=user, module_state_key=usage_key(block)).first()
+    return row and json.loads(row.state or "null")
+
+
+def our_state(user: User, block: Any = BLOCK, scope: Scope = Scope.user_state) -> Any:
+    owner = {Scope.preferences: "problem", Scope.user_info: None}.get(scope, usage_key(block))
+    found = list(Client().get_many(user.username, [owner], scope))
+    return found[0].state if found else None
+
+
+def our_history(user: User, block: Any = BLOCK) -> list[Any]:
+    return list(Client().get_history(user.username, usage_key(block)))
+
+
+def differences() -> list[tuple[str, int]]:
+    return list(StageDifference.objects.order_by("field").values_list("field", "times"))
+
+
+@pytest.mark.parametrize(
+    ("name", "has_theirs", "has_ours"),
+    [("off", True, False), ("shadow", True, True), ("lead", True, True), ("alone", False, True)],
+)
+@pytest.mark.parametrize("scope", SCOPES)
+def test_a_field_is_read_back_and_is_in_the_stores_of_the_stage(
+    stage: Stage, ada: User, scope: Scope, name: str, has_theirs: bool, has_ours: bool
+) -> None:
+    stage(name)
+    save(ada, BLOCK, scope, answer="red")
+    assert read(ada, BLOCK, "answer", scope) == "red"
+    assert (our_state(ada, scope=scope) is not None) == has_ours
+    with on_the_platforms_tables():
+        assert TABLES.get(scope, StudentModule).objects.exists() == has_theirs
+    save(ada, BLOCK, scope, answer="blue", other="x")
+    assert read(ada, BLOCK, "answer", scope) == "blue"
+    if has_ours:
+        assert our_state(ada, scope=scope) == {"answer": "blue", "other": "x"}
+    assert differences() == []
+
+
+@pytest.mark.parametrize("name", ["shadow", "lead", "alone"])
+def test_a_deleted_field_is_gone_in_both_stores(stage: Stage, ada: User, name: str) -> None:
+    stage(name)
+    for scope in SCOPES:
+        save(ada, BLOCK, scope, answer="red", other="x")
+        cache = cache_of(ada, BLOCK)
+        cache.delete(key_of(BLOCK, ada, scope))
+        assert our_state(ada, scope=scope) == {"other": "x"}
+        if name != "alone" and scope in TABLES:
+            assert [row.field_name for row in TABLES[scope].objects.all()] == ["other"]
+    if name != "alone":
+        assert platforms_state(ada) == {"other": "x"}
+    assert differences() == []
+
+
+@pytest.mark.parametrize("name", ["shadow", "lead", "alone"])
+def test_scores_are_in_both_stores_and_have_the_rows_time(stage: Stage, ada: User, name: str) -> None:
+    stage(name)
+    modified = handlers.set_score(ada.pk, KEY, 3, 4)
+    found = tasks.get_score(ada.pk, KEY)
+    assert (found.grade, found.max_grade) == (3, 4)
+    assert found.modified >= modified
+    assert tasks.get_score(ada, KEY).grade == 3
+    scores = model_data.ScoresClient(COURSE, ada.pk)
+    scores.fetch_scores([KEY])
+    assert scores.get(KEY)[:2] == (3, 4)
+    assert scores.get(KEY).created <= modified
+    assert Client().get_scores("ada", [KEY])[KEY][:2] == (3, 4)
+    if name != "alone":
+        with on_the_platforms_tables():
+            assert StudentModule.objects.get().grade == 3
+    assert differences() == []
+
+
+def test_a_score_of_nobody_is_none_and_a_row_without_one_has_its_time(stage: Stage, ada: User) -> None:
+    stage("alone")
+    assert handlers.get_score(ada.pk, KEY) is None
+    save(ada, BLOCK, answer="red")
+    found = handlers.get_score(ada.pk, KEY)
+    assert (found.grade, found.max_grade) == (None, None)
+    assert found.modified == Client().get("ada", KEY).updated
+
+
+@pytest.mark.parametrize("name", ["shadow", "lead", "alone"])
+def test_a_handler_that_saves_score_and_fields_apart_makes_one_history_entry(
+    stage: Stage, ada: User, name: str
+) -> None:
+    stage(name)
+
+    def handler(*_: Any) -> Any:
+        modified = handlers.set_score(ada.pk, KEY, 1, 2)
+        # The task of grades waits until the row is as new as this.
+        assert handlers.get_score(ada.pk, KEY).modified >= modified
+        # Where tasks run at once, grades are computed before the unit is committed.
+        scores = model_data.ScoresClient(COURSE, ada.pk)
+        scores.fetch_scores([KEY])
+        assert scores.get(KEY)[:2] == (1, 2)
+        assert scores.get(KEY).created is not None
+        save(ada, BLOCK, answer="red")
+        assert read(ada, BLOCK, "answer") == "red"
+        return "done"
+
+    assert run_handler(handler) == "done"
+    [entry] = our_history(ada)
+    assert (entry.state, entry.score[:2]) == ({"answer": "red"}, (1, 2))
+    assert differences() == []
+
+
+def test_a_handler_that_fails_changes_nothing(stage: Stage, ada: User) -> None:
+    stage("alone")
+
+    def handler(*_: Any) -> None:
+        handlers.set_score(ada.pk, KEY, 1, 2)
+        save(ada, BLOCK, answer="red")
+        raise LookupError
+
+    with pytest.raises(LookupError):
+        run_handler(handler)
+    assert our_state(ada) is None
+    assert handlers.get_score(ada.pk, KEY) is None
+
+
+def test_a_handler_may_save_for_several_learners(stage: Stage, ada: User) -> None:
+    stage("alone")
+    [ben] = make_learners("ben")
+
+    def handler(*_: Any) -> None:
+        save(ada, BLOCK, answer="red")
+        save(ben, BLOCK, answer="blue")
+        handlers.set_score(ben.pk, KEY, 1, 2)
+
+    run_handler(handler)
+    assert (our_state(ada), our_state(ben)) == ({"answer": "red"}, {"answer": "blue"})
+    assert len(our_history(ben)) == 1
+
+
+@pytest.mark.parametrize("name", ["lead", "alone"])
+def test_what_a_visitor_writes_is_dropped_except_for_what_all_share(stage: Stage, name: str) -> None:
+    stage(name)
+    nobody = AnonymousUser()
+    cache = cache_of(nobody, BLOCK)
+    for scope in SCOPES:
+        cache.set_many({key_of(BLOCK, nobody, scope): "red"})
+        # The page of the request shows it all the same.
+        assert cache.get(key_of(BLOCK, nobody, scope)) == "red"
+    assert not OurModule.objects.exists()
+    assert Client().get(None, KEY, Scope.user_state_summary).state == {"answer": "red"}
+
+
+def test_what_a_crawler_writes_is_dropped(stage: Stage, ada: User) -> None:
+    stage("alone")
+    cache_of(ada, BLOCK, read_only=True).set_many({key_of(BLOCK, ada, Scope.user_state): "red"})
+    assert our_state(ada) is None
+
+
+def test_a_field_that_was_not_prefetched_is_absent(stage: Stage, ada: User) -> None:
+    stage("alone")
+    save(ada, BLOCK, answer="red")
+    other = make_block("two")
+    with pytest.raises(KeyError):
+        cache_of(ada, other).get(key_of(BLOCK, ada, Scope.user_state))
+
+
+@pytest.mark.parametrize("name", ["off", "shadow", "lead", "alone"])
+def test_the_platforms_client_works_at_every_stage(stage: Stage, ada: User, name: str) -> None:
+    stage(name)
+    client = PlatformsClient(ada)
+    client.set_many("ada", {KEY: {"answer": "red", "other": 1}})
+    client.delete_many("ada", [KEY], fields=["other"])
+    assert client.get("ada", KEY).state == {"answer": "red"}
+    assert [found.state for found in client.get_history("ada", KEY)] == [
+        {"answer": "red"},
+        {"answer": "red", "other": 1},
+    ]
+    assert [found.username for found in client.iter_all_for_block(KEY)] == ["ada"]
+    assert [found.username for found in client.iter_all_for_course(COURSE)] == ["ada"]
+    assert differences() == []
+
+
+def test_errors_of_the_platforms_client_are_its_own(stage: Stage, ada: User) -> None:
+    stage("alone")
+    with pytest.raises(PlatformsClient.DoesNotExist):
+        PlatformsClient(ada).get("ada", KEY)
+    with pytest.raises(PlatformsClient.DoesNotExist):
+        list(PlatformsClient(ada).get_history("ada", KEY))
+    with pytest.raises(ValueError, match=r"Scope\.user_state"):
+        list(PlatformsClient(ada).get_many("ada", [KEY], Scope.user_info))
+
+
+@pytest.mark.parametrize("name", ["off", "shadow", "lead", "alone"])
+def test_the_model_works_at_every_stage(stage: Stage, ada: User, name: str) -> None:
+    stage(name)
+    identity: Any = {"student": ada, "module_state_key": KEY, "course_id": COURSE}
+    row, was_created = StudentModule.objects.get_or_create(
+        **identity, defaults={"state": "{}", "module_type": "problem"}
+    )
+    assert was_created
+    StudentModule.objects.update_or_create(**identity, defaults={"state": '{"answer": "red"}', "grade": 1})
+    assert StudentModule.objects.filter(pk=row.pk).update(max_grade=2) == 1
+    found = StudentModule.objects.get(pk=row.pk)
+    assert isinstance(found, StudentModule)
+    assert (json.loads(found.state or ""), found.grade, found.max_grade) == ({"answer": "red"}, 1, 2)
+    assert StudentModule.objects.filter(pk__in=[row.pk], student__username="ada").count() == 1
+    override = Override.objects.create(module=found)
+    assert Override.objects.select_related("module").get(module__student=ada).module == found
+    if name in ("shadow", "lead"):
+        assert our_state(ada) == platforms_state(ada) == {"answer": "red"}
+        assert Client().get_scores("ada", [KEY])[KEY][:2] == (1, 2)
+    found.delete()
+    assert not StudentModule.objects.exists()
+    assert not Override.objects.filter(pk=override.pk).exists()
+    if name in ("shadow", "lead"):
+        assert our_state(ada) is None
+        assert platforms_state(ada) is None
+    assert differences() == []
+
+
+@pytest.mark.parametrize("name", ["off", "shadow", "lead", "alone"])
+def test_rows_are_made_in_bulk_and_deleted_by_a_query(stage: Stage, ada: User, name: str) -> None:
+    stage(name)
+    keys = [COURSE.make_usage_key("problem", f"bulk{number}") for number in range(3)]
+    StudentModule.objects.bulk_create(
+        StudentModule(student=ada, module_state_key=key, course_id=COURSE, module_type="problem", state='{"a": 1}')
+        for key in keys
+    )
+    assert StudentModule.objects.count() == 3
+    if name in ("shadow", "lead"):
+        with on_the_platforms_tables():
+            assert StudentModule.objects.count() == 3
+        assert OurModule.objects.count() == 3
+    StudentModule.objects.filter(student=ada).delete()
+    assert (StudentModule.objects.count(), OurModule.objects.count()) == (0, 0)
+
+
+def test_deleting_a_user_deletes_the_rows_of_both_stores(stage: Stage, ada: User) -> None:
+    for name in ("shadow", "lead", "alone"):
+        stage(name)
+        save(ada, BLOCK, answer=name)
+    stage("alone")
+    ada.delete()
+    assert not OurModule.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["shadow", "lead", "alone"])
+def test_history_of_the_models_has_scores(stage: Stage, ada: User, name: str) -> None:
+    stage(name)
+    handlers.set_score(ada.pk, KEY, 1, 2)
+    save(ada, BLOCK, answer="red")
+    [module] = StudentModule.objects.all()
+    newest, oldest = BaseStudentModuleHistory.get_history([module])
+    assert json.loads(newest.state or "") == {"answer": "red"}
+    assert (newest.grade, oldest.grade, oldest.state) == (1, 1, None)
+    assert newest.student_module == module
+
+
+def test_the_platform_writes_no_history_of_rows_that_this_store_serves_alone(stage: Stage, ada: User) -> None:
+    stage("alone")
+    StudentModule.objects.create(student=ada, module_state_key=KEY, course_id=COURSE, state='{"a": 1}')
+    assert not StudentModuleHistory.objects.exists()
+    stage("lead")
+    save(ada, BLOCK, answer="red")
+    with on_the_platforms_tables():
+        assert StudentModuleHistory.objects.count() == 1
+
+
+def test_every_stage_goes_back_to_the_one_before(stage: Stage, ada: User) -> None:
+    for number, name in enumerate(["off", "shadow", "lead", "alone", "lead", "shadow", "off"]):
+        stage(name)
+        # At lead both stores have it, so that either may serve next.
+        if name != "alone":
+            save(ada, BLOCK, answer=str(number))
+            assert read(ada, BLOCK, "answer") == str(number)
+
+
+def test_a_difference_is_counted_by_field_and_mended(stage: Stage, ada: User) -> None:
+    stage("shadow")
+    save(ada, BLOCK, answer="red", other="x")
+    Client().set("ada", KEY, {"other": "y", "more": 1})
+    save(ada, BLOCK, answer="blue")
+    assert differences() == [("more", 1), ("other", 1)]
+    assert our_state(ada) == platforms_state(ada) == {"answer": "blue", "other": "x"}
+    Client().set_score("ada", KEY, 1, 2)
+    save(ada, BLOCK, answer="green")
+    assert ("(score)", 1) in differences()
+    assert not Client().get_scores("ada", [KEY])
+
+
+def test_a_state_that_is_no_json_is_counted_and_stops_nothing(stage: Stage, ada: User) -> None:
+    stage("shadow")
+    StudentModule.objects.create(student=ada, module_state_key=KEY, course_id=COURSE, state="{broken")
+    assert differences() == [("(state)", 1)]
+
+
+@pytest.mark.parametrize(("name", "copy"), [("shadow", "copy_here"), ("lead", "copy_there")])
+def test_a_failing_second_store_never_hurts_the_first(
+    stage: Stage, ada: User, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, name: str, copy: str
+) -> None:
+    stage(name)
+
+    def fail(*_: Any) -> None:
+        raise DatabaseError("the second store is down")
+
+    monkeypatch.setattr(copying, copy, fail)
+    save(ada, BLOCK, answer="red")
+    assert read(ada, BLOCK, "answer") == "red"
+    assert "was not copied" in caplog.text
+
+
+def test_a_write_that_is_rolled_back_is_not_copied(stage: Stage, ada: User) -> None:
+    for name in ("shadow", "lead"):
+        stage(name)
+        with transaction.atomic():
+            save(ada, BLOCK, answer="red")
+            transaction.set_rollback(True)
+        assert (our_state(ada), platforms_state(ada)) == (None, None)
+
+
+def test_a_request_makes_one_change_in_the_other_store(stage: Stage, ada: User) -> None:
+    stage("shadow")
+    with flushed_at_the_end():
+        for number in range(3):
+            save(ada, BLOCK, answer=str(number))
+    assert [entry.state for entry in our_history(ada)] == [{"answer": "2"}]
+
+
+def test_a_switch_leaves_courses_with_the_platform(stage: Stage, ada: User) -> None:
+    moons = make_block("one", OTHER_COURSE)
+    stage("lead", OPENEDX_COURSES=SWITCH)
+    for block in (BLOCK, moons):
+        save(ada, block, answer="red")
+        handlers.set_score(ada.pk, usage_key(block), 1, 2)
+        assert read(ada, block, "answer") == "red"
+        assert handlers.get_score(ada.pk, usage_key(block)).grade == 1
+    assert our_state(ada) == {"answer": "red"}
+    assert our_state(ada, moons) is None
+    assert platforms_state(ada) == platforms_state(ada, moons) == {"answer": "red"}
+    # A query may span courses, so the platform's table answers.
+    assert StudentModule.objects.count() == 2
+    StudentModule.objects.filter(module_state_key=KEY).update(state='{"answer": "blue"}')
+    assert our_state(ada) == {"answer": "blue"}
+
+
+def test_migrations_see_no_change_of_the_model() -> None:
+    for field in StudentModule._meta.concrete_fields:
+        _, path, _, arguments = field.deconstruct()
+        assert import_string(path) in type(field).__mro__[1:]
+        assert arguments.get("on_delete", CASCADE) is CASCADE
+
+
+def test_an_unknown_platform_is_refused_and_nothing_is_replaced(monkeypatch: pytest.MonkeyPatch) -> None:
+    def set_score(user_id: Any, usage_key: Any) -> Any:
+        """Stand for another version."""
+
+    monkeypatch.setattr(model_data, "set_score", set_score)
+    monkeypatch.delattr(model_data, "get_score")
+    with pytest.raises(replacements.UnknownPlatform, match="get_score is not there") as refused:
+        replacements.install("tests.openedx_platform")
+    assert "set_score has the parameters user_id, usage_key, not" in str(refused.value)
+    assert vars(model_data)["set_score"] is set_score
