@@ -17,9 +17,9 @@ from opaque_keys.edx.keys import CourseKey, UsageKey
 from tests.factories import CCX, COURSE, make_block, make_blocks, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
 from xblock_user_state.models import Block, StudentModule, StudentModuleHistory
-from xblock_user_state.openedx.compatible import querysets
 from xblock_user_state.openedx.models import BlockNumber, CompatibleStudentModule, ImportedModule
 from xblock_user_state.state.keys import identify_block
+from xblock_user_state.store.reader import read_rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -261,14 +261,14 @@ def test_a_row_that_is_deleted_before_the_lock_is_created_again(learners: list[A
     if not connection.features.has_select_for_update:
         pytest.skip("transactions that write go one after the other")
     row = Rows.create(student=learners[0], **KEYS, state='{"a":1}')
-    read_rows = querysets.read_rows
+    seam = "xblock_user_state.openedx.compatible.querysets.read_rows"
 
     def delete_first(*arguments: Any, **options: Any) -> Any:
-        monkeypatch.setattr(querysets, "read_rows", read_rows)
+        monkeypatch.setattr(seam, read_rows)
         _in_threads(1, lambda _: Rows.get(pk=row.pk).delete())
         return read_rows(*arguments, **options)
 
-    monkeypatch.setattr(querysets, "read_rows", delete_first)
+    monkeypatch.setattr(seam, delete_first)
     made, is_new = Rows.update_or_create(student=learners[0], **KEYS, defaults={"state": '{"b":2}'})
     assert (is_new, made.state, Client().get("ada", BLOCK).state) == (True, '{"b":2}', {"b": 2})
 

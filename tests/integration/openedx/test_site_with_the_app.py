@@ -9,10 +9,12 @@ from typing import Any
 import pytest
 from django.core.management import call_command
 from django.db import connection
+from pytest_django import Settings
 
 from tests.factories import COURSE, make_blocks, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
 from xblock_user_state.models import StudentModule, StudentModuleHistory
+from xblock_user_state.openedx.checks import check_database
 from xblock_user_state.openedx.models import BlockNumber, CompatibleStudentModule, ImportedModule
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -69,3 +71,17 @@ def test_the_app_goes_and_comes_back_with_its_rows() -> None:
     row.save()
     assert Client().get("ada", row.module_state_key).state == {"of": "staff"}
     assert row.course_id == COURSE
+
+
+class _WithoutTheApp:
+    """A router that keeps the app out of all databases."""
+
+    def allow_migrate(self, database: str, label: str, **_: Any) -> bool | None:
+        return False if label == APP else None
+
+
+def test_routers_that_keep_the_app_out_are_refused(settings: Settings) -> None:
+    assert check_database() == []
+    settings.DATABASE_ROUTERS = [_WithoutTheApp()]
+    [problem] = check_database()
+    assert (problem.id, APP in str(problem.hint)) == ("xblock_user_state.E012", True)

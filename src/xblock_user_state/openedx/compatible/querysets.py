@@ -104,7 +104,7 @@ class CompatibleQuerySet(_QuerySet):
         if self._locks_rows and not is_fetched:
             if self._fields is not None:
                 raise NotSupportedError("select_for_update() takes no values() or values_list() here")
-            self._result_cache = _locked(self._result_cache, self.db)
+            _lock(self._result_cache, self.db)
 
     def iterator(self, chunk_size: int | None = None) -> Iterator[Any]:
         """Iterate over the rows without keeping them, unless they are to be locked."""
@@ -129,10 +129,13 @@ def _check_names(names: Collection[str] | Mapping[str, Any]) -> None:
         )
 
 
-def _locked(rows: list[Any], using: str) -> list[Any]:
-    """Lock the rows, learner by learner in the order of their keys; return those that are still there, as they are."""
+def _lock(rows: Any, using: str) -> None:
+    """Lock the rows, learner by learner in the order of their keys, and give the instances the values of the rows.
+
+    Takes those out of the list that are gone.
+    """
     if not connections[using].features.has_select_for_update:
-        return rows
+        return
     if connections[using].get_autocommit():
         raise transaction.TransactionManagementError("select_for_update cannot be used outside of a transaction.")
     by_learner: dict[Any, dict[RowKey, Any]] = {}
@@ -143,4 +146,4 @@ def _locked(rows: list[Any], using: str) -> list[Any]:
         for block, found in read_rows(using, table, student_id, list(blocks), lock=True).items():
             blocks[block].take_locked(dict(zip(table.columns, table.values(found), strict=True)))
             locked.add(id(blocks[block]))
-    return [row for row in rows if id(row) in locked]
+    rows[:] = [row for row in rows if id(row) in locked]
