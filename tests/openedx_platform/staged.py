@@ -153,6 +153,7 @@ def test_scores_are_in_both_stores_and_have_the_rows_time(stage: Stage, ada: Use
     found = tasks.get_score(ada.pk, KEY)
     assert (found.grade, found.max_grade) == (3, 4)
     assert found.modified >= modified
+    assert tasks.get_score(ada, KEY).grade == 3
     scores = model_data.ScoresClient(COURSE, ada.pk)
     scores.fetch_scores([KEY])
     assert scores.get(KEY)[:2] == (3, 4)

@@ -84,6 +84,8 @@ def in_unit_of_work(original: Callable[..., Any], *args: Any, **kwargs: Any) -> 
 
 def store_of(user_id: Any) -> UserStateKeyValueStore:
     """Return the store of a learner: the one of the running unit of work, else a new one."""
+    # Some callers in the platform give a user, which Django's queries take for its id.
+    user_id = getattr(user_id, "pk", user_id)
     unit = _UNIT.get()
     return _new_store(user_id) if unit is None else unit.store_of(user_id)
 

@@ -77,7 +77,7 @@ def _stage_of_row(address: Address) -> Stage:
 
 def address_of_block(usage_key: UsageKey, student_id: Any) -> Address:
     """Return the address of a learner's state in a block."""
-    return Address(Scope.user_state, row_key(usage_key, Scope.user_state), student_id)
+    return Address(Scope.user_state, row_key(usage_key, Scope.user_state), getattr(student_id, "pk", student_id))
 
 
 def written_by_the_platform(find: Callable[[], Address], *steps: Step) -> None:
