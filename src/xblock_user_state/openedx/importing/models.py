@@ -1,4 +1,8 @@
-"""Tables of the import: the old ids, and what the import left. They can be emptied once the old tables are gone."""
+"""Tables of the import: the old ids, and the revisions that the import left.
+
+`ImportedFields` and `ImportProgress` can be emptied once the old tables are gone. `ImportedModule` stays: foreign keys
+of other packages hold the old ids, and the views show them.
+"""
 
 from __future__ import annotations
 
