@@ -1,0 +1,285 @@
+"""Attempts to lose a learner's write between the two stores. `tests.integration.openedx.test_platform` runs this module."""
+
+from __future__ import annotations
+
+import json
+import threading
+from collections.abc import Callable
+from io import StringIO
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.core.management import CommandError, call_command
+from django.db import DatabaseError, connection, connections
+from pytest_django import Settings
+from xblock.fields import Scope
+
+from tests.factories import make_learners
+from tests.openedx_platform.courseware.models import Override, StudentModule, StudentModuleHistory
+from tests.openedx_platform.courseware.user_state_client import DjangoXBlockUserStateClient as PlatformsClient
+from tests.openedx_platform.grades.signals import handlers
+from tests.openedx_platform.requests import COURSE, SCOPES, cache_of, key_of, make_block, read, save, usage_key
+from xblock_user_state.client import DjangoXBlockUserStateClient as Client
+from xblock_user_state.models import StudentModule as OurModule
+from xblock_user_state.openedx.models import StageDifference
+from xblock_user_state.openedx.platform import copying, differences, old_rows, replacements
+from xblock_user_state.openedx.platform.mirror import flushed_at_the_end
+from xblock_user_state.openedx.platform.served_table import on_the_platforms_tables
+
+pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+
+BLOCK = make_block()
+KEY = usage_key(BLOCK)
+SWITCH = f"{__name__}.all_courses"
+Stage = Callable[..., None]
+
+
+def all_courses(_: Any) -> bool:
+    return True
+
+
+@pytest.fixture(autouse=True)
+def _installed() -> None:
+    replacements.install("tests.openedx_platform")
+
+
+@pytest.fixture
+def stage(settings: Settings) -> Stage:
+    def enter(name: str, **others: Any) -> None:
+        settings.XBLOCK_USER_STATE = {"OPENEDX_STAGE": name, **others}
+
+    return enter
+
+
+@pytest.fixture
+def ada() -> User:
+    [user] = make_learners("ada")
+    return user
+
+
+def platforms_rows() -> list[Any]:
+    with on_the_platforms_tables():
+        return list(StudentModule.objects.order_by("pk"))
+
+
+def our_state(user: User) -> Any:
+    return next((found.state for found in Client().get_many(user.username, [KEY])), None)
+
+
+def listed() -> list[tuple[str, int]]:
+    return list(StageDifference.objects.order_by("field").values_list("field", "times"))
+
+
+def compare(*options: str) -> str:
+    """Return the words of the comparison: nothing if both stores are equal."""
+    out = StringIO()
+    try:
+        call_command("compare_openedx", "--from", "default", *options, stdout=out, stderr=out)
+    except CommandError as error:
+        return f"{out.getvalue()}{error}"
+    return out.getvalue()
+
+
+def side_by_side(*calls: Callable[[], None]) -> None:
+    """Run the calls in threads that begin together."""
+    barrier = threading.Barrier(len(calls))
+
+    def run(call: Callable[[], None]) -> None:
+        try:
+            barrier.wait(10)
+            call()
+        finally:
+            connections.close_all()
+
+    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(120)
+
+
+def test_a_list_of_differences_that_is_down_never_hurts_the_learner(
+    stage: Stage, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise DatabaseError("the list is down")
+
+    monkeypatch.setattr(differences, "_count_one", fail)
+    stage("shadow")
+    StudentModule.objects.create(student=ada, module_state_key=KEY, course_id=COURSE, state="{broken")
+    [row] = platforms_rows()
+    assert row.state == "{broken"
+
+
+def test_a_difference_is_mended_though_it_can_not_be_listed(
+    stage: Stage, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise DatabaseError("the list is down")
+
+    monkeypatch.setattr(differences, "_count_one", fail)
+    stage("shadow")
+    save(ada, BLOCK, answer="red")
+    Client().set("ada", KEY, {"answer": "red", "more": 1})
+    save(ada, BLOCK, answer="blue")
+    assert our_state(ada) == {"answer": "blue"}
+
+
+def test_a_value_that_a_block_goes_on_changing_is_no_difference(stage: Stage, ada: User) -> None:
+    stage("shadow")
+    value = [1]
+    with flushed_at_the_end():
+        save(ada, BLOCK, answer=value)
+        value.append(2)
+    assert our_state(ada) == {"answer": [1]}
+    assert listed() == []
+
+
+def test_a_request_that_writes_by_page_and_by_model_loses_neither_where_there_is_a_switch(
+    stage: Stage, ada: User
+) -> None:
+    stage("lead", OPENEDX_COURSES=SWITCH)
+    with flushed_at_the_end():
+        save(ada, BLOCK, answer="red")
+        StudentModule.objects.update_or_create(
+            student=ada, module_state_key=KEY, course_id=COURSE, defaults={"grade": 1, "max_grade": 2}
+        )
+        assert read(ada, BLOCK, "answer") == "red"
+        save(ada, BLOCK, other="x")
+    assert our_state(ada) == {"answer": "red", "other": "x"}
+    assert handlers.get_score(ada.pk, KEY)[:2] == (1, 2)
+    [row] = platforms_rows()
+    assert (json.loads(row.state), row.grade) == ({"answer": "red", "other": "x"}, 1)
+
+
+@pytest.mark.parametrize("name", ["shadow", "lead"])
+def test_the_comparison_is_silent_after_all_kinds_of_writes(stage: Stage, ada: User, name: str) -> None:
+    stage(name)
+    for scope in SCOPES:
+        save(ada, BLOCK, scope, zebra="ü", answer=[1, {"b": 2, "a": 1.5}])
+        save(ada, BLOCK, scope, answer=None, more=True)
+    handlers.set_score(ada.pk, KEY, 1, 2)
+    handlers.set_score(ada.pk, usage_key(make_block("two")), 0.1, 3)
+    three, four = usage_key(make_block("three")), usage_key(make_block("four"))
+    PlatformsClient(ada).set_many("ada", {three: {"a": 1}})
+    PlatformsClient(ada).delete_many("ada", [three])
+    StudentModule.objects.create(student=ada, module_state_key=four, course_id=COURSE, state=None)
+    StudentModule.objects.filter(module_state_key=four).update(state="{}", done="f")
+    module = StudentModule.objects.get(module_state_key=four)
+    module.state, module.done = '{"a": 1}', "i"
+    module.save()
+    cache_of(ada, BLOCK).delete(key_of(BLOCK, ada, Scope.user_state))
+    assert compare() == ""
+    assert listed() == []
+
+
+def test_going_back_from_lead_leaves_the_old_tables_complete_with_history(stage: Stage, ada: User) -> None:
+    expected = []
+    for number, name in enumerate(["off", "shadow", "lead", "lead", "shadow", "off"]):
+        stage(name)
+        save(ada, BLOCK, answer=number)
+        handlers.set_score(ada.pk, KEY, number, 10)
+        expected += [(number, max(0, number - 1) if number else None), (number, number)]
+    with on_the_platforms_tables():
+        [row] = StudentModule.objects.all()
+        history = [
+            (json.loads(entry.state)["answer"], entry.grade) for entry in StudentModuleHistory.objects.order_by("pk")
+        ]
+    assert (json.loads(row.state), row.grade, row.max_grade) == ({"answer": 5}, 5, 10)
+    assert history == expected
+
+
+def test_a_reference_made_at_shadow_holds_at_lead(stage: Stage, ada: User) -> None:
+    stage("shadow")
+    save(ada, BLOCK, answer="red")
+    override = Override.objects.create(module=StudentModule.objects.get())
+    stage("lead")
+    assert Override.objects.select_related("module").get(module__student=ada).module.student == ada
+    assert StudentModule.objects.get().pk == override.module_id
+
+
+@pytest.mark.parametrize("name", ["shadow", "lead"])
+def test_deleting_a_user_leaves_no_row_in_either_store(stage: Stage, ada: User, name: str) -> None:
+    stage(name)
+    for scope in SCOPES:
+        save(ada, BLOCK, scope, answer="red")
+    ada.delete()
+    assert platforms_rows() == []
+    assert not OurModule.objects.exists()
+    with on_the_platforms_tables():
+        assert not StudentModuleHistory.objects.exists()
+
+
+@pytest.mark.parametrize("name", ["shadow", "lead"])
+def test_concurrent_first_writes_leave_both_stores_equal(stage: Stage, name: str) -> None:
+    stage(name)
+    if connection.vendor == "sqlite":
+        pytest.skip("SQLite has one writer at a time")
+    for round_ in range(8):
+        [user] = make_learners(f"learner{round_}")
+
+        def write(field: str, user: User = user) -> None:
+            PlatformsClient(user).set_many(user.username, {KEY: {field: 1}})
+
+        if name == "shadow":
+            # The platform loses updates by itself: its rows are read and written apart.
+            write("first")
+        side_by_side(*(lambda field=field: write(field) for field in "abcd"))
+    assert compare() == ""
+
+
+def test_writers_lose_nothing_while_the_stage_changes(stage: Stage, settings: Settings) -> None:
+    users = make_learners("ada", "ben", "cal")
+    stop = threading.Event()
+    written: dict[str, int] = {}
+    errors: list[Exception] = []
+
+    def write(user: User) -> None:
+        number = 0
+        while not stop.is_set() and number < 400:
+            number += 1
+            try:
+                with flushed_at_the_end():
+                    save(user, BLOCK, **{f"field{number % 7}": number})
+                written[user.username] = number
+            except Exception as error:  # noqa: BLE001 (the test shows it)
+                errors.append(error)
+                return
+
+    def switch() -> None:
+        for name in ["shadow", "lead", "shadow", "lead", "shadow"] * 2:
+            settings.XBLOCK_USER_STATE = {"OPENEDX_STAGE": name}
+            stop.wait(0.3)
+        stop.set()
+
+    stage("shadow")
+    side_by_side(switch, *(lambda user=user: write(user) for user in users))
+    assert errors == []
+    assert compare() == ""
+    for user in users:
+        last = written[user.username]
+        expected = {f"field{number % 7}": number for number in range(max(1, last - 6), last + 1)}
+        assert our_state(user) == expected
+
+
+def test_the_lock_of_a_missing_row_is_none(stage: Stage, ada: User) -> None:
+    """The platform's row may be made between the lock, which finds none, and the copy."""
+    stage("lead")
+    original = old_rows.locked
+    calls = []
+
+    def late(address: Any) -> list[Any]:
+        found = original(address)
+        calls.append(address)
+        if len(calls) == 1:
+            StudentModule._base_manager.create(
+                student=ada, module_state_key=KEY, course_id=COURSE, module_type="problem", state='{"answer": "old"}'
+            )
+        return found
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(copying.old_rows, "locked", late)
+        save(ada, BLOCK, answer="red")
+    [row] = platforms_rows()
+    assert json.loads(row.state) == {"answer": "red"}
