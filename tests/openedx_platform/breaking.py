@@ -1,4 +1,4 @@
-"""Attempts to lose a learner's write between the two stores. `tests.integration.openedx.test_platform` runs this module."""
+"""Attempts to lose a write between the two stores. `tests.integration.openedx.test_platform` runs this module."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import DatabaseError, connection, connections
+from django.utils import timezone
 from pytest_django import Settings
 from xblock.fields import Scope
 
 from tests.factories import make_learners
+from tests.openedx_platform.courseware import model_data
 from tests.openedx_platform.courseware.models import Override, StudentModule, StudentModuleHistory
 from tests.openedx_platform.courseware.user_state_client import DjangoXBlockUserStateClient as PlatformsClient
 from tests.openedx_platform.grades.signals import handlers
@@ -39,9 +41,14 @@ def all_courses(_: Any) -> bool:
     return True
 
 
+def no_courses(_: Any) -> bool:
+    return False
+
+
 @pytest.fixture(autouse=True)
-def _installed() -> None:
-    replacements.install("tests.openedx_platform")
+def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replacements, "PACKAGE", "tests.openedx_platform")
+    replacements.install()
 
 
 @pytest.fixture
@@ -73,9 +80,14 @@ def listed() -> list[tuple[str, int]]:
 
 def compare(*options: str) -> str:
     """Return the words of the comparison: nothing if both stores are equal."""
+    return run("compare_openedx", "--from", "default", *options)
+
+
+def run(*arguments: str) -> str:
+    """Run a command; return its output, with the error that ended it."""
     out = StringIO()
     try:
-        call_command("compare_openedx", "--from", "default", *options, stdout=out, stderr=out)
+        call_command(*arguments, stdout=out, stderr=out)
     except CommandError as error:
         return f"{out.getvalue()}{error}"
     return out.getvalue()
@@ -279,7 +291,53 @@ def test_the_lock_of_a_missing_row_is_none(stage: Stage, ada: User) -> None:
         return found
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(copying.old_rows, "locked", late)
+        patch.setattr(old_rows, "locked", late)
         save(ada, BLOCK, answer="red")
     [row] = platforms_rows()
     assert json.loads(row.state) == {"answer": "red"}
+
+
+def test_copies_that_failed_at_lead_are_made_up_for_before_the_way_back(
+    stage: Stage, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise DatabaseError("the second store is down")
+
+    stage("lead")
+    before = timezone.now()
+    with monkeypatch.context() as patch:
+        # A process that is killed between commit and copy leaves the same.
+        patch.setattr(copying, "copy_there", fail)
+        for scope in SCOPES:
+            save(ada, BLOCK, scope, answer="red")
+        handlers.set_score(ada.pk, KEY, 1, 2)
+    assert platforms_rows() == []
+    assert compare() != ""
+    assert run("openedx_stage", "--copy-back", before.isoformat()) == "4 rows were copied to the platform's tables\n"
+    assert compare() == ""
+    stage("shadow")
+    assert [read(ada, BLOCK, "answer", scope) for scope in SCOPES] == ["red"] * 4
+    assert "only at lead" in run("openedx_stage", "--copy-back", before.isoformat())
+    stage("lead")
+    assert "it must be a time" in run("openedx_stage", "--copy-back", "noon")
+    # The newer row of a course that the switch leaves out is the platform's.
+    stage("lead", OPENEDX_COURSES=f"{__name__}.no_courses")
+    assert "2 rows" in run("openedx_stage", "--copy-back", before.isoformat())
+
+
+def test_the_stage_and_all_that_is_replaced_are_shown(stage: Stage, ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    stage("shadow", OPENEDX_COURSES=SWITCH)
+    save(ada, BLOCK, answer="red")
+    Client().set("ada", KEY, {"more": 1})
+    save(ada, BLOCK, answer="blue")
+    shown = run("openedx_stage")
+    assert shown.startswith("stage shadow: the platform's tables serve")
+    assert f"courses: {SWITCH}" in shown
+    assert "fields that have differed: 1" in shown
+    assert f"user_state {KEY}: more, 1 times" in shown
+    assert shown.count(": replaced. ") == len(replacements.REPLACEMENTS)
+    assert "StudentModule: changed in place." in shown
+    monkeypatch.delattr(model_data, "get_score")
+    shown = run("openedx_stage")
+    assert "get_score: missing." in shown
+    assert "this version of the platform is not known" in shown

@@ -64,8 +64,9 @@ Stage = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
-def _installed() -> None:
-    replacements.install("tests.openedx_platform")
+def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replacements, "PACKAGE", "tests.openedx_platform")
+    replacements.install()
 
 
 @pytest.fixture
@@ -447,6 +448,6 @@ def test_an_unknown_platform_is_refused_and_nothing_is_replaced(monkeypatch: pyt
     monkeypatch.setattr(model_data, "set_score", set_score)
     monkeypatch.delattr(model_data, "get_score")
     with pytest.raises(replacements.UnknownPlatform, match="get_score is not there") as refused:
-        replacements.install("tests.openedx_platform")
+        replacements.install()
     assert "set_score has the parameters user_id, usage_key, not" in str(refused.value)
     assert vars(model_data)["set_score"] is set_score

@@ -68,7 +68,7 @@ def flushed_at_the_end() -> Iterator[None]:
         _flush(noted)
 
 
-def _stage_of_row(address: Address) -> Stage:
+def stage_of_row(address: Address) -> Stage:
     """Return the stage of a row: its course's, or the site's."""
     if address.scope in (Scope.user_state, Scope.user_state_summary):
         key: Any = canonical_key(address.row)
@@ -108,7 +108,7 @@ def _note(find: Callable[[], Address], note: Callable[[_Noted, Address], None], 
         return
     try:
         address = find()
-        stage = _stage_of_row(address)
+        stage = stage_of_row(address)
     except (TypeError, ValueError):
         # A key that this store refuses. `find` has read it from the platform's row.
         count(names.OPENEDX_COPIES_FAILED, 1, "unknown")
@@ -188,6 +188,6 @@ def learner_deleted(student_id: Any) -> None:
         _LOG.exception("the rows of learner %s were not deleted in the platform's table", student_id)
 
 
-def copy_back(address: Address) -> bool:
+def copy_there_again(address: Address) -> bool:
     """Make the platform's rows equal to this store's row; return whether that went well. The log has the reason."""
     return _attempt(address, "the platform's tables", partial(copying.copy_there, address))
