@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from io import StringIO
@@ -16,12 +19,14 @@ from django.utils import timezone
 from pytest_django import Settings
 from xblock.fields import Scope
 
+from tests.documentation import ROOT
 from tests.factories import make_learners
 from tests.openedx_platform.courseware import model_data
 from tests.openedx_platform.courseware.models import Override, StudentModule, StudentModuleHistory
 from tests.openedx_platform.courseware.user_state_client import DjangoXBlockUserStateClient as PlatformsClient
 from tests.openedx_platform.grades.signals import handlers
 from tests.openedx_platform.requests import COURSE, SCOPES, cache_of, key_of, make_block, read, save, usage_key
+from xblock_user_state import actions
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
 from xblock_user_state.models import StudentModule as OurModule
 from xblock_user_state.openedx.models import StageDifference
@@ -315,6 +320,10 @@ def test_copies_that_failed_at_lead_are_made_up_for_before_the_way_back(
     assert compare() != ""
     assert run("openedx_stage", "--copy-back", before.isoformat()) == "4 rows were copied to the platform's tables\n"
     assert compare() == ""
+    # A row that is equal gets no other history entry.
+    run("openedx_stage", "--copy-back", before.isoformat())
+    with on_the_platforms_tables():
+        assert StudentModuleHistory.objects.count() == 1
     stage("shadow")
     assert [read(ada, BLOCK, "answer", scope) for scope in SCOPES] == ["red"] * 4
     assert "only at lead" in run("openedx_stage", "--copy-back", before.isoformat())
@@ -341,3 +350,55 @@ def test_the_stage_and_all_that_is_replaced_are_shown(stage: Stage, ada: User, m
     shown = run("openedx_stage")
     assert "get_score: missing." in shown
     assert "this version of the platform is not known" in shown
+
+
+@pytest.mark.parametrize("name", ["shadow", "lead"])
+def test_what_would_change_one_store_only_is_refused(stage: Stage, ada: User, name: str) -> None:
+    stage(name)
+    save(ada, BLOCK, answer="red")
+    refused: list[Callable[[], object]] = [
+        lambda: actions.delete_block(KEY),
+        lambda: actions.delete_course(COURSE),
+        lambda: actions.delete_learner(ada),
+        lambda: actions.move_state(KEY, usage_key(make_block("two"))),
+    ]
+    for action in refused:
+        with pytest.raises(RuntimeError, match="OPENEDX_STAGE"):
+            action()
+    assert compare() == ""
+    stage("alone")
+    assert actions.delete_learner(ada).states == 1
+
+
+@pytest.mark.parametrize(("name", "copy"), [("shadow", "copy_here"), ("lead", "copy_there")])
+def test_a_process_that_is_killed_between_commit_and_copy_loses_nothing(
+    stage: Stage, ada: User, child_environment: dict[str, str], name: str, copy: str
+) -> None:
+    stage(name)
+    save(ada, BLOCK, answer="old")
+    before = timezone.now()
+    script = (
+        "import os, signal\n"
+        "from xblock_user_state.openedx.platform import copying, replacements\n"
+        "from django.conf import settings\n"
+        "from django.contrib.auth.models import User\n"
+        f"settings.XBLOCK_USER_STATE = {{'OPENEDX_STAGE': '{name}'}}\n"
+        "replacements.PACKAGE = 'tests.openedx_platform'\n"
+        "replacements.install()\n"
+        f"copying.{copy} = lambda *_: os.kill(os.getpid(), signal.SIGKILL)\n"
+        "from tests.openedx_platform.requests import make_block, save\n"
+        "save(User.objects.get(), make_block(), answer='new')\n"
+    )
+    environment = {**child_environment, "DJANGO_SETTINGS_MODULE": "tests.openedx_platform.settings"}
+    command = [sys.executable, "-c", f"import django\ndjango.setup()\n{script}"]
+    ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
+    assert ended.returncode == -signal.SIGKILL, ended.stderr
+    assert read(ada, BLOCK, "answer") == "new"
+    assert "answer" in compare()
+    if name == "lead":
+        run("openedx_stage", "--copy-back", before.isoformat())
+    else:
+        # The next write repairs the row, and lists the field.
+        save(ada, BLOCK, other="x")
+        assert listed() == [("answer", 1)]
+    assert compare() == ""

@@ -34,7 +34,7 @@ def _changed(since: datetime) -> Iterator[Address | None]:
     """Yield the addresses of changed rows; ``None`` for a row whose block has no readable key."""
     for module in rows_modified(since):
         key = module.block_key
-        yield key and Address(Scope.user_state, row_key(key, Scope.user_state), module.student_id)
+        yield None if key is None else Address(Scope.user_state, row_key(key, Scope.user_state), module.student_id)
     database = state_database()
     preferences = all_rows(Preferences, database).filter(modified__gte=since)
     for student_id, block_type in preferences.values_list("student_id", "block_type").iterator():

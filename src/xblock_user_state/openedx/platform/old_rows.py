@@ -96,10 +96,16 @@ def _write_module(address: Address, row: Row | None, found: list[Any], done: str
             each.delete()
         return
     module = found[0] if found else model_of(address.scope)(**identity(address), module_type=_type_of(address))
+    before = _content_of(module)
     module.state, module.grade, module.max_grade, module.done = row.text, row.grade, row.max_grade, done
-    # Its signals write the platform's history.
-    module.save()
+    if not found or _content_of(module) != before:
+        # Its signals write the platform's history.
+        module.save()
     _set_times(module, row.created, row.modified)
+
+
+def _content_of(module: Any) -> tuple[Any, ...]:
+    return module.state, module.grade, module.max_grade, module.done
 
 
 def _set_times(module: Any, created: datetime, modified: datetime) -> None:
