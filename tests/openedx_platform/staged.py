@@ -35,6 +35,7 @@ from tests.openedx_platform.grades.signals import handlers
 from tests.openedx_platform.requests import (
     COURSE,
     OTHER_COURSE,
+    PACKAGES,
     SCOPES,
     cache_of,
     key_of,
@@ -44,6 +45,7 @@ from tests.openedx_platform.requests import (
     save,
     usage_key,
 )
+from tests.openedx_platform.xblock.rest_api import views
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
 from xblock_user_state.models import StudentModule as OurModule
 from xblock_user_state.openedx.models import StageDifference
@@ -65,7 +67,7 @@ Stage = Callable[..., None]
 
 @pytest.fixture(autouse=True)
 def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(replacements, "PACKAGE", "tests.openedx_platform")
+    monkeypatch.setattr(replacements, "PACKAGES", PACKAGES)
     replacements.install()
 
 
@@ -198,6 +200,19 @@ def test_a_handler_that_saves_score_and_fields_apart_makes_one_history_entry(
     [entry] = our_history(ada)
     assert (entry.state, entry.score[:2]) == ({"answer": "red"}, (1, 2))
     assert differences() == []
+
+
+def test_a_handler_of_a_librarys_block_is_one_change_too(stage: Stage, ada: User) -> None:
+    stage("alone")
+
+    def handler(*_: Any) -> None:
+        handlers.set_score(ada.pk, KEY, 1, 2)
+        save(ada, BLOCK, answer="red")
+
+    views.xblock_handler(None, "", "", KEY, handler)
+    assert len(our_history(ada)) == 1
+    # Decorators of the view have left their marks.
+    assert views.xblock_handler.csrf_exempt
 
 
 def test_a_handler_that_fails_changes_nothing(stage: Stage, ada: User) -> None:
@@ -373,6 +388,8 @@ def test_a_difference_is_counted_by_field_and_mended(stage: Stage, ada: User) ->
     save(ada, BLOCK, answer="blue")
     assert differences() == [("more", 1), ("other", 1)]
     assert our_state(ada) == platforms_state(ada) == {"answer": "blue", "other": "x"}
+    # The first write, the one past the platform, and the mended one.
+    assert len(our_history(ada)) == 3
     Client().set_score("ada", KEY, 1, 2)
     save(ada, BLOCK, answer="green")
     assert ("(score)", 1) in differences()

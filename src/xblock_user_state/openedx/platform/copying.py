@@ -11,6 +11,7 @@ from collections.abc import Callable, Collection, Mapping, Sequence
 from copy import deepcopy
 from typing import Any
 
+from django.db import transaction
 from xblock.fields import Scope
 
 from xblock_user_state.client import DjangoXBlockUserStateClient
@@ -57,18 +58,25 @@ def copy_here(address: Address, steps: Sequence[Step]) -> Collection[str]:
     if old is None:
         _delete_here(address)
         return ()
-    client = DjangoXBlockUserStateClient()
-    differing: Collection[str] = ()
-    if steps:
-        with client.batch(_learner(address)) as batch:
-            for step in steps:
-                step(batch, address)
-        differing = differences_of(old, _row_here(address))
+    differing = _repeat(address, steps, old) if steps else ()
     if differing or not steps:
-        with client.batch(_learner(address)) as batch:
+        with DjangoXBlockUserStateClient().batch(_learner(address)) as batch:
             _replace(batch, address, old)
     if address.scope == Scope.user_state:
         _keep_beside(address, found[0])
+    return differing
+
+
+def _repeat(address: Address, steps: Sequence[Step], old: OldRow) -> Collection[str]:
+    """Make the steps and return the fields that differ from `old`. If any do, nothing was written."""
+    with transaction.atomic(using=state_database()):
+        with DjangoXBlockUserStateClient().batch(_learner(address)) as batch:
+            for step in steps:
+                step(batch, address)
+        differing = differences_of(old, _row_here(address))
+        if differing:
+            # The history gets no entry of a state that the learner never had.
+            transaction.set_rollback(True, using=state_database())
     return differing
 
 

@@ -1,6 +1,6 @@
 """The list of all that is replaced in the platform, and the one place that replaces it.
 
-Names are below the platform's packages for the LMS. Every replaced function keeps its name and its parameters, and
+Names are below the packages of `PACKAGES`. Every replaced function keeps its name and its parameters, and
 calls the original where the platform's tables serve. So a stage can change while a process runs.
 """
 
@@ -36,6 +36,7 @@ class Replacement(NamedTuple):
     """A function of the platform: its name, its parameters, ours, and the reason.
 
     Ours is called with the original as its first argument. `copies` are other modules that have imported the name.
+    `package` is a key of `PACKAGES`.
     """
 
     module: str
@@ -44,6 +45,7 @@ class Replacement(NamedTuple):
     ours: Callable[..., Any]
     why: str
     copies: Sequence[str] = ()
+    package: str = "lms"
 
 
 _CLIENT = "courseware.user_state_client"
@@ -135,6 +137,14 @@ REPLACEMENTS: Sequence[Replacement] = (
         learners.in_unit_of_work,
         "One history entry a request, though scores and fields are saved apart.",
     ),
+    Replacement(
+        "xblock.rest_api.views",
+        "xblock_handler",
+        ("request", "user_id", "secure_token", "usage_key", "handler_name", "suffix", "version"),
+        learners.in_unit_of_work,
+        "The same for blocks of libraries.",
+        package="core",
+    ),
 )
 """The replaced functions. `student_modules.transform` changes the model `StudentModule` beside them."""
 
@@ -147,8 +157,8 @@ MODULE_FIELDS = {
 """The fields of the platform's `StudentModule`."""
 
 
-PACKAGE = "lms.djangoapps"
-"""The package of the platform's apps."""
+PACKAGES = {"lms": "lms.djangoapps", "core": "openedx.core.djangoapps"}
+"""The platform's packages of apps."""
 
 
 def install() -> None:
@@ -177,7 +187,7 @@ def listed() -> Iterator[tuple[str, str, str]]:
             yield _full_name(replacement), "replaced" if is_replaced else "the platform's", replacement.why
     is_staged = issubclass(old_rows.model_named("StudentModule"), student_modules.StagedRow)
     state = "changed in place" if is_staged else "the platform's"
-    yield f"{PACKAGE}.courseware.models.StudentModule", state, "Rows of the store that serves."
+    yield f"{PACKAGES['lms']}.courseware.models.StudentModule", state, "Rows of the store that serves."
 
 
 def problems() -> Iterator[str]:
@@ -198,8 +208,8 @@ def problems() -> Iterator[str]:
 
 def _wrong_copies(replacement: Replacement, original: Any) -> Iterator[str]:
     for copy in replacement.copies:
-        if getattr(import_module(f"{PACKAGE}.{copy}"), replacement.name, None) is not original:
-            yield f"{PACKAGE}.{copy} does not have {replacement.name} of {replacement.module}"
+        if getattr(import_module(_module(replacement, copy)), replacement.name, None) is not original:
+            yield f"{_module(replacement, copy)} does not have {replacement.name} of {replacement.module}"
 
 
 def _problems_of_the_model() -> Iterator[str]:
@@ -216,12 +226,16 @@ def _problems_of_the_model() -> Iterator[str]:
 
 
 def _full_name(replacement: Replacement) -> str:
-    return f"{PACKAGE}.{replacement.module}.{replacement.name}"
+    return f"{_module(replacement, replacement.module)}.{replacement.name}"
+
+
+def _module(replacement: Replacement, name: str) -> str:
+    return f"{PACKAGES[replacement.package]}.{name}"
 
 
 def _find(replacement: Replacement) -> tuple[Any, str]:
     """Return the module or class that has the function, and its attribute there."""
-    owner: Any = import_module(f"{PACKAGE}.{replacement.module}")
+    owner: Any = import_module(_module(replacement, replacement.module))
     *outer, attribute = replacement.name.split(".")
     for name in outer:
         owner = getattr(owner, name)
@@ -238,7 +252,7 @@ def _replace(replacement: Replacement) -> None:
     replaced = _calling(replacement.ours, original)
     setattr(owner, attribute, staticmethod(replaced) if is_static else replaced)
     for copy in replacement.copies:
-        setattr(import_module(f"{PACKAGE}.{copy}"), attribute, replaced)
+        setattr(import_module(_module(replacement, copy)), attribute, replaced)
 
 
 def _calling(ours: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
