@@ -11,6 +11,8 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth import get_user_model
+from django.db import transaction
 from django.db.models import Field
 from django.db.models.deletion import CASCADE
 from django.db.models.expressions import Col
@@ -24,8 +26,10 @@ from xblock_user_state.openedx.platform import mirror
 from xblock_user_state.openedx.platform.mirror import address_of_block
 from xblock_user_state.openedx.platform.old_rows import Address
 from xblock_user_state.openedx.platform.served_table import models_read_this_store
-from xblock_user_state.openedx.platform.stages import site_stage
+from xblock_user_state.openedx.platform.stages import Stage, site_stage
 from xblock_user_state.openedx.views.own import STUDENT_MODULE
+
+_UID = "xblock_user_state.openedx.platform"
 
 _Field: Any = Field if TYPE_CHECKING else object
 
@@ -199,7 +203,8 @@ def transform(model: Any) -> None:
     for lookup in (StagedNumberIs, StagedNumberIn):
         model._meta.pk.register_lookup(lookup)
     model._meta.get_field("student").remote_field.on_delete = cascade
-    post_delete.connect(_deleted, sender=model, dispatch_uid="xblock_user_state.openedx.platform")
+    post_delete.connect(_deleted, sender=model, dispatch_uid=_UID)
+    post_delete.connect(_user_deleted, sender=get_user_model(), dispatch_uid=_UID)
 
 
 def _make_staged(field: Any) -> None:
@@ -212,9 +217,15 @@ def _make_staged(field: Any) -> None:
 
 
 def cascade(collector: Any, field: Any, sub_objs: Any, using: str) -> None:
-    """Delete the rows of a deleted user. This store does that by itself (`history.deletion`)."""
+    """Delete the rows of a deleted user. This store does that by itself (`history.deletion`), and `_user_deleted`."""
     if not models_read_this_store():
         CASCADE(collector, field, sub_objs, using)
+
+
+def _user_deleted(instance: Any, using: str, **_: Any) -> None:
+    """Delete the rows of a user in the platform's table, where the model reads this store."""
+    if site_stage() is Stage.LEAD and models_read_this_store():
+        transaction.on_commit(partial(mirror.learner_deleted, instance.pk), using=using)
 
 
 def _deleted(instance: Any, **_: Any) -> None:
