@@ -38,14 +38,20 @@ class OldSiteCommand(ProgressCommand):
         except NotAnOldSite as error:
             raise CommandError(str(error)) from error
 
-    def selection(self, options: dict[str, Any]) -> Selection:
-        """Return the part of the old tables that the options select. Raises ``CommandError``."""
+    def selection(self, options: dict[str, Any], site: OldSite) -> Selection:
+        """Return the part of the old tables that the options select. Raises ``CommandError``.
+
+        A course without rows is an error: a misspelt key must not pass as a course that is done.
+        """
         if options["learner"] is not None and options["range"] is not None:
             raise CommandError("--learner and --range exclude each other")
         first, last = _range(options["range"])
         if options["learner"] is not None:
             first = last = _learner(options["learner"])
-        return Selection(first, last, options["course"])
+        course = options["course"]
+        if course is not None and not site.count(Selection(course_id=course)):
+            raise CommandError(f"the old tables have no row of the course {course!r}; is it spelt right?")
+        return Selection(first, last, course)
 
 
 def _range(text: str | None) -> tuple[int | None, int | None]:
@@ -54,6 +60,8 @@ def _range(text: str | None) -> tuple[int | None, int | None]:
     first, colon, last = text.partition(":")
     if not (colon and all(part.isdecimal() or not part for part in (first, last))):
         raise CommandError(f"--range is {text!r}; it must be two ids with a colon between, such as 1:50000")
+    if first and last and int(first) > int(last):
+        raise CommandError(f"--range is {text!r}; its first id is above its last")
     return int(first) if first else None, int(last) if last else None
 
 

@@ -80,6 +80,11 @@ class OldSite:
             raise NotAnOldSite(f"the database {place!r} has no table {EXTENDED}")
         return cls(database, tuple(history), tuple(each for each in (PREFERENCES, INFO, SUMMARIES) if each in tables))
 
+    @property
+    def has_extended_history(self) -> bool:
+        """Tell whether the table of the extended history was found."""
+        return any(table == EXTENDED for table, _ in self.history)
+
     def count(self, selection: Selection, after: int | None = None) -> int:
         """Return the number of state rows. One statement, which reads an index."""
         where, parameters = selection.conditions(after)
