@@ -17,6 +17,9 @@ class Report:
     """
 
     def __init__(self, path: Path | None) -> None:
+        if path:
+            # An hour later would be late to hear that it can't be written.
+            path.open("a").close()
         self._path = path
         self.counts: Counter[Reason] = Counter()
 
