@@ -104,6 +104,8 @@ class Pass:
             for learners in self._imported_learners():
                 importing.remove_gone(learners)
                 yield Done()
+            if self.selection.first is None:
+                yield from self._gone_summaries()
         if self.is_whole:
             self._end()
 
@@ -180,6 +182,12 @@ class Pass:
             )
             yield from self._pages_of(importing, SUMMARIES, since)
 
+    def _gone_summaries(self) -> Iterator[Done]:
+        importing = FieldImport(self.site, self.database, dry_run=self.dry_run, source_wins=self.source_wins)
+        for lines in importing.remove_gone_summaries():
+            self.report.add(lines)
+            yield Done()
+
     def _imported_learners(self) -> Iterator[list[int]]:
         """Yield pages of learners of whom anything may have been imported; some come more than once."""
         for model in (ImportedModule, Preferences, UserInfo):
@@ -203,7 +211,7 @@ class Pass:
             lines: list[Line] = []
             with transaction.atomic(using=self.database):
                 importing.take(table, importing.with_account(table, owners), lines)
-            self.report.add(lines)
+                self.report.add(lines)
             yield Done()
             after = owners[-1]
 

@@ -6,10 +6,12 @@ from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError, CommandParser
-from django.db import connections
+from django.db import connections, models
 
 from xblock_user_state.management.base import ProgressCommand
 from xblock_user_state.openedx.old.reading import NotAnOldSite, OldSite, Selection
+from xblock_user_state.store.dialects.rows import value_field
+from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.users import user_id
 
 
@@ -30,6 +32,12 @@ class OldSiteCommand(ProgressCommand):
 
     def site(self, options: dict[str, Any]) -> OldSite:
         """Return the old tables. Raises ``CommandError``."""
+        key = value_field(StudentModule._meta.get_field("student"))
+        if not isinstance(key, models.IntegerField):
+            name = get_user_model()._meta.label
+            raise CommandError(
+                f"the old tables know users by integers; the keys of {name} are of the type {type(key).__name__}"
+            )
         for alias in (options["source"], options["history_from"]):
             if alias is not None and alias not in connections:
                 raise CommandError(f"DATABASES has no {alias!r}")
