@@ -55,7 +55,7 @@ def tables(transactional_db: None) -> Iterator[None]:
 
 def run(**options: Any) -> str:
     output = io.StringIO()
-    call_command("import_openedx", source="default", stdout=output, **options)
+    call_command("import_openedx", **{"source": "default", **options}, stdout=output)
     return output.getvalue()
 
 
@@ -185,7 +185,7 @@ def contents() -> list[Any]:
 
 def compare(**options: Any) -> str:
     output = io.StringIO()
-    call_command("compare_openedx", source="default", stdout=output, **options)
+    call_command("compare_openedx", **{"source": "default", **options}, stdout=output)
     return output.getvalue()
 
 

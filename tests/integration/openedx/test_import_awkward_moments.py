@@ -20,6 +20,7 @@ from tests.integration.openedx.test_import import (
     check_history,
     compare,
     contents,
+    disagreements,
     history_of,
     insert_problem,
     key_of,
@@ -27,7 +28,7 @@ from tests.integration.openedx.test_import import (
     run,
     save,
 )
-from tests.openedx_tables import insert_field, insert_history, insert_module, old_tables
+from tests.openedx_tables import awkward, insert_field, insert_history, insert_module, old_tables
 from tests.openedx_tables.awkward import COURSE, MINUTE, block
 from tests.openedx_tables.rows import NOON
 from tests.openedx_tables.schema import EXTENDED_HISTORY, HISTORY, MODULE, SUMMARY
@@ -256,3 +257,14 @@ def test_one_row_may_have_very_many_entries(ann: Any) -> None:
     assert len(history_of("ann")) == 2999
     assert compare(history=True) == ""
     check_history()
+
+
+@pytest.mark.extended_history
+def test_the_old_site_may_have_a_database_of_its_own(transactional_db: None, tmp_path: Path) -> None:
+    with old_tables("student_module_history"):
+        cases = awkward("student_module_history")
+        run(source="student_module_history", report=tmp_path / "report")
+        wrong = [f"{case.name}: {found}" for case in cases if (found := list(disagreements(case)))]
+        assert not wrong, "\n".join(wrong)
+        assert compare(source="student_module_history", history=True) == ""
+        check_history()
