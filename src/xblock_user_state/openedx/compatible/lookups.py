@@ -21,7 +21,7 @@ from xblock_user_state.openedx.views.definitions import has_numbers
 _Sql = tuple[str, list[Any]]
 
 
-class NumberIs(Exact):
+class RowNumberIs(Exact):
     """Finds a row by its number."""
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
@@ -31,7 +31,7 @@ class NumberIs(Exact):
         return _condition(self.lhs, [self.rhs], compiler, connection)
 
 
-class NumberIn(In):
+class RowNumberIn(In):
     """Finds rows by their numbers."""
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
@@ -43,7 +43,7 @@ class NumberIn(In):
 
 def register_lookups(field: Any) -> None:
     """Use these lookups for a field of the numbers, or for a class of such fields."""
-    for lookup in (NumberIs, NumberIn):
+    for lookup in (RowNumberIs, RowNumberIn):
         field.register_lookup(lookup)
 
 

@@ -19,7 +19,7 @@ from django.db.models.expressions import Col
 from django.db.models.options import Options
 from django.db.models.signals import post_delete
 
-from xblock_user_state.openedx.compatible.lookups import NumberIn, NumberIs
+from xblock_user_state.openedx.compatible.lookups import RowNumberIn, RowNumberIs
 from xblock_user_state.openedx.compatible.querysets import CompatibleQuerySet
 from xblock_user_state.openedx.compatible.rows import CompatibleRow
 from xblock_user_state.openedx.platform import mirror
@@ -168,24 +168,24 @@ class StagedField(_Field):  # type: ignore[misc]  # the class of the field is kn
         return *named, arguments
 
 
-class StagedNumberIs(NumberIs):
+class StagedRowNumberIs(RowNumberIs):
     """Finds the row of an id."""
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         """Return the condition of a row's number, or of the platform's id."""
         if models_read_this_store():
             return super().as_sql(compiler, connection)
-        return super(NumberIs, self).as_sql(compiler, connection)
+        return super(RowNumberIs, self).as_sql(compiler, connection)
 
 
-class StagedNumberIn(NumberIn):
+class StagedRowNumberIn(RowNumberIn):
     """Finds the rows of ids."""
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         """Return the condition of rows' numbers, or of the platform's ids."""
         if models_read_this_store():
             return super().as_sql(compiler, connection)
-        return super(NumberIn, self).as_sql(compiler, connection)
+        return super(RowNumberIn, self).as_sql(compiler, connection)
 
 
 def transform(model: Any) -> None:
@@ -200,7 +200,7 @@ def transform(model: Any) -> None:
     model._meta._expire_cache()  # noqa: SLF001
     for field in model._meta.concrete_fields:
         _make_staged(field)
-    for lookup in (StagedNumberIs, StagedNumberIn):
+    for lookup in (StagedRowNumberIs, StagedRowNumberIn):
         model._meta.pk.register_lookup(lookup)
     model._meta.get_field("student").remote_field.on_delete = cascade
     post_delete.connect(_deleted, sender=model, dispatch_uid=_UID)
