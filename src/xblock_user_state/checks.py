@@ -252,7 +252,9 @@ def _no_app() -> checks.CheckMessage:
     return checks.Error(
         f"{conf.origin('EXTENDED_HISTORY')} is on, and the app of the extended history is not installed. Nobody could "
         "read new history entries, so changes of recorded blocks are refused.",
-        hint=f"Add {conf.EXTENDED_HISTORY_APP!r} to INSTALLED_APPS, or turn it off.",
+        # The setting of FEATURES may be the platform's too, whose own history it would turn off.
+        hint=f"Add {conf.EXTENDED_HISTORY_APP!r} to INSTALLED_APPS, or set "
+        'XBLOCK_USER_STATE["EXTENDED_HISTORY"] to False.',
         id="xblock_user_state.E005",
     )
 

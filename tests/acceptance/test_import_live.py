@@ -73,6 +73,14 @@ def test_learners_work_on_while_the_import_runs(tables: None, start: Start, mana
         assert row.modified >= change.values["modified"]
 
 
+def test_two_imports_of_one_range_do_not_harm_each_other(tables: None, start: Start, manage: Manage) -> None:
+    for process in [start(*COMMAND) for _ in range(2)]:
+        finished(process)
+    assert StudentModule.objects.count() == ImportedModule.objects.count() == LEARNERS * BLOCKS
+    assert manage("compare_openedx", "--from", "default", "--history") == ""
+    manage("check_history")
+
+
 def has_more_rows_than(rows: int) -> bool:
     return StudentModule.objects.count() > rows
 

@@ -10,6 +10,7 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.core.management import CommandError, call_command
+from django.db import NotSupportedError
 from pytest_django import Settings
 from xblock.fields import Scope
 from xblock.runtime import KeyValueStore
@@ -27,6 +28,8 @@ from xblock_user_state.maintenance import paging
 from xblock_user_state.maintenance.modified import rows_modified
 from xblock_user_state.maintenance.verification import Verification
 from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory, UserInfo
+from xblock_user_state.openedx.models import CompatibleStudentModule, ImportedModule
+from xblock_user_state.openedx.views.definitions import has_numbers
 from xblock_user_state.runtime import UserStateKeyValueStore, clear_masquerade
 from xblock_user_state.state.keys import identify_block
 from xblock_user_state.store.users import id_of
@@ -34,6 +37,7 @@ from xblock_user_state.store.users import id_of
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
 ONE, TWO = BLOCKS = make_blocks(2)
+THREE = make_blocks(3)[2]
 NAMES = [f"learner{number}" for number in range(4)]
 CALLS = 3
 
@@ -119,6 +123,35 @@ def test_saved_instances(people: dict[str, Any]) -> None:
     module.save()
     assert {state.username for state in Client().iter_all_for_block(ONE)} == {*NAMES[:2]}
     assert Client().get_scores(NAMES[0], [ONE])[ONE].grade == 5
+    assert_history_is_gapless()
+
+
+def test_the_compatible_model(people: dict[str, Any]) -> None:
+    rows, keys = CompatibleStudentModule.objects, {"course_id": COURSE, "module_state_key": ONE}
+    for name in NAMES:
+        _answer(name, 2)
+    ada, ben, cem, _ = people.values()
+    row = rows.get(student=ada, **keys)
+    # Only integers make numbers.
+    assert (row.pk is not None) == has_numbers() == isinstance(id_of(ada), int)
+    row.grade, row.state = 5, '{"of":"staff"}'
+    row.save()
+    assert rows.get(student=ada, **keys).grade == 5
+    row, is_new = rows.get_or_create(student=ada, course_id=COURSE, module_state_key=THREE, defaults={"state": "{}"})
+    assert is_new
+    row.state = '{"of":"new"}'
+    row.save()
+    assert rows.update_or_create(student=ada, **keys, defaults={"grade": 6, "max_grade": 9})[1] is False
+    assert rows.filter(student__in=[ada, ben]).update(done="f") == 5
+    assert sorted({found.student.get_username() for found in rows.select_related("student")}) == NAMES
+    assert row.delete()[0] == 1
+    assert rows.filter(student=ben).delete()[0] == 2
+    ImportedModule._base_manager.create(id=7, student_id=id_of(cem), block_id=identify_block(ONE).id, revision=1)
+    assert rows.get(pk=7) == rows.get(student=cem, **keys)
+    assert rows.exclude(pk=8).count() == 6
+    if not has_numbers():
+        with pytest.raises(NotSupportedError, match="rows have no numbers here"):
+            rows.filter(pk=2**52).exists()
     assert_history_is_gapless()
 
 

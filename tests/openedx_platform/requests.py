@@ -12,6 +12,8 @@ from xblock.runtime import KeyValueStore
 
 from tests.openedx_platform.courseware import block_render, model_data
 
+PACKAGES = {"lms": "tests.openedx_platform", "core": "tests.openedx_platform"}
+"""The stand-in's packages of apps."""
 COURSE = CourseKey.from_string("course-v1:Sky+Stars+2026")
 OTHER_COURSE = CourseKey.from_string("course-v1:Sky+Moons+2026")
 SCOPES = (Scope.user_state, Scope.preferences, Scope.user_info, Scope.user_state_summary)

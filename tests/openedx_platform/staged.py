@@ -35,6 +35,7 @@ from tests.openedx_platform.grades.signals import handlers
 from tests.openedx_platform.requests import (
     COURSE,
     OTHER_COURSE,
+    PACKAGES,
     SCOPES,
     cache_of,
     key_of,
@@ -44,6 +45,7 @@ from tests.openedx_platform.requests import (
     save,
     usage_key,
 )
+from tests.openedx_platform.xblock.rest_api import views
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
 from xblock_user_state.models import StudentModule as OurModule
 from xblock_user_state.openedx.models import StageDifference
@@ -64,8 +66,9 @@ Stage = Callable[..., None]
 
 
 @pytest.fixture(autouse=True)
-def _installed() -> None:
-    replacements.install("tests.openedx_platform")
+def _installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replacements, "PACKAGES", PACKAGES)
+    replacements.install()
 
 
 @pytest.fixture
@@ -197,6 +200,19 @@ def test_a_handler_that_saves_score_and_fields_apart_makes_one_history_entry(
     [entry] = our_history(ada)
     assert (entry.state, entry.score[:2]) == ({"answer": "red"}, (1, 2))
     assert differences() == []
+
+
+def test_a_handler_of_a_librarys_block_is_one_change_too(stage: Stage, ada: User) -> None:
+    stage("alone")
+
+    def handler(*_: Any) -> None:
+        handlers.set_score(ada.pk, KEY, 1, 2)
+        save(ada, BLOCK, answer="red")
+
+    views.xblock_handler(None, "", "", KEY, handler)
+    assert len(our_history(ada)) == 1
+    # Decorators of the view have left their marks.
+    assert vars(views.xblock_handler)["csrf_exempt"]
 
 
 def test_a_handler_that_fails_changes_nothing(stage: Stage, ada: User) -> None:
@@ -372,6 +388,8 @@ def test_a_difference_is_counted_by_field_and_mended(stage: Stage, ada: User) ->
     save(ada, BLOCK, answer="blue")
     assert differences() == [("more", 1), ("other", 1)]
     assert our_state(ada) == platforms_state(ada) == {"answer": "blue", "other": "x"}
+    # The first write, the one past the platform, and the mended one.
+    assert len(our_history(ada)) == 3
     Client().set_score("ada", KEY, 1, 2)
     save(ada, BLOCK, answer="green")
     assert ("(score)", 1) in differences()
@@ -447,6 +465,6 @@ def test_an_unknown_platform_is_refused_and_nothing_is_replaced(monkeypatch: pyt
     monkeypatch.setattr(model_data, "set_score", set_score)
     monkeypatch.delattr(model_data, "get_score")
     with pytest.raises(replacements.UnknownPlatform, match="get_score is not there") as refused:
-        replacements.install("tests.openedx_platform")
+        replacements.install()
     assert "set_score has the parameters user_id, usage_key, not" in str(refused.value)
     assert vars(model_data)["set_score"] is set_score

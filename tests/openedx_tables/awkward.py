@@ -15,7 +15,7 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from django.contrib.auth import get_user_model
-from django.db import connections
+from django.db import DEFAULT_DB_ALIAS, connections
 
 from tests.openedx_tables.rows import NOON, insert_field, insert_history, insert_module
 from tests.openedx_tables.schema import EXTENDED_HISTORY, HISTORY, INFO, MODULE, PREFERENCES, SUMMARY
@@ -101,7 +101,7 @@ def awkward(alias: str, history_alias: str | None = None) -> list[Case]:
 
     The old tables must be there, the extended history's on `history_alias` if that is given.
     """
-    learners = get_user_model()._default_manager.using(alias)
+    learners = get_user_model()._default_manager.using(DEFAULT_DB_ALIAS)
     ada, ben = (learners.create(username=name).pk for name in ("awkward_ada", "awkward_ben"))
     cases = _Cases(alias, history_alias or alias, ada, ben)
     _keys(cases)

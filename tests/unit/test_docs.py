@@ -21,6 +21,7 @@ from xblock_user_state.metrics import names
 from xblock_user_state.metrics.dogstatsd import DogStatsDSink
 from xblock_user_state.metrics.opentelemetry import OpenTelemetrySink
 from xblock_user_state.metrics.prometheus import PrometheusSink
+from xblock_user_state.openedx import checks as openedx_checks
 from xblock_user_state.openedx.old.reasons import Reason
 from xblock_user_state.runtime import UserStateKeyValueStore, UserStateRuntime, UserStateService
 
@@ -104,7 +105,8 @@ def test_every_variable_of_migrations_is_documented() -> None:
 
 def test_every_system_check_is_documented() -> None:
     identifier = re.compile(r"xblock_user_state\.[A-Z]\d+")
-    assert set(identifier.findall(SETTINGS)) == set(identifier.findall(inspect.getsource(checks)))
+    sources = "".join(map(inspect.getsource, (checks, openedx_checks)))
+    assert set(identifier.findall(SETTINGS)) == set(identifier.findall(sources))
 
 
 @pytest.mark.parametrize("owner", [interface.XBlockUserStateClient, interface.Batch, *OF_RUNTIMES])

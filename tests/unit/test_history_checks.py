@@ -199,6 +199,7 @@ class TestIncompleteExtendedHistory:
         settings.FEATURES = {"ENABLE_CSMH_EXTENDED": True}
         host.set(**NAMED)
         assert 'FEATURES["ENABLE_CSMH_EXTENDED"] is on' in host.messages()["E005"].msg
+        assert 'set XBLOCK_USER_STATE["EXTENDED_HISTORY"] to False' in str(host.messages()["E005"].hint)
 
     def test_the_old_name_is_overruled(self, host: Host, settings: Settings) -> None:
         settings.FEATURES = {"ENABLE_CSMH_EXTENDED": True}

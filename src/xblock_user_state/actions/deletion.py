@@ -12,6 +12,7 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
+from xblock_user_state.actions.copied import refuse_while_copied
 from xblock_user_state.clients import arguments
 from xblock_user_state.history import deletion as of_learner
 from xblock_user_state.maintenance.deletion import Deleted, delete_blocks
@@ -32,8 +33,9 @@ def delete_block(block_key: UsageKey) -> Deleted:
     pages commit together. Returns the numbers of deleted rows.
 
     Raises `ServiceUnavailable` or a database error if a page fails. The pages before stay deleted; call again for the
-    others.
+    others. Raises ``RuntimeError`` on an Open edX site at the stages `shadow` and `lead`.
     """
+    refuse_while_copied()
     database = state_database()
     block = checked_block(block_key)
     with errors_translated(database):
@@ -48,6 +50,7 @@ def delete_course(course_key: LearningContextKey) -> Deleted:
     Works as `delete_block` does, block by block: at least one page for each registered block. State of block types
     (``preferences``) and of learners (``user_info``) belongs to no course and stays.
     """
+    refuse_while_copied()
     database = state_database()
     context_id = identify_context(arguments.checked_course(course_key))
     with errors_translated(database):
@@ -63,7 +66,9 @@ def delete_learner(user: Any) -> Deleted:
 
     Raises ``ValueError`` for a user without an id: not saved, anonymous, or already deleted. Raises ``TypeError`` for
     an id that has not the type of the user model's key, such as a username: it could be the text of another user's id.
+    Raises ``RuntimeError`` as `delete_block` does.
     """
+    refuse_while_copied()
     student_id = id_of(user) if hasattr(user, "pk") else user
     if student_id is None:
         raise ValueError(f"{user!r} has no id; give the id that the user had")

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
+from xblock_user_state.actions.copied import refuse_while_copied
 from xblock_user_state.interface import UserDoesNotExist
 from xblock_user_state.maintenance.moving import MovedPage, move_blocks
 from xblock_user_state.state.keys import identify_context, parse_block
@@ -62,8 +63,10 @@ def move_state(
 
     Raises ``TypeError`` or ``ValueError`` for keys that don't fit, and `UserDoesNotExist`. Raises `ServiceUnavailable`
     or a database error if a page fails, also if the database of an extended history can't be reached. The pages before
-    stay moved; call again for the others.
+    stay moved; call again for the others. Raises ``RuntimeError`` on an Open edX site at the stages `shadow` and
+    `lead`.
     """
+    refuse_while_copied()
     database = state_database()
     moves = _moves(database, old_key, new_key)
     return _collected(move_blocks(database, moves, None if username is None else _student_id(username)))

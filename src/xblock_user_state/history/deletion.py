@@ -114,14 +114,19 @@ def _entries_of(database: str, student_id: Any) -> set[int]:
     return block_ids
 
 
-def delete_states(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
-    """Delete states, scores and history of a learner in some blocks, for good. Call it in a transaction."""
+def delete_states(database: str, student_id: Any, block_ids: Sequence[int]) -> int:
+    """Delete states, scores and history of a learner in some blocks, for good. Call it in a transaction.
+
+    Returns the number of deleted states.
+    """
+    deleted = 0
     # Only the blocks that were listed, and not all rows of the learner: each deleted block needs its tombstone.
     for some in pieces(database, block_ids):
         # State rows first: a writer that holds a row's lock adds history entries until it commits.
-        delete_rows(all_rows(StudentModule, database).filter(student_id=student_id, block_id__in=some))
+        deleted += delete_rows(all_rows(StudentModule, database).filter(student_id=student_id, block_id__in=some))
         delete_local_entries(database, Q(student_id=student_id, block_id__in=some))
     _delete_extended(database, student_id, block_ids)
+    return deleted
 
 
 def _delete_extended(database: str, student_id: Any, block_ids: Sequence[int]) -> None:

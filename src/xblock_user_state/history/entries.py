@@ -134,11 +134,12 @@ def all_rows(model: type[AnyModel], alias: str) -> QuerySet[AnyModel]:
     return model._base_manager.using(alias)
 
 
-def delete_rows(rows: QuerySet[Any]) -> None:
-    """Delete rows by one DELETE, without signals."""
+def delete_rows(rows: QuerySet[Any]) -> int:
+    """Delete rows by one DELETE, without signals; return their number."""
     # `QuerySet.delete` selects the rows first, to find related objects, and sends two signals for each row. Our own
     # receiver of these signals would delete history row by row. Django has no public call for a plain DELETE.
-    rows._raw_delete(rows.db)
+    deleted: int = rows._raw_delete(rows.db)
+    return deleted
 
 
 def of_keys(rows: QuerySet[Entry], keys: Collection[Key]) -> QuerySet[Entry]:

@@ -29,12 +29,14 @@ class OpenedxConfig(AppConfig):
 
         A stage that is off when the process starts stays off until its end: nothing is replaced.
         """
+        from xblock_user_state.openedx import checks
         from xblock_user_state.openedx.decoded import copying
         from xblock_user_state.openedx.importing import forgetting
         from xblock_user_state.openedx.numbers import giving
         from xblock_user_state.openedx.platform import replacements, stages
         from xblock_user_state.openedx.views import own
 
+        checks.register()
         copying.connect()
         forgetting.connect()
         giving.connect()

@@ -236,7 +236,8 @@ class UserStateKeyValueStore(KeyValueStore):
         In a unit of work the score is collected, so it and the block's fields become one revision. The time is then the
         present one, or that of the stored score if this is the same score: the committed row is at least as new. One
         statement reads the stored score. If another request stores the same score meanwhile, the row may be older; a
-        guarded unit that has read the block's row raises `Conflict` instead.
+        guarded unit that has read the block's row raises `Conflict` instead. If the unit sets another score and then
+        the stored one again, nothing changes: the row never reaches the first time, and has the second.
 
         Outside of a unit the score is committed at once. Returns ``None`` if there is no score to remove. The
         `GradeGuard` is for events of blocks, and not asked.

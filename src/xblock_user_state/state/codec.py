@@ -25,8 +25,9 @@ MAX_DEPTH = 200
 
 # Python refuses to convert longer integers to text and back (CPython issue 95778). Decimal converts them.
 _MAX_INT_DIGITS = 4300
-# Finds each number with a point or an exponent in a compact text, and perhaps some texts that look like one.
-_FLOAT = re.compile(r"[:\[,]-?\d+[.eE]")
+# Finds each number in a text of msgspec that the standard library writes in another way: numbers with an exponent, and
+# those below 0.0001. Finds perhaps some texts that look like one.
+_ODD_FLOAT = re.compile(r"[:\[,]-?(?:0\.0000|[\d.]+e)")
 _SCALARS = (str, int, float, Decimal, type(None))
 # Types whose values are immutable and read back as they were written.
 _PLAIN = frozenset((str, int, float, bool, type(None)))
@@ -90,10 +91,10 @@ def normal_text(text: str) -> str:
         return encode(decode_state(text))
     if type(state) is not dict:
         raise NotAState("it is not a JSON object")
-    # msgspec writes five times as fast. It differs in numbers with a point or an exponent, in characters outside of
-    # printable ASCII, and in escapes by number.
+    # msgspec writes five times as fast. It differs in some numbers, in characters outside of printable ASCII, and in
+    # escapes by number.
     fast = _join_fast(state).decode()
-    if fast.isascii() and fast.isprintable() and "\\u" not in fast and not _FLOAT.search(fast):
+    if fast.isascii() and fast.isprintable() and "\\u" not in fast and not _ODD_FLOAT.search(fast):
         return fast
     try:
         # The values come from JSON, so all of them are plain.

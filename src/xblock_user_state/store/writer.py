@@ -51,7 +51,7 @@ from xblock_user_state.state.codec import NotAState
 from xblock_user_state.state.keys import BlockId, RowKey
 from xblock_user_state.store import hot_rows
 from xblock_user_state.store.blocks import Lookup, lookup, register
-from xblock_user_state.store.dialects import Failure, Outcome, TooLarge, dialect_of
+from xblock_user_state.store.dialects import Failure, Outcome, dialect_of
 from xblock_user_state.store.dialects.rows import Rows, Target, Write
 from xblock_user_state.store.reader import read_rows
 from xblock_user_state.store.row_cache import RowCache
@@ -308,19 +308,19 @@ class Writer:
             if outcome is Outcome.NOT_SENT:
                 self._store_in_transaction(writes)
                 return
-        except (TooLarge, Error) as error:
+        except Error as error:
             self._refuse_too_large(changed, error)
-            if isinstance(error, Error) and dialect_of(connections[self.database]).failure(error) is Failure.DUPLICATE:
+            if dialect_of(connections[self.database]).failure(error) is Failure.DUPLICATE:
                 self._met_existing.update((table, key) for table, rows in changed.items() for key in rows)
             raise
         if outcome is Outcome.LOST_RACE:
             raise LostRace
         self._tell_recorder(writes)
 
-    def _refuse_too_large(self, changed: Mapping[Table, Changed], error: Exception) -> None:
+    def _refuse_too_large(self, changed: Mapping[Table, Changed], error: Error) -> None:
         """Raise ``ValueError`` if the database has refused a state for its size, which no repetition changes."""
         dialect = dialect_of(connections[self.database])
-        if isinstance(error, Error) and dialect.failure(error) is not Failure.TOO_LARGE:
+        if dialect.failure(error) is not Failure.TOO_LARGE:
             return
         key, text = max(
             ((key, after.text or "") for rows in changed.values() for key, (_, after) in rows.items()),

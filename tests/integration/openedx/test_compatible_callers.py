@@ -19,11 +19,13 @@ from xblock_user_state.client import DjangoXBlockUserStateClient as Client
 from xblock_user_state.models import Block, StudentModule, StudentModuleHistory
 from xblock_user_state.openedx.models import BlockNumber, CompatibleStudentModule, ImportedModule
 from xblock_user_state.state.keys import identify_block
+from xblock_user_state.store.reader import read_rows
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
 BLOCK = make_block()
 ESSAY = make_block("essay", "edx_sga")
+KEYS: dict[str, Any] = {"course_id": COURSE, "module_state_key": BLOCK}
 Rows = CompatibleStudentModule.objects
 
 
@@ -93,6 +95,12 @@ def test_a_score_remembers_who_gave_it(learners: list[Any], override_model: Any)
     assert row.scoreoverride_set.latest("id").by == "staff4"
     assert override_model.objects.first().module == row
     assert override_model.objects.filter(module__course_id=COURSE).count() == 2
+    assert override_model.objects.filter(module__id=row.pk).count() == 2
+    assert override_model.objects.filter(module__pk__in=[row.pk, 7], module__grade=4).count() == 2
+    assert override_model.objects.filter(module_id=row.pk, module=row).count() == 2
+    assert Rows.filter(scoreoverride__by="staff4").get() == row
+    assert [each.module.grade for each in override_model.objects.select_related("module")] == [4, 4]
+    assert Rows.prefetch_related("scoreoverride_set").get(pk=row.pk).scoreoverride_set.count() == 2
     assert row.delete()[1] == {
         "xblock_user_state_openedx.ScoreOverride": 2,
         "xblock_user_state_openedx.CompatibleStudentModule": 1,
@@ -247,6 +255,22 @@ def test_one_of_many_creates_a_row_and_the_others_get_it(learners: list[Any]) ->
     made = _in_threads(6, create)
     assert len({number for number, _ in made}) == 1
     assert sum(is_new for _, is_new in made) == 1
+
+
+def test_a_row_that_is_deleted_before_the_lock_is_created_again(learners: list[Any], monkeypatch: Any) -> None:
+    if not connection.features.has_select_for_update:
+        pytest.skip("transactions that write go one after the other")
+    row = Rows.create(student=learners[0], **KEYS, state='{"a":1}')
+    seam = "xblock_user_state.openedx.compatible.querysets.read_rows"
+
+    def delete_first(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(seam, read_rows)
+        _in_threads(1, lambda _: Rows.get(pk=row.pk).delete())
+        return read_rows(*arguments, **options)
+
+    monkeypatch.setattr(seam, delete_first)
+    made, is_new = Rows.update_or_create(student=learners[0], **KEYS, defaults={"state": '{"b":2}'})
+    assert (is_new, made.state, Client().get("ada", BLOCK).state) == (True, '{"b":2}', {"b": 2})
 
 
 def test_updates_at_the_same_time_lose_nothing(learners: list[Any]) -> None:

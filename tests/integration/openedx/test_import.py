@@ -55,7 +55,7 @@ def tables(transactional_db: None) -> Iterator[None]:
 
 def run(**options: Any) -> str:
     output = io.StringIO()
-    call_command("import_openedx", source="default", stdout=output, **options)
+    call_command("import_openedx", **{"source": "default", **options}, stdout=output)
     return output.getvalue()
 
 
@@ -185,7 +185,7 @@ def contents() -> list[Any]:
 
 def compare(**options: Any) -> str:
     output = io.StringIO()
-    call_command("compare_openedx", source="default", stdout=output, **options)
+    call_command("compare_openedx", **{"source": "default", **options}, stdout=output)
     return output.getvalue()
 
 
@@ -345,6 +345,29 @@ def test_a_catch_up_needs_a_first_pass(tables: None) -> None:
         run(catch_up=True)
 
 
+def test_a_catch_up_without_the_ranges_of_the_first_pass_names_them(tables: None) -> None:
+    run(range=":5")
+    run(range="6:")
+    with pytest.raises(CommandError, match=r"has ended; use the ranges of .*: 6:, :5$"):
+        run(catch_up=True)
+
+
+def test_the_range_without_a_beginning_reports_history_without_a_row(ann: Any, tmp_path: Path) -> None:
+    entry = insert_history("default", 4711)
+    run(range=f"{ann.pk}:", report=tmp_path / "other")
+    run(range=f":{ann.pk - 1}", report=tmp_path / "first")
+    assert reported(tmp_path / "other") == {}
+    assert reported(tmp_path / "first") == {(HISTORY, entry): ["history_without_module"]}
+
+
+def test_old_tables_without_extended_history_are_named(ann: Any) -> None:
+    with connection.cursor() as cursor:
+        cursor.execute(f"DROP TABLE {EXTENDED_HISTORY}")
+    errors = io.StringIO()
+    run(stderr=errors)
+    assert "name its alias by --history-from" in errors.getvalue()
+
+
 def test_one_course_and_one_learner_alone(ann: Any) -> None:
     ben = make_learners("ben")[0]
     insert_problem(ann)
@@ -460,6 +483,9 @@ def test_the_rate_is_limited(ann: Any) -> None:
         ({"range": "5"}, "it must be two ids"),
         ({"range": "a:b"}, "it must be two ids"),
         ({"range": "1:2", "learner": "1"}, "exclude each other"),
+        ({"range": "2:1"}, "its first id is above its last"),
+        ({"course": "course-v1:Sky+Typo+2021"}, "no row of the course"),
+        ({"report": Path("/nowhere/report")}, "--report can't be written"),
         ({"rate": 0}, "it must be 1 or more"),
         ({"history_from": "nowhere"}, "DATABASES has no 'nowhere'"),
         ({"remove_gone": True, "catch_up": True}, "--remove-gone needs a pass over whole learners"),

@@ -7,15 +7,18 @@ import secrets
 import subprocess
 import sys
 
+import pytest
+
 from tests.documentation import ROOT
 
 
-def test_the_stages_on_a_stand_in_for_the_platform() -> None:
+@pytest.mark.parametrize("module", ["staged", "breaking"])
+def test_the_stages_on_a_stand_in_for_the_platform(module: str) -> None:
     environment = {
         **os.environ,
         "DJANGO_SETTINGS_MODULE": "tests.openedx_platform.settings",
         "XBLOCK_USER_STATE_TEST_RUN": secrets.token_hex(4),
     }
-    command = [sys.executable, "-X", "dev", "-m", "pytest", "-q", "tests/openedx_platform/staged.py"]
+    command = [sys.executable, "-X", "dev", "-m", "pytest", "-q", f"tests/openedx_platform/{module}.py"]
     ended = subprocess.run(command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False)
     assert ended.returncode == 0, ended.stdout + ended.stderr

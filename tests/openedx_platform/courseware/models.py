@@ -76,6 +76,8 @@ post_save.connect(save_history, sender=StudentModule)
 class FieldRow(models.Model):
     field_name = models.CharField(max_length=64)
     value = models.TextField(default="null")
+    created = models.DateTimeField(auto_now_add=True)
+    modified = models.DateTimeField(auto_now=True)
 
     class Meta:
         abstract = True

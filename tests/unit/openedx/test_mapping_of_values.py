@@ -111,3 +111,10 @@ def test_every_state_is_written_as_the_client_writes_it(state: dict[str, object]
 @given(st.dictionaries(st.characters(max_codepoint=127), st.text(st.characters(max_codepoint=127)) | st.integers()))
 def test_every_character_of_ascii_is_written_as_the_client_writes_it(state: dict[str, object]) -> None:
     assert normal_text(simplejson.dumps(state, ensure_ascii=False)) == encode(state)
+
+
+@settings(max_examples=500, deadline=None)
+@given(st.floats(1, 10, exclude_max=True), st.integers(-12, 24), st.sampled_from((1, -1)))
+def test_every_size_of_a_number_is_written_as_the_client_writes_it(digits: float, exponent: int, sign: int) -> None:
+    state = {"a": [sign * digits * 10.0**exponent, {"b": sign * 10.0**exponent}]}
+    assert normal_text(simplejson.dumps(state)) == encode(state)

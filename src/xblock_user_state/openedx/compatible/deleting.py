@@ -21,9 +21,10 @@ def delete_instances(model: Any, instances: Sequence[Any], using: str) -> tuple[
     """
     own: type[models.Model] = model._meta.concrete_model
     signals = {"sender": model, "using": using, "origin": instances[0] if len(instances) == 1 else instances}
-    # Finds related rows. The rows themselves it could not delete: they are rows of a view.
+    # Finds related rows; none can refer to a row without a number. The rows themselves it could not delete: they are
+    # rows of a view.
     collector = Collector(using=using)
-    collector.collect(instances)
+    collector.collect([instance for instance in instances if instance.pk is not None])
     collector.data.pop(own, None)
     blocks: dict[Any, set[int]] = defaultdict(set)
     for instance in instances:
@@ -32,9 +33,8 @@ def delete_instances(model: Any, instances: Sequence[Any], using: str) -> tuple[
         for instance in instances:
             pre_delete.send(instance=instance, **signals)
         _, numbers = collector.delete()
-        for student_id, block_ids in blocks.items():
-            delete_states(using, student_id, sorted(block_ids))
+        deleted = sum(delete_states(using, student_id, sorted(ids)) for student_id, ids in blocks.items())
         for instance in instances:
             post_delete.send(instance=instance, **signals)
-    numbers = {**numbers, model._meta.label: sum(map(len, blocks.values()))}
+    numbers = {**numbers, model._meta.label: deleted}
     return sum(numbers.values()), numbers

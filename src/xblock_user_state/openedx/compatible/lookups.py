@@ -21,29 +21,29 @@ from xblock_user_state.openedx.views.definitions import has_numbers
 _Sql = tuple[str, list[Any]]
 
 
-class NumberIs(Exact):
+class RowNumberIs(Exact):
     """Finds a row by its number."""
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         """Return the condition of the row's learner and block."""
-        if not isinstance(self.lhs, Col) or not self.rhs_is_direct_value():
+        if not _names_rows(self):
             return super().as_sql(compiler, connection)
         return _condition(self.lhs, [self.rhs], compiler, connection)
 
 
-class NumberIn(In):
+class RowNumberIn(In):
     """Finds rows by their numbers."""
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         """Return the condition of the rows' learners and blocks."""
-        if not isinstance(self.lhs, Col) or not self.rhs_is_direct_value():
+        if not _names_rows(self):
             return super().as_sql(compiler, connection)
         return _condition(self.lhs, list(dict.fromkeys(self.rhs)), compiler, connection)
 
 
 def register_lookups(field: Any) -> None:
     """Use these lookups for a field of the numbers, or for a class of such fields."""
-    for lookup in (NumberIs, NumberIn):
+    for lookup in (RowNumberIs, RowNumberIn):
         field.register_lookup(lookup)
 
 
@@ -60,6 +60,12 @@ class RowNumberField(_BigAutoField):
 register_lookups(RowNumberField)
 
 
+def _names_rows(lookup: Any) -> bool:
+    """Tell whether a lookup compares the view's own column, not a foreign key to it, with given numbers."""
+    column = lookup.lhs
+    return isinstance(column, Col) and not column.target.is_relation and lookup.rhs_is_direct_value()
+
+
 def _condition(column: Col, numbers: Sequence[Any], compiler: Any, connection: Any) -> _Sql:
     alias = compiler.quote_name_unless_alias(column.alias)
     rows = [each for each in (_row(alias, number, connection) for number in numbers if number is not None) if each]
@@ -72,15 +78,20 @@ def _row(alias: str, number: int, connection: Any) -> _Sql | None:
     quote = connection.ops.quote_name
     if 0 <= number < FIRST:
         found = f"FROM {quote(ImportedModule._meta.db_table)} WHERE id = %s"
-        sql = f"({alias}.student_id = (SELECT student_id {found}) AND {alias}.block_id = (SELECT block_id {found}))"
-        return sql, [number, number]
+        block = _or_none(f"(SELECT block_id {found})")
+        return f"({alias}.student_id = (SELECT student_id {found}) AND {alias}.block_id = {block})", [number, number]
     if not has_numbers():
         raise NotSupportedError("rows have no numbers here, because the ids of users are no integers")
     parts = parts_of(number)
     if parts is None:
         return None
-    block = f"(SELECT block_id FROM {quote(BlockNumber._meta.db_table)} WHERE number = %s)"
+    block = _or_none(f"(SELECT block_id FROM {quote(BlockNumber._meta.db_table)} WHERE number = %s)")
     return f"({alias}.student_id = %s AND {alias}.block_id = {block})", list(parts)
+
+
+def _or_none(block_id: str) -> str:
+    """Return the expression of a block's id, or of an id that no block has: a NULL would make ``exclude`` drop rows."""
+    return f"COALESCE({block_id}, 0)"
 
 
 def _any(conditions: Sequence[_Sql]) -> _Sql:

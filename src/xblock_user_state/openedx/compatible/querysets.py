@@ -106,6 +106,10 @@ class CompatibleQuerySet(_QuerySet):
                 raise NotSupportedError("select_for_update() takes no values() or values_list() here")
             _lock(self._result_cache, self.db)
 
+    def iterator(self, chunk_size: int | None = None) -> Iterator[Any]:
+        """Iterate over the rows without keeping them, unless they are to be locked."""
+        return iter(self._chain()) if self._locks_rows else super().iterator(chunk_size)
+
 
 class ChunkingManager(models.Manager.from_queryset(CompatibleQuerySet)):  # type: ignore[misc]
     """The manager of the compatible model."""
@@ -126,7 +130,10 @@ def _check_names(names: Collection[str] | Mapping[str, Any]) -> None:
 
 
 def _lock(rows: Any, using: str) -> None:
-    """Lock the rows, learner by learner in the order of their keys, and give the instances the values of the rows."""
+    """Lock the rows, learner by learner in the order of their keys, and give the instances the values of the rows.
+
+    Takes those out of the list that are gone.
+    """
     if not connections[using].features.has_select_for_update:
         return
     if connections[using].get_autocommit():
@@ -134,7 +141,9 @@ def _lock(rows: Any, using: str) -> None:
     by_learner: dict[Any, dict[RowKey, Any]] = {}
     for row in rows:
         by_learner.setdefault(row.student_id, {})[block_of(row.module_state_key, row.course_id)] = row
-    table = TABLES[Scope.user_state]
+    table, locked = TABLES[Scope.user_state], set()
     for student_id, blocks in sorted(by_learner.items()):
         for block, found in read_rows(using, table, student_id, list(blocks), lock=True).items():
             blocks[block].take_locked(dict(zip(table.columns, table.values(found), strict=True)))
+            locked.add(id(blocks[block]))
+    rows[:] = [row for row in rows if id(row) in locked]

@@ -53,13 +53,17 @@ class CompatibleRow(_Model):
 
     def refresh_from_db(self, using: str | None = None, fields: Any = None, from_queryset: Any = None) -> None:
         """Load values again, as Django does, and remember them."""
-        stored = self._stored_instance()
         super().refresh_from_db(using=using or state_database(), fields=fields, from_queryset=from_queryset)
         if fields is None:
             self._loaded, self._stored = _values(self), None
-        elif stored is not None:
-            # The others keep the value to compare with, because another may have been assigned.
-            _take_loaded(stored, {name: value for name, value in _values(self).items() if name in fields})
+            return
+        # The others keep the value to compare with, because another may have been assigned.
+        asked = {*fields, *(f"{name}_id" for name in fields)}
+        loaded = {name: value for name, value in _values(self).items() if name in asked}
+        if self._stored is not None:
+            _take_loaded(self._stored, loaded)
+        elif self._loaded is not None:
+            self._loaded = {**self._loaded, **loaded}
 
     def save(self, *args: Any, **options: Any) -> None:
         """Save the instance in the database of learner state."""
@@ -76,6 +80,9 @@ class CompatibleRow(_Model):
         update_fields: Any = None,
     ) -> None:
         """Save the instance, between Django's two signals."""
+        if raw:
+            super().save_base(raw, force_insert, force_update, using, update_fields)
+            return
         using = using or state_database()
         # Before Django opens a block in which an error would break a caller's transaction.
         stored, block = self._with_new_values()
@@ -92,7 +99,9 @@ class CompatibleRow(_Model):
         using: str | None = None,
         update_fields: Any = None,
     ) -> bool:
-        """Write the row; return whether there was one."""
+        """Write the row; return whether there was one. With `raw` do nothing: fixtures have our table's rows."""
+        if raw:
+            return True
         # Again, because a receiver of pre_save may have changed them.
         stored, block = self._with_new_values()
         arguments = _arguments(str(using), force_insert, force_update, update_fields)
@@ -111,8 +120,11 @@ class CompatibleRow(_Model):
 
     def delete(self, using: str | None = None, keep_parents: bool = False) -> tuple[int, dict[str, int]]:
         """Delete the row for good, with its history and what refers to it; return the numbers, as Django does."""
+        if self._stored is None and self._loaded is None:
+            raise ValueError(f"{self} can't be deleted: it was neither loaded nor saved")
         deleted = delete_instances(type(self), [self], using or state_database())
-        self.pk = None
+        # A save creates the row again.
+        self.pk = self._loaded = self._stored = None
         return deleted
 
     def take_locked(self, values: Mapping[str, Any]) -> None:
@@ -126,6 +138,10 @@ class CompatibleRow(_Model):
 
     def block_id_of_key(self) -> BlockId:
         """Return the block that the instance's keys name. Raises ``TypeError`` or ``ValueError`` as `block_of`."""
+        # Fields of keys don't load themselves when they are deferred.
+        deferred = {*_KEYS} & self.get_deferred_fields()
+        if deferred:
+            self.refresh_from_db(fields=deferred)
         return block_of(self.module_state_key, self.course_id)
 
     def __getstate__(self) -> Any:
@@ -144,6 +160,7 @@ class CompatibleRow(_Model):
 
     def _with_new_values(self) -> tuple[StudentModule, BlockId]:
         """Return the stored instance with the values of this one, and its block."""
+        # Before the stored instance is made, because it loads deferred keys.
         block = self.block_id_of_key()
         stored = self._stored_instance()
         if stored is None:

@@ -6,6 +6,7 @@ from collections import Counter, defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
+from itertools import chain
 from typing import Any, NamedTuple
 
 from xblock_user_state.history.entries import Owner, all_rows
@@ -90,7 +91,7 @@ class Comparison:
         for found in self._only_here():
             yield self._counted(0, found)
         if self.selection.first is None:
-            for found in self._summaries():
+            for found in chain(self._summaries(), self._summaries_only_here()):
                 yield self._counted(0, found)
 
     def _counted(self, rows: int, found: list[Difference]) -> tuple[int, list[Difference]]:
@@ -149,7 +150,7 @@ class Comparison:
             yield Difference(source.student_id, _name(source.block), "history", where, here)
 
     def _of_fields(self, table: str, owners: Sequence[Any]) -> Iterator[Difference]:
-        importing = FieldImport(self.site, self.database, dry_run=True, course_id=self.selection.course_id)
+        importing = self._fields()
         found = importing.mapped(table, owners, [])
         stored = importing.stored(PLACES[table], owners if table != SUMMARIES else [key[0] for key in found])
         names = self._block_names(key[0] for key in [*found, *stored]) if table == SUMMARIES else {}
@@ -170,6 +171,20 @@ class Comparison:
                 return
             yield list(self._of_fields(SUMMARIES, usage_ids))
             after = usage_ids[-1]
+
+    def _summaries_only_here(self) -> Iterator[list[Difference]]:
+        importing = self._fields()
+        for keys in importing.summaries_only_here():
+            stored = importing.stored(PLACES[SUMMARIES], [key[0] for key in keys])
+            names = self._block_names(block_id for [block_id] in stored)
+            yield [
+                Difference(None, names.get(block_id, str(block_id)), *difference)
+                for [block_id], row in stored.items()
+                for difference in _state_differences(None, row.text)
+            ]
+
+    def _fields(self) -> FieldImport:
+        return FieldImport(self.site, self.database, dry_run=True, course_id=self.selection.course_id)
 
     def _only_here(self) -> Iterator[list[Difference]]:
         """Yield our rows that no old row stands behind: they were deleted there since, or are new here."""

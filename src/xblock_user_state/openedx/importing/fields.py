@@ -18,7 +18,7 @@ from xblock_user_state.openedx.importing.models import ImportedFields
 from xblock_user_state.openedx.importing.report import Report
 from xblock_user_state.openedx.old.keys import Unmapped, block_of, block_type_of, context_of, course_of, lacks_run
 from xblock_user_state.openedx.old.merging import NO_TIME
-from xblock_user_state.openedx.old.reading import OldSite
+from xblock_user_state.openedx.old.reading import OldSite, Selection
 from xblock_user_state.openedx.old.reasons import Line, Reason
 from xblock_user_state.openedx.old.tables import INFO, PREFERENCES, SUMMARIES, FieldRow
 from xblock_user_state.openedx.old.values import excerpt, has_nan_words
@@ -33,6 +33,7 @@ from xblock_user_state.store.users import usernames
 Key = tuple[Any, ...]
 """The values of a row's key columns."""
 
+_PAGE = 500
 _VALUES = ("revision", "state", "created", "modified")
 
 
@@ -105,13 +106,44 @@ class FieldImport:
         with nullcontext() if self.dry_run else transaction.atomic(using=self.database):
             found = self.mapped(table, learners, [])
             others = {key: row for key, row in self.stored(place, learners).items() if key not in found}
-            left = self._left(place, others)
-            for key in left:
-                is_ours = others[key].revision != left[key] and not self.source_wins
-                lines.append(Line(table, str(key), Reason.OURS_CHANGED if is_ours else Reason.GONE, ""))
-                if not is_ours and not self.dry_run:
-                    self._delete(place, key)
-                    delete_rows(all_rows(ImportedFields, self.database).filter(id=mark_of(place, key)))
+            self._remove_gone(table, others, lines)
+
+    def remove_gone_summaries(self) -> Iterator[list[Line]]:
+        """Remove imported summaries of which no field is left in the old table; yield lines for each page."""
+        place = PLACES[SUMMARIES]
+        for keys in self.summaries_only_here():
+            lines: list[Line] = []
+            with nullcontext() if self.dry_run else transaction.atomic(using=self.database):
+                self._remove_gone(SUMMARIES, self.stored(place, [key[0] for key in keys]), lines)
+            yield lines
+
+    def summaries_only_here(self) -> Iterator[list[Key]]:
+        """Yield pages of keys of our summaries that have no row in the old table. Holds all keys of summaries."""
+        present: set[Key] = set()
+        after = None
+        while SUMMARIES in self.site.fields:
+            owners = self.site.field_owners(SUMMARIES, after, _PAGE, Selection())
+            if not owners:
+                break
+            present |= self.mapped(SUMMARIES, owners, []).keys()
+            after = owners[-1]
+        rows = all_rows(UserStateSummary, self.database).order_by("block_id")
+        if self.course_id is not None:
+            rows = rows.filter(block__context__key=self.course_id)
+        page = list(rows.values_list("block_id")[:_PAGE])
+        while page:
+            yield [key for key in page if key not in present]
+            page = list(rows.filter(block_id__gt=page[-1][0]).values_list("block_id")[:_PAGE])
+
+    def _remove_gone(self, table: str, others: Mapping[Key, Stored], lines: list[Line]) -> None:
+        place = PLACES[table]
+        left = self._left(place, others)
+        for key in left:
+            is_ours = others[key].revision != left[key] and not self.source_wins
+            lines.append(Line(table, str(key), Reason.OURS_CHANGED if is_ours else Reason.GONE, ""))
+            if not is_ours and not self.dry_run:
+                self._delete(place, key)
+                delete_rows(all_rows(ImportedFields, self.database).filter(id=mark_of(place, key)))
 
     def take_one_by_one(self, tables: Iterable[str], learners: Sequence[int], report: Report) -> None:
         """Import each learner's fields in a transaction of its own, and report what the database refuses."""

@@ -9,17 +9,19 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
+from typing import Any
 
 from django.db import connections, transaction
 from django.db.utils import Error
 
-from xblock_user_state.history.entries import Owner
+from xblock_user_state import conf
+from xblock_user_state.history.entries import Owner, leave_tombstones
 from xblock_user_state.interface import BlockKeyCollision
-from xblock_user_state.openedx.importing.building import Built, Source, build, sources_of
+from xblock_user_state.openedx.importing.building import Built, Source, build, sources_of, state_of
 from xblock_user_state.openedx.importing.fields import FieldImport
 from xblock_user_state.openedx.importing.removing import Removal
 from xblock_user_state.openedx.importing.report import Report
-from xblock_user_state.openedx.importing.storing import Known, Storing, decide, known
+from xblock_user_state.openedx.importing.storing import Known, Storing, decide, is_unchanged, known
 from xblock_user_state.openedx.old.merging import in_order
 from xblock_user_state.openedx.old.reading import OldSite, Selection
 from xblock_user_state.openedx.old.reasons import Line, Reason
@@ -122,8 +124,10 @@ class LearnerImport:
             try:
                 with nullcontext() if self.dry_run else transaction.atomic(using=self.database):
                     done, lines = self._attempt(sources, learners, fields, after)
+                    # Before the commit: a report that can't be written must not lose what was not taken.
+                    self.report.add(lines)
             except Error as error:
-                failure = dialect_of(connections[self.database]).failure(error)
+                failure = self._failure(error)
                 # Another writer inserted a row first: the next attempt finds it. The same error again means history
                 # whose row is gone.
                 if failure in (Failure.CONFLICT, Failure.DUPLICATE) and tries < _TRIES[failure]:
@@ -132,8 +136,18 @@ class LearnerImport:
                 if failure in (Failure.UNAVAILABLE, Failure.CONFLICT):
                     raise
                 return self._store_halves(sources, learners, fields, after, error)
-            self.report.add(lines)
             return done
+
+    def _failure(self, error: Error) -> Failure | None:
+        """Classify an error by the dialect of the driver that it comes from: four databases may have a part here."""
+        aliases = {self.database, self.site.database, *(alias for _, alias in self.site.history)}
+        if conf.writes_extended_history():
+            aliases.add(conf.history_database())
+        for alias in sorted(aliases):
+            connection: Any = connections[alias]
+            if isinstance(error.__cause__, connection.Database.Error):
+                return dialect_of(connection).failure(error)
+        return None
 
     def _store_halves(
         self,
@@ -144,7 +158,9 @@ class LearnerImport:
         error: Error,
     ) -> Done:
         if len(sources) <= 1 and not fields:
-            self.report.add(_refused(sources, error))
+            with nullcontext() if self.dry_run else transaction.atomic(using=self.database):
+                self._drop_entries(sources)
+                self.report.add(_refused(sources, error))
             self._store_nothing(after)
             return Done()
         if fields:
@@ -157,8 +173,15 @@ class LearnerImport:
         done = self._store(sources[:middle], learners, (), None)
         return done + self._store(sources[middle:], learners, (), after)
 
+    def _drop_entries(self, sources: Sequence[Source]) -> None:
+        """Drop history that an attempt may have committed to the extended history before its state was refused."""
+        if self.dry_run or not conf.writes_extended_history():
+            return
+        owners = {Owner(source.student_id, source.block.id) for source in sources}
+        leave_tombstones(self.database, owners - known(self.database, owners, lock=True).rows.keys())
+
     def _store_nothing(self, after: Callable[[], None] | None) -> None:
-        if after is not None:
+        if after is not None and not self.dry_run:
             after()
 
     def _attempt(
@@ -188,7 +211,7 @@ class LearnerImport:
         owners = [Owner(source.student_id, source.block.id) for source in sources]
         found = known(self.database, owners, lock=not self.dry_run)
         read = 0
-        for built in self._built(sources, found, lines):
+        for built in self._built(self._changed(sources, found, lines), found, lines):
             read += len(built.entries)
             step = decide(built, found, lines, source_wins=self.source_wins)
             if not self.dry_run:
@@ -198,6 +221,28 @@ class LearnerImport:
 
     def _fields(self) -> FieldImport:
         return FieldImport(self.site, self.database, dry_run=self.dry_run, source_wins=self.source_wins)
+
+    def _changed(self, sources: Sequence[Source], found: Known, lines: list[Line]) -> list[Source]:
+        """Leave out sources that are here as they would be built, without reading their histories."""
+        taken = {
+            source.modules[0].id: stored
+            for source in sources
+            if (stored := found.as_left(source.student_id, source.block.id, [module.id for module in source.modules]))
+            and len(source.modules) == 1
+        }
+        if not taken:
+            return list(sources)
+        rows, counts = self.site.rows(list(taken)), self.site.history_counts(list(taken))
+        changed = []
+        for source in sources:
+            id_ = source.modules[0].id
+            own: list[Line] = []
+            old = state_of(source, rows, own) if id_ in taken else None
+            if old is not None and is_unchanged(taken[id_], old, counts.get(id_, 0)):
+                lines += own
+            else:
+                changed.append(source)
+        return changed
 
     def _built(self, sources: Sequence[Source], found: Known, lines: list[Line]) -> Iterator[Built]:
         for some, is_long in self._pieces(sources):

@@ -1,4 +1,8 @@
-"""Tables of the import: the old ids, and what the import left. They can be emptied once the old tables are gone."""
+"""Tables of the import: the old ids, and the revisions that the import left.
+
+`ImportedFields` and `ImportProgress` can be emptied once the old tables are gone. `ImportedModule` stays: foreign keys
+of other packages hold the old ids, and the views show them.
+"""
 
 from __future__ import annotations
 
@@ -9,8 +13,10 @@ from django.db import models
 class ImportedModule(models.Model):
     """The old id of a state row, for who points at it, such as a foreign key of ``bulk_grades``.
 
-    ``revision`` is the row's revision when the import left it. If the row has another one, something else has changed
-    it since, and the import does not touch it again. Two old rows may have become one row. About 40 bytes a row.
+    ``revision`` is the row's revision when the import left it, and ``checksum`` that of its state and score
+    (`storing.checksum_of`), because plain SQL leaves the revision as it is. If the row has others, something else has
+    changed it since, and the import does not touch it again. A checksum of NULL fits every content. Two old rows may
+    have become one row. About 45 bytes a row.
 
     .. pii: A learner's id.
     .. pii_types: id
@@ -23,6 +29,7 @@ class ImportedModule(models.Model):
     )
     block_id = models.BigIntegerField()
     revision = models.BigIntegerField()
+    checksum = models.IntegerField(null=True)
 
     class Meta:
         app_label = "xblock_user_state_openedx"

@@ -77,6 +77,11 @@ class Pass:
         """Tell whether the pass covers all courses of its range, so that its progress is kept."""
         return self.selection.course_id is None and not self.dry_run
 
+    @property
+    def takes_what_has_no_learner(self) -> bool:
+        """Tell whether the pass reports history without a row: of several ranges, the one without a beginning does."""
+        return self.selection.first is None and self.selection.course_id is None
+
     def position(self) -> int | None:
         """Return the last learner whom an unfinished first pass has done. One statement."""
         if not self.is_whole:
@@ -99,6 +104,8 @@ class Pass:
             for learners in self._imported_learners():
                 importing.remove_gone(learners)
                 yield Done()
+            if self.selection.first is None:
+                yield from self._gone_summaries()
         if self.is_whole:
             self._end()
 
@@ -106,7 +113,7 @@ class Pass:
         """Import rows that were modified since the pass before began. Raises `NoFirstPass`."""
         since = self.covered()
         if since is None:
-            raise NoFirstPass(f"no first pass of the range {self.name!r} has ended; run it without --catch-up")
+            raise NoFirstPass(f"no first pass of the range {self.name!r} has ended; {self._other_ranges()}")
         since -= MARGIN
         # In a variable: a first pass of the same range, run once more, keeps its own start in the row.
         started = _now()
@@ -128,6 +135,15 @@ class Pass:
         """Return the start of the newest pass that has ended; ``None`` if there is none. One statement."""
         found = all_rows(ImportProgress, self.database).filter(name=self.name).values_list("covered", flat=True)
         return next(iter(found), None)
+
+    def _other_ranges(self) -> str:
+        """Return advice for the user: the ranges of this database whose first pass has ended, or to run one."""
+        ended = all_rows(ImportProgress, self.database).exclude(covered=None).order_by("name")
+        names = [name for name in ended.values_list("name", flat=True) if name.startswith(f"{self.site.database} ")]
+        if not names:
+            return "run it without --catch-up"
+        ranges = ", ".join(name.removeprefix(f"{self.site.database} ") for name in names)
+        return f"use the ranges of first passes that have ended, each in a run of its own: {ranges}"
 
     def lost_history(self) -> Iterator[int]:
         """Report history entries whose row is gone; yield their number, page by page. Reads an index of each table."""
@@ -166,6 +182,12 @@ class Pass:
             )
             yield from self._pages_of(importing, SUMMARIES, since)
 
+    def _gone_summaries(self) -> Iterator[Done]:
+        importing = FieldImport(self.site, self.database, dry_run=self.dry_run, source_wins=self.source_wins)
+        for lines in importing.remove_gone_summaries():
+            self.report.add(lines)
+            yield Done()
+
     def _imported_learners(self) -> Iterator[list[int]]:
         """Yield pages of learners of whom anything may have been imported; some come more than once."""
         for model in (ImportedModule, Preferences, UserInfo):
@@ -189,7 +211,7 @@ class Pass:
             lines: list[Line] = []
             with transaction.atomic(using=self.database):
                 importing.take(table, importing.with_account(table, owners), lines)
-            self.report.add(lines)
+                self.report.add(lines)
             yield Done()
             after = owners[-1]
 

@@ -19,6 +19,7 @@ from xblock_user_state.history.entries import (
     take_write_lock,
 )
 from xblock_user_state.openedx.importing.models import ImportedModule
+from xblock_user_state.openedx.importing.storing import IMPORTED_COLUMNS, Left, is_as_left
 from xblock_user_state.openedx.old.reasons import Line, Reason
 from xblock_user_state.openedx.old.tables import MODULES
 from xblock_user_state.store.models import StudentModule
@@ -34,10 +35,10 @@ class Removal:
 
     def take(self, learners: Sequence[int], present: Collection[int]) -> list[Line]:
         """Remove the states of these learners all of whose old ids are not `present`; return lines of the report."""
-        imported: dict[Owner, dict[int, int]] = defaultdict(dict)
+        imported: dict[Owner, dict[int, Left]] = defaultdict(dict)
         rows = all_rows(ImportedModule, self.database).filter(student_id__in=list(learners))
-        for id_, student_id, block_id, revision in rows.values_list("id", "student_id", "block_id", "revision"):
-            imported[Owner(student_id, block_id)][id_] = revision
+        for id_, student_id, block_id, *left in rows.values_list(*IMPORTED_COLUMNS):
+            imported[Owner(student_id, block_id)][id_] = Left(*left)
         lines: list[Line] = []
         for owner, ids in sorted(imported.items()):
             if not any(id_ in present for id_ in ids):
@@ -47,16 +48,16 @@ class Removal:
                 ]
         return lines
 
-    def _remove(self, owner: Owner, revisions: Collection[int]) -> Reason:
+    def _remove(self, owner: Owner, left: Collection[Left]) -> Reason:
         which = Q(student_id=owner.student_id, block_id=owner.block_id)
         with transaction.atomic(using=self.database):
             if not self.dry_run:
                 take_write_lock(self.database)
             rows = all_rows(StudentModule, self.database).filter(which)
             locked = rows if self.dry_run else rows.select_for_update()
-            stored = next(iter(locked.values_list("revision", flat=True)), None)
-            if stored is not None and stored not in revisions and not self.source_wins:
-                return Reason.OURS_CHANGED
+            for revision, text, grade, max_grade in locked.values_list("revision", "state", "grade", "max_grade"):
+                if not self.source_wins and not is_as_left(revision, (text, grade, max_grade), left):
+                    return Reason.OURS_CHANGED
             if not self.dry_run:
                 delete_local_entries(self.database, which)
                 if conf.has_extended_history():

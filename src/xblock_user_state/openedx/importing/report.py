@@ -17,6 +17,9 @@ class Report:
     """
 
     def __init__(self, path: Path | None) -> None:
+        """Make the file, if it is not there. Raises ``OSError``: now, and not hours later at the first line."""
+        if path:
+            path.open("a").close()
         self._path = path
         self.counts: Counter[Reason] = Counter()
 

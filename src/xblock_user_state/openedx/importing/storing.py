@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import defaultdict
 from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from enum import Enum
 from typing import NamedTuple
 
@@ -25,7 +26,7 @@ from xblock_user_state.history.entries import (
 from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
 from xblock_user_state.history.outbox import shipping
 from xblock_user_state.maintenance.paging import PAGE, rows_of
-from xblock_user_state.openedx.importing.building import ENTRY_COLUMNS, ROW_COLUMNS, Built
+from xblock_user_state.openedx.importing.building import ENTRY_COLUMNS, ROW_COLUMNS, Built, Content, OldState
 from xblock_user_state.openedx.importing.loading import load
 from xblock_user_state.openedx.importing.models import ImportedModule
 from xblock_user_state.openedx.old.reasons import Line, Reason
@@ -34,11 +35,12 @@ from xblock_user_state.store.dialects.rows import Values
 from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.statements import pieces
 
-_IMPORTED_COLUMNS = ("id", "student_id", "block_id", "revision")
+IMPORTED_COLUMNS = ("id", "student_id", "block_id", "revision", "checksum")
 _STORED = (
     *("student_id", "block_id", "revision", "history_checksum", "state", "grade", "max_grade"),
     *("done", "created", "modified"),
 )
+_TIES = timedelta(seconds=1)
 _MOST_ROWS = 4000
 _MOST_BYTES = 8_000_000
 
@@ -48,16 +50,55 @@ class Stored(NamedTuple):
 
     revision: int
     checksum: int | None
-    content: tuple[str | None, float | None, float | None]
+    content: Content
     done: str
-    times: tuple[object, ...]
+    created: datetime
+    modified: datetime
+
+
+class Left(NamedTuple):
+    """A row of ours as the import left it."""
+
+    revision: int
+    checksum: int | None
+
+
+def is_as_left(revision: int, content: Content, left: Iterable[Left]) -> bool:
+    """Tell whether a row of ours is as the import left it, for any of its old ids."""
+    return any(each.revision == revision and each.checksum in (None, checksum_of(content)) for each in left)
+
+
+def checksum_of(content: Content) -> int:
+    """Return the checksum of a row's state and score, for `ImportedModule`."""
+    return checksum(0, "\n".join(map(repr, content)))
 
 
 class Known(NamedTuple):
-    """Everything that this store knows of some owners: their rows, and the old ids and revisions of imported ones."""
+    """Everything that this store knows of some owners: their rows, and the old ids and contents of imported ones."""
 
     rows: Mapping[Owner, Stored]
-    imported: Mapping[Owner, Mapping[int, int]]
+    imported: Mapping[Owner, Mapping[int, Left]]
+
+    def as_left(self, student_id: int, block_id: int, old_ids: Collection[int]) -> Stored | None:
+        """Return the row of an owner if it is as the import left it, from old rows with just these ids."""
+        owner = Owner(student_id, block_id)
+        stored, left = self.rows.get(owner), self.imported.get(owner, {})
+        if stored is None or left.keys() != set(old_ids):
+            return None
+        return stored if is_as_left(stored.revision, stored.content, left.values()) else None
+
+
+def is_unchanged(stored: Stored, old: OldState, entries: int) -> bool:
+    """Tell whether an old row with so many history entries would be stored as it is.
+
+    A row with copies of entries, or with an entry that was made from the row, never passes: its revision is another.
+    """
+    return (
+        (stored.content, stored.done, stored.created) == (old.content, old.done, old.created)
+        and stored.revision == max(entries, 1)
+        # Ties of entries were moved apart by microseconds.
+        and timedelta(0) <= stored.modified - old.modified < _TIES
+    )
 
 
 class Step(Enum):
@@ -78,15 +119,15 @@ def known(database: str, owners: Iterable[Owner], *, lock: bool) -> Known:
         take_write_lock(database)
     found = _with_rows(database, StudentModule, learners) | _with_rows(database, ImportedModule, learners)
     rows: dict[Owner, Stored] = {}
-    imported: dict[Owner, dict[int, int]] = defaultdict(dict)
+    imported: dict[Owner, dict[int, Left]] = defaultdict(dict)
     for some in pieces(database, [owner for owner in wanted if owner.student_id in found], PAGE):
         stored = all_rows(StudentModule, database).filter(rows_of(some)).order_by("student_id", "block_id")
         for row in (stored.select_for_update() if lock else stored).values_list(*_STORED):
-            owner, (revision, checksum), content, (done, *times) = Owner(*row[:2]), row[2:4], row[4:7], row[7:]
-            rows[owner] = Stored(revision, checksum, content, done, tuple(times))
+            owner, (revision, checksum), content = Owner(*row[:2]), row[2:4], row[4:7]
+            rows[owner] = Stored(revision, checksum, content, *row[7:])
         old = all_rows(ImportedModule, database).filter(rows_of(some))
-        for id_, student_id, block_id, revision in old.values_list(*_IMPORTED_COLUMNS):
-            imported[Owner(student_id, block_id)][id_] = revision
+        for id_, student_id, block_id, *left in old.values_list(*IMPORTED_COLUMNS):
+            imported[Owner(student_id, block_id)][id_] = Left(*left)
     return Known(rows, imported)
 
 
@@ -106,14 +147,16 @@ def decide(built: Built, known: Known, lines: list[Line], *, source_wins: bool) 
     if stored is None:
         return Step.INSERT if source_wins or not imported else _keep(built, lines, Reason.OURS_CHANGED, "deleted")
     is_same = stored.content == _content(built)
-    if stored.revision not in imported.values() and not source_wins:
+    as_left = is_as_left(stored.revision, stored.content, imported.values())
+    if not as_left and not source_wins:
         if not is_same or (not imported and stored.revision < built.row.revision):
             reason = Reason.OURS_CHANGED if imported else Reason.OURS_EXISTS
             return _keep(built, lines, reason, f"revision {stored.revision}")
         return Step.ADOPT
-    if is_same and stored.done == built.done and stored.times == (built.row.created, built.row.modified):
+    rest = built.done, built.row.created, built.row.modified
+    if is_same and (stored.done, stored.created, stored.modified) == rest:
         is_complete = stored.revision == built.row.revision or not built.entries
-        if is_complete and stored.revision in imported.values():
+        if is_complete and as_left:
             return Step.KEEP if set(imported) == {module.id for module in built.source.modules} else Step.ADOPT
     return Step.APPEND if _continues(built, stored) else Step.REPLACE
 
@@ -124,7 +167,7 @@ def _keep(built: Built, lines: list[Line], reason: Reason, detail: str) -> Step:
     return Step.KEEP
 
 
-def _content(built: Built) -> tuple[str | None, float | None, float | None]:
+def _content(built: Built) -> Content:
     return built.row.text, built.row.grade, built.row.max_grade
 
 
@@ -206,10 +249,11 @@ class Storing:
         # A row that is deleted and inserted again in one transaction is changed, for everyone else.
         for owners in pieces(self.database, self._replaced, PAGE):
             delete_rows(all_rows(StudentModule, self.database).filter(rows_of(owners)))
-        if self.extended:
-            self._write_extended()
         load(self.database, StudentModule, ROW_COLUMNS, self.inserted)
-        load(self.database, ImportedModule, _IMPORTED_COLUMNS, self.imported)
+        if self.extended:
+            # With the new rows locked: a client that made one first has history there that is not ours to replace.
+            self._write_extended()
+        load(self.database, ImportedModule, IMPORTED_COLUMNS, self.imported)
         local = HistoryOutbox if self._is_extended else StudentModuleHistory
         load(self.database, local, ENTRY_COLUMNS, self.local)
         for each in (self.inserted, self.imported, self.local, self.extended):
@@ -226,8 +270,10 @@ class Storing:
                 shipping.ship_after_commit(self.database, student_id, blocks)
 
     def _remember(self, built: Built, revision: int) -> None:
-        source = built.source
-        self.imported += [(module.id, source.student_id, source.block.id, revision) for module in source.modules]
+        source, content = built.source, checksum_of(_content(built))
+        self.imported += [
+            (module.id, source.student_id, source.block.id, revision, content) for module in source.modules
+        ]
 
     def _add_entries(self, owner: Owner, entries: Sequence[Values], *, is_new: bool) -> None:
         if self._is_extended and is_new and owner not in self._tombstoned:

@@ -34,6 +34,7 @@ class Migration(migrations.Migration):
                 ('id', models.BigIntegerField(primary_key=True, serialize=False)),
                 ('block_id', models.BigIntegerField()),
                 ('revision', models.BigIntegerField()),
+                ('checksum', models.IntegerField(null=True)),
                 ('student', models.ForeignKey(db_constraint=False, db_index=False, on_delete=django.db.models.deletion.DO_NOTHING, related_name='+', to=settings.AUTH_USER_MODEL)),
             ],
             options={

@@ -29,6 +29,7 @@ from xblock_user_state.store.statements import pieces
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MODULE = "id, student_id, course_id, module_id, module_type"
 _FIRST_YEAR = 1000
+_ENDS = ("", "\n", "\r\n", "\r", " ", "\t")
 _CHUNK = 500
 """Entries with their states in one statement, where one row has a long history."""
 
@@ -46,14 +47,17 @@ class Selection(NamedTuple):
 
     def conditions(self, after: int | None = None, *, has_course: bool = True) -> tuple[list[str], list[Any]]:
         """Return conditions in SQL and their parameters. `after` is a learner who is done."""
-        asked: list[tuple[str, Any]] = [
+        asked: list[tuple[str, int | None]] = [
             ("student_id >= %s", self.first if after is None else None),
             ("student_id > %s", after),
             ("student_id <= %s", self.last),
-            ("course_id = %s", self.course_id if has_course else None),
         ]
-        given = [(sql, value) for sql, value in asked if value is not None]
-        return [sql for sql, _ in given], [value for _, value in given]
+        given: list[tuple[str, list[Any]]] = [(sql, [value]) for sql, value in asked if value is not None]
+        if self.course_id is not None and has_course:
+            # With the white space that `keys` takes away. A list keeps the index, which a function of the column loses.
+            texts = [f"{self.course_id}{end}" for end in _ENDS]
+            given.append((f"course_id IN ({', '.join(['%s'] * len(texts))})", texts))
+        return [sql for sql, _ in given], [value for _, values in given for value in values]
 
 
 @dataclass(frozen=True)
@@ -79,6 +83,11 @@ class OldSite:
         elif history_database:
             raise NotAnOldSite(f"the database {place!r} has no table {EXTENDED}")
         return cls(database, tuple(history), tuple(each for each in (PREFERENCES, INFO, SUMMARIES) if each in tables))
+
+    @property
+    def has_extended_history(self) -> bool:
+        """Tell whether the table of the extended history was found."""
+        return any(table == EXTENDED for table, _ in self.history)
 
     def count(self, selection: Selection, after: int | None = None) -> int:
         """Return the number of state rows. One statement, which reads an index."""

@@ -36,7 +36,7 @@ class Reason(Enum):
     BAD_DONE = (False, "The column done is none of na, f and i. The value is na.")
     OURS_CHANGED = (True, "This store's row was changed or deleted since its import. It stays; see --source-wins.")
     OURS_EXISTS = (True, "This store had the row before it was imported. It stays; see --source-wins.")
-    GONE = (True, "The old row was deleted since its import. With --remove-gone this store's row is removed, too.")
+    GONE = (True, "The old row was deleted since its import, so --remove-gone removes this store's row.")
     SHARED_SUMMARY = (False, "All runs of a course share an old-style summary. Each run gets a copy.")
     NO_RUN = (True, "No learner has state in any run of the course of an old-style summary.")
     REFUSED = (True, "This store's database refuses the row. The detail has its error.")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable
+from functools import lru_cache
 from typing import Any
 
 import msgspec
@@ -20,6 +21,8 @@ def excerpt(text: str) -> str:
     return f"{text[:_SHOWN]!r}" + (f"… ({len(text):,} characters)" if len(text) > _SHOWN else "")
 
 
+# The row repeats its newest entry, and until 2022 a submission was saved in two entries.
+@lru_cache(2)
 def state_text(text: str | None) -> tuple[str | None, Reason | None]:
     """Return the text of a state as the client writes it, and the reason if that is not what the old row says.
 

@@ -18,7 +18,7 @@ from xblock_user_state.openedx.platform import copying, mirror
 from xblock_user_state.openedx.platform.learners import acting_user
 from xblock_user_state.openedx.platform.mirror import MirroringClient, address_of_block
 from xblock_user_state.openedx.platform.served_table import on_the_platforms_tables
-from xblock_user_state.openedx.platform.stages import stage_of
+from xblock_user_state.openedx.platform.stages import site_stage, stage_of
 from xblock_user_state.store import users
 
 Original = Callable[..., Any]
@@ -141,6 +141,8 @@ def _ours(client: Any) -> MirroringClient:
 
 
 def _note(client: Any, username: str, keys: list[Any], step: Callable[[Any], copying.Step]) -> None:
+    if not site_stage().has_copies:
+        return
     user = client.user
     known = user is not None and user.username == username
     user_id = user.pk if known else users.user_id(username)

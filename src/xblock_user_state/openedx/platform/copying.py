@@ -6,15 +6,20 @@ platform's row, so two requests can't leave an older copy behind.
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Collection, Mapping, Sequence
+from copy import deepcopy
 from typing import Any
 
+from django.db import transaction
 from xblock.fields import Scope
 
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history.entries import all_rows
 from xblock_user_state.interface import Batch, UserId
+from xblock_user_state.openedx.importing.models import ImportedModule
 from xblock_user_state.openedx.platform import differences, old_rows
-from xblock_user_state.openedx.platform.old_rows import Address, OldRow
+from xblock_user_state.openedx.platform.old_rows import Address, OldRow, UnreadableRow
 from xblock_user_state.state.change import Row
 from xblock_user_state.state.codec import NotAState, decode_state
 from xblock_user_state.state.comparison import diff
@@ -23,37 +28,70 @@ from xblock_user_state.store import reader
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.tables import TABLES
 
+_LOG = logging.getLogger("xblock_user_state.openedx")
+
 Step = Callable[[Batch, Address], None]
 """A part of a write that is repeated in this store."""
 
 
-def copy_there(address: Address) -> None:
-    """Make the platform's rows equal to this store's row."""
+def copy_there(address: Address) -> Collection[str]:
+    """Make the platform's rows equal to this store's row. Nothing is compared, so no field is returned."""
     # The lock comes first: a row that is read before it may be older than the copy of another request.
     found = old_rows.locked(address)
-    old_rows.write(address, _row_here(address), found)
+    is_module = address.scope == Scope.user_state
+    done = _rows_here(address).values_list("done", flat=True).first() if is_module else None
+    old_rows.write(address, _row_here(address), found, done)
+    return ()
 
 
-def copy_here(address: Address, steps: Sequence[Step]) -> None:
+def copy_here(address: Address, steps: Sequence[Step]) -> Collection[str]:
     """Repeat the `steps` in this store and compare; copy the row where it differs, or where there are no steps.
 
-    Raises `UnreadableRow`.
+    Returns the fields that differed.
     """
-    old = old_rows.content(address, old_rows.locked(address))
+    found = old_rows.locked(address)
+    try:
+        old = old_rows.content(address, found)
+    except UnreadableRow as error:
+        _LOG.warning("the platform's row can't be copied: %s", error)
+        return [differences.WHOLE_STATE]
     if old is None:
         _delete_here(address)
-        return
-    client = DjangoXBlockUserStateClient()
-    if steps:
-        with client.batch(_learner(address)) as batch:
+        return ()
+    differing = _repeat(address, steps, old) if steps else ()
+    if differing or not steps:
+        with DjangoXBlockUserStateClient().batch(_learner(address)) as batch:
+            _replace(batch, address, old)
+    if address.scope == Scope.user_state:
+        _keep_beside(address, found[0])
+    return differing
+
+
+def _repeat(address: Address, steps: Sequence[Step], old: OldRow) -> Collection[str]:
+    """Make the steps and return the fields that differ from `old`. If any do, nothing was written."""
+    with transaction.atomic(using=state_database()):
+        with DjangoXBlockUserStateClient().batch(_learner(address)) as batch:
             for step in steps:
                 step(batch, address)
         differing = differences_of(old, _row_here(address))
-        if not differing:
-            return
-        differences.note(address, differing)
-    with client.batch(_learner(address)) as batch:
-        _replace(batch, address, old)
+        if differing:
+            # The history gets no entry of a state that the learner never had.
+            transaction.set_rollback(True, using=state_database())
+    return differing
+
+
+def _keep_beside(address: Address, module: Any) -> None:
+    """Keep the columns of the platform's row that are no part of a change: its id, to which others refer, and ``done``.
+
+    Three statements.
+    """
+    rows = _rows_here(address)
+    rows.exclude(done=module.done).update(done=module.done)
+    row = _row_here(address)
+    if row is not None:
+        block: Any = address.row
+        kept = ImportedModule(pk=module.pk, student_id=address.student_id, block_id=block.id, revision=row.revision)
+        all_rows(ImportedModule, state_database()).bulk_create([kept], ignore_conflicts=True)
 
 
 def _replace(batch: Batch, address: Address, old: OldRow) -> None:
@@ -76,7 +114,9 @@ def differences_of(old: OldRow, row: Row | None) -> list[str]:
 
 def set_fields(fields: Mapping[str, Any]) -> Step:
     """Return the step that overlays fields."""
-    return lambda batch, address: batch.set(canonical_key(address.row), fields, address.scope)
+    # A block may change its lists and dicts before the step is made.
+    kept = deepcopy(dict(fields))
+    return lambda batch, address: batch.set(canonical_key(address.row), kept, address.scope)
 
 
 def remove_fields(fields: Collection[str] | None) -> Step:
@@ -105,8 +145,17 @@ def _row_here(address: Address) -> Row | None:
 
 def _delete_here(address: Address) -> None:
     """Delete this store's row, with its history, as the platform has."""
+    _rows_here(address).delete()
+    if address.scope == Scope.user_state:
+        block: Any = address.row
+        ids = all_rows(ImportedModule, state_database())
+        ids.filter(student_id=address.student_id, block_id=block.id).delete()
+
+
+def _rows_here(address: Address) -> Any:
+    """Return the queryset of this store's row."""
     table = TABLES[address.scope]
     wanted = {"student_id": address.student_id} if table.owned else {}
     for name in table.key_columns:
         wanted[name] = table.key_value(address.row)
-    table.model._default_manager.filter(**wanted).delete()
+    return all_rows(table.model, state_database()).filter(**wanted)

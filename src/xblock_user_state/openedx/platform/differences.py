@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable
 
-from django.db import IntegrityError, router, transaction
+from django.db import DatabaseError, IntegrityError, router, transaction
 from django.db.models import F
 from django.utils import timezone
 
@@ -24,13 +24,22 @@ WHOLE_STATE = "(state)"
 
 
 def note(address: Address, fields: Iterable[str]) -> None:
-    """Count and list differing fields of a row. The learner is named in the log only."""
+    """Count and list differing fields of a row. The learner is named in the log only.
+
+    A list that fails is logged: the request goes on.
+    """
     fields = list(fields)
+    if not fields:
+        return
     key = str(canonical_key(address.row) or "")
     count(names.OPENEDX_DIFFERENCES, len(fields), address.scope.name)
     _LOG.warning("%s of learner %s differs between the stores in %s", key, address.student_id, ", ".join(fields))
-    for field in fields:
-        _count_one(address.scope.name, key, field[:255])
+    try:
+        with transaction.atomic(using=router.db_for_write(StageDifference)):
+            for field in fields:
+                _count_one(address.scope.name, key, field[:255])
+    except DatabaseError:
+        _LOG.exception("the differences of %s could not be listed", key)
 
 
 def _count_one(scope: str, key: str, field: str) -> None:

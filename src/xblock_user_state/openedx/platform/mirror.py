@@ -17,24 +17,25 @@ from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from django.db import transaction
+from django.db import Error, transaction
 from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.clients.base import WrittenRows
-from xblock_user_state.interface import UserId
+from xblock_user_state.interface import ServiceUnavailable, UserId
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import count
 from xblock_user_state.openedx.platform import copying, differences, old_rows
 from xblock_user_state.openedx.platform.copying import Step
-from xblock_user_state.openedx.platform.old_rows import Address, UnreadableRow
+from xblock_user_state.openedx.platform.old_rows import Address
 from xblock_user_state.openedx.platform.served_table import is_on_the_platforms_tables, on_the_platforms_tables
-from xblock_user_state.openedx.platform.stages import Stage, site_stage, stage_of
+from xblock_user_state.openedx.platform.stages import Stage, models_are_served_here, site_stage, stage_of
 from xblock_user_state.state.change import Changes
 from xblock_user_state.state.keys import canonical_key, row_key
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.tables import TABLES
+from xblock_user_state.store.transactions import repeat
 
 _LOG = logging.getLogger("xblock_user_state.openedx")
 
@@ -67,7 +68,7 @@ def flushed_at_the_end() -> Iterator[None]:
         _flush(noted)
 
 
-def _stage_of_row(address: Address) -> Stage:
+def stage_of_row(address: Address) -> Stage:
     """Return the stage of a row: its course's, or the site's."""
     if address.scope in (Scope.user_state, Scope.user_state_summary):
         key: Any = canonical_key(address.row)
@@ -89,7 +90,7 @@ def written_by_the_platform(find: Callable[[], Address], *steps: Step) -> None:
     def note(noted: _Noted, address: Address) -> None:
         noted.here.setdefault(address, []).extend(steps)
 
-    _note(find, note, (Stage.SHADOW, Stage.LEAD), in_our_database=False)
+    _note(find, note, in_our_database=False)
 
 
 def written_here(find: Callable[[], Address]) -> None:
@@ -98,32 +99,29 @@ def written_here(find: Callable[[], Address]) -> None:
     def note(noted: _Noted, address: Address) -> None:
         noted.there[address] = None
 
-    _note(find, note, (Stage.LEAD,), in_our_database=True)
+    _note(find, note, in_our_database=True)
 
 
-def _note(
-    find: Callable[[], Address],
-    note: Callable[[_Noted, Address], None],
-    stages: Collection[Stage],
-    in_our_database: bool,
-) -> None:
-    # A copy is no write to be copied back.
-    if site_stage() not in stages or is_on_the_platforms_tables():
+def _note(find: Callable[[], Address], note: Callable[[_Noted, Address], None], in_our_database: bool) -> None:
+    # Whichever store leads now: the stage may have changed since the write began. A copy is no write to be copied back.
+    if not site_stage().has_copies or is_on_the_platforms_tables():
         return
     try:
         address = find()
-        stage = _stage_of_row(address)
+        stage = stage_of_row(address)
     except (TypeError, ValueError):
         # A key that this store refuses. `find` has read it from the platform's row.
         count(names.OPENEDX_COPIES_FAILED, 1, "unknown")
         _LOG.exception("a row of the platform has a key that this store can't keep")
         return
-    if stage not in stages:
+    if not stage.has_copies:
         return
 
     def committed() -> None:
         noted = _NOTED.get()
-        if noted is not None:
+        # Where pages work on one store and models on the other, the second must see the write at once: else a request
+        # that writes a row through both would copy the one over the other.
+        if noted is not None and (stage is Stage.SHADOW or models_are_served_here()):
             note(noted, address)
             return
         alone = _Noted()
@@ -135,7 +133,7 @@ def _note(
 
 
 class MirroringClient(DjangoXBlockUserStateClient):
-    """The client of the platform. At the stage `lead` its writes go to the platform's tables too."""
+    """The client of the platform. Its writes go to the platform's tables too, unless this store is alone."""
 
     def _write(self, username: str | UserId, changes: Changes, operation: str) -> WrittenRows:
         written = super()._write(username, changes, operation)
@@ -153,14 +151,43 @@ def _flush(noted: _Noted) -> None:
         _attempt(address, "the platform's tables", partial(copying.copy_there, address))
 
 
-def _attempt(address: Address, target: str, copy: Callable[[], None]) -> None:
+def _attempt(address: Address, target: str, copy: Callable[[], Collection[str]]) -> bool:
+    """Copy a row and list what differed; return whether it was copied. Never raises an error of a store."""
     try:
-        with on_the_platforms_tables(), transaction.atomic(using=old_rows.database_of(address.scope)):
-            copy()
-    except UnreadableRow as error:
-        _LOG.warning("the platform's row can't be copied: %s", error)
-        differences.note(address, [differences.WHOLE_STATE])
+        with on_the_platforms_tables():
+            # A row that is not there can't be locked. The copy that loses the race for it, perhaps the newer one, is
+            # repeated.
+            differing = repeat(old_rows.database_of(address.scope), partial(_with_the_databases_errors, copy))
     except Exception:  # noqa: BLE001 (see below)
         # The store that serves has committed. Whatever is wrong with the other one must not reach the learner.
         count(names.OPENEDX_COPIES_FAILED, 1, address.scope.name)
         _LOG.exception("%s of learner %s was not copied to %s", canonical_key(address.row), address.student_id, target)
+        return False
+    # Outside of the transaction, which holds the lock of a learner's row.
+    differences.note(address, differing)
+    return True
+
+
+def _with_the_databases_errors(copy: Callable[[], Collection[str]]) -> Collection[str]:
+    """Make a copy; raise the error of the database for ours, so that a deadlock is known as one."""
+    try:
+        return copy()
+    except ServiceUnavailable as error:
+        if isinstance(error.__cause__, Error):
+            raise error.__cause__ from error
+        raise
+
+
+def learner_deleted(student_id: Any) -> None:
+    """Delete the rows of a learner, who is gone in this store, in the platform's table, with what refers to them."""
+    try:
+        with on_the_platforms_tables():
+            old_rows.model_of(Scope.user_state)._base_manager.filter(student_id=student_id).delete()
+    except Exception:  # noqa: BLE001 (as in `_attempt`)
+        count(names.OPENEDX_COPIES_FAILED, 1, Scope.user_state.name)
+        _LOG.exception("the rows of learner %s were not deleted in the platform's table", student_id)
+
+
+def copy_there_again(address: Address) -> bool:
+    """Make the platform's rows equal to this store's row; return whether that went well. The log has the reason."""
+    return _attempt(address, "the platform's tables", partial(copying.copy_there, address))

@@ -81,25 +81,31 @@ def content(address: Address, found: list[Any]) -> OldRow | None:
         raise UnreadableRow(f"{MODELS[address.scope]} {address}: {error}") from error
 
 
-def write(address: Address, row: Row | None, found: list[Any]) -> None:
-    """Make the platform's rows equal to this store's row; ``None`` deletes them."""
+def write(address: Address, row: Row | None, found: list[Any], done: str | None) -> None:
+    """Make the platform's rows equal to this store's row; ``None`` deletes them. `done` is for a row of a block."""
     if address.scope == Scope.user_state:
-        _write_module(address, row, found)
+        _write_module(address, row, found, done)
     else:
         state = {} if row is None or row.text is None else decode_state(row.text)
         _write_fields(address, state, {each.field_name: each for each in found})
 
 
-def _write_module(address: Address, row: Row | None, found: list[Any]) -> None:
+def _write_module(address: Address, row: Row | None, found: list[Any], done: str | None) -> None:
     if row is None:
         for each in found:
             each.delete()
         return
     module = found[0] if found else model_of(address.scope)(**identity(address), module_type=_type_of(address))
-    module.state, module.grade, module.max_grade = row.text, row.grade, row.max_grade
-    # Its signals write the platform's history.
-    module.save()
+    before = _content_of(module)
+    module.state, module.grade, module.max_grade, module.done = row.text, row.grade, row.max_grade, done
+    if not found or _content_of(module) != before:
+        # Its signals write the platform's history.
+        module.save()
     _set_times(module, row.created, row.modified)
+
+
+def _content_of(module: Any) -> tuple[Any, ...]:
+    return module.state, module.grade, module.max_grade, module.done
 
 
 def _set_times(module: Any, created: datetime, modified: datetime) -> None:

@@ -1,6 +1,6 @@
 """The list of all that is replaced in the platform, and the one place that replaces it.
 
-Names are below the platform's packages for the LMS. Every replaced function keeps its name and its parameters, and
+Names are below the packages of `PACKAGES`. Every replaced function keeps its name and its parameters, and
 calls the original where the platform's tables serve. So a stage can change while a process runs.
 """
 
@@ -36,6 +36,7 @@ class Replacement(NamedTuple):
     """A function of the platform: its name, its parameters, ours, and the reason.
 
     Ours is called with the original as its first argument. `copies` are other modules that have imported the name.
+    `package` is a key of `PACKAGES`.
     """
 
     module: str
@@ -44,6 +45,7 @@ class Replacement(NamedTuple):
     ours: Callable[..., Any]
     why: str
     copies: Sequence[str] = ()
+    package: str = "lms"
 
 
 _CLIENT = "courseware.user_state_client"
@@ -135,8 +137,18 @@ REPLACEMENTS: Sequence[Replacement] = (
         learners.in_unit_of_work,
         "One history entry a request, though scores and fields are saved apart.",
     ),
+    Replacement(
+        "xblock.rest_api.views",
+        "xblock_handler",
+        ("request", "user_id", "secure_token", "usage_key", "handler_name", "suffix", "version"),
+        learners.in_unit_of_work,
+        "The same for blocks of libraries.",
+        package="core",
+    ),
 )
 """The replaced functions. `student_modules.transform` changes the model `StudentModule` beside them."""
+
+_MARK = "replaced_by_xblock_user_state"
 
 MODULE_FIELDS = {
     *("id", "module_type", "module_state_key", "student", "course_id"),
@@ -145,42 +157,59 @@ MODULE_FIELDS = {
 """The fields of the platform's `StudentModule`."""
 
 
-def install(package: str = "lms.djangoapps") -> None:
-    """Replace everything. A second call changes nothing. Raises `UnknownPlatform` and replaces nothing.
+PACKAGES = {"lms": "lms.djangoapps", "core": "openedx.core.djangoapps"}
+"""The platform's packages of apps."""
 
-    `package` has the platform's apps.
-    """
-    problems = [*_problems(package)]
-    if problems:
+
+def install() -> None:
+    """Replace everything. A second call changes nothing. Raises `UnknownPlatform` and replaces nothing."""
+    found = [*problems()]
+    if found:
         raise UnknownPlatform(
             "this version of the platform is not known to xblock-user-state, which has replaced nothing in it: "
-            f'{"; ".join(problems)}. Set XBLOCK_USER_STATE["OPENEDX_STAGE"] = "off", or install a release for it.'
+            f'{"; ".join(found)}. Set XBLOCK_USER_STATE["OPENEDX_STAGE"] = "off", or install a release for it.'
         )
     for replacement in REPLACEMENTS:
-        _replace(package, replacement)
+        _replace(replacement)
     student_modules.transform(old_rows.model_named("StudentModule"))
     field_models.connect()
 
 
-def _problems(package: str) -> Iterator[str]:
+def listed() -> Iterator[tuple[str, str, str]]:
+    """Yield the name of each function in the list, its state in this process, and what ours does."""
     for replacement in REPLACEMENTS:
-        name = f"{package}.{replacement.module}.{replacement.name}"
         try:
-            owner, attribute = _find(package, replacement)
+            owner, attribute = _find(replacement)
+            is_replaced = hasattr(getattr(owner, attribute), _MARK)
+        except (ImportError, AttributeError):
+            yield _full_name(replacement), "missing", replacement.why
+        else:
+            yield _full_name(replacement), "replaced" if is_replaced else "the platform's", replacement.why
+    is_staged = issubclass(old_rows.model_named("StudentModule"), student_modules.StagedRow)
+    state = "changed in place" if is_staged else "the platform's"
+    yield f"{PACKAGES['lms']}.courseware.models.StudentModule", state, "Rows of the store that serves."
+
+
+def problems() -> Iterator[str]:
+    """Yield in what this platform differs from the one that this release knows."""
+    for replacement in REPLACEMENTS:
+        name = _full_name(replacement)
+        try:
+            owner, attribute = _find(replacement)
             found = tuple(inspect.signature(inspect.getattr_static(owner, attribute)).parameters)
         except (ImportError, AttributeError, TypeError) as error:
             yield f"{name} is not there ({error})"
             continue
         if found != tuple(replacement.parameters):
             yield f"{name} has the parameters {', '.join(found)}, not {', '.join(replacement.parameters)}"
-        yield from _wrong_copies(package, replacement, getattr(owner, attribute))
+        yield from _wrong_copies(replacement, getattr(owner, attribute))
     yield from _problems_of_the_model()
 
 
-def _wrong_copies(package: str, replacement: Replacement, original: Any) -> Iterator[str]:
+def _wrong_copies(replacement: Replacement, original: Any) -> Iterator[str]:
     for copy in replacement.copies:
-        if getattr(import_module(f"{package}.{copy}"), replacement.name, None) is not original:
-            yield f"{package}.{copy} does not have {replacement.name} of {replacement.module}"
+        if getattr(import_module(_module(replacement, copy)), replacement.name, None) is not original:
+            yield f"{_module(replacement, copy)} does not have {replacement.name} of {replacement.module}"
 
 
 def _problems_of_the_model() -> Iterator[str]:
@@ -196,26 +225,34 @@ def _problems_of_the_model() -> Iterator[str]:
         yield "a manager of courseware.StudentModule has a queryset of its own"
 
 
-def _find(package: str, replacement: Replacement) -> tuple[Any, str]:
+def _full_name(replacement: Replacement) -> str:
+    return f"{_module(replacement, replacement.module)}.{replacement.name}"
+
+
+def _module(replacement: Replacement, name: str) -> str:
+    return f"{PACKAGES[replacement.package]}.{name}"
+
+
+def _find(replacement: Replacement) -> tuple[Any, str]:
     """Return the module or class that has the function, and its attribute there."""
-    owner: Any = import_module(f"{package}.{replacement.module}")
+    owner: Any = import_module(_module(replacement, replacement.module))
     *outer, attribute = replacement.name.split(".")
     for name in outer:
         owner = getattr(owner, name)
     return owner, attribute
 
 
-def _replace(package: str, replacement: Replacement) -> None:
-    owner, attribute = _find(package, replacement)
+def _replace(replacement: Replacement) -> None:
+    owner, attribute = _find(replacement)
     found = inspect.getattr_static(owner, attribute)
     is_static = isinstance(found, staticmethod)
     original = found.__func__ if is_static else found
-    if hasattr(original, "replaced_by_xblock_user_state"):
+    if hasattr(original, _MARK):
         return
     replaced = _calling(replacement.ours, original)
     setattr(owner, attribute, staticmethod(replaced) if is_static else replaced)
     for copy in replacement.copies:
-        setattr(import_module(f"{package}.{copy}"), attribute, replaced)
+        setattr(import_module(_module(replacement, copy)), attribute, replaced)
 
 
 def _calling(ours: Callable[..., Any], original: Callable[..., Any]) -> Callable[..., Any]:
@@ -223,5 +260,5 @@ def _calling(ours: Callable[..., Any], original: Callable[..., Any]) -> Callable
     def replaced(*args: Any, **kwargs: Any) -> Any:
         return ours(original, *args, **kwargs)
 
-    replaced.replaced_by_xblock_user_state = True  # type: ignore[attr-defined]
+    setattr(replaced, _MARK, True)
     return replaced

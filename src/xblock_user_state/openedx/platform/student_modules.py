@@ -11,21 +11,25 @@ from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from django.contrib.auth import get_user_model
+from django.db import transaction
 from django.db.models import Field
 from django.db.models.deletion import CASCADE
 from django.db.models.expressions import Col
 from django.db.models.options import Options
 from django.db.models.signals import post_delete
 
-from xblock_user_state.openedx.compatible.lookups import NumberIn, NumberIs
+from xblock_user_state.openedx.compatible.lookups import RowNumberIn, RowNumberIs
 from xblock_user_state.openedx.compatible.querysets import CompatibleQuerySet
 from xblock_user_state.openedx.compatible.rows import CompatibleRow
 from xblock_user_state.openedx.platform import mirror
 from xblock_user_state.openedx.platform.mirror import address_of_block
 from xblock_user_state.openedx.platform.old_rows import Address
 from xblock_user_state.openedx.platform.served_table import models_read_this_store
-from xblock_user_state.openedx.platform.stages import site_stage
+from xblock_user_state.openedx.platform.stages import Stage, site_stage
 from xblock_user_state.openedx.views.own import STUDENT_MODULE
+
+_UID = "xblock_user_state.openedx.platform"
 
 _Field: Any = Field if TYPE_CHECKING else object
 
@@ -164,24 +168,24 @@ class StagedField(_Field):  # type: ignore[misc]  # the class of the field is kn
         return *named, arguments
 
 
-class StagedNumberIs(NumberIs):
+class StagedRowNumberIs(RowNumberIs):
     """Finds the row of an id."""
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         """Return the condition of a row's number, or of the platform's id."""
         if models_read_this_store():
             return super().as_sql(compiler, connection)
-        return super(NumberIs, self).as_sql(compiler, connection)
+        return super(RowNumberIs, self).as_sql(compiler, connection)
 
 
-class StagedNumberIn(NumberIn):
+class StagedRowNumberIn(RowNumberIn):
     """Finds the rows of ids."""
 
     def as_sql(self, compiler: Any, connection: Any) -> Any:
         """Return the condition of rows' numbers, or of the platform's ids."""
         if models_read_this_store():
             return super().as_sql(compiler, connection)
-        return super(NumberIn, self).as_sql(compiler, connection)
+        return super(RowNumberIn, self).as_sql(compiler, connection)
 
 
 def transform(model: Any) -> None:
@@ -196,10 +200,11 @@ def transform(model: Any) -> None:
     model._meta._expire_cache()  # noqa: SLF001
     for field in model._meta.concrete_fields:
         _make_staged(field)
-    for lookup in (StagedNumberIs, StagedNumberIn):
+    for lookup in (StagedRowNumberIs, StagedRowNumberIn):
         model._meta.pk.register_lookup(lookup)
     model._meta.get_field("student").remote_field.on_delete = cascade
-    post_delete.connect(_deleted, sender=model, dispatch_uid="xblock_user_state.openedx.platform")
+    post_delete.connect(_deleted, sender=model, dispatch_uid=_UID)
+    post_delete.connect(_user_deleted, sender=get_user_model(), dispatch_uid=_UID)
 
 
 def _make_staged(field: Any) -> None:
@@ -212,9 +217,15 @@ def _make_staged(field: Any) -> None:
 
 
 def cascade(collector: Any, field: Any, sub_objs: Any, using: str) -> None:
-    """Delete the rows of a deleted user. This store does that by itself (`history.deletion`)."""
+    """Delete the rows of a deleted user. This store does that by itself (`history.deletion`), and `_user_deleted`."""
     if not models_read_this_store():
         CASCADE(collector, field, sub_objs, using)
+
+
+def _user_deleted(instance: Any, using: str, **_: Any) -> None:
+    """Delete the rows of a user in the platform's table, where the model reads this store."""
+    if site_stage() is Stage.LEAD and models_read_this_store():
+        transaction.on_commit(partial(mirror.learner_deleted, instance.pk), using=using)
 
 
 def _deleted(instance: Any, **_: Any) -> None:

@@ -86,7 +86,8 @@ def integer_type(connection: BaseDatabaseWrapper) -> str:
 
 def value(connection: BaseDatabaseWrapper, column: str, name: str) -> str:
     """Return the select item of a column that no index has."""
-    # MariaDB and MySQL let a view's columns be updated, past revision and history, but not its expressions.
+    # MariaDB and MySQL let a view's columns be updated, past revision and history, but not its expressions
+    # (findings/mariadb-updates-through-left-join.sh).
     return f"{f'IFNULL({column}, NULL)' if connection.vendor == 'mysql' else column} AS {name}"
 
 

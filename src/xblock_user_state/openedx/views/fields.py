@@ -38,7 +38,7 @@ _SPLIT = {
             "(place FOR ORDINALITY, field_name varchar(255) PATH '$')) field ON TRUE"
         ),
         "field.field_name",
-        # A path does not find a name that has a backslash.
+        # A path does not find a name that the text writes with an escape (findings/mariadb-json-path-escaped-name.sh).
         (
             "IF(field.field_name IS NULL, stored.state, "
             "COALESCE(JSON_EXTRACT(stored.state, CONCAT('$.', JSON_QUOTE(field.field_name))), "

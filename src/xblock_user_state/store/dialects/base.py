@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.utils import Error
+from django.db.utils import DataError, Error
 
 from xblock_user_state.store.dialects.rows import (
     REVISION,
@@ -38,7 +38,7 @@ class Failure(Enum):
     TOO_LARGE = "a value or statement is over a limit of the server: repeating does not help"
 
 
-class TooLarge(Exception):
+class TooLarge(DataError):
     """A row is over a limit of the server. Nothing of the write was sent."""
 
     def __init__(self, size: int, limit: int, name: str) -> None:

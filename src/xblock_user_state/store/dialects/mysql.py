@@ -59,7 +59,7 @@ _PACKET_TOO_LARGE = 1153
 _CERTAINLY_SMALL = 100_000
 # A statement's text beside the long values.
 _STATEMENT_BYTES = 2000
-_ESCAPED = "\0\n\r\x1a\"'\\"
+_ESCAPED = b"\0\n\r\x1a\"'\\"
 
 
 class MySQL(Dialect):
@@ -83,14 +83,19 @@ class MySQL(Dialect):
             return name, None
         return f"TIMESTAMPDIFF(MICROSECOND, '1970-01-01', {name})", microseconds_to_time
 
+    def insert(self, target: Target, rows: Sequence[Values]) -> None:
+        """Insert rows in their order. Raises `TooLarge` for a row that no packet takes."""
+        _check_sizes(Rows(target, rows))
+        super().insert(target, rows)
+
     def store(self, write: Write) -> bool:
         """Write rows and history. Raises `TooLarge` for a row that no packet takes."""
-        _check_sizes(write)
+        _check_sizes(write.rows)
         return super().store(write)
 
     def store_at_once(self, write: Write) -> Outcome:
         """Write and commit by one packet of statements, if the host's ``OPTIONS`` let the driver send packets."""
-        _check_sizes(write)
+        _check_sizes(write.rows)
         connection = write.rows.target.connection
         # mysqlclient allows packets of statements by default.
         if not connection.settings_dict["OPTIONS"].get("multi_statements", True) or not self._fits(write):
@@ -113,6 +118,8 @@ class MySQL(Dialect):
 
     def failure(self, error: Error) -> Failure | None:
         """Classify an error by its number."""
+        if isinstance(error, TooLarge):
+            return Failure.TOO_LARGE
         number = error.args[0] if error.args else None
         if number in _DUPLICATE:
             return Failure.DUPLICATE
@@ -191,13 +198,11 @@ class MySQL(Dialect):
         return f"{insertion} ON DUPLICATE KEY UPDATE {sets}", parameters
 
 
-def _check_sizes(write: Write) -> None:
+def _check_sizes(rows: Rows) -> None:
     """Raise `TooLarge` if a row is over ``max_allowed_packet``. One statement, if a row is large enough to ask."""
     # The server answers too large a packet by closing the connection, as it does when it goes down.
-    target = write.rows.target
-    large = [
-        row for row, size in zip(write.rows.values, text_sizes(write.rows), strict=True) if size > _CERTAINLY_SMALL
-    ]
+    target = rows.target
+    large = [row for row, size in zip(rows.values, text_sizes(rows), strict=True) if size > _CERTAINLY_SMALL]
     if not large:
         return
     with target.connection.cursor() as cursor:
@@ -209,6 +214,7 @@ def _check_sizes(write: Write) -> None:
             raise TooLarge(size, limit, "max_allowed_packet")
 
 
-def _packet_size(text: str | None) -> int:
-    """Return the bytes of a text in a statement: a character of `_ESCAPED` takes two."""
-    return len((text or "").encode()) + sum((text or "").count(character) for character in _ESCAPED)
+def _packet_size(value: str | bytes | None) -> int:
+    """Return the bytes of a value in a statement: a character of `_ESCAPED` takes two."""
+    data = value.encode() if isinstance(value, str) else value or b""
+    return len(data) + sum(data.count(character) for character in _ESCAPED)

@@ -31,7 +31,8 @@ class Command(OldSiteCommand):
         """Compare all rows of the selection."""
         shown = 0
         with interruptions(lambda error: f"interrupted: {error}. Run the command again"):
-            site, selection = self.site(options), self.selection(options)
+            site = self.site(options)
+            selection = self.selection(options, site)
             comparison = Comparison(site, state_database(), selection, with_history=options["history"])
             with self.progress("rows", lambda: site.count(selection)) as progress:
                 for rows, found in comparison.run():

@@ -13,7 +13,7 @@ from xblock_user_state.openedx.importing.learners import Done
 from xblock_user_state.openedx.importing.passes import GROUP, NoFirstPass, Pass, paced
 from xblock_user_state.openedx.importing.report import Report
 from xblock_user_state.openedx.management.old_site import OldSiteCommand
-from xblock_user_state.openedx.old.reading import Selection
+from xblock_user_state.openedx.old.tables import EXTENDED
 from xblock_user_state.store.databases import state_database
 
 
@@ -48,26 +48,31 @@ class Command(OldSiteCommand):
         if options["remove_gone"] and (options["catch_up"] or options["course"]):
             raise CommandError("--remove-gone needs a pass over whole learners: without --catch-up and --course")
         rate = None if options["rate"] is None else at_least_one(options, "rate")
-        with interruptions(_interrupted, OSError):
+        with interruptions(lambda error: f"--report can't be written: {error}", OSError):
             report = Report(options["report"])
+        with interruptions(_interrupted, OSError):
+            site = self.site(options)
+            if not site.has_extended_history:
+                self.stderr.write(_no_extended_history(options["source"]))
             importing = Pass(
-                self.site(options),
+                site,
                 state_database(),
                 report,
-                self.selection(options),
+                self.selection(options, site),
                 dry_run=options["dry_run"],
                 source_wins=options["source_wins"],
                 remove_gone=options["remove_gone"],
                 batch=at_least_one(options, "batch"),
             )
             done = self._run(importing, rate, catch_up=options["catch_up"])
-            if not options["catch_up"] and importing.selection == Selection():
+            if not options["catch_up"] and importing.takes_what_has_no_learner:
                 for _number in importing.lost_history():
                     pass
-        written = "would be written" if options["dry_run"] else "were written"
         self.stdout.write(f"{done.modules:,} rows with {done.read:,} history entries were read.")
-        if not options["dry_run"]:
-            self.stdout.write(f"{done.rows:,} rows and {done.entries:,} history entries {written}.")
+        if options["dry_run"]:
+            self.stdout.write("Nothing was written: this was a dry run.")
+        else:
+            self.stdout.write(f"{done.rows:,} rows and {done.entries:,} history entries were written.")
         for line in report.summary():
             self.stdout.write(line)
         if options["verify"]:
@@ -93,6 +98,13 @@ class Command(OldSiteCommand):
         names = ("source", "history_from", "course", "learner", "range")
         call_command("compare_openedx", stdout=self.stdout, courses=True, **{name: options[name] for name in names})
         call_command("check_history", stdout=self.stdout, context=options["course"])
+
+
+def _no_extended_history(database: str) -> str:
+    return (
+        f"The database {database!r} has no table {EXTENDED}. If the site has one in another database, stop, and name "
+        "its alias by --history-from: without it, the history is not complete."
+    )
 
 
 def _interrupted(error: Exception) -> str:

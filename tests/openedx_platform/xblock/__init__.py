@@ -1,0 +1,1 @@
+"""Stands in for the app of blocks of libraries."""
