@@ -193,13 +193,6 @@ def test_a_refused_row_leaves_no_history_behind(
     check_history()
 
 
-def test_a_report_that_cannot_be_written_is_named_before_anything_is_done(ann: Any, tmp_path: Path) -> None:
-    insert_problem(ann)
-    with pytest.raises(CommandError, match=r"interrupted: .*No such file"):
-        run(report=tmp_path / "nowhere" / "report")
-    assert not StudentModule.objects.exists()
-
-
 def test_learners_whose_lines_cannot_be_written_are_taken_again(
     ann: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
