@@ -67,7 +67,9 @@ def _names_rows(lookup: Any) -> bool:
 
 
 def _condition(column: Col, numbers: Sequence[Any], compiler: Any, connection: Any) -> _Sql:
-    alias = compiler.quote_name_unless_alias(column.alias)
+    # Django 6.1 has given the method another name.
+    quote = getattr(compiler, "quote_name", None) or compiler.quote_name_unless_alias
+    alias = quote(column.alias)
     rows = [each for each in (_row(alias, number, connection) for number in numbers if number is not None) if each]
     if not rows:
         raise EmptyResultSet
