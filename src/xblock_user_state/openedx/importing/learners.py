@@ -161,13 +161,13 @@ class LearnerImport:
             with nullcontext() if self.dry_run else transaction.atomic(using=self.database):
                 self._drop_entries(sources)
                 self.report.add(_refused(sources, error))
-            self._store_nothing(after)
+            self._remember(after)
             return Done()
         if fields:
             # Then the fields alone.
             done = self._store(sources, learners, (), None)
             self._fields().take_one_by_one(fields, learners, self.report)
-            self._store_nothing(after)
+            self._remember(after)
             return done
         middle = len(sources) // 2
         done = self._store(sources[:middle], learners, (), None)
@@ -180,7 +180,8 @@ class LearnerImport:
         owners = {Owner(source.student_id, source.block.id) for source in sources}
         leave_tombstones(self.database, owners - known(self.database, owners, lock=True).rows.keys())
 
-    def _store_nothing(self, after: Callable[[], None] | None) -> None:
+    def _remember(self, after: Callable[[], None] | None) -> None:
+        """Remember the progress, unless nothing is to be written."""
         if after is not None and not self.dry_run:
             after()
 
@@ -202,8 +203,7 @@ class LearnerImport:
             storing.ship()
         for table in fields:
             self._fields().take(table, learners, lines)
-        if after is not None and not self.dry_run:
-            after()
+        self._remember(after)
         return Done(0, read, storing.rows, storing.entries), lines
 
     def _store_some(self, sources: Sequence[Source], storing: Storing, lines: list[Line]) -> int:
