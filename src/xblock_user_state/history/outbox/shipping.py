@@ -85,7 +85,7 @@ class Shipment(NamedTuple):
     rows: int
     last: Key | None
     left_out: bool = False
-    """True if rows wait for earlier ones of their owner, which another process has locked."""
+    """True if rows wait for earlier ones, or for a tombstone, of their owner, which another process has locked."""
     owners: frozenset[Owner] = frozenset()
     """The owners of the shipped rows."""
 
@@ -220,7 +220,7 @@ def _attempt(database: str, which: Q, size: int, after: Key | None, patience: Pa
         # The rest of this owner waits with the rows that were left out.
         last = last._replace(revision=_MOST)
     owners = frozenset(owner_of(row) for row in batch)
-    return Shipment(len(batch), last, left_out=len(in_order) < len(page), owners=owners)
+    return Shipment(len(batch), last, left_out=len(batch) < len(page), owners=owners)
 
 
 def _lowest(rows: QuerySet[HistoryOutbox]) -> Subquery:
