@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections, transaction
 from django.db.utils import Error
@@ -56,6 +56,16 @@ class Done:
         )
 
 
+class Group(NamedTuple):
+    """Learners who are written in one transaction: their states, and the tables of their other `fields`."""
+
+    learners: Sequence[int]
+    fields: Sequence[str] = ()
+    after: Callable[[], None] | None = None
+    """Remembers the progress, in the transaction."""
+    sources: Sequence[Source] = ()
+
+
 @dataclass
 class LearnerImport:
     """Imports learners, or some of their rows, from the old `site` to the state's `database`."""
@@ -75,7 +85,7 @@ class LearnerImport:
         reported for what is left out.
         """
         fields = () if self.selection.course_id else (PREFERENCES, INFO)
-        return self._take(self.site.modules(learners, self.selection), learners, fields, after)
+        return self._take(self.site.modules(learners, self.selection), Group(learners, fields, after))
 
     def remove_gone(self, learners: Sequence[int]) -> None:
         """Remove what the import has brought of these learners, and what the old tables do not have any more."""
@@ -87,17 +97,11 @@ class LearnerImport:
 
     def take_rows(self, modules: Sequence[Module]) -> Done:
         """Import some state rows with their history, and the other rows about the same blocks."""
-        return self._take(self._with_siblings(modules), sorted({module.student_id for module in modules}), (), None)
+        return self._take(self._with_siblings(modules), Group(sorted({module.student_id for module in modules})))
 
-    def _take(
-        self,
-        modules: Sequence[Module],
-        learners: Sequence[int],
-        fields: Sequence[str],
-        after: Callable[[], None] | None,
-    ) -> Done:
+    def _take(self, modules: Sequence[Module], group: Group) -> Done:
         lines: list[Line] = []
-        alive = set(usernames(learners))
+        alive = set(usernames(group.learners))
         sources = sources_of([module for module in modules if module.student_id in alive], lines)
         lines += [
             Line(MODULES, module.id, Reason.NO_USER, f"learner {module.student_id}")
@@ -106,27 +110,24 @@ class LearnerImport:
         ]
         sources = self._known_blocks(sources, lines)
         self.report.add(lines)
-        done = self._store(sources, [id_ for id_ in learners if id_ in alive], fields, after)
-        gone = [id_ for id_ in learners if id_ not in alive]
-        self.report.add(self._fields().without_user(fields, gone))
+        present = [id_ for id_ in group.learners if id_ in alive]
+        done = self._store(group._replace(learners=present, sources=sources))
+        gone = [id_ for id_ in group.learners if id_ not in alive]
+        self.report.add(self._fields().without_user(group.fields, gone))
         return done + Done(modules=len(modules))
 
-    def _store(
-        self,
-        sources: Sequence[Source],
-        learners: Sequence[int],
-        fields: Sequence[str],
-        after: Callable[[], None] | None,
-    ) -> Done:
+    def _store(self, group: Group) -> Done:
         tries = 0
         while True:
             tries += 1
+            lines: list[Line] = []
             try:
                 with nullcontext() if self.dry_run else transaction.atomic(using=self.database):
-                    done, lines = self._attempt(sources, learners, fields, after)
+                    done, lines = self._attempt(group)
                     # Before the commit: a report that can't be written must not lose what was not taken.
                     self.report.add(lines)
             except Error as error:
+                self.report.expect_again(lines)
                 failure = self._failure(error)
                 # Another writer inserted a row first: the next attempt finds it. The same error again means history
                 # whose row is gone.
@@ -135,7 +136,7 @@ class LearnerImport:
                     continue
                 if failure in (Failure.UNAVAILABLE, Failure.CONFLICT):
                     raise
-                return self._store_halves(sources, learners, fields, after, error)
+                return self._store_halves(group, error)
             return done
 
     def _failure(self, error: Error) -> Failure | None:
@@ -149,29 +150,22 @@ class LearnerImport:
                 return dialect_of(connection).failure(error)
         return None
 
-    def _store_halves(
-        self,
-        sources: Sequence[Source],
-        learners: Sequence[int],
-        fields: Sequence[str],
-        after: Callable[[], None] | None,
-        error: Error,
-    ) -> Done:
-        if len(sources) <= 1 and not fields:
-            with nullcontext() if self.dry_run else transaction.atomic(using=self.database):
-                self._drop_entries(sources)
-                self.report.add(_refused(sources, error))
-            self._remember(after)
-            return Done()
-        if fields:
+    def _store_halves(self, group: Group, error: Error) -> Done:
+        if group.fields:
             # Then the fields alone.
-            done = self._store(sources, learners, (), None)
-            self._fields().take_one_by_one(fields, learners, self.report)
-            self._remember(after)
+            done = self._store(group._replace(fields=(), after=None))
+            self._fields().take_one_by_one(group.fields, group.learners, self.report)
+            self._remember(group)
             return done
-        middle = len(sources) // 2
-        done = self._store(sources[:middle], learners, (), None)
-        return done + self._store(sources[middle:], learners, (), after)
+        if len(group.sources) > 1:
+            middle = len(group.sources) // 2
+            done = self._store(group._replace(sources=group.sources[:middle], after=None))
+            return done + self._store(group._replace(sources=group.sources[middle:]))
+        with nullcontext() if self.dry_run else transaction.atomic(using=self.database):
+            self._drop_entries(group.sources)
+            self.report.add(_refused(group.sources, error))
+        self._remember(group)
+        return Done()
 
     def _drop_entries(self, sources: Sequence[Source]) -> None:
         """Drop history that an attempt may have committed to the extended history before its state was refused."""
@@ -180,30 +174,24 @@ class LearnerImport:
         owners = {Owner(source.student_id, source.block.id) for source in sources}
         leave_tombstones(self.database, owners - known(self.database, owners, lock=True).rows.keys())
 
-    def _remember(self, after: Callable[[], None] | None) -> None:
+    def _remember(self, group: Group) -> None:
         """Remember the progress, unless nothing is to be written."""
-        if after is not None and not self.dry_run:
-            after()
+        if group.after is not None and not self.dry_run:
+            group.after()
 
-    def _attempt(
-        self,
-        sources: Sequence[Source],
-        learners: Sequence[int],
-        fields: Sequence[str],
-        after: Callable[[], None] | None,
-    ) -> tuple[Done, list[Line]]:
+    def _attempt(self, group: Group) -> tuple[Done, list[Line]]:
         lines: list[Line] = []
         storing = Storing(self.database)
-        storing.begin(learners)
+        storing.begin(group.learners)
         read = 0
-        for start in range(0, len(sources), LONG_HISTORY):
-            read += self._store_some(sources[start : start + LONG_HISTORY], storing, lines)
+        for start in range(0, len(group.sources), LONG_HISTORY):
+            read += self._store_some(group.sources[start : start + LONG_HISTORY], storing, lines)
         if not self.dry_run:
             storing.flush()
             storing.ship()
-        for table in fields:
-            self._fields().take(table, learners, lines)
-        self._remember(after)
+        for table in group.fields:
+            self._fields().take(table, group.learners, lines)
+        self._remember(group)
         return Done(0, read, storing.rows, storing.entries), lines
 
     def _store_some(self, sources: Sequence[Source], storing: Storing, lines: list[Line]) -> int:
