@@ -9,6 +9,7 @@ from typing import NamedTuple
 
 from xblock_user_state import conf
 from xblock_user_state.history.encoding import checksum, encode_compact, encode_plain, next_chain
+from xblock_user_state.openedx.importing.spool import Spool
 from xblock_user_state.openedx.old.keys import Unmapped, block_of
 from xblock_user_state.openedx.old.merging import NO_TIME, merged
 from xblock_user_state.openedx.old.reasons import Line, Reason
@@ -62,7 +63,7 @@ class Chain:
     is_recorded: bool = False
     contents: list[Content] | None = None
     writes_deltas: bool = field(default_factory=conf.writes_deltas)
-    entries: list[Values] = field(default_factory=list)
+    entries: Spool = field(default_factory=Spool)
     before_restart: Content | None = None
     """State and score of the entry before the restart."""
     content: Content | None = None
@@ -105,7 +106,7 @@ class Built(NamedTuple):
     source: Source
     row: Row
     done: str
-    entries: Sequence[Values]
+    entries: Spool
     before_restart: Content | None
     contents: Sequence[Content]
     """State and score of each entry, if `build` was asked to keep them."""

@@ -196,7 +196,7 @@ class Storing:
     extended: list[Values] = field(default_factory=list)
     rows: int = 0
     entries: int = 0
-    waiting: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    waiting: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     _forgotten: list[int] = field(default_factory=list)
     _cleared: list[Owner] = field(default_factory=list)
     _replaced: list[Owner] = field(default_factory=list)
@@ -219,22 +219,35 @@ class Storing:
         if step is Step.ADOPT and stored is not None:
             self._remember(built, stored.revision)
             return
-        entries = built.entries
+        skipped = 0
         if stored is not None:
+            self._replaced.append(owner)
             if step is Step.APPEND:
-                entries = entries[stored.revision :]
+                skipped = stored.revision
             else:
                 self._cleared.append(owner)
-                if not entries:
+                if not built.entries:
                     # Without history the revision only grows, so that a client with the old one notices.
                     built = built._replace(row=built.row._replace(revision=stored.revision + 1))
-            self._replaced.append(owner)
         self.inserted.append(built.values)
         self._remember(built, built.row.revision)
-        self._add_entries(owner, entries, is_new=stored is None)
         self.rows += 1
-        self.entries += len(entries)
-        self._size += len(built.row.text or "") + sum(len(entry[-1] or b"") for entry in entries)
+        self._size += len(built.row.text or "")
+        self._add_entries(owner, built.entries.pages(skipped), is_new=stored is None)
+
+    def _add_entries(self, owner: Owner, pages: Iterable[Sequence[Values]], *, is_new: bool) -> None:
+        is_direct = self._is_extended and is_new and owner not in self._tombstoned
+        collected = self.extended if is_direct else self.local
+        for page in pages:
+            collected += page
+            self.entries += len(page)
+            self._size += sum(len(entry[-1] or b"") for entry in page)
+            if self._is_extended and not is_direct:
+                self.waiting[owner.student_id].add(owner.block_id)
+            self._flush_if_full()
+        self._flush_if_full()
+
+    def _flush_if_full(self) -> None:
         if len(self.inserted) + len(self.local) + len(self.extended) > _MOST_ROWS or self._size > _MOST_BYTES:
             self.flush()
 
@@ -275,19 +288,13 @@ class Storing:
             (module.id, source.student_id, source.block.id, revision, content) for module in source.modules
         ]
 
-    def _add_entries(self, owner: Owner, entries: Sequence[Values], *, is_new: bool) -> None:
-        if self._is_extended and is_new and owner not in self._tombstoned:
-            self.extended += entries
-            return
-        self.local += entries
-        if self._is_extended and entries:
-            self.waiting[owner.student_id].append(owner.block_id)
-
     def _write_extended(self) -> None:
         alias, model = conf.history_database(), extended_model()
         blocks: dict[int, set[int]] = defaultdict(set)
-        for student_id, block_id, *_ in self.extended:
-            blocks[student_id].add(block_id)
+        for student_id, block_id, revision, *_ in self.extended:
+            # A long history comes in several pages.
+            if revision == 1:
+                blocks[student_id].add(block_id)
         with transaction.atomic(using=alias):
             # Left by an attempt whose state was not committed.
             for student_id, ids in blocks.items():

@@ -30,6 +30,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MODULE = "id, student_id, course_id, module_id, module_type"
 _FIRST_YEAR = 1000
 _ENDS = ("", "\n", "\r\n", "\r", " ", "\t")
+_ROWS = 1000
 _CHUNK = 500
 """Entries with their states in one statement, where one row has a long history."""
 
@@ -258,7 +259,11 @@ class OldSite:
         """Yield the rows whose column has one of the values; the condition stands for ``{}`` in the statement."""
         for some in pieces(alias, list(values), 1000):
             condition, keys = dialect_of(connections[alias]).in_list(column, some)
-            yield from self._rows(select.format(condition), [*keys, *parameters], alias)
+            with connections[alias].cursor() as cursor:
+                cursor.execute(select.format(condition), [*keys, *parameters])
+                # One row may have very many entries.
+                while rows := cursor.fetchmany(_ROWS):
+                    yield from rows
 
     def _time(self, column: str, alias: str | None = None) -> str:
         return _TIMES[connections[alias or self.database].vendor].format(column)
