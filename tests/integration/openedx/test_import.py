@@ -40,7 +40,7 @@ from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import extended_model
 from xblock_user_state.interface import DoesNotExist
 from xblock_user_state.models import Block, Preferences, StudentModule, StudentModuleHistory
-from xblock_user_state.openedx.importing import learners, spool, storing
+from xblock_user_state.openedx.importing import histories, spool, storing
 from xblock_user_state.openedx.models import ImportedModule, ImportProgress
 from xblock_user_state.openedx.old import keys, reading
 from xblock_user_state.openedx.old.reasons import Reason
@@ -259,6 +259,71 @@ def test_a_catch_up_appends_the_new_entries(ann: Any) -> None:
     assert compare(history=True) == ""
 
 
+def test_a_catch_up_reads_only_the_new_entries(ann: Any) -> None:
+    module = insert_problem(ann, state='{"a": 9}', modified=NOON + 9 * MINUTE)
+    for number in range(9):
+        # Two of one time are no copies: they stand in one table.
+        insert_history("default", module, state=f'{{"a": {number}}}', created=NOON + number // 2 * MINUTE)
+    run()
+    now = datetime.now(UTC)
+    save(module, '{"a": 10}', at=now)
+    save(module, '{"a": 11}', at=now + MINUTE)
+    assert "1 rows with 3 history entries were read" in run(catch_up=True)
+    assert history_of("ann") == [{"a": number} for number in range(12)]
+    check_history()
+    assert compare(history=True) == ""
+
+
+def test_a_catch_up_of_a_history_with_copies_takes_none_of_them(ann: Any) -> None:
+    module = insert_problem(ann)
+    for number in (2, 3):
+        for table in (HISTORY, EXTENDED_HISTORY):
+            insert_history("default", module, table, state='{"a": 1}', created=NOON + number * MINUTE)
+    run()
+    assert history_of("ann") == [{"a": 1}] * 3
+    save(module, '{"a": 2}', at=datetime.now(UTC))
+    assert "1 rows and 1 history entries were written" in run(catch_up=True)
+    assert history_of("ann") == [*[{"a": 1}] * 3, {"a": 2}]
+    check_history()
+
+
+def test_a_catch_up_looks_for_other_rows_about_a_block_only_where_there_are_any(
+    ann: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = insert_problem(ann, "moon")
+    older, newer = (
+        insert_module(
+            "default",
+            student_id=ann.pk,
+            module_id=block("stars", course=course),
+            course_id=COURSE,
+            state=f'{{"row": {n}}}',
+            modified=NOON + n * MINUTE,
+        )
+        for n, course in enumerate((OLD_RUN, COURSE))
+    )
+    run()
+    asked: list[int] = []
+    modules_by_id = reading.OldSite.modules_by_id
+
+    def noted(site: Any, ids: Any) -> Any:
+        asked.extend(ids)
+        return modules_by_id(site, ids)
+
+    monkeypatch.setattr(reading.OldSite, "modules_by_id", noted)
+    now = datetime.now(UTC)
+    save(alone, '{"a": 2}', at=now)
+    run(catch_up=True)
+    assert asked == []
+    save(older, '{"row": 2}', at=now)
+    run(catch_up=True)
+    assert asked == [newer]
+    row = StudentModule.objects.get(block__usage_key=block("stars"))
+    assert row.state == '{"row":2}'
+    assert set(ImportedModule.objects.filter(block_id=row.block_id).values_list("id", flat=True)) == {older, newer}
+    assert compare() == ""
+
+
 def test_a_catch_up_takes_new_rows(ann: Any) -> None:
     run()
     now = datetime.now(UTC)
@@ -387,7 +452,7 @@ def test_one_course_and_one_learner_alone(ann: Any) -> None:
 @pytest.fixture
 def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     """Make a history of 50 entries a long one."""
-    monkeypatch.setattr(learners, "LONG_HISTORY", 20)
+    monkeypatch.setattr(histories, "LONG_HISTORY", 20)
     monkeypatch.setattr(reading, "_CHUNK", 7)
     monkeypatch.setattr(spool, "PAGE", 6)
     monkeypatch.setattr(storing, "_MOST_ROWS", 10)
@@ -417,7 +482,7 @@ def test_a_long_history_is_read_and_written_in_pieces(
     now = datetime.now(UTC)
     for number in range(50, 80):
         save(module, f'{{"a": {number}}}', at=now + number * MINUTE)
-    run(catch_up=True)
+    assert "1 rows with 31 history entries were read" in run(catch_up=True)
     assert history_of("ann") == [{"a": n} for n in range(80)]
     # The whole is another one.
     insert_history("default", module, HISTORY, state='{"a": -1}', created=NOON - MINUTE)

@@ -79,9 +79,8 @@ class Known(NamedTuple):
     rows: Mapping[Owner, Stored]
     imported: Mapping[Owner, Mapping[int, Left]]
 
-    def as_left(self, student_id: int, block_id: int, old_ids: Collection[int]) -> Stored | None:
+    def as_left(self, owner: Owner, old_ids: Collection[int]) -> Stored | None:
         """Return the row of an owner if it is as the import left it, from old rows with just these ids."""
-        owner = Owner(student_id, block_id)
         stored, left = self.rows.get(owner), self.imported.get(owner, {})
         if stored is None or left.keys() != set(old_ids):
             return None
@@ -142,7 +141,7 @@ def _with_rows(database: str, model: type[StudentModule | ImportedModule], learn
 
 def decide(built: Built, known: Known, lines: list[Line], *, source_wins: bool) -> Step:
     """Return the fate of a built row, and report a row of ours that is left alone."""
-    owner = Owner(built.source.student_id, built.source.block.id)
+    owner = built.source.owner
     stored, imported = known.rows.get(owner), known.imported.get(owner, {})
     if stored is None:
         return Step.INSERT if source_wins or not imported else _keep(built, lines, Reason.OURS_CHANGED, "deleted")
@@ -158,7 +157,7 @@ def decide(built: Built, known: Known, lines: list[Line], *, source_wins: bool) 
         is_complete = stored.revision == built.row.revision or not built.entries
         if is_complete and as_left:
             return Step.KEEP if set(imported) == {module.id for module in built.source.modules} else Step.ADOPT
-    return Step.APPEND if _continues(built, stored) else Step.REPLACE
+    return Step.APPEND if continues(built, stored) else Step.REPLACE
 
 
 def _keep(built: Built, lines: list[Line], reason: Reason, detail: str) -> Step:
@@ -171,9 +170,9 @@ def _content(built: Built) -> Content:
     return built.row.text, built.row.grade, built.row.max_grade
 
 
-def _continues(built: Built, stored: Stored) -> bool:
+def continues(built: Built, stored: Stored) -> bool:
     """Tell whether the built history has the stored row at its revision, and goes on."""
-    if stored.checksum is None or not 0 < stored.revision < len(built.entries):
+    if stored.checksum is None or not 0 < stored.revision < built.row.revision:
         return False
     text, *score = built.before_restart or (None, None, None)
     return text is not None and (checksum(stored.revision, text), *score) == (stored.checksum, *stored.content[1:])
@@ -214,7 +213,7 @@ class Storing:
         """Store a row that `decide` has given this step; `old_ids` are those known so far."""
         if step is Step.KEEP:
             return
-        owner = Owner(built.source.student_id, built.source.block.id)
+        owner = built.source.owner
         self._forgotten += old_ids
         if step is Step.ADOPT and stored is not None:
             self._remember(built, stored.revision)
@@ -223,7 +222,7 @@ class Storing:
         if stored is not None:
             self._replaced.append(owner)
             if step is Step.APPEND:
-                skipped = stored.revision
+                skipped = stored.revision - built.start.revision
             else:
                 self._cleared.append(owner)
                 if not built.entries:
