@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -166,6 +166,18 @@ def build(
     return Built(
         source, _row(chain, whole, lines), whole.done, chain.entries, chain.before_restart, chain.contents or ()
     )
+
+
+def contents(source: Source, entries: Iterable[Entry], old: OldState) -> Iterator[Content]:
+    """Yield state and score of each entry that `build` makes of these `entries` and the row `old`, oldest first."""
+    newest: Content | None = None
+    has_history = conf.is_recorded(source.block.block_type)
+    for entry in merged(entries):
+        newest, has_history = _entry_content(entry, []), True
+        yield newest
+    # See `_complete`.
+    if has_history and newest != old.content:
+        yield old.content
 
 
 def state_of(source: Source, rows: Mapping[int, ModuleRow], lines: list[Line]) -> OldState | None:
