@@ -468,6 +468,21 @@ def test_a_row_that_changed_here_fails_the_verification(ann: Any) -> None:
         run(verify=True)
 
 
+def test_the_verification_makes_all_its_checks_though_one_fails(ann: Any) -> None:
+    insert_problem(ann)
+    run()
+    StudentModule._base_manager.update(state='{"a": 2}')
+    output = io.StringIO()
+    with pytest.raises(CommandError) as raised:
+        call_command("import_openedx", source="default", verify=True, stdout=output)
+    assert str(raised.value) == (
+        "compare_openedx: 1 fields differ: a 1\n"
+        "check_history: 1 rows disagree with their history: run repair_history --dry-run."
+    )
+    assert "a: old 1, ours 2" in output.getvalue()
+    assert "1 rows with 1 entries were checked." in output.getvalue()
+
+
 def test_the_rate_is_limited(ann: Any) -> None:
     for number in range(4):
         insert_problem(ann, f"stars{number}")
