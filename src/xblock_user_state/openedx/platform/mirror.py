@@ -1,8 +1,8 @@
 """Notes the rows that the serving store has written, and has them copied to the other one.
 
-A copy is made after the commit of the write, or at the end of the request, in a transaction of its own. A failure is
-logged and counted and never reaches the learner: the row differs until its next write, and ``manage.py
-compare_openedx`` finds it.
+A copy is made after the commit of the write, or at the end of the request, in a transaction of its own; but that of a
+row which is created at `lead` through the platform's model is made at once, for its id. A failure is logged and counted
+and never reaches the learner: the row differs until its next write, and ``manage.py compare_openedx`` finds it.
 
 A row is copied as it is, under a lock of the platform's row, so two requests can't leave an older copy behind.
 """
@@ -188,6 +188,9 @@ def learner_deleted(student_id: Any) -> None:
         _LOG.exception("the rows of learner %s were not deleted in the platform's table", student_id)
 
 
-def copy_there_again(address: Address) -> bool:
-    """Make the platform's rows equal to this store's row; return whether that went well. The log has the reason."""
+def copy_there_now(address: Address) -> bool:
+    """Make the platform's rows equal to this store's row; return whether that went well. The log has the reason.
+
+    In a caller's transaction of the platform's database the copy is a part of it.
+    """
     return _attempt(address, "the platform's tables", partial(copying.copy_there, address))
