@@ -16,11 +16,11 @@ from django.db import connection
 from django.test.utils import CaptureQueriesContext
 from opaque_keys.edx.keys import UsageKey
 
+from demo.old_tables import insert_history, insert_module, old_tables
+from demo.old_tables.rows import NOON
+from demo.old_tables.schema import EXTENDED_HISTORY, HISTORY
 from tests.factories import make_learners
-from tests.openedx_tables import insert_history, insert_module, old_tables
 from tests.openedx_tables.awkward import COURSE, block
-from tests.openedx_tables.rows import NOON
-from tests.openedx_tables.schema import EXTENDED_HISTORY, HISTORY
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import Block, StudentModuleHistory
 from xblock_user_state.openedx.importing import comparing_history

@@ -18,20 +18,12 @@ from django.db import connection
 from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
+from demo.old_tables import insert_field, insert_history, insert_module, old_tables
+from demo.old_tables.rows import NOON
+from demo.old_tables.schema import EXTENDED, EXTENDED_HISTORY, HISTORY, MAIN, MODULE, PREFERENCES, SUMMARY
 from tests.factories import make_learners
-from tests.openedx_tables import (
-    Case,
-    KeptField,
-    KeptModule,
-    awkward,
-    insert_field,
-    insert_history,
-    insert_module,
-    old_tables,
-)
+from tests.openedx_tables import Case, KeptField, KeptModule, awkward
 from tests.openedx_tables.awkward import COURSE, MINUTE, OLD_RUN, block
-from tests.openedx_tables.rows import NOON
-from tests.openedx_tables.schema import EXTENDED, EXTENDED_HISTORY, HISTORY, MAIN, MODULE, PREFERENCES, SUMMARY
 from tests.relaying import ship_all
 from xblock_user_state import conf
 from xblock_user_state.client import DjangoXBlockUserStateClient
