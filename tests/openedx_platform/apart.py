@@ -136,6 +136,7 @@ def test_a_request_at_shadow_does_not_wait_long_for_a_slow_store(
         started = time.monotonic()
         save(ada, BLOCK, answer="blue")
         assert time.monotonic() - started < 10
+        assert mirror.HERE.is_open()
     assert read(ada, BLOCK, "answer") == "blue"
     assert "answer" in compare()
     now[0] += RETRY_SECONDS

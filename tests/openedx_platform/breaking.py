@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, connections, transaction
+from django.db import DatabaseError, OperationalError, connection, connections, transaction
 from django.utils import timezone
 from pytest_django import Settings
 from xblock.fields import Scope
@@ -38,6 +38,7 @@ from tests.openedx_platform.requests import (
 )
 from xblock_user_state import actions
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
+from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.models import StudentModule as OurModule
 from xblock_user_state.openedx.models import ImportedModule, StageDifference
 from xblock_user_state.openedx.numbers.arithmetic import FIRST
@@ -351,6 +352,30 @@ def test_writers_lose_nothing_while_the_stage_changes(stage: Stage, settings: Se
         last = written[user.username]
         expected = {f"field{number % 7}": number for number in range(max(1, last - 6), last + 1)}
         assert our_state(user) == expected
+
+
+def test_a_copy_that_meets_a_deadlock_is_made_again(stage: Stage, ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: dict[str, dict[str, Any]] = {"postgresql": {"sqlstate": "40P01"}, "sqlite": {"sqlite_errorcode": 5}}
+    original, calls = copying.copy_here, []
+
+    def copy(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) > 1:
+            return original(*arguments)
+        database: Any = connection
+        driver = database.Database.OperationalError(1213, "deadlock")
+        for name, value in codes.get(connection.vendor, {}).items():
+            setattr(driver, name, value)
+        error = OperationalError(1213, "deadlock")
+        error.__cause__ = driver
+        # As a client raises it.
+        raise ServiceUnavailable from error
+
+    monkeypatch.setattr(copying, "copy_here", copy)
+    stage("shadow")
+    save(ada, BLOCK, answer="red")
+    assert our_state(ada) == {"answer": "red"}
+    assert len(calls) == 2
 
 
 def test_the_lock_of_a_missing_row_is_none(stage: Stage, ada: User) -> None:

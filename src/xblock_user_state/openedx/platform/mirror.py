@@ -213,8 +213,10 @@ def _with_the_databases_errors(copy: Callable[[], Collection[str]]) -> Collectio
     try:
         return copy()
     except ServiceUnavailable as error:
-        if isinstance(error.__cause__, Error):
-            raise error.__cause__ from error
+        cause = error.__cause__
+        if isinstance(cause, Error):
+            # It keeps the driver's error as its cause, by which dialects know a deadlock.
+            raise cause from cause.__cause__
         raise
 
 
