@@ -60,7 +60,6 @@ class Chain:
     restart: int | None = None
     """A revision whose entry is a full one, because it follows entries that are stored already."""
     is_recorded: bool = False
-    contents: list[Content] | None = None
     writes_deltas: bool = field(default_factory=conf.writes_deltas)
     entries: list[Values] = field(default_factory=list)
     before_restart: Content | None = None
@@ -81,8 +80,6 @@ class Chain:
         )
         if revision + 1 == self.restart:
             self.before_restart = content
-        if self.contents is not None:
-            self.contents.append(content)
         self.content, self.modified = content, created
 
     def _encoded(self, revision: int, content: Content) -> tuple[int, bytes | None]:
@@ -107,8 +104,6 @@ class Built(NamedTuple):
     done: str
     entries: Sequence[Values]
     before_restart: Content | None
-    contents: Sequence[Content]
-    """State and score of each entry, if `build` was asked to keep them."""
 
     @property
     def values(self) -> Values:
@@ -145,8 +140,6 @@ def build(
     rows: Callable[[], Mapping[int, ModuleRow]],
     lines: list[Line],
     restart: int | None = None,
-    *,
-    keep_contents: bool = False,
 ) -> Built | None:
     """Build the row and the history of one learner and block; ``None`` if its old rows are gone meanwhile.
 
@@ -154,7 +147,7 @@ def build(
     history becomes one more entry, and the next catch-up finds the same. Appends `lines` to the report.
     """
     is_recorded = conf.is_recorded(source.block.block_type)
-    chain = Chain(source, restart, is_recorded, [] if keep_contents else None)
+    chain = Chain(source, restart, is_recorded)
     had_entries = False
     for entry in merged(entries):
         had_entries = True
@@ -163,9 +156,7 @@ def build(
     if whole is None:
         return None
     _complete(chain, whole, lines, had_entries=had_entries)
-    return Built(
-        source, _row(chain, whole, lines), whole.done, chain.entries, chain.before_restart, chain.contents or ()
-    )
+    return Built(source, _row(chain, whole, lines), whole.done, chain.entries, chain.before_restart)
 
 
 def contents(source: Source, entries: Iterable[Entry], old: OldState) -> Iterator[Content]:
