@@ -20,20 +20,12 @@ from django.db import connection, transaction
 from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
+from demo.old_tables import insert_field, insert_history, insert_module, old_tables
+from demo.old_tables.rows import NOON
+from demo.old_tables.schema import EXTENDED, EXTENDED_HISTORY, HISTORY, MAIN, MODULE, PREFERENCES, SUMMARY
 from tests.factories import make_learners
-from tests.openedx_tables import (
-    Case,
-    KeptField,
-    KeptModule,
-    awkward,
-    insert_field,
-    insert_history,
-    insert_module,
-    old_tables,
-)
+from tests.openedx_tables import Case, KeptField, KeptModule, awkward
 from tests.openedx_tables.awkward import COURSE, MINUTE, OLD_RUN, block
-from tests.openedx_tables.rows import NOON
-from tests.openedx_tables.schema import EXTENDED, EXTENDED_HISTORY, HISTORY, MAIN, MODULE, PREFERENCES, SUMMARY
 from tests.relaying import ship_all
 from xblock_user_state import conf
 from xblock_user_state.client import DjangoXBlockUserStateClient
@@ -587,6 +579,21 @@ def test_a_row_that_changed_here_fails_the_verification(ann: Any) -> None:
     DjangoXBlockUserStateClient().set_score("ann", key_of(COURSE, block("stars")), 3, 5)
     with pytest.raises(CommandError, match="2 fields differ: grade 1, max_grade 1"):
         run(verify=True)
+
+
+def test_the_verification_makes_all_its_checks_though_one_fails(ann: Any) -> None:
+    insert_problem(ann)
+    run()
+    StudentModule._base_manager.update(state='{"a": 2}')
+    output = io.StringIO()
+    with pytest.raises(CommandError) as raised:
+        call_command("import_openedx", source="default", verify=True, stdout=output)
+    assert str(raised.value) == (
+        "compare_openedx: 1 fields differ: a 1\n"
+        "check_history: 1 rows disagree with their history: run repair_history --dry-run."
+    )
+    assert "a: old 1, ours 2" in output.getvalue()
+    assert "1 rows with 1 entries were checked." in output.getvalue()
 
 
 def test_the_rate_is_limited(ann: Any) -> None:

@@ -15,6 +15,9 @@ from django.db import connection, connections, models, transaction
 from django.db.utils import OperationalError
 from xblock.fields import Scope
 
+from demo.old_tables import insert_field, insert_history, insert_module, old_tables
+from demo.old_tables.rows import NOON
+from demo.old_tables.schema import EXTENDED_HISTORY, HISTORY, MODULE, SUMMARY
 from tests.factories import make_learners
 from tests.integration.openedx.test_import import (
     check_history,
@@ -28,10 +31,8 @@ from tests.integration.openedx.test_import import (
     run,
     save,
 )
-from tests.openedx_tables import awkward, insert_field, insert_history, insert_module, old_tables
+from tests.openedx_tables import awkward
 from tests.openedx_tables.awkward import COURSE, MINUTE, block
-from tests.openedx_tables.rows import NOON
-from tests.openedx_tables.schema import EXTENDED_HISTORY, HISTORY, MODULE, SUMMARY
 from tests.relaying import ship_all
 from xblock_user_state import conf
 from xblock_user_state.client import DjangoXBlockUserStateClient

@@ -116,3 +116,13 @@ class Override(models.Model):
 
     def __str__(self) -> str:
         return str(self.module)
+
+
+class StrictOverride(models.Model):
+    """As `Override`, with a constraint in the database."""
+
+    objects: ClassVar[Any] = models.Manager()
+    module = models.ForeignKey(StudentModule, on_delete=models.CASCADE)
+
+    def __str__(self) -> str:
+        return str(self.module)

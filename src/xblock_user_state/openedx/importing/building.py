@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
@@ -86,7 +86,6 @@ class Chain:
     source: Source
     start: Start = FIRST
     is_recorded: bool = False
-    contents: list[Content] | None = None
     writes_deltas: bool = field(default_factory=conf.writes_deltas)
     entries: Spool = field(default_factory=Spool)
     before_restart: Content | None = None
@@ -107,8 +106,6 @@ class Chain:
         self.entries.append((*self.owner, self.revision, self.modified, encoding, grade, max_grade, version, body))
         if self.revision + 1 == self.restart:
             self.before_restart = content
-        if self.contents is not None:
-            self.contents.append(content)
         self.content = content
 
     def _encoded(self, content: Content) -> tuple[int, bytes | None]:
@@ -140,8 +137,6 @@ class Built(NamedTuple):
     entries: Spool
     """The entries that follow the start."""
     before_restart: Content | None
-    contents: Sequence[Content]
-    """State and score of each entry, if `build` was asked to keep them."""
 
     @property
     def values(self) -> Values:
@@ -178,8 +173,6 @@ def build(
     rows: Callable[[], Mapping[int, ModuleRow]],
     lines: list[Line],
     start: Start = FIRST,
-    *,
-    keep_contents: bool = False,
 ) -> Built | None:
     """Build the row and the history of one learner and block; ``None`` if its old rows are gone meanwhile.
 
@@ -188,7 +181,7 @@ def build(
     Appends `lines` to the report.
     """
     is_recorded = conf.is_recorded(source.block.block_type)
-    chain = Chain(source, start, is_recorded, [] if keep_contents else None)
+    chain = Chain(source, start, is_recorded)
     had_entries = False
     for entry in merged(entries):
         had_entries = True
@@ -197,8 +190,19 @@ def build(
     if whole is None:
         return None
     _complete(chain, whole, lines, had_entries=had_entries)
-    row = _row(chain, whole, lines)
-    return Built(source, row, whole.done, start, chain.entries, chain.before_restart, chain.contents or ())
+    return Built(source, _row(chain, whole, lines), whole.done, start, chain.entries, chain.before_restart)
+
+
+def contents(source: Source, entries: Iterable[Entry], old: OldState) -> Iterator[Content]:
+    """Yield state and score of each entry that `build` makes of these `entries` and the row `old`, oldest first."""
+    newest: Content | None = None
+    has_history = conf.is_recorded(source.block.block_type)
+    for entry in merged(entries):
+        newest, has_history = _entry_content(entry, []), True
+        yield newest
+    # See `_complete`.
+    if has_history and newest != old.content:
+        yield old.content
 
 
 def state_of(source: Source, rows: Mapping[int, ModuleRow], lines: list[Line]) -> OldState | None:

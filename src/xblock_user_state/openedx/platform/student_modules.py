@@ -76,6 +76,15 @@ class StagedRow(CompatibleRow):
         _note(self)
         return updated
 
+    def _number(self, using: str) -> Any:
+        """Return the new row's number: at `lead` the id that its copy has in the platform's table.
+
+        So the copy is made at once. The caller may refer to the row by a foreign key next, in the same transaction.
+        """
+        if site_stage() is Stage.LEAD:
+            mirror.copy_there_now(_address(self))
+        return super()._number(using)
+
     def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
         """Delete the row."""
         if models_read_this_store():
