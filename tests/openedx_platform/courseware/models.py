@@ -74,6 +74,8 @@ post_save.connect(save_history, sender=StudentModule)
 
 
 class FieldRow(models.Model):
+    objects: ClassVar[Any] = models.Manager()
+
     field_name = models.CharField(max_length=64)
     value = models.TextField(default="null")
     created = models.DateTimeField(auto_now_add=True)

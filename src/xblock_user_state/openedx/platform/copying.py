@@ -41,10 +41,10 @@ def copy_there(address: Address) -> Collection[str]:
     if address.scope == Scope.user_state:
         done = _rows_here(address).values_list("done", flat=True).first()
         ids = [module.pk for module in found]
-        module = old_rows.write_module(address, _row_here(address), found, done)
+        module = old_rows.write_module(address, row_here(address), found, done)
         _keep_id(address, module, ids)
     else:
-        old_rows.write_fields(address, _row_here(address), found)
+        old_rows.write_fields(address, row_here(address), found)
     return ()
 
 
@@ -64,7 +64,7 @@ def copy_here(address: Address, steps: Sequence[Step]) -> Collection[str]:
         return ()
     differing = _repeat(address, steps, old) if steps else ()
     if differing or not steps:
-        with DjangoXBlockUserStateClient().batch(_learner(address)) as batch:
+        with DjangoXBlockUserStateClient().batch(learner_of(address)) as batch:
             _replace(batch, address, old)
     if address.scope == Scope.user_state:
         _keep_beside(address, found[0])
@@ -74,10 +74,10 @@ def copy_here(address: Address, steps: Sequence[Step]) -> Collection[str]:
 def _repeat(address: Address, steps: Sequence[Step], old: OldRow) -> Collection[str]:
     """Make the steps and return the fields that differ from `old`. If any do, nothing was written."""
     with transaction.atomic(using=state_database()):
-        with DjangoXBlockUserStateClient().batch(_learner(address)) as batch:
+        with DjangoXBlockUserStateClient().batch(learner_of(address)) as batch:
             for step in steps:
                 step(batch, address)
-        differing = differences_of(old, _row_here(address))
+        differing = differences_of(old, row_here(address))
         if differing:
             # The history gets no entry of a state that the learner never had.
             transaction.set_rollback(True, using=state_database())
@@ -102,7 +102,7 @@ def _keep_beside(address: Address, module: Any) -> None:
     """
     rows = _rows_here(address)
     rows.exclude(done=module.done).update(done=module.done)
-    row = _row_here(address)
+    row = row_here(address)
     if row is not None:
         _add_id(address, module, row.revision)
 
@@ -163,11 +163,11 @@ def set_score(grade: float | None, max_grade: float | None) -> Step:
     return step
 
 
-def _learner(address: Address) -> UserId | None:
+def learner_of(address: Address) -> UserId | None:
     return None if address.student_id is None else UserId(address.student_id)
 
 
-def _row_here(address: Address) -> Row | None:
+def row_here(address: Address) -> Row | None:
     rows = reader.read_rows(state_database(), TABLES[address.scope], address.student_id, [address.row])
     return rows.get(address.row)
 

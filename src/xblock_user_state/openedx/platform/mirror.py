@@ -221,13 +221,14 @@ def _with_the_databases_errors(copy: Callable[[], Collection[str]]) -> Collectio
 
 
 def learner_deleted(student_id: Any) -> None:
-    """Delete the rows of a learner, who is gone in this store, in the platform's table, with what refers to them."""
+    """Delete the rows of a learner, who is gone in this store, in the platform's tables, with what refers to them."""
     try:
         with on_the_platforms_tables():
-            old_rows.model_of(Scope.user_state)._base_manager.filter(student_id=student_id).delete()
+            for scope in (scope for scope in old_rows.MODELS if TABLES[scope].owned):
+                old_rows.model_of(scope)._base_manager.filter(student_id=student_id).delete()
     except Exception:  # noqa: BLE001 (as in `_attempt`)
         count(names.OPENEDX_COPIES_FAILED, 1, Scope.user_state.name)
-        _LOG.exception("the rows of learner %s were not deleted in the platform's table", student_id)
+        _LOG.exception("the rows of learner %s were not deleted in the platform's tables", student_id)
 
 
 def copy_there_now(address: Address) -> bool:

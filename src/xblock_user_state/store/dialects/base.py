@@ -48,7 +48,7 @@ class TooLarge(DataError):
 class Outcome(Enum):
     """The result of `Dialect.store_at_once`."""
 
-    COMMITTED = "all rows and their history are committed"
+    STORED = "all rows and their history are stored"
     LOST_RACE = "a row was not as expected; nothing was written"
     NOT_SENT = "one round trip can't carry this write; nothing was sent"
 
@@ -64,6 +64,8 @@ class Dialect(ABC):
     vendor: ClassVar[str]
     _max_text: ClassVar[int]
     """Characters and bytes of long values that one statement carries. A single larger row is still sent."""
+    errors_end_transactions: ClassVar[bool] = False
+    """After an error a transaction takes no statement but a rollback, so what may fail needs a savepoint."""
 
     def in_list(self, column: str, values: Sequence[Any]) -> Sql:
         """Return the condition that a column has one of the values."""
@@ -114,9 +116,10 @@ class Dialect(ABC):
         return True
 
     def store_at_once(self, write: Write) -> Outcome:
-        """Write and commit rows and history in one round trip, outside any transaction: all of it or nothing.
+        """Write rows and history in one round trip: all of it or nothing. Outside a transaction, commit too.
 
-        Raises the driver's ``IntegrityError`` if a row to insert exists.
+        In a transaction an error must undo this write only. Raises the driver's ``IntegrityError`` if a row to insert
+        exists.
         """
         return Outcome.NOT_SENT
 

@@ -9,7 +9,7 @@ from itertools import chain
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error
 
-from xblock_user_state.store.dialects.base import Dialect, Failure, assignments, execute, matches
+from xblock_user_state.store.dialects.base import Dialect, Failure, Outcome, assignments, execute, matches
 from xblock_user_state.store.dialects.rows import REVISION, Sql, Target, Write
 
 # https://www.sqlite.org/rescode.html: the driver raises OperationalError for a busy database and for a missing table
@@ -42,6 +42,12 @@ class SQLite(Dialect):
     def max_keys(self, connection: BaseDatabaseWrapper) -> int:
         """Return how many values a list may have: the parameter limit, less a statement's few other parameters."""
         return min(super().max_keys(connection), _max_parameters(connection) - 10)
+
+    def store_at_once(self, write: Write) -> Outcome:
+        """Write one row without history by one statement."""
+        if not write.is_one_row:
+            return Outcome.NOT_SENT
+        return Outcome.STORED if self.store(write) else Outcome.LOST_RACE
 
     def failure(self, error: Error) -> Failure | None:
         """Classify an error by SQLite's extended result code."""
