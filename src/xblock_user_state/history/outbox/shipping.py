@@ -41,7 +41,7 @@ from xblock_user_state.history.entries import (
     Key,
     Owner,
     all_rows,
-    delete_rows,
+    delete_of_keys,
     following,
     of_keys,
     owner_of,
@@ -213,7 +213,7 @@ def _attempt(database: str, which: Q, size: int, after: Key | None, patience: Pa
     if batch:
         send(batch, patience, may_exist=may_exist)
         for keys in pieces(database, [Key(*row.pk) for row in batch], KEYS_IN_A_STATEMENT):
-            delete_rows(of_keys(outbox, keys))
+            delete_of_keys(outbox, keys)
     # A page that is not full is the last. Asking for more would let a pass chase the writers for ever.
     last = Key(*page[-1].pk) if len(page) == size else None
     if last and not (in_order and in_order[-1].pk == last):
