@@ -169,10 +169,14 @@ def _copy_here(address: Address, steps: Collection[Step]) -> None:
         count(names.OPENEDX_COPIES_FAILED, 1, address.scope.name)
         return
     error = _attempt(address, "this store", partial(_copied_in_time, address, [*steps]))
-    if error is not None and _is_down(error):
-        HERE.failed(error)
-    else:
+    if error is None or not _is_down(error):
         HERE.succeeded()
+        return
+    HERE.failed(error)
+    connection = connections[state_database()]
+    # The next copy makes a new connection. A task has no end of a request, at which Django would close a broken one.
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
 
 
 def _copied_in_time(address: Address, steps: Sequence[Step]) -> Collection[str]:
