@@ -18,7 +18,7 @@ LONG_HISTORY = 1000
 
 
 class History(NamedTuple):
-    """What `building.build` needs to build a row: entries that follow a start, in order; and then the old rows."""
+    """Entries that follow a start, in order, and then the old rows: `building.build` makes a row of these."""
 
     source: Source
     entries: Iterable[Entry]
