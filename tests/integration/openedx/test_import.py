@@ -376,6 +376,24 @@ def test_a_state_whose_old_row_is_gone_is_removed_on_request(ann: Any, tmp_path:
     check_history()
 
 
+def test_a_pass_that_removes_rows_reads_no_more_of_them_at_once(tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for learner in make_learners(*"abcde"):
+        insert_problem(learner)
+    run()
+    read: list[int] = []
+    modules = reading.OldSite.modules
+
+    def counted(*arguments: Any) -> list[Any]:
+        found = modules(*arguments)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(reading.OldSite, "modules", counted)
+    run(remove_gone=True, batch=2)
+    assert sum(read) == 10
+    assert max(read) == 2
+
+
 def test_a_row_that_was_deleted_and_made_again_is_replaced(ann: Any) -> None:
     module = insert_problem(ann)
     run()
