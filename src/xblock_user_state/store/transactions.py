@@ -93,15 +93,23 @@ def errors_undo_their_statement(database: str) -> bool:
 
 @contextmanager
 def errors_translated(database: str) -> Iterator[None]:
-    """Raise `ServiceUnavailable` for errors of a database that can't serve; let all other errors through."""
+    """Raise `ServiceUnavailable` for errors of a database that can't serve; let all other errors through.
+
+    If the error has rolled back a caller's ``atomic()`` block, Django refuses further statements in the block.
+    """
     try:
         yield
     except Error as error:
         connection = connections[database]
-        if dialect_of(connection).failure(error) not in (Failure.UNAVAILABLE, Failure.CONFLICT):
+        dialect = dialect_of(connection)
+        # Django notices it only where a savepoint is missing. A caller that caught the error would commit the rest.
+        is_unknown = connection.in_atomic_block and not connection.needs_rollback
+        if is_unknown and dialect.has_rolled_back(connection, error):
+            connection.needs_rollback = True
+        if dialect.failure(error) not in (Failure.UNAVAILABLE, Failure.CONFLICT):
             raise
         # The next call makes a new connection. In a caller's transaction that would hide that its writes are lost.
-        if not connection.in_atomic_block:
+        if connection.autocommit:
             connection.close_if_unusable_or_obsolete()
         count(names.UNAVAILABLE, 1, "database")
         raise ServiceUnavailable(f"the database {database!r} can't serve learner state: {error}") from error

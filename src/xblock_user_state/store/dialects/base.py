@@ -1,4 +1,4 @@
-"""The seam between the store and a database: nine verbs that move rows and read errors.
+"""The seam between the store and a database: ten verbs that move rows and read errors.
 
 A verb knows tables and columns by the names that its caller gives. The meaning of rows lives in the callers.
 """
@@ -56,7 +56,7 @@ class Outcome(Enum):
 class Dialect(ABC):
     """Moves many rows in one statement, or in as few as the vendor's limits allow.
 
-    The public methods are the nine verbs of the seam. A new vendor writes `id_table`, `failure`, `_store_rows`,
+    The public methods are the ten verbs of the seam. A new vendor writes `id_table`, `failure`, `_store_rows`,
     `_ignoring` and `_max_rows`, and sets `vendor` and `_max_text`. The other verbs have defaults; a vendor overrides a
     verb where it has a faster way. Every verb takes empty lists.
     """
@@ -131,6 +131,10 @@ class Dialect(ABC):
     @abstractmethod
     def failure(self, error: Error) -> Failure | None:
         """Classify a database error; ``None`` for a bug in the program, which callers let through."""
+
+    def has_rolled_back(self, connection: BaseDatabaseWrapper, error: Error) -> bool:
+        """Tell whether an error has rolled back the whole transaction, savepoints included, unknown to Django."""
+        return False
 
     @abstractmethod
     def _store_rows(self, write: Write) -> bool:

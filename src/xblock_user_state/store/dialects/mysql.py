@@ -27,9 +27,10 @@ from xblock_user_state.store.dialects.rows import (
 
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _DUPLICATE = {1062}
+_LOCK_TIMEOUT = 1205
 _CONFLICT = {
     1020,  # the row changed since it was read (innodb_snapshot_isolation)
-    1205,  # lock wait timeout
+    _LOCK_TIMEOUT,
     1213,  # deadlock; on Galera also a conflict found at commit
 }
 _UNAVAILABLE = {
@@ -136,6 +137,15 @@ class MySQL(Dialect):
         if number == _PACKET_TOO_LARGE:
             return Failure.TOO_LARGE
         return Failure.UNAVAILABLE if number in _UNAVAILABLE or number in _CLIENT_ERRORS else None
+
+    def has_rolled_back(self, connection: BaseDatabaseWrapper, error: Error) -> bool:
+        """Tell whether an error has rolled back the transaction. One statement after a lock timeout."""
+        number = error.args[0] if error.args else None
+        if number == _LOCK_TIMEOUT:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT @@innodb_rollback_on_timeout")
+                return bool(cursor.fetchone()[0])
+        return number in _CONFLICT
 
     def _store_one(self, write: Write) -> Outcome:
         """Write one row by one statement."""

@@ -64,6 +64,10 @@ class SQLite(Dialect):
             return Failure.TOO_LARGE
         return Failure.UNAVAILABLE if primary in _UNAVAILABLE else None
 
+    def has_rolled_back(self, connection: BaseDatabaseWrapper, error: Error) -> bool:
+        """Ask the driver: a full disk or a trigger may roll back the transaction."""
+        return connection.connection is not None and not connection.connection.in_transaction
+
     def _store_rows(self, write: Write) -> bool:
         target, rows = write.rows.target, write.rows.values
         columns = ", ".join(f"column{number} AS {name}" for number, name in enumerate(target.layout.names, 1))
