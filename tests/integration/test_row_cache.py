@@ -13,12 +13,16 @@ from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
 from tests.factories import make_block, make_blocks, make_learners
-from tests.integration.interference import just_before
+from tests.integration.interference import just_before, on_another_connection, second_connection
 from tests.integration.rows import assert_history_is_gapless
 from tests.integration.statements import captured, verbs
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule, UserStateSummary
+from xblock_user_state.state.change import Row
+from xblock_user_state.state.keys import RowKey
 from xblock_user_state.store import row_cache
+from xblock_user_state.store.row_cache import RowCache
+from xblock_user_state.store.tables import TABLES
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BLOCK = make_block()
@@ -337,3 +341,34 @@ def test_several_cached_rows_of_which_one_is_stale_are_written_whole(client: Dja
     found = [state.state for state in _other().get_many("ann", keys, Scope.user_state_summary)]
     assert found == [{"a": 3}, {"a": 3, "b": 2}, {"a": 3}]
     assert set(UserStateSummary._base_manager.values_list("revision", flat=True)) == {2, 3}
+
+
+def test_threads_that_share_a_client_do_not_see_rows_of_each_others_transactions(
+    shared: DjangoXBlockUserStateClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other thread comes in between this one's look at its transaction and its use of the cache."""
+    follow = RowCache._follow
+
+    def interrupted(cache: RowCache, one: Any) -> Any:
+        found = follow(cache, one)
+        monkeypatch.setattr(RowCache, "_follow", follow)
+        on_another_connection(of_another_thread)
+        return found
+
+    def of_another_thread() -> None:
+        with second_connection() as other:
+            other.set_autocommit(False)
+            shared._row_cache.remember(other, TABLES[Scope.user_state_summary], None, {block: row})
+            other.rollback()
+
+    with transaction.atomic():
+        shared.get("ann", BLOCK, Scope.user_state_summary)
+        [[(block, row)]] = [rows.items() for rows in _cached_rows(shared)]
+        row = row._replace(text='{"of":"another transaction"}')
+        monkeypatch.setattr(RowCache, "_follow", interrupted)
+        shared.set("ann", BLOCK, {"a": 2}, Scope.user_state_summary)
+    assert _shared() == {"a": 2, "b": 1}
+
+
+def _cached_rows(client: DjangoXBlockUserStateClient) -> list[dict[RowKey, Row]]:
+    return [*client._row_cache._of_transaction[1].values()]

@@ -34,8 +34,8 @@ class RowCache:
 
     def __init__(self) -> None:
         self._committed: _Rows = defaultdict(dict)
-        self._of_transaction: _Rows = defaultdict(dict)
-        self._transaction: object = None
+        # In one attribute, with the hooks that name the transaction: threads have transactions of their own.
+        self._of_transaction: tuple[object, _Rows] = (None, defaultdict(dict))
 
     def remember(
         self, connection: BaseDatabaseWrapper, table: Table, student_id: Any, rows: Mapping[RowKey, Row]
@@ -43,8 +43,8 @@ class RowCache:
         """Cache rows that were read or written."""
         if connection.get_autocommit():
             cached = self._committed[table, student_id]
-        elif self._follow(connection):
-            cached = self._of_transaction[table, student_id]
+        elif (of_transaction := self._follow(connection)) is not None:
+            cached = of_transaction[table, student_id]
         else:
             return
         # A request that reads so many rows works through a course, and will hardly come back to the first ones.
@@ -66,20 +66,21 @@ class RowCache:
     ) -> Mapping[RowKey, Row]:
         """Return the rows of these keys that are cached."""
         rows: Mapping[RowKey, Row] = self._committed[table, student_id]
-        if not connection.get_autocommit() and self._follow(connection):
-            rows = ChainMap(self._of_transaction[table, student_id], self._committed[table, student_id])
+        if not connection.get_autocommit() and (of_transaction := self._follow(connection)) is not None:
+            rows = ChainMap(of_transaction[table, student_id], self._committed[table, student_id])
         return {key: rows[key] for key in keys if key in rows}
 
     def forget(self, table: Table, student_id: Any) -> None:
         """Drop a learner's rows in one scope, because one of them was stale."""
         self._committed.pop((table, student_id), None)
-        self._of_transaction.pop((table, student_id), None)
+        self._of_transaction[1].pop((table, student_id), None)
 
-    def _follow(self, connection: BaseDatabaseWrapper) -> bool:
-        """Forget the rows of another transaction; return whether rows of the present one may be cached."""
+    def _follow(self, connection: BaseDatabaseWrapper) -> _Rows | None:
+        """Forget the rows of another transaction; return those of the present one, ``None`` if none may be cached."""
+        hooks, rows = self._of_transaction
         # Django makes a new list of hooks at each commit and each rollback, also to a savepoint.
-        if connection.run_on_commit is not self._transaction:
-            self._of_transaction.clear()
-            self._transaction = connection.run_on_commit
+        if connection.run_on_commit is not hooks:
+            rows = defaultdict(dict)
+            self._of_transaction = (connection.run_on_commit, rows)
         # A deadlock rolls back a transaction of MySQL or SQLite, and Django learns of the error only.
-        return not connection.errors_occurred
+        return None if connection.errors_occurred else rows
