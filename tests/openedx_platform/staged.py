@@ -546,6 +546,63 @@ def test_a_field_is_created_once_and_updated_only_where_it_is(stage: Stage, ada:
     assert fields_in(model) == {"answer": 1}
 
 
+@pytest.mark.parametrize("name", ["off", "shadow", "lead", "alone"])
+@pytest.mark.parametrize("scope", TABLES)
+def test_no_field_is_found_by_the_number_that_it_lacks(stage: Stage, ada: User, scope: Scope, name: str) -> None:
+    """A caller may filter by the id of an instance: that must not reach the rows of all learners."""
+    stage(name)
+    rows = TABLES[scope].objects
+    rows.create(**field_of(TABLES[scope], ada, value="1"))
+    assert rows.filter(pk=None).update(value="2") == 0
+    assert rows.filter(id=None).delete()[0] == 0
+    assert (rows.filter(id__isnull=True).count(), rows.exclude(pk=None).count()) == (0, 1)
+    assert fields_in(TABLES[scope]) == {"answer": 1}
+
+
+@pytest.mark.parametrize("name", ["off", "shadow", "lead", "alone"])
+@pytest.mark.parametrize("scope", TABLES)
+def test_a_save_of_other_columns_leaves_the_value(stage: Stage, ada: User, scope: Scope, name: str) -> None:
+    stage(name)
+    model = TABLES[scope]
+    model.objects.create(**field_of(model, ada, value="1"))
+    loaded, deferred = model.objects.get(), model.objects.defer("value").get()
+    loaded.value = "2"
+    loaded.save(update_fields=["modified"])
+    deferred.save()
+    assert fields_in(model) == {"answer": 1}
+    loaded.save(update_fields=["value"])
+    assert fields_in(model) == {"answer": 2}
+
+
+@pytest.mark.parametrize("scope", TABLES)
+def test_fields_that_were_loaded_in_part(stage: Stage, ada: User, scope: Scope) -> None:
+    stage("alone")
+    model = TABLES[scope]
+    for each in ("x", "y"):
+        model.objects.create(**field_of(model, ada, each, value="1"))
+    assert [row.value for row in model.objects.defer("value")] == ["1", "1"]
+    with pytest.raises(NotSupportedError, match="can't be found without"):
+        _ = model.objects.only("field_name").first().value
+    assert model.objects.only("field_name").filter(field_name="x").update(value="2") == 1
+    assert model.objects.only("field_name").filter(field_name="y").delete()[0] == 1
+    assert fields_in(model) == {"x": 2}
+
+
+@pytest.mark.parametrize("scope", TABLES)
+def test_a_field_that_was_loaded_before_a_change_of_stage(stage: Stage, ada: User, scope: Scope) -> None:
+    stage("shadow")
+    model = TABLES[scope]
+    model.objects.create(**field_of(model, ada, value="1"))
+    loaded = model.objects.get()
+    stage("lead")
+    loaded.value = "2"
+    loaded.save()
+    loaded.value = "lost"
+    loaded.refresh_from_db()
+    assert loaded.value == "2"
+    assert fields_in(model) == {"answer": 2}
+
+
 def test_fields_of_one_row_are_one_change(stage: Stage, ada: User) -> None:
     stage("alone")
     model = XModuleStudentInfoField

@@ -33,6 +33,7 @@ _Model: Any = object
 _QuerySet: Any = models.QuerySet
 
 _KEYS = {Scope.preferences: "module_type", Scope.user_info: None, Scope.user_state_summary: "usage_id"}
+_KEY_COLUMNS = {"student_id", "module_type", "usage_id", "field_name"}
 
 
 class StagedFieldRow(_Model):
@@ -55,9 +56,11 @@ class StagedFieldRow(_Model):
 
     def refresh_from_db(self, using: str | None = None, fields: Any = None, from_queryset: Any = None) -> None:
         """Load values again."""
-        if self.pk is not None or not models_read_this_store():
+        if not models_read_this_store():
             super().refresh_from_db(using=using, fields=fields, from_queryset=from_queryset)
             return
+        if missing := _KEY_COLUMNS & self.get_deferred_fields():
+            raise NotSupportedError(f"a field can't be found without {', '.join(sorted(missing))}: do not defer them")
         rows = type(self)._base_manager.using(using or state_database()) if from_queryset is None else from_queryset
         found = rows.get(**old_rows.identity(address_of(self)), field_name=self.field_name)
         for name in fields or ("value", "created", "modified"):
@@ -81,6 +84,9 @@ class StagedFieldRow(_Model):
         """Write the field; return whether there was one."""
         if raw or not models_read_this_store():
             return bool(super()._save_table(raw, cls, force_insert, force_update, using, update_fields))
+        if "value" not in (["value"] if update_fields is None else update_fields):
+            # Django names all loaded columns for an instance whose value is deferred.
+            return True
         is_new = bool(force_insert) or (self._state.adding and not force_update and update_fields is None)
         _store([self], is_new=is_new)
         return not is_new
@@ -118,7 +124,7 @@ class StagedFieldQuerySet(_QuerySet):
             of_django: tuple[int, dict[str, int]] = super().delete()
             return of_django
         self._result_cache = None
-        return _delete(self.model, list(self._chain().order_by()))
+        return _delete(self.model, self._whole())
 
     delete.alters_data = True  # type: ignore[attr-defined]
     delete.queryset_only = True  # type: ignore[attr-defined]
@@ -132,7 +138,7 @@ class StagedFieldQuerySet(_QuerySet):
             return updated
         if values.keys() - {"value"} or hasattr(values.get("value"), "resolve_expression"):
             raise NotSupportedError("only value can be set in many fields, and not by an expression")
-        rows = list(self._chain().order_by())
+        rows = self._whole()
         for row in rows:
             row.value = values["value"]
         _store(rows, is_new=False)
@@ -140,6 +146,10 @@ class StagedFieldQuerySet(_QuerySet):
         return len(rows)
 
     update.alters_data = True  # type: ignore[attr-defined]
+
+    def _whole(self) -> list[Any]:
+        """Return the fields with all columns, whatever `only` and `defer` say."""
+        return list(self._chain().order_by().defer(None))
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **options: Any) -> list[Any]:
         """Create fields, all or none, without signals."""
@@ -177,7 +187,7 @@ def address_of(instance: Any) -> Address:
 
 
 def _key(instance: Any) -> tuple[Any, ...]:
-    columns = {"student_id", "module_type", "usage_id", "field_name"} & instance.__dict__.keys()
+    columns = _KEY_COLUMNS & instance.__dict__.keys()
     return tuple((name, instance.__dict__[name]) for name in sorted(columns))
 
 

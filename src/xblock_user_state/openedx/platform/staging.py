@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any
 
+from django.core.exceptions import EmptyResultSet
 from django.db.models import Field
 from django.db.models.deletion import CASCADE
 from django.db.models.expressions import Col
+from django.db.models.lookups import IsNull
 from django.db.models.options import Options
 
 from xblock_user_state.openedx.platform.served_table import models_read_this_store
@@ -48,6 +50,19 @@ class StagedField(_Field):  # type: ignore[misc]  # the class of the field is kn
         return *named, arguments
 
 
+class NoNumber(IsNull):
+    """``id IS NULL``, which finds no row: it is Django's statement for ``filter(pk=None)``.
+
+    Rows of this store may lack an id. A caller that filters by the id of such a row would reach all of them.
+    """
+
+    def as_sql(self, compiler: Any, connection: Any) -> Any:
+        """Return the condition."""
+        if self.rhs and self.lhs.alias == compiler.query.base_table:
+            raise EmptyResultSet
+        return super().as_sql(compiler, connection)
+
+
 def change(model: Any, row: type[Any], queryset: type[Any], view: str) -> bool:
     """Give the platform's class a base, a queryset and a view; return whether it had none of them yet."""
     if issubclass(model, row):
@@ -63,6 +78,8 @@ def change(model: Any, row: type[Any], queryset: type[Any], view: str) -> bool:
     model._meta._expire_cache()  # noqa: SLF001
     for field in model._meta.concrete_fields:
         _make_staged(field)
+        if field.primary_key:
+            type(field).register_lookup(NoNumber)
         if field.name == "student":
             field.remote_field.on_delete = cascade
     return True
