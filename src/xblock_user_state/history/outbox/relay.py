@@ -92,8 +92,15 @@ class Relay:
             for rows in self.once():
                 shipped += rows
                 yield rows
-            if not (shipped or self._left_out) or self.waiting() <= len(self.refused):
+            if not (shipped or self._left_out) or not self._more_wait():
                 return
+
+    def _more_wait(self) -> bool:
+        try:
+            return self.waiting() > len(self.refused)
+        except (Error, ServiceUnavailable):
+            # The rows of the last pass are shipped, and that shall not end in an error.
+            return False
 
     def _pass(self) -> Iterator[int]:
         self.refused.clear()
