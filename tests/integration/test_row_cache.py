@@ -264,9 +264,9 @@ def test_a_rollback_to_a_savepoint_forgets_the_rows_of_the_transaction(
                 shared.set("ann", BLOCK, {"a": 2, "lost": 2}, Scope.user_state_summary)
                 transaction.set_rollback(True)
         else:
-            savepoint = transaction.savepoint()
+            savepoint = connection.savepoint()
             shared.set("ann", BLOCK, {"a": 2, "lost": 2}, Scope.user_state_summary)
-            transaction.savepoint_rollback(savepoint)
+            connection.savepoint_rollback(savepoint)
         # As another process, whose commit this transaction can see. SQLite has one writer only.
         _other().set("ann", BLOCK, {"b": 3}, Scope.user_state_summary)
         assert _looks_up(shared, 4)

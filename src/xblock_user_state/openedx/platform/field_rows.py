@@ -54,6 +54,11 @@ class StagedFieldRow(_Model):
             instance._loaded_key = _key(instance)
         return instance
 
+    def _is_pk_set(self, meta: Any = None) -> bool:
+        # Fields have no id here, and Django from 6.1 on loads no deferred column of an instance without one.
+        is_loaded = models_read_this_store() and not self._state.adding
+        return is_loaded or bool(super()._is_pk_set(meta))
+
     def refresh_from_db(self, using: str | None = None, fields: Any = None, from_queryset: Any = None) -> None:
         """Load values again."""
         if not models_read_this_store():
