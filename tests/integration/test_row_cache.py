@@ -265,6 +265,7 @@ def test_a_rollback_to_a_savepoint_forgets_the_rows_of_the_transaction(
                 transaction.set_rollback(True)
         else:
             savepoint = connection.savepoint()
+            assert savepoint is not None
             shared.set("ann", BLOCK, {"a": 2, "lost": 2}, Scope.user_state_summary)
             connection.savepoint_rollback(savepoint)
         # As another process, whose commit this transaction can see. SQLite has one writer only.
