@@ -18,8 +18,8 @@ from bench.contenders import OURS, RAW, REFERENCE
 from bench.contenders.tables import drop_tables
 from bench.page.report import Results
 from bench.site import filling, machine, scale
-from tests import openedx_tables
-from tests.openedx_tables.schema import ALL
+from demo import old_tables
+from demo.old_tables.schema import ALL
 
 BLOCKS = 100
 ATTEMPTS = 5
@@ -41,10 +41,10 @@ def measure(_folder: Path) -> Results:
 
 def _measure(learners: int, names: tuple[str, ...]) -> dict[str, Any]:
     drop_tables()
-    openedx_tables.drop("default")
+    old_tables.drop("default")
     call_command("flush", interactive=False, verbosity=0)
-    openedx_tables.create("default")
-    openedx_tables.generate("default", learners, BLOCKS, ATTEMPTS)
+    old_tables.create("default")
+    old_tables.generate("default", learners, BLOCKS, ATTEMPTS)
     if filling.is_server():
         filling.analyze(ALL)
         filling.settle()

@@ -26,7 +26,7 @@ from django.db import connection, transaction
 from bench.contenders import OURS, RAW, REFERENCE
 from bench.site import scale
 from bench.workloads.iterate import megabytes
-from tests.openedx_tables.schema import EXTENDED_HISTORY, HISTORY, MODULE
+from demo.old_tables.schema import EXTENDED_HISTORY, HISTORY, MODULE
 
 MODULES_OF_PAGE = 500
 

@@ -44,7 +44,7 @@ class DjangoXBlockUserStateClient(CheckedClient):
 
     Round trips, beside one for each new username: ``get_many``, ``get_encoded``, ``get_scores`` 1; ``get_history`` 1 a
     store for each 128 entries, and 1 for each actor who is not the learner; ``set_many``, ``delete_many``,
-    ``set_score`` and a batch in one scope 2 on a server, 1 for cached rows, 4 or 5 in a caller's transaction, and up to
+    ``set_score`` and a batch in one scope 2 on a server, 1 for cached rows, 1 to 5 in a caller's transaction, and up to
     3 more for blocks that are new to the store; the iterations at most 2 for each page of `batch_size` rows, and 1 for
     the blocks of a course. Where a write ships its history at once, about 8 more follow the commit.
     """
@@ -68,9 +68,7 @@ class DjangoXBlockUserStateClient(CheckedClient):
                 return {}
             # A set, because two of the caller's keys may name one row.
             found = reader.read_rows(database, table, student_id, {*keys})
-            # A transaction may be rolled back, and with it the rows that it has read.
-            if connections[database].get_autocommit():
-                self._row_cache.remember(table, student_id, found)
+            self._row_cache.remember(connections[database], table, student_id, found)
         if since is not None:
             report_read(since, scope, keys, {row: each.text for row, each in found.items()})
         return found

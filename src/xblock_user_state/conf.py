@@ -49,8 +49,8 @@ def configured() -> Any:
 
 
 def value(name: str) -> Any:
-    """Return a setting: from ``XBLOCK_USER_STATE``, else from ``FEATURES``, else the default."""
-    inherited = _features()[_FEATURES[name]] if _is_inherited(name) else DEFAULTS[name]
+    """Return a setting: from ``XBLOCK_USER_STATE``, else the plugin's, else from ``FEATURES``, else the default."""
+    inherited = _features()[_FEATURES[name]] if _is_inherited(name) else {**DEFAULTS, **_of_plugin()}[name]
     return configured().get(name, inherited)
 
 
@@ -66,7 +66,14 @@ def metrics() -> object:
 
 
 def _is_inherited(name: str) -> bool:
-    return name in _FEATURES and _FEATURES[name] in _features()
+    return name in _FEATURES and _FEATURES[name] in _features() and name not in _of_plugin()
+
+
+def _of_plugin() -> Mapping[str, Any]:
+    """Return the defaults of Open edX's plugin; none on other hosts."""
+    # A setting of their own: a site's XBLOCK_USER_STATE, which may be assigned after the plugin has run, keeps them.
+    found: Mapping[str, Any] = getattr(settings, "XBLOCK_USER_STATE_PLUGIN_DEFAULTS", {})
+    return found
 
 
 def _features() -> Mapping[str, Any]:

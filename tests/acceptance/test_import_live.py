@@ -10,11 +10,12 @@ from functools import partial
 import pytest
 from django.db import connection, connections
 
+from demo.old_tables import generate, old_tables
+from demo.old_tables.schema import EXTENDED_HISTORY, HISTORY, MODULE
 from tests.acceptance.conftest import Manage, Start
 from tests.acceptance.processes import Crew
 from tests.acceptance.waiting import finished, wait_until
-from tests.openedx_tables import Change, change_modules, generate, old_tables
-from tests.openedx_tables.schema import EXTENDED_HISTORY, HISTORY, MODULE
+from tests.openedx_tables import Change, change_modules
 from xblock_user_state.models import StudentModule, StudentModuleHistory
 from xblock_user_state.openedx.models import ImportedModule
 

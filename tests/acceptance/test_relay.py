@@ -126,7 +126,7 @@ def test_several_commands_at_once_ship_each_entry_once(crew: Crew, learners: lis
     waiting = HistoryOutbox.objects.count()
     said = crew.run([(relays.relay, "--batch", "7")] * 4)
     shipped = [int(output.partition(" ")[0].replace(",", "")) for [output] in said]
-    assert sum(shipped) == waiting
+    assert sum(shipped) == waiting, said
     assert_agreement_of_all_stores()
 
 

@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
+import time
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, nullcontext, suppress
+from threading import Event, Thread
 
 import pytest
 from django.contrib.auth.models import User
-from django.db import DatabaseError, Error, connection, transaction
+from django.db import DatabaseError, Error, connection, connections, transaction
+from django.db.transaction import TransactionManagementError
 from xblock.fields import Scope
 
 from tests.factories import make_block, make_blocks, make_learners
-from tests.integration.interference import refusing
+from tests.integration.interference import needs_a_server, refusing, second_connection
 from tests.integration.rows import assert_history_is_gapless, everything_and_keys
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.interface import PermissionDenied, UserDoesNotExist
-from xblock_user_state.models import StudentModuleHistory
+from xblock_user_state.interface import PermissionDenied, ServiceUnavailable, UserDoesNotExist
+from xblock_user_state.models import StudentModuleHistory, UserStateSummary
 from xblock_user_state.state.keys import identify_block
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -149,3 +154,164 @@ def test_with_autocommit_off_the_caller_commits(client: DjangoXBlockUserStateCli
         transaction.set_autocommit(True)
     assert client.get("ann", BLOCK).state == {"a": 3}
     assert_history_is_gapless()
+
+
+def _take_back_and_write(client: DjangoXBlockUserStateClient, scope: Scope, name: str, value: int) -> bool:
+    """Return whether the request was done. PostgreSQL ends some by a deadlock, because of the savepoint."""
+    with suppress(ServiceUnavailable), transaction.atomic():
+        client.get("ann", BLOCK, scope)
+        with suppress(Undo), transaction.atomic():
+            client.set("ann", BLOCK, {"lost": name}, scope)
+            raise Undo
+        client.set("ann", BLOCK, {name: value}, scope)
+        return True
+    return False
+
+
+@pytest.mark.skipif(connection.vendor == "sqlite", reason="SQLite has one writer at a time")
+@pytest.mark.parametrize("scope", [Scope.user_state, Scope.user_state_summary])
+def test_requests_that_take_back_a_part_lose_nothing_of_each_other(
+    client: DjangoXBlockUserStateClient, scope: Scope
+) -> None:
+    """Each request writes the row again after a rollback to a savepoint, when another may have written it."""
+    names, requests = ["a", "b", "c", "d"], 8
+    client.set("ann", BLOCK, {"begun": True}, scope)
+
+    def work(name: str) -> None:
+        own = DjangoXBlockUserStateClient()
+        try:
+            for value in range(1, requests + 1):
+                while not _take_back_and_write(own, scope, name, value):
+                    connection.close_if_unusable_or_obsolete()
+        finally:
+            connection.close()
+
+    with ThreadPoolExecutor(len(names)) as threads:
+        list(threads.map(work, names, timeout=120))
+    found = DjangoXBlockUserStateClient().get("ann", BLOCK, scope)
+    assert found.state == {"begun": True, **dict.fromkeys(names, requests)}
+    assert found.revision == 1 + len(names) * requests
+    assert_history_is_gapless()
+
+
+SHARED = Scope.user_state_summary
+
+
+@contextmanager
+def _in_a_thread(action: Callable[[], object]) -> Iterator[None]:
+    def run() -> None:
+        try:
+            action()
+        finally:
+            connections.close_all()
+
+    thread = Thread(target=run)
+    thread.start()
+    try:
+        yield
+    finally:
+        thread.join(30)
+    assert not thread.is_alive()
+
+
+def _swallow_a_deadlock(client: DjangoXBlockUserStateClient, scope: Scope) -> None:
+    """Write, meet a deadlock, swallow it and write again, in one transaction."""
+    other, is_locked, has_written = make_block("other"), Event(), Event()
+
+    def of_another_process() -> None:
+        with suppress(ServiceUnavailable), transaction.atomic():
+            is_locked.wait(30)
+            # Much work, so that MariaDB chooses the other transaction as the victim.
+            User.objects.bulk_create(User(username=f"bulk{number}") for number in range(200))
+            DjangoXBlockUserStateClient().set("ann", other, {"b": 2}, scope)
+            has_written.set()
+            DjangoXBlockUserStateClient().set("ann", BLOCK, {"b": 2}, scope)
+
+    with _in_a_thread(of_another_process), transaction.atomic():
+        User.objects.create(username="before")
+        client.set("ann", BLOCK, {"a": 1}, scope)
+        is_locked.set()
+        assert has_written.wait(30)
+        # PostgreSQL looks for a deadlock after a second of waiting; the last one to wait finds it.
+        time.sleep(2)
+        with pytest.raises(ServiceUnavailable):
+            client.set("ann", other, {"a": 1}, scope)
+        User.objects.create(username="after")
+
+
+@needs_a_server
+@pytest.mark.parametrize("scope", [Scope.user_state, SHARED])
+def test_a_deadlock_that_a_caller_swallows_commits_no_half(client: DjangoXBlockUserStateClient, scope: Scope) -> None:
+    for key in (BLOCK, make_block("other")):
+        client.set("ann", key, {"a": 0}, scope)
+    # A deadlock rolls back a whole transaction of MariaDB, and only a savepoint's of PostgreSQL.
+    is_lost = connection.vendor == "mysql"
+    with pytest.raises(TransactionManagementError) if is_lost else nullcontext():
+        _swallow_a_deadlock(client, scope)
+    found = set(User.objects.filter(username__in=["before", "after"]).values_list("username", flat=True))
+    assert found == (set() if is_lost else {"before", "after"})
+    state = client.get("ann", BLOCK, scope).state
+    assert state is not None
+    assert state["a"] == (0 if is_lost else 1)
+    assert_history_is_gapless()
+
+
+def _swallow_an_error(client: DjangoXBlockUserStateClient) -> None:
+    with transaction.atomic():
+        User.objects.create(username="before")
+        with suppress(Error):
+            client.set("ann", BLOCK, {"a": 1}, SHARED)
+        User.objects.create(username="after")
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite has an error that rolls back a transaction")
+def test_an_error_that_rolls_back_a_callers_transaction_commits_no_half(client: DjangoXBlockUserStateClient) -> None:
+    client.set("ann", BLOCK, {"a": 0}, SHARED)
+    with refusing("UPDATE", UserStateSummary, "1"), connection.cursor() as cursor:
+        cursor.execute("DROP TRIGGER refuse")
+        cursor.execute(
+            f"CREATE TRIGGER refuse BEFORE UPDATE ON {UserStateSummary._meta.db_table} "
+            "BEGIN SELECT RAISE(ROLLBACK, 'refused by the test'); END"
+        )
+        with pytest.raises(TransactionManagementError):
+            _swallow_an_error(client)
+    assert not User.objects.filter(username__in=["before", "after"]).exists()
+
+
+@needs_a_server
+@pytest.mark.parametrize("by_hand", [False, True], ids=["atomic", "autocommit off"])
+def test_a_lock_timeout_leaves_the_transaction_usable(client: DjangoXBlockUserStateClient, by_hand: bool) -> None:
+    other = make_block("other")
+    for key in (BLOCK, other):
+        client.set("ann", key, {"a": 0}, SHARED)
+    is_mysql = connection.vendor == "mysql"
+    with connection.cursor() as cursor:
+        cursor.execute(f"SET SESSION {'innodb_lock_wait_timeout = 1' if is_mysql else 'lock_timeout = 1000'}")
+    with second_connection() as blocker, blocker.cursor() as cursor, _transaction(by_hand=by_hand):
+        client.set("ann", BLOCK, {"a": 1}, SHARED)
+        blocker.set_autocommit(False)
+        cursor.execute(
+            f"SELECT 1 FROM {UserStateSummary._meta.db_table} WHERE block_id = %s FOR UPDATE",  # noqa: S608
+            [identify_block(other).id],
+        )
+        with pytest.raises(ServiceUnavailable):
+            client.set("ann", other, {"a": 1}, SHARED)
+        blocker.rollback()
+        client.set("ann", other, {"a": 2}, SHARED)
+    connection.close()
+    assert [found.state for found in client.get_many("ann", [BLOCK, other], SHARED)] == [{"a": 1}, {"a": 2}]
+
+
+@contextmanager
+def _transaction(*, by_hand: bool) -> Iterator[None]:
+    if not by_hand:
+        with transaction.atomic():
+            yield
+        return
+    transaction.set_autocommit(False)
+    try:
+        yield
+        connection.commit()
+    finally:
+        connection.rollback()
+        transaction.set_autocommit(True)

@@ -10,11 +10,12 @@ from django.db import OperationalError, connection, connections, transaction
 from django.db.models import Q
 from pytest_django import Settings
 
-from tests.factories import make_block, make_learners
+from tests.factories import make_block, make_blocks, make_learners
 from tests.integration.interference import needs_a_server, second_connection
 from tests.relaying import ship_any
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import Key, all_rows, of_keys, take_write_lock
+from xblock_user_state.history.outbox.shipping import ship
 from xblock_user_state.maintenance.backfill import Backfill
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
 
@@ -70,6 +71,25 @@ def test_one_row_is_moved_while_the_others_are_locked(
         other.rollback()
     assert model._base_manager.count() == len(others)
     assert not model._base_manager.filter(student_id=first.pk).exists()
+
+
+@needs_a_server
+@pytest.mark.extended_history
+@pytest.mark.usefixtures("_impatient")
+def test_a_small_outbox_is_not_scanned(settings: Settings) -> None:
+    """MariaDB scans a table if a list of keys names most of its rows."""
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
+    ann, bob = make_learners("ann", "bob")
+    for name in ("ann", "bob"):
+        DjangoXBlockUserStateClient().set_many(name, {block: {"of": name} for block in make_blocks(10)})
+    table = connection.ops.quote_name(HistoryOutbox._meta.db_table)
+    with second_connection() as other:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(f"SELECT 1 FROM {table} WHERE student_id = %s FOR UPDATE", [ann.pk])  # noqa: S608
+        assert ship("default", Q(student_id=bob.pk), 100).rows == 10
+        other.rollback()
+    assert set(HistoryOutbox.objects.values_list("student_id", flat=True)) == {ann.pk}
 
 
 @pytest.mark.skipif(connection.vendor != "sqlite", reason="only SQLite has a lock for all writers")

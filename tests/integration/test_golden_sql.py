@@ -129,6 +129,22 @@ def _update_in_a_transaction() -> Steps:
         _set(client, ONE)
 
 
+def _update_in_a_transaction_that_has_read() -> Steps:
+    client = _client()
+    _set(client, ONE)
+    yield
+    with atomic():
+        _set(client, ONE)
+
+
+def _update_one_row_without_history_in_a_transaction() -> Steps:
+    client = _client()
+    _set(client, ONE, scope=Scope.user_state_summary)
+    yield
+    with atomic():
+        _set(client, ONE, scope=Scope.user_state_summary)
+
+
 def _delete() -> Steps:
     client = _client()
     _set(client, ONE, TWO)
@@ -225,6 +241,7 @@ OPERATIONS: Mapping[str, Callable[[], Steps]] = {
     "set_many: two updates and a new row, looked up": _update_cold,
     "set_many: a hot row, locked at first": _update_hot,
     "set_many: in the caller's transaction": _update_in_a_transaction,
+    "set_many: in the caller's transaction, in the row cache": _update_in_a_transaction_that_has_read,
     "set_many: history in the outbox": _set_with_outbox,
     "delete_many": _delete,
     "set_score": _set_score,
@@ -233,6 +250,7 @@ OPERATIONS: Mapping[str, Callable[[], Steps]] = {
     "set: scope preferences": _scope(Scope.preferences, "problem"),
     "set: scope user_info": _scope(Scope.user_info, None),
     "set: scope user_state_summary": _scope(Scope.user_state_summary, ONE),
+    "set: one row without history in the caller's transaction": _update_one_row_without_history_in_a_transaction,
     "iter_all_for_block": _iterate_block,
     "iter_all_for_course: pages of two rows": _iterate_course,
 }

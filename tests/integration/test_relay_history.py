@@ -16,13 +16,14 @@ from django.db import connections, transaction
 from pytest_django import Settings
 
 from tests.factories import make_blocks, make_learners
-from tests.integration.interference import kill_connection, needs_a_server, on_another_connection
+from tests.integration.interference import kill_connection, needs_a_server, on_another_connection, second_connection
 from tests.integration.outage import ALIAS, NOWHERE, STRANGER, Outage, refusing_revision
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
 from tests.integration.shipping import BLOCKS, answer_all_blocks, relay
 from tests.relaying import ship_any
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import TOMBSTONE, extended_model
+from xblock_user_state.history.outbox import relay as outbox_relay
 from xblock_user_state.history.outbox.breaker import RETRY_SECONDS
 from xblock_user_state.history.outbox.relay import MOST_REFUSED, POLL_SECONDS, Relay
 from xblock_user_state.management.commands.relay_history import stopped_by_signals
@@ -181,6 +182,36 @@ def test_a_pass_ends_while_writers_go_on() -> None:
     # The pass ends with its third batch: entries that arrived behind its place wait for the next pass.
     assert batches == [7, 7, 3]
     assert len(in_store(HistoryOutbox)) == 8
+
+
+@needs_a_server
+def test_it_returns_for_entries_that_waited_for_another_process() -> None:
+    answer_all_blocks(20)
+    first = HistoryOutbox.objects.earliest("student_id", "block_id", "revision")
+    table = connections["default"].ops.quote_name(HistoryOutbox._meta.db_table)
+    where = "student_id = %s AND block_id = %s AND revision = %s"
+    with second_connection() as other:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(f"SELECT 1 FROM {table} WHERE {where} FOR UPDATE", list(first.pk))  # noqa: S608
+        shipping = Relay("default", 25).all()
+        # In each attempt but the block's other 19 entries, which wait for the first.
+        assert next(shipping) % 6 == 0
+        assert HistoryOutbox.objects.filter(block_id=first.block_id).count() == 20
+        other.rollback()
+    *_, last = shipping
+    assert last == 20
+    assert in_store(HistoryOutbox) == []
+
+
+def test_it_ends_though_writers_go_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(outbox_relay, "MOST_PASSES", 2)
+    answer_all_blocks(2)
+    batches = []
+    for rows in Relay("default", 500).all():
+        batches.append(rows)
+        answer_all_blocks(1, "bob")
+    assert batches == [10, 5]
 
 
 @pytest.mark.parametrize("batch", ["1", "2", "4", "500"])

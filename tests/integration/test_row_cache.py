@@ -2,21 +2,27 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from datetime import timedelta
+from typing import Any
 
 import pytest
-from django.db import connection, transaction
+from django.db import Error, connection, transaction
 from django.db.models import F
 from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
 from tests.factories import make_block, make_blocks, make_learners
-from tests.integration.interference import just_before
+from tests.integration.interference import just_before, on_another_connection, second_connection
 from tests.integration.rows import assert_history_is_gapless
 from tests.integration.statements import captured, verbs
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.models import StudentModule
+from xblock_user_state.models import StudentModule, UserStateSummary
+from xblock_user_state.state.change import Row
+from xblock_user_state.state.keys import RowKey
 from xblock_user_state.store import row_cache
+from xblock_user_state.store.row_cache import RowCache
+from xblock_user_state.store.tables import TABLES
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BLOCK = make_block()
@@ -202,3 +208,168 @@ def test_a_race_that_is_lost_twice(client: DjangoXBlockUserStateClient) -> None:
         client.set("ann", BLOCK, {"a": 4})
     assert _other().get("ann", BLOCK).state == {"a": 4, "b": 2, "c": 3}
     assert_history_is_gapless()
+
+
+def _statements(client: DjangoXBlockUserStateClient, value: int) -> list[str]:
+    """Return the statements of a write of what all learners share, which has no history."""
+    with captured() as statements:
+        client.set("ann", BLOCK, {"a": value}, Scope.user_state_summary)
+    return verbs(statements)
+
+
+def _looks_up(client: DjangoXBlockUserStateClient, value: int) -> bool:
+    statements = _statements(client, value)
+    # On PostgreSQL a locking lookup and a write begin with the same word.
+    return statements.count("WITH") > (connection.vendor == "postgresql") or "SELECT" in statements
+
+
+def _shared() -> Any:
+    return _other().get("ann", BLOCK, Scope.user_state_summary).state
+
+
+@pytest.fixture
+def shared(client: DjangoXBlockUserStateClient) -> DjangoXBlockUserStateClient:
+    """A client without anything cached, and a shared row."""
+    client.set("ann", BLOCK, {"a": 1, "b": 1}, Scope.user_state_summary)
+    return _other()
+
+
+def test_rows_of_a_callers_transaction_are_cached_until_its_end(shared: DjangoXBlockUserStateClient) -> None:
+    with transaction.atomic():
+        shared.get("ann", BLOCK, Scope.user_state_summary)
+        with transaction.atomic():
+            assert not _looks_up(shared, 2)
+        # What it has written, also in a savepoint that was released.
+        assert not _looks_up(shared, 3)
+    with transaction.atomic():
+        assert _looks_up(shared, 4)
+    assert _shared() == {"a": 4, "b": 1}
+
+
+def test_rows_that_were_committed_before_a_callers_transaction_are_cached(shared: DjangoXBlockUserStateClient) -> None:
+    shared.get("ann", BLOCK, Scope.user_state_summary)
+    with transaction.atomic():
+        assert not _looks_up(shared, 2)
+    assert _shared() == {"a": 2, "b": 1}
+
+
+@pytest.mark.parametrize("kind", ["atomic", "by hand"])
+def test_a_rollback_to_a_savepoint_forgets_the_rows_of_the_transaction(
+    shared: DjangoXBlockUserStateClient, kind: str
+) -> None:
+    """The revision alone does not tell the row that was rolled back from the one that another writer made since."""
+    with transaction.atomic():
+        if kind == "atomic":
+            with transaction.atomic():
+                shared.set("ann", BLOCK, {"a": 2, "lost": 2}, Scope.user_state_summary)
+                transaction.set_rollback(True)
+        else:
+            savepoint = connection.savepoint()
+            assert savepoint is not None
+            shared.set("ann", BLOCK, {"a": 2, "lost": 2}, Scope.user_state_summary)
+            connection.savepoint_rollback(savepoint)
+        # As another process, whose commit this transaction can see. SQLite has one writer only.
+        _other().set("ann", BLOCK, {"b": 3}, Scope.user_state_summary)
+        assert _looks_up(shared, 4)
+    assert _shared() == {"a": 4, "b": 3}
+
+
+def test_a_transaction_that_was_rolled_back_leaves_nothing_in_the_cache(shared: DjangoXBlockUserStateClient) -> None:
+    for _ in range(2):
+        with transaction.atomic():
+            shared.set("ann", BLOCK, {"a": 2, "lost": 2}, Scope.user_state_summary)
+            transaction.set_rollback(True)
+        _other().set("ann", BLOCK, {"b": 3}, Scope.user_state_summary)
+        with transaction.atomic():
+            shared.set("ann", BLOCK, {"a": 4}, Scope.user_state_summary)
+            transaction.set_rollback(True)
+        with transaction.atomic():
+            shared.set("ann", BLOCK, {"a": 4}, Scope.user_state_summary)
+        assert _shared() == {"a": 4, "b": 3}
+
+
+@pytest.mark.skipif(connection.vendor == "postgresql", reason="an error ends a transaction of PostgreSQL")
+def test_after_an_error_of_the_database_a_callers_transaction_caches_nothing(
+    shared: DjangoXBlockUserStateClient,
+) -> None:
+    """A deadlock rolls back a whole transaction of MariaDB, and Django does not know it. A caller may go on."""
+    with transaction.atomic():
+        shared.set("ann", BLOCK, {"a": 2}, Scope.user_state_summary)
+        with suppress(Error), connection.cursor() as cursor:
+            cursor.execute("SELECT 1 FROM missing_table")
+        assert _looks_up(shared, 3)
+        assert _looks_up(shared, 4)
+    # As at the end of a request.
+    connection.close_if_unusable_or_obsolete()
+    with transaction.atomic():
+        assert _looks_up(shared, 5)
+        assert not _looks_up(shared, 6)
+    assert _shared() == {"a": 6, "b": 1}
+
+
+@pytest.mark.parametrize("recorded", [False, True])
+def test_a_row_that_another_has_changed_in_the_callers_transaction_is_read_again(
+    client: DjangoXBlockUserStateClient, recorded: bool
+) -> None:
+    scope = Scope.user_state if recorded else Scope.user_state_summary
+    client.set("ann", BLOCK, {"a": 1, "b": 1}, scope)
+    with transaction.atomic():
+        client.get("ann", BLOCK, scope)
+        _other().set("ann", BLOCK, {"b": 2, "c": 2}, scope)
+        client.set("ann", BLOCK, {"a": 3}, scope)
+    assert _other().get("ann", BLOCK, scope).state == {"a": 3, "b": 2, "c": 2}
+    assert_history_is_gapless()
+
+
+def test_a_cached_row_that_was_deleted_in_the_callers_transaction_is_made_again(
+    shared: DjangoXBlockUserStateClient,
+) -> None:
+    with transaction.atomic():
+        shared.get("ann", BLOCK, Scope.user_state_summary)
+        UserStateSummary._base_manager.all().delete()
+        shared.set("ann", BLOCK, {"a": 2}, Scope.user_state_summary)
+    assert _shared() == {"a": 2}
+    assert UserStateSummary._base_manager.get().revision == 1
+
+
+def test_several_cached_rows_of_which_one_is_stale_are_written_whole(client: DjangoXBlockUserStateClient) -> None:
+    keys = make_blocks(3)
+    client.set_many("ann", {key: {"a": 1} for key in keys}, Scope.user_state_summary)
+    with transaction.atomic():
+        list(client.get_many("ann", keys, Scope.user_state_summary))
+        _other().set("ann", keys[1], {"b": 2}, Scope.user_state_summary)
+        client.set_many("ann", {key: {"a": 3} for key in keys}, Scope.user_state_summary)
+    found = [state.state for state in _other().get_many("ann", keys, Scope.user_state_summary)]
+    assert found == [{"a": 3}, {"a": 3, "b": 2}, {"a": 3}]
+    assert set(UserStateSummary._base_manager.values_list("revision", flat=True)) == {2, 3}
+
+
+def test_threads_that_share_a_client_do_not_see_rows_of_each_others_transactions(
+    shared: DjangoXBlockUserStateClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other thread comes in between this one's look at its transaction and its use of the cache."""
+    follow = RowCache._follow
+
+    def interrupted(cache: RowCache, one: Any) -> Any:
+        found = follow(cache, one)
+        monkeypatch.setattr(RowCache, "_follow", follow)
+        on_another_connection(of_another_thread)
+        return found
+
+    def of_another_thread() -> None:
+        with second_connection() as other:
+            other.set_autocommit(False)
+            shared._row_cache.remember(other, TABLES[Scope.user_state_summary], None, {block: row})
+            other.rollback()
+
+    with transaction.atomic():
+        shared.get("ann", BLOCK, Scope.user_state_summary)
+        [[(block, row)]] = [rows.items() for rows in _cached_rows(shared)]
+        row = row._replace(text='{"of":"another transaction"}')
+        monkeypatch.setattr(RowCache, "_follow", interrupted)
+        shared.set("ann", BLOCK, {"a": 2}, Scope.user_state_summary)
+    assert _shared() == {"a": 2, "b": 1}
+
+
+def _cached_rows(client: DjangoXBlockUserStateClient) -> list[dict[RowKey, Row]]:
+    return [*client._row_cache._of_transaction[1].values()]

@@ -17,6 +17,7 @@ from xblock.fields import Scope
 from tests.factories import make_blocks, make_learners
 from tests.integration.statements import captured, verbs
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.interface import BlockKey
 from xblock_user_state.state.keys import identify_block
 from xblock_user_state.store import users
 
@@ -24,8 +25,7 @@ SIZES = [1, 10, 400]
 # With transaction control, for a client that has neither its user's id nor any row cached. A packet of several
 # statements to MariaDB or MySQL counts as one: it is one round trip.
 WRITE_LIMIT = 1 + {"postgresql": 2, "mysql": 2, "sqlite": 5}[connection.vendor]
-# On SQLite registration runs inside the transaction, hence in a savepoint.
-REGISTER_LIMIT = {"postgresql": 1, "mysql": 3, "sqlite": 5}[connection.vendor]
+REGISTER_LIMIT = {"postgresql": 1, "mysql": 3, "sqlite": 3}[connection.vendor]
 
 Prepare = Callable[[list[UsageKey]], None]
 Act = Callable[[DjangoXBlockUserStateClient, list[UsageKey]], Any]
@@ -208,19 +208,67 @@ def test_a_write_of_rows_that_the_client_has_read_is_a_transaction_without_a_loo
         assert verbs(statements) == ["SELECT", "SELECT", *write[connection.vendor]]
 
 
-def test_a_write_in_a_callers_transaction_is_a_locked_lookup_and_a_write_in_a_savepoint() -> None:
-    lookup_and_write = {
-        "postgresql": ["WITH", "WITH"],
-        "mysql": ["WITH", "INSERT", "INSERT"],
-        "sqlite": ["SELECT", "INSERT", "INSERT"],
-    }
+def _in_a_transaction(user: Any, *, reads: bool, key: BlockKey, scope: Scope, number: int = 1) -> list[list[str]]:
+    """Return the statements of two writes in one transaction of a caller. With `reads` the client has read the rows."""
+    keys = make_blocks(number) if scope in (Scope.user_state, Scope.user_state_summary) else [key]
+    DjangoXBlockUserStateClient().set_many("ann", {key: {"a": 1} for key in keys}, scope)
+    found = []
+    with transaction.atomic():
+        client = DjangoXBlockUserStateClient(user)
+        if reads:
+            list(client.get_many("ann", keys, scope))
+        for value in (2, 3):
+            with captured() as statements:
+                client.set_many("ann", {key: {"a": value} for key in keys}, scope)
+            found.append(verbs(statements))
+    assert [state.state for state in DjangoXBlockUserStateClient().get_many("ann", keys, scope)] == [{"a": 3}] * len(
+        keys
+    )
+    return found
 
-    @transaction.atomic
-    def set_in_a_transaction(client: DjangoXBlockUserStateClient, keys: list[UsageKey]) -> None:
-        _set(client, keys)
 
-    for statements in _statements(_own, set_in_a_transaction, "T", knows_its_user=True):
-        assert verbs(statements) == ["BEGIN", "SAVEPOINT", *lookup_and_write[connection.vendor], "RELEASE", "COMMIT"]
+SCOPES = [
+    pytest.param(Scope.preferences, "problem", id="preferences"),
+    pytest.param(Scope.user_info, None, id="user_info"),
+    pytest.param(Scope.user_state_summary, None, id="user_state_summary"),
+]
+
+
+@pytest.mark.parametrize("number", SIZES)
+def test_a_write_in_a_callers_transaction_is_a_locked_lookup_and_a_write_in_a_savepoint(
+    learners: list[Any], number: int
+) -> None:
+    looked_up, cached = {
+        "postgresql": (["SAVEPOINT", "WITH", "WITH", "RELEASE"], ["SAVEPOINT", "WITH", "RELEASE"]),
+        "mysql": (
+            ["WITH", "SAVEPOINT", "INSERT", "INSERT", "RELEASE"],
+            ["SAVEPOINT", "INSERT", "INSERT", "RELEASE"],
+        ),
+        "sqlite": (
+            ["SELECT", "SAVEPOINT", "INSERT", "INSERT", "RELEASE"],
+            ["SAVEPOINT", "INSERT", "INSERT", "RELEASE"],
+        ),
+    }[connection.vendor]
+    for reads in (False, True):
+        found = _in_a_transaction(learners[0], reads=reads, key=None, scope=Scope.user_state, number=number)
+        assert found == [cached if reads else looked_up, cached]
+
+
+@pytest.mark.parametrize(("scope", "key"), SCOPES)
+def test_a_write_of_one_row_without_history_needs_no_savepoint(
+    learners: list[Any], scope: Scope, key: BlockKey
+) -> None:
+    update = {"postgresql": ["SAVEPOINT", "WITH", "RELEASE"], "mysql": ["UPDATE"], "sqlite": ["INSERT"]}
+    cached = update[connection.vendor]
+    joins = scope == Scope.user_state_summary
+    lookup = {"postgresql": "WITH" if joins else "SELECT", "mysql": "WITH" if joins else "SELECT", "sqlite": "SELECT"}
+    looked_up = {
+        "postgresql": ["SAVEPOINT", lookup["postgresql"], "WITH", "RELEASE"],
+        "mysql": [lookup["mysql"], "UPDATE"],
+        "sqlite": ["SELECT", "INSERT"],
+    }[connection.vendor]
+    assert _in_a_transaction(learners[0], reads=False, key=key, scope=scope) == [looked_up, cached]
+    assert _in_a_transaction(learners[0], reads=True, key=key, scope=scope) == [cached, cached]
 
 
 def test_reading_states_is_one_statement() -> None:

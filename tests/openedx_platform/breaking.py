@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
-from django.db import DatabaseError, connection, connections
+from django.db import DatabaseError, OperationalError, connection, connections, transaction
 from django.utils import timezone
 from pytest_django import Settings
 from xblock.fields import Scope
@@ -22,7 +22,7 @@ from xblock.fields import Scope
 from tests.documentation import ROOT
 from tests.factories import make_learners
 from tests.openedx_platform.courseware import model_data
-from tests.openedx_platform.courseware.models import Override, StudentModule, StudentModuleHistory
+from tests.openedx_platform.courseware.models import Override, StrictOverride, StudentModule, StudentModuleHistory
 from tests.openedx_platform.courseware.user_state_client import DjangoXBlockUserStateClient as PlatformsClient
 from tests.openedx_platform.grades.signals import handlers
 from tests.openedx_platform.requests import (
@@ -38,8 +38,10 @@ from tests.openedx_platform.requests import (
 )
 from xblock_user_state import actions
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
+from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.models import StudentModule as OurModule
-from xblock_user_state.openedx.models import StageDifference
+from xblock_user_state.openedx.models import ImportedModule, StageDifference
+from xblock_user_state.openedx.numbers.arithmetic import FIRST
 from xblock_user_state.openedx.platform import copying, differences, old_rows, replacements
 from xblock_user_state.openedx.platform.mirror import flushed_at_the_end
 from xblock_user_state.openedx.platform.served_table import on_the_platforms_tables
@@ -228,6 +230,66 @@ def test_a_reference_made_at_shadow_holds_at_lead(stage: Stage, ada: User) -> No
     assert StudentModule.objects.get().pk == override.module_id
 
 
+def test_a_reference_made_at_lead_holds_at_every_other_stage(stage: Stage, ada: User) -> None:
+    stage("lead")
+    identity: Any = {"student": ada, "module_state_key": KEY, "course_id": COURSE}
+    with flushed_at_the_end(), transaction.atomic():
+        # As bulk_grades does it.
+        module, _ = StudentModule.objects.update_or_create(**identity, defaults={"grade": 1, "max_grade": 2})
+        Override.objects.create(module=module)
+        StrictOverride.objects.create(module=module)
+    for name in ("lead", "shadow", "off", "alone"):
+        stage(name)
+        assert StudentModule.objects.get().pk == module.pk
+        for model in (Override, StrictOverride):
+            assert model.objects.select_related("module").get(module__student=ada).module.grade == 1
+    stage("lead")
+    assert compare() == ""
+    StudentModule.objects.get(pk=module.pk).delete()
+    assert not Override.objects.exists()
+    assert not StrictOverride.objects.exists()
+    assert platforms_rows() == []
+
+
+def test_a_row_that_a_page_begins_at_lead_has_the_id_of_its_copy(stage: Stage, ada: User) -> None:
+    stage("lead")
+    save(ada, BLOCK, answer="red")
+    [module] = platforms_rows()
+    assert StudentModule.objects.get().pk == module.pk
+    StrictOverride.objects.create(module=StudentModule.objects.get())
+    # A row that is deleted and begun again has another id in both stores.
+    StudentModule.objects.get().delete()
+    save(ada, BLOCK, answer="red")
+    [other] = platforms_rows()
+    assert StudentModule.objects.get().pk == other.pk
+    assert ImportedModule.objects.count() == 1
+    assert run("import_openedx", "--from", "default", "--verify").endswith("1 rows with 1 entries were checked.\n")
+
+
+def test_a_new_row_that_is_rolled_back_at_lead_leaves_no_id(stage: Stage, ada: User) -> None:
+    stage("lead")
+    with transaction.atomic():
+        StudentModule.objects.create(student=ada, module_state_key=KEY, course_id=COURSE)
+        transaction.set_rollback(True)
+    assert platforms_rows() == []
+    assert not OurModule.objects.exists()
+    assert not ImportedModule.objects.exists()
+
+
+def test_a_new_row_that_can_not_be_copied_at_lead_has_its_own_number(
+    stage: Stage, ada: User, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(*_: Any) -> None:
+        raise DatabaseError("the second store is down")
+
+    stage("lead")
+    monkeypatch.setattr(copying, "copy_there", fail)
+    with transaction.atomic():
+        module = StudentModule.objects.create(student=ada, module_state_key=KEY, course_id=COURSE, grade=1)
+    assert module.pk >= FIRST
+    assert StudentModule.objects.get(pk=module.pk).grade == 1
+
+
 @pytest.mark.parametrize("name", ["shadow", "lead"])
 def test_deleting_a_user_leaves_no_row_in_either_store(stage: Stage, ada: User, name: str) -> None:
     stage(name)
@@ -290,6 +352,30 @@ def test_writers_lose_nothing_while_the_stage_changes(stage: Stage, settings: Se
         last = written[user.username]
         expected = {f"field{number % 7}": number for number in range(max(1, last - 6), last + 1)}
         assert our_state(user) == expected
+
+
+def test_a_copy_that_meets_a_deadlock_is_made_again(stage: Stage, ada: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    codes: dict[str, dict[str, Any]] = {"postgresql": {"sqlstate": "40P01"}, "sqlite": {"sqlite_errorcode": 5}}
+    original, calls = copying.copy_here, []
+
+    def copy(*arguments: Any) -> Any:
+        calls.append(arguments)
+        if len(calls) > 1:
+            return original(*arguments)
+        database: Any = connection
+        driver = database.Database.OperationalError(1213, "deadlock")
+        for name, value in codes.get(connection.vendor, {}).items():
+            setattr(driver, name, value)
+        error = OperationalError(1213, "deadlock")
+        error.__cause__ = driver
+        # As a client raises it.
+        raise ServiceUnavailable from error
+
+    monkeypatch.setattr(copying, "copy_here", copy)
+    stage("shadow")
+    save(ada, BLOCK, answer="red")
+    assert our_state(ada) == {"answer": "red"}
+    assert len(calls) == 2
 
 
 def test_the_lock_of_a_missing_row_is_none(stage: Stage, ada: User) -> None:

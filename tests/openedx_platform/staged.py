@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
-from django.db import DatabaseError, transaction
+from django.db import DatabaseError, IntegrityError, NotSupportedError, transaction
 from django.db.models import CASCADE
 from django.utils.module_loading import import_string
 from opaque_keys.edx.keys import CourseKey
@@ -48,6 +48,7 @@ from tests.openedx_platform.requests import (
 from tests.openedx_platform.xblock.rest_api import views
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
 from xblock_user_state.models import StudentModule as OurModule
+from xblock_user_state.models import UserInfo
 from xblock_user_state.openedx.models import StageDifference
 from xblock_user_state.openedx.platform import copying, replacements
 from xblock_user_state.openedx.platform.mirror import flushed_at_the_end
@@ -344,10 +345,21 @@ def test_rows_are_made_in_bulk_and_deleted_by_a_query(stage: Stage, ada: User, n
 def test_deleting_a_user_deletes_the_rows_of_both_stores(stage: Stage, ada: User) -> None:
     for name in ("shadow", "lead", "alone"):
         stage(name)
-        save(ada, BLOCK, answer=name)
-    stage("alone")
+        for scope in SCOPES:
+            save(ada, BLOCK, scope, answer=name)
     ada.delete()
     assert not OurModule.objects.exists()
+    assert not UserInfo._base_manager.exists()
+
+
+def test_deleting_a_user_at_lead_deletes_the_platforms_fields_too(stage: Stage, ada: User) -> None:
+    stage("lead")
+    for scope in SCOPES:
+        save(ada, BLOCK, scope, answer="red")
+    ada.delete()
+    with on_the_platforms_tables():
+        left = [scope for scope in SCOPES if TABLES.get(scope, StudentModule).objects.exists()]
+    assert left == [Scope.user_state_summary]
 
 
 @pytest.mark.parametrize("name", ["shadow", "lead", "alone"])
@@ -451,8 +463,196 @@ def test_a_switch_leaves_courses_with_the_platform(stage: Stage, ada: User) -> N
     assert our_state(ada) == {"answer": "blue"}
 
 
-def test_migrations_see_no_change_of_the_model() -> None:
-    for field in StudentModule._meta.concrete_fields:
+def field_of(model: Any, user: User, name: str = "answer", **others: Any) -> dict[str, Any]:
+    """Return the values that name a field of a model."""
+    owner: dict[Any, dict[str, Any]] = {
+        XModuleStudentPrefsField: {"student": user, "module_type": "problem"},
+        XModuleStudentInfoField: {"student": user},
+        XModuleUserStateSummaryField: {"usage_id": KEY},
+    }
+    return {**owner[model], "field_name": name, **others}
+
+
+def fields_in(model: Any) -> dict[str, Any]:
+    """Return the fields that a model shows, with their values."""
+    return {row.field_name: json.loads(row.value) for row in model.objects.all()}
+
+
+@pytest.mark.parametrize("name", ["off", "shadow", "lead", "alone"])
+@pytest.mark.parametrize("scope", TABLES)
+def test_the_models_of_fields_work_at_every_stage(stage: Stage, ada: User, scope: Scope, name: str) -> None:
+    stage(name)
+    model = TABLES[scope]
+    row = model.objects.create(**field_of(model, ada, value='"red"'))
+    assert (row.created is not None, row.modified is not None) == (True, True)
+    assert read(ada, BLOCK, "answer", scope) == "red"
+    _, was_created = model.objects.get_or_create(**field_of(model, ada), defaults={"value": "1"})
+    assert not was_created
+    row.value = '{"of": ["blue"]}'
+    row.save(force_update=True)
+    model.objects.update_or_create(**field_of(model, ada, "other"), defaults={"value": "2"})
+    model.objects.update_or_create(**field_of(model, ada, "other"), defaults={"value": "3"})
+    assert fields_in(model) == {"answer": {"of": ["blue"]}, "other": 3}
+    assert model.objects.filter(field_name__in=["other", "none"]).update(value="null") == 1
+    if name != "off":
+        assert our_state(ada, scope=scope) == {"answer": {"of": ["blue"]}, "other": None}
+    if name != "alone":
+        with on_the_platforms_tables():
+            assert fields_in(model) == {"answer": {"of": ["blue"]}, "other": None}
+    assert differences() == []
+
+
+@pytest.mark.parametrize("name", ["off", "shadow", "lead", "alone"])
+@pytest.mark.parametrize("scope", TABLES)
+def test_fields_are_made_in_bulk_and_deleted_at_every_stage(stage: Stage, ada: User, scope: Scope, name: str) -> None:
+    stage(name)
+    model = TABLES[scope]
+    model.objects.bulk_create(model(**field_of(model, ada, each, value="1")) for each in ("x", "y", "z"))
+    found = model.objects.get(field_name="z")
+    assert found.modified >= found.created
+    found.value = "lost"
+    found.refresh_from_db()
+    assert found.value == "1"
+    assert found.delete()[0] == 1
+    assert model.objects.exclude(field_name="x").delete()[0] == 1
+    assert fields_in(model) == {"x": 1}
+    if name != "off":
+        assert our_state(ada, scope=scope) == {"x": 1}
+    if name != "alone":
+        with on_the_platforms_tables():
+            assert fields_in(model) == {"x": 1}
+    assert differences() == []
+
+
+@pytest.mark.parametrize("scope", TABLES)
+def test_a_field_is_created_once_and_updated_only_where_it_is(stage: Stage, ada: User, scope: Scope) -> None:
+    stage("alone")
+    model = TABLES[scope]
+    model.objects.create(**field_of(model, ada, value="1"))
+    for again in (model(**field_of(model, ada, value="2")), model(**field_of(model, ada, "new", value="2"))):
+        with pytest.raises(IntegrityError if again.field_name == "answer" else DatabaseError):
+            again.save(force_insert=again.field_name == "answer", force_update=again.field_name != "answer")
+    for names in (["new", "answer"], ["new", "new"]):
+        with pytest.raises(IntegrityError):
+            model.objects.bulk_create(model(**field_of(model, ada, each, value="2")) for each in names)
+    with pytest.raises(ValueError, match="value of broken must be a JSON text"):
+        model.objects.create(**field_of(model, ada, "broken", value="{broken"))
+    moved = model.objects.get()
+    moved.field_name = "moved"
+    with pytest.raises(ValueError, match="another key"):
+        moved.save()
+    with pytest.raises(NotSupportedError, match="only value"):
+        model.objects.update(field_name="moved")
+    assert fields_in(model) == {"answer": 1}
+
+
+@pytest.mark.parametrize("name", ["off", "shadow", "lead", "alone"])
+@pytest.mark.parametrize("scope", TABLES)
+def test_no_field_is_found_by_the_number_that_it_lacks(stage: Stage, ada: User, scope: Scope, name: str) -> None:
+    """A caller may filter by the id of an instance: that must not reach the rows of all learners."""
+    stage(name)
+    rows = TABLES[scope].objects
+    rows.create(**field_of(TABLES[scope], ada, value="1"))
+    assert rows.filter(pk=None).update(value="2") == 0
+    assert rows.filter(id=None).delete()[0] == 0
+    assert (rows.filter(id__isnull=True).count(), rows.exclude(pk=None).count()) == (0, 1)
+    assert fields_in(TABLES[scope]) == {"answer": 1}
+
+
+@pytest.mark.parametrize("name", ["off", "shadow", "lead", "alone"])
+@pytest.mark.parametrize("scope", TABLES)
+def test_a_save_of_other_columns_leaves_the_value(stage: Stage, ada: User, scope: Scope, name: str) -> None:
+    stage(name)
+    model = TABLES[scope]
+    model.objects.create(**field_of(model, ada, value="1"))
+    loaded, deferred = model.objects.get(), model.objects.defer("value").get()
+    loaded.value = "2"
+    loaded.save(update_fields=["modified"])
+    deferred.save()
+    assert fields_in(model) == {"answer": 1}
+    loaded.save(update_fields=["value"])
+    assert fields_in(model) == {"answer": 2}
+
+
+@pytest.mark.parametrize("scope", TABLES)
+def test_fields_that_were_loaded_in_part(stage: Stage, ada: User, scope: Scope) -> None:
+    stage("alone")
+    model = TABLES[scope]
+    for each in ("x", "y"):
+        model.objects.create(**field_of(model, ada, each, value="1"))
+    assert [row.value for row in model.objects.defer("value")] == ["1", "1"]
+    with pytest.raises(NotSupportedError, match="can't be found without"):
+        _ = model.objects.only("field_name").first().value
+    assert model.objects.only("field_name").filter(field_name="x").update(value="2") == 1
+    assert model.objects.only("field_name").filter(field_name="y").delete()[0] == 1
+    assert fields_in(model) == {"x": 2}
+
+
+@pytest.mark.parametrize("scope", TABLES)
+def test_a_field_that_was_loaded_before_a_change_of_stage(stage: Stage, ada: User, scope: Scope) -> None:
+    stage("shadow")
+    model = TABLES[scope]
+    model.objects.create(**field_of(model, ada, value="1"))
+    loaded = model.objects.get()
+    stage("lead")
+    loaded.value = "2"
+    loaded.save()
+    loaded.value = "lost"
+    loaded.refresh_from_db()
+    assert loaded.value == "2"
+    assert fields_in(model) == {"answer": 2}
+
+
+def test_fields_of_one_row_are_one_change(stage: Stage, ada: User) -> None:
+    stage("alone")
+    model = XModuleStudentInfoField
+    model.objects.bulk_create(model(**field_of(model, ada, each, value="1")) for each in ("x", "y", "z"))
+    model.objects.update(value="2")
+    model.objects.filter(field_name__in=["x", "y"]).delete()
+    row = UserInfo._base_manager.get()
+    assert (row.revision, json.loads(row.state or "")) == (3, {"z": 2})
+
+
+def test_a_field_keeps_the_others_of_its_row(stage: Stage, ada: User) -> None:
+    """An instance that was loaded before another request wrote the row changes its own field only."""
+    stage("alone")
+    save(ada, BLOCK, Scope.user_info, answer="red", other="x")
+    loaded = XModuleStudentInfoField.objects.get(field_name="answer")
+    save(ada, BLOCK, Scope.user_info, other="y", more=1)
+    loaded.value = '"blue"'
+    loaded.save()
+    assert our_state(ada, scope=Scope.user_info) == {"answer": "blue", "other": "y", "more": 1}
+
+
+def test_a_state_that_the_database_can_not_split_is_shown_whole_and_left_alone(stage: Stage, ada: User) -> None:
+    stage("alone")
+    save(ada, BLOCK, Scope.user_info, answer=float("nan"))
+    [whole] = XModuleStudentInfoField.objects.all()
+    assert (whole.field_name, whole.value) == (None, '{"answer":NaN}')
+    for change in (whole.save, whole.delete, XModuleStudentInfoField.objects.all().delete):
+        with pytest.raises(ValueError, match="can't split"):
+            change()
+
+
+def test_an_old_style_key_names_its_block_if_there_is_one(stage: Stage, ada: User) -> None:
+    stage("alone")
+    model = XModuleUserStateSummaryField
+    keys = [CourseKey.from_string(f"Sky/Stars/{run}").make_usage_key("problem", "old") for run in ("2025", "2026")]
+    model.objects.create(usage_id=keys[0], field_name="tally", value="1")
+    # The column of the platform has no run.
+    loaded = model.objects.get(usage_id=keys[0])
+    assert loaded.usage_id.run is None
+    loaded.value = "2"
+    loaded.save()
+    assert Client().get(None, keys[0], Scope.user_state_summary).state == {"tally": 2}
+    model.objects.create(usage_id=keys[1], field_name="tally", value="5")
+    with pytest.raises(ValueError, match="several courses: Sky/Stars/2025, Sky/Stars/2026"):
+        loaded.save()
+    assert {row.value for row in model.objects.filter(usage_id=keys[0])} == {"2", "5"}
+
+
+def test_migrations_see_no_change_of_the_models() -> None:
+    for field in (field for model in (StudentModule, *TABLES.values()) for field in model._meta.concrete_fields):
         _, path, _, arguments = field.deconstruct()
         assert import_string(path) in type(field).__mro__[1:]
         assert arguments.get("on_delete", CASCADE) is CASCADE
@@ -468,3 +668,11 @@ def test_an_unknown_platform_is_refused_and_nothing_is_replaced(monkeypatch: pyt
         replacements.install()
     assert "set_score has the parameters user_id, usage_key, not" in str(refused.value)
     assert vars(model_data)["set_score"] is set_score
+
+
+def test_models_with_other_fields_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(replacements, "MODEL_FIELDS", {"XModuleStudentInfoField": {"id"}, "Gone": set()})
+    assert [*replacements.problems()] == [
+        "the fields of courseware.XModuleStudentInfoField differ: created, field_name, modified, student, value",
+        "there is no model courseware.Gone",
+    ]

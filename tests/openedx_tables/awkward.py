@@ -17,8 +17,8 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import DEFAULT_DB_ALIAS, connections
 
-from tests.openedx_tables.rows import NOON, insert_field, insert_history, insert_module
-from tests.openedx_tables.schema import EXTENDED_HISTORY, HISTORY, INFO, MODULE, PREFERENCES, SUMMARY
+from demo.old_tables.rows import NOON, insert_field, insert_history, insert_module
+from demo.old_tables.schema import EXTENDED_HISTORY, HISTORY, INFO, MODULE, PREFERENCES, SUMMARY
 
 # The course of most cases, and others.
 COURSE = "course-v1:Sky+Physics+2016"

@@ -13,8 +13,8 @@ from typing import Any, NamedTuple
 
 from django.db import connections, transaction
 
-from tests.openedx_tables.rows import insert_history, insert_module
-from tests.openedx_tables.schema import EXTENDED_HISTORY, MODULE
+from demo.old_tables.rows import insert_history, insert_module
+from demo.old_tables.schema import EXTENDED_HISTORY, MODULE
 
 _COLUMNS = ("module_type", "module_id", "course_id", "student_id", "state", "grade", "max_grade", "created")
 

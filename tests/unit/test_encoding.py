@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import random
 from collections.abc import Sequence
+from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from xblock_user_state.history import encoding
 from xblock_user_state.history.encoding import (
     DELTA,
     FULL,
@@ -65,6 +67,30 @@ def test_one_entry_in_a_chain_is_full() -> None:
 def test_a_delta_costs_what_has_changed() -> None:
     entries = stored(attempts(30))
     assert all(len(entry.body or b"") < 60 for entry in entries[1:])
+
+
+def test_full_entries_share_a_compressor(monkeypatch: pytest.MonkeyPatch) -> None:
+    zstd: Any = vars(encoding)["zstd"]
+    made: list[Any] = []
+
+    class Counted:
+        FLUSH_FRAME = zstd.ZstdCompressor.FLUSH_FRAME
+
+        def __new__(cls, **options: Any) -> Any:
+            made.append(options)
+            return zstd_compressor(**options)
+
+    zstd_compressor = zstd.ZstdCompressor
+    texts = ["", "x" * 3_000_000, *attempts(20)]
+    alone = []
+    for text in texts:
+        encoding._full_frames.cache_clear()
+        alone.append(encode_compact(text, None))
+    encoding._full_frames.cache_clear()
+    monkeypatch.setattr(zstd, "ZstdCompressor", Counted)
+    assert [encode_compact(text, None) for text in texts] == alone
+    # One of them for the text beyond the usual window.
+    assert len(made) == 2
 
 
 def test_a_text_beyond_the_usual_window_is_stored_as_what_has_changed() -> None:

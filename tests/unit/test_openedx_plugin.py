@@ -42,17 +42,25 @@ def test_the_distribution_has_the_entry_points_of_a_plugin() -> None:
 
 
 def test_the_plugin_adds_what_is_missing_to_the_settings() -> None:
-    settings = SimpleNamespace(INSTALLED_APPS=["a"], MIDDLEWARE=["b"], XBLOCK_USER_STATE={"EXTENDED_HISTORY": True})
+    settings = SimpleNamespace(INSTALLED_APPS=["a"], MIDDLEWARE=["b"])
     plugin_settings(settings)
     # The platform calls it for each of its settings modules, which import one another.
     plugin_settings(settings)
     assert settings.INSTALLED_APPS == ["a", "xblock_user_state"]
     assert settings.MIDDLEWARE == ["b", MIDDLEWARE]
     assert callable(import_string(MIDDLEWARE))
-    assert settings.XBLOCK_USER_STATE == {
-        "EXTENDED_HISTORY": True,
-        "HISTORY_DATABASE": "xblock_user_state_history",
-    }
+
+
+def test_settings_that_are_assigned_after_the_plugin_keep_its_defaults(settings: Settings) -> None:
+    plugin_settings(settings)
+    settings.FEATURES = {"ENABLE_CSMH_EXTENDED": True}
+    settings.XBLOCK_USER_STATE = {"OPENEDX_STAGE": "shadow"}
+    assert not conf.value("EXTENDED_HISTORY")
+    assert conf.origin("EXTENDED_HISTORY") == 'XBLOCK_USER_STATE["EXTENDED_HISTORY"]'
+    assert conf.history_database() == "xblock_user_state_history"
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "HISTORY_DATABASE": "ours"}
+    assert conf.value("EXTENDED_HISTORY")
+    assert conf.history_database() == "ours"
 
 
 def test_the_stage_is_read_at_each_call_and_a_switch_may_leave_a_course_out(settings: Settings) -> None:

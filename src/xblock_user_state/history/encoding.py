@@ -139,9 +139,19 @@ def _base(entry: Stored, before: Decoded) -> str:
 
 def _compress(text: str, before: str | None) -> bytes:
     data = text.encode()
-    options = _options((len(data) + len(before or "")).bit_length())
-    compressor = zstd.ZstdCompressor(options=options, zstd_dict=_dictionary(before))
+    window_log = (len(data) + len(before or "")).bit_length()
+    if before is None and window_log <= _USUAL_WINDOW_LOG:
+        return _full_frames().compress(data, zstd.ZstdCompressor.FLUSH_FRAME)
+    compressor = zstd.ZstdCompressor(options=_options(window_log), zstd_dict=_dictionary(before))
     return compressor.compress(data, zstd.ZstdCompressor.FLUSH_FRAME)
+
+
+# A new compressor takes longer than the frame of a usual state: zstd asks the processor for its features, which a
+# virtual machine answers slowly. A compressor with a prefix makes one frame only. Threads take turns, by its own lock.
+@lru_cache(1)
+def _full_frames() -> zstd.ZstdCompressor:
+    """Return the compressor of full entries whose window is the usual one, for any number of frames."""
+    return zstd.ZstdCompressor(options=_options(_USUAL_WINDOW_LOG))
 
 
 @lru_cache(64)

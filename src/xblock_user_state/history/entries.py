@@ -9,7 +9,7 @@ two, and compare a revision with `TOMBSTONE` only to leave tombstones out.
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, NamedTuple, TypeVar, cast
 
@@ -140,6 +140,25 @@ def delete_rows(rows: QuerySet[Any]) -> int:
     # receiver of these signals would delete history row by row. Django has no public call for a plain DELETE.
     deleted: int = rows._raw_delete(rows.db)
     return deleted
+
+
+def delete_of_keys(rows: QuerySet[Any], keys: Collection[Key]) -> int:
+    """Delete the rows with these keys as `delete_rows` does. At most `KEYS_IN_A_STATEMENT` keys fit into a statement.
+
+    Waits for no other row. MariaDB would scan a table that is small beside the list, and wait for every lock there.
+    """
+    connection = connections[rows.db]
+    if connection.vendor != "mysql":
+        return delete_rows(of_keys(rows, keys))
+    table = connection.ops.quote_name(rows.model._meta.db_table)
+
+    def by_key(execute: Callable[..., Any], sql: str, *others: Any) -> Any:
+        # Only the form for several tables takes an index, and Django has no call for it.
+        by_index = sql.replace(f"FROM {table}", f"{table} FROM {table} FORCE INDEX (PRIMARY)", 1)
+        return execute(by_index, *others)
+
+    with connection.execute_wrapper(by_key):
+        return delete_rows(of_keys(rows, keys))
 
 
 def of_keys(rows: QuerySet[Entry], keys: Collection[Key]) -> QuerySet[Entry]:

@@ -27,7 +27,7 @@ from xblock_user_state.history.entries import (
     KEYS_IN_A_STATEMENT,
     Key,
     all_rows,
-    delete_rows,
+    delete_of_keys,
     extended_model,
     following,
     of_keys,
@@ -149,7 +149,7 @@ class Backfill:
             digests = _compare(moved)
         if self.remove_source:
             for some in pieces(self.database, list(moved), KEYS_IN_A_STATEMENT):
-                delete_rows(of_keys(all_rows(StudentModuleHistory, self.database), some))
+                delete_of_keys(all_rows(StudentModuleHistory, self.database), some)
         return _Copied(rows.keys(), copied, digests)
 
 

@@ -28,6 +28,7 @@ from xblock_user_state.history.entries import (
     Key,
     Owner,
     all_rows,
+    delete_of_keys,
     delete_rows,
     following,
     of_keys,
@@ -157,7 +158,7 @@ class Sweep:
             found = self._remaining([orphan for orphan in orphans if orphan.owner in claimed])
             if found:
                 # One DELETE without signals: no other table refers to history entries.
-                delete_rows(of_keys(all_rows(self.model, self.alias), found))
+                delete_of_keys(all_rows(self.model, self.alias), found)
         delete_rows(all_rows(StudentModule, self.database).filter(rows_of(claimed), revision=_NO_REVISION))
         return found
 

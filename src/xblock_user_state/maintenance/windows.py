@@ -77,14 +77,14 @@ class _Window:
         for model, alias in stores(database):
             page = self._page(model, alias, size)
             # A full page may be followed by more entries, so the window is complete up to its last key only.
-            last_keys += [Key(*page[-1].pk)] if len(page) == size else []
+            last_keys += [_key_of(page[-1])] if len(page) == size else []
             if model is HistoryOutbox:
                 buried = self._buried(page)
             found += page if alias == database else [entry for entry in page if owner_of(entry) not in buried]
         self.last = min(last_keys, default=None)
         inside = [entry for entry in found if entry.revision != TOMBSTONE and self._is_inside(entry)]
         # The sort is stable: copies with one key stay in the order of the stores.
-        self.entries = sorted(inside, key=attrgetter("pk"))
+        self.entries = sorted(inside, key=_key_of)
 
     def _page(self, model: type[BaseStudentModuleHistory], alias: str, size: int) -> list[BaseStudentModuleHistory]:
         rows = following(all_rows(model, alias).filter(self._which), self._after)
@@ -92,7 +92,7 @@ class _Window:
             return list(rows[:size])
 
     def _is_inside(self, entry: BaseStudentModuleHistory) -> bool:
-        return self.last is None or entry.pk <= self.last
+        return self.last is None or _key_of(entry) <= self.last
 
     def _buried(self, outbox: Sequence[BaseStudentModuleHistory]) -> set[Owner]:
         """Return the owners whose entries in the extended history are buried by a tombstone."""
@@ -102,3 +102,8 @@ class _Window:
             with errors_translated(self._database):
                 buried |= tombstoned_among(all_rows(HistoryOutbox, self._database), [self._after.owner])
         return buried
+
+
+def _key_of(entry: BaseStudentModuleHistory) -> Key:
+    # Django makes ``pk`` anew each time, from a list of fields.
+    return Key(entry.student_id, entry.block_id, entry.revision)

@@ -25,9 +25,10 @@ MAX_DEPTH = 200
 
 # Python refuses to convert longer integers to text and back (CPython issue 95778). Decimal converts them.
 _MAX_INT_DIGITS = 4300
-# Finds each number in a text of msgspec that the standard library writes in another way: numbers with an exponent, and
-# those below 0.0001. Finds perhaps some texts that look like one.
-_ODD_FLOAT = re.compile(r"[:\[,]-?(?:0\.0000|[\d.]+e)")
+# Numbers that msgspec and the standard library write differently: those with an exponent, and those below 0.0001. Both
+# patterns also match some texts that merely look like such a number. They begin with a literal, which is fast to find.
+_EXPONENT = re.compile(r"e[-+]?\d+[,\]}]")
+_SMALL_FLOAT = "0.0000"
 _SCALARS = (str, int, float, Decimal, type(None))
 # Types whose values are immutable and read back as they were written.
 _PLAIN = frozenset((str, int, float, bool, type(None)))
@@ -94,7 +95,8 @@ def normal_text(text: str) -> str:
     # msgspec writes five times as fast. It differs in some numbers, in characters outside of printable ASCII, and in
     # escapes by number.
     fast = _join_fast(state).decode()
-    if fast.isascii() and fast.isprintable() and "\\u" not in fast and not _ODD_FLOAT.search(fast):
+    is_plain = fast.isascii() and fast.isprintable() and "\\u" not in fast
+    if is_plain and _SMALL_FLOAT not in fast and not _EXPONENT.search(fast):
         return fast
     try:
         # The values come from JSON, so all of them are plain.

@@ -18,7 +18,7 @@ from xblock_user_state.store.dialects.rows import Rows, Target
 from xblock_user_state.store.models import Block, LearningContext
 from xblock_user_state.store.statements import fetch, pieces, selected
 from xblock_user_state.store.tables import Table
-from xblock_user_state.store.transactions import LostRace, repeat
+from xblock_user_state.store.transactions import LostRace, errors_undo_their_statement, repeat
 
 blocks_registered = Signal()
 """Sent with ``database`` and ``block_ids`` in the transaction that registers blocks. An id may be sent again.
@@ -100,7 +100,7 @@ def register(database: str, blocks: Collection[BlockId]) -> None:
         first=partial(_register, database, blocks, again=False),
         # Outside a transaction: all learners of a new block may be waiting for its row, so it must not stay locked
         # while one learner's state is written. Receivers need a transaction, which ends before the state is written.
-        first_in_autocommit=not blocks_registered.has_listeners(Block),
+        first_is_bare=not blocks_registered.has_listeners(Block) and errors_undo_their_statement(database),
     )
 
 

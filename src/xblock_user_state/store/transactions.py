@@ -36,12 +36,13 @@ def repeat(
     attempt: Callable[[], Result],
     *,
     first: Callable[[], Result] | None = None,
-    first_in_autocommit: bool = False,
+    first_is_bare: bool = False,
 ) -> Result:
     """Run `attempt` in a transaction and commit it; repeat it after a lost race, a deadlock or a serialization failure.
 
     `first`, if given, replaces the first attempt: it may read without locks, where `attempt` locks. With
-    `first_in_autocommit` the first attempt has no transaction, so each of its statements must leave consistent data.
+    `first_is_bare` the first attempt has no transaction or savepoint, so each of its statements must leave consistent
+    data.
 
     Inside a caller's transaction each attempt runs in a savepoint. A lost race is repeated there too. A deadlock or
     a serialization failure has ended the caller's transaction, so its error is raised.
@@ -54,27 +55,27 @@ def repeat(
     number = 0
     while True:
         number += 1
-        in_autocommit = number == 1 and in_own and first_in_autocommit
+        is_bare = number == 1 and first_is_bare
         try:
-            return _attempt(database, first if first and number == 1 else attempt, in_autocommit=in_autocommit)
+            return _attempt(database, first if first and number == 1 else attempt, is_bare=is_bare)
         except LostRace as error:
             count(names.LOST_RACES, 1, "revision" if error.__cause__ is None else "database")
             if number == most or time.monotonic() - started > MAX_SECONDS:
                 count(names.UNAVAILABLE, 1, "attempts")
                 raise ServiceUnavailable(f"learner state could not be written in {number} attempts") from error
         count(names.RETRIES, 1)
-        # After an attempt in autocommit the next one queues for the rows' locks: a pause would lose its place. Other
-        # attempts pause up to a quarter of a second, at random, so that two rivals don't meet again.
-        if not in_autocommit:
+        # After a bare attempt the next one queues for the rows' locks: a pause would lose its place. Other attempts
+        # pause up to a quarter of a second, at random, so that two rivals don't meet again.
+        if not is_bare:
             time.sleep(random.uniform(0, min(0.25, 0.002 * 2**number)))
 
 
-def _attempt(database: str, attempt: Callable[[], Result], *, in_autocommit: bool) -> Result:
+def _attempt(database: str, attempt: Callable[[], Result], *, is_bare: bool) -> Result:
     connection = connections[database]
     in_own = connection.get_autocommit()
     since = waiting.before_beginning(connection)
     try:
-        with nullcontext() if in_autocommit else transaction.atomic(using=database):
+        with nullcontext() if is_bare else transaction.atomic(using=database):
             waiting.begun(since)
             return attempt()
     except Error as error:
@@ -84,17 +85,31 @@ def _attempt(database: str, attempt: Callable[[], Result], *, in_autocommit: boo
         raise
 
 
+def errors_undo_their_statement(database: str) -> bool:
+    """Tell whether a statement that fails now undoes itself and nothing else, so that it needs no savepoint."""
+    connection = connections[database]
+    return connection.get_autocommit() or not dialect_of(connection).errors_end_transactions
+
+
 @contextmanager
 def errors_translated(database: str) -> Iterator[None]:
-    """Raise `ServiceUnavailable` for errors of a database that can't serve; let all other errors through."""
+    """Raise `ServiceUnavailable` for errors of a database that can't serve; let all other errors through.
+
+    If the error has rolled back a caller's ``atomic()`` block, Django refuses further statements in the block.
+    """
     try:
         yield
     except Error as error:
         connection = connections[database]
-        if dialect_of(connection).failure(error) not in (Failure.UNAVAILABLE, Failure.CONFLICT):
+        dialect = dialect_of(connection)
+        # Django notices it only where a savepoint is missing. A caller that caught the error would commit the rest.
+        is_unknown = connection.in_atomic_block and not connection.needs_rollback
+        if is_unknown and dialect.has_rolled_back(connection, error):
+            connection.needs_rollback = True
+        if dialect.failure(error) not in (Failure.UNAVAILABLE, Failure.CONFLICT):
             raise
         # The next call makes a new connection. In a caller's transaction that would hide that its writes are lost.
-        if not connection.in_atomic_block:
+        if connection.autocommit:
             connection.close_if_unusable_or_obsolete()
         count(names.UNAVAILABLE, 1, "database")
         raise ServiceUnavailable(f"the database {database!r} can't serve learner state: {error}") from error

@@ -1,33 +1,38 @@
 """Writes one learner's changes by compare-and-set, together with their history, and retries after a lost race.
 
-The first attempt has one of four modes: the first line of the table that fits. The numbers are statements for a change
+The first attempt has one of five modes: the first line of the table that fits. The numbers are statements for a change
 of recorded blocks that are registered, transaction control included, whatever the number of blocks;
 `tests/integration/golden/` shows the statements.
 
-====  ===========================  =============================  ==========  ==============  ======
-mode  when                         rows come from                 PostgreSQL  MariaDB, MySQL  SQLite
-====  ===========================  =============================  ==========  ==============  ======
-4     a caller's transaction       a lookup that locks the rows   4           5               5
-3     a row is hot                 a lookup that locks the rows   4           5               5
-1     all rows are cached          the client's row cache         1           1               4
-2     otherwise                    a lookup without a lock        2           2               5
-====  ===========================  =============================  ==========  ==============  ======
+====  ======================================  =============================  ==========  ==============  ======
+mode  when                                    rows come from                 PostgreSQL  MariaDB, MySQL  SQLite
+====  ======================================  =============================  ==========  ==============  ======
+3     a row is hot                            a lookup that locks the rows   4           5               5
+5     a caller's transaction, rows cached     the client's row cache         3           4               4
+4     a caller's transaction                  a lookup that locks the rows   4           5               5
+1     all rows are cached                     the client's row cache         1           1               4
+2     otherwise                               a lookup without a lock        2           2               5
+====  ======================================  =============================  ==========  ==============  ======
 
 Modes 1 and 2 commit at once: by one statement on PostgreSQL, and by one packet of statements on MariaDB and MySQL. If
 the write does not fit, has several scopes, or the host forbids packets, they open a transaction around the statements.
-Mode 3 runs in a transaction, mode 4 in a savepoint of the caller's transaction.
+Mode 3 runs in a transaction.
 
-A condition on a row, the revision that the caller read, is checked against a lookup before the write. In mode 1 the
-compare-and-set itself checks it; a cached row that does not fit leads to mode 2, because it may be stale.
+In a caller's transaction the write has a savepoint, around the lookup too on PostgreSQL, where any error would end the
+transaction. On the others, a single row without history needs none: mode 5 takes 1 statement then, and mode 4 takes 2.
 
-On SQLite every mode runs in a transaction or savepoint. It takes the one lock of the database, so no row needs a lock.
+A condition on a row, the revision that the caller read, is checked against a lookup before the write. In modes 1
+and 5 the compare-and-set itself checks it; a cached row that does not fit leads to a lookup, because it may be stale.
+
+On SQLite every mode runs in a transaction. It takes the one lock of the database, so no row needs a lock.
 
 A lost race in mode 1 goes on in mode 2, on SQLite in mode 3. A change that would leave a cached row as it is goes on in
-mode 2: another client may have changed that row. Any other lost race, deadlock or serialization failure repeats the
-call in mode 3, or in mode 4 where the transaction is the caller's. If a history entry met an existing one, the
-repetition continues after the newest revision of the local stores: by 2 statements, and 1 more for each row that is
-behind its history, because it was restored from a backup or deleted by SQL. Registering new blocks takes 1 statement on
-PostgreSQL, 3 on MariaDB and MySQL, 5 on SQLite; it is done between the lookup and the write.
+mode 2, or 4: another client may have changed that row. Any other lost race, deadlock or serialization failure repeats
+the call in mode 3, or in mode 4 and a savepoint where the transaction is the caller's. If a history entry met an
+existing one, the repetition continues after the newest revision of the local stores: by 2 statements, and 1 more for
+each row that is behind its history, because it was restored from a backup or deleted by SQL. Registering new blocks
+takes 1 statement on PostgreSQL, 3 on other databases, and 2 more in a savepoint: on PostgreSQL in a caller's
+transaction, and where another app keeps a row for each block. It is done between the lookup and the write.
 """
 
 from __future__ import annotations
@@ -56,7 +61,7 @@ from xblock_user_state.store.dialects.rows import Rows, Target, Write
 from xblock_user_state.store.reader import read_rows
 from xblock_user_state.store.row_cache import RowCache
 from xblock_user_state.store.tables import TABLES, Table
-from xblock_user_state.store.transactions import LostRace, repeat
+from xblock_user_state.store.transactions import LostRace, errors_undo_their_statement, repeat
 
 _LOG = logging.getLogger("xblock_user_state.client")
 
@@ -115,22 +120,23 @@ class Writer:
             return Written({}, {})
         connection = connections[self.database]
         in_callers = not connection.get_autocommit()
-        # A plain read in a caller's transaction may show an old snapshot (MySQL's REPEATABLE READ), which would lose
-        # every race. A locking read shows the newest commit.
-        locks_at_first = in_callers or hot_rows.any_hot(self._addresses(wanted))
+        is_hot = hot_rows.any_hot(self._addresses(wanted))
+        # SQLite has one lock for the database: a transaction that begins with it loses no race.
+        is_optimistic = not is_hot and connection.features.has_select_for_update
+        is_bare = errors_undo_their_statement(self.database) if in_callers else is_optimistic
         changed = repeat(
             self.database,
             partial(self._attempt_again, wanted),
-            first=partial(self._attempt, wanted, lock=True) if locks_at_first else partial(self._attempt_first, wanted),
-            # SQLite has one lock for the database: a transaction that begins with it loses no race.
-            first_in_autocommit=not locks_at_first and connection.features.has_select_for_update,
+            # A plain read in a caller's transaction may show an old snapshot (MySQL's REPEATABLE READ), which would
+            # lose every race. A locking read shows the newest commit.
+            first=partial(self._attempt, wanted, lock=True, is_bare=is_bare)
+            if is_hot
+            else partial(self._attempt_first, wanted, lock=in_callers, is_bare=is_bare),
+            first_is_bare=is_bare,
         )
-        # A caller may still roll back: what it wrote is not remembered.
-        if not in_callers:
-            for table, rows in changed.items():
-                self.row_cache.remember(
-                    table, self._learner_of(table), {key: after for key, (_, after) in rows.items()}
-                )
+        for table, rows in changed.items():
+            after_change = {key: after for key, (_, after) in rows.items()}
+            self.row_cache.remember(connection, table, self._learner_of(table), after_change)
         return Written(
             {table.scope: rows for table, rows in changed.items()},
             {
@@ -156,7 +162,7 @@ class Writer:
         conditional = {key: change.condition for key, change in edits.items() if change.condition}
         if not conditional:
             return edits
-        cached = self.row_cache.cached(table, self._learner_of(table), conditional)
+        cached = self.row_cache.cached(connections[self.database], table, self._learner_of(table), conditional)
         return {
             **edits,
             **{
@@ -166,20 +172,20 @@ class Writer:
             },
         }
 
-    def _attempt_first(self, wanted: Mapping[Table, Edits]) -> Mapping[Table, Changed]:
-        """Run mode 1, then mode 2."""
-        return self._attempt_cached(wanted) or self._attempt(wanted, lock=False)
+    def _attempt_first(self, wanted: Mapping[Table, Edits], *, lock: bool, is_bare: bool) -> Mapping[Table, Changed]:
+        """Run mode 1, then mode 2; in a caller's transaction mode 5, then mode 4."""
+        return self._attempt_cached(wanted, is_bare=is_bare) or self._attempt(wanted, lock=lock, is_bare=is_bare)
 
     def _attempt_again(self, wanted: Mapping[Table, Edits]) -> Mapping[Table, Changed]:
         """Run mode 3, or mode 4 in a caller's transaction."""
         hot_rows.mark(self._addresses(wanted))
-        return self._attempt(wanted, lock=True)
+        return self._attempt(wanted, lock=True, is_bare=False)
 
-    def _attempt_cached(self, wanted: Mapping[Table, Edits]) -> Mapping[Table, Changed] | None:
+    def _attempt_cached(self, wanted: Mapping[Table, Edits], *, is_bare: bool) -> Mapping[Table, Changed] | None:
         """Change cached rows; return ``None``, with nothing written, if that can't be or a cached row is stale."""
         changed = {}
         for table, edits in wanted.items():
-            rows = self.row_cache.recall(table, self._learner_of(table), edits)
+            rows = self.row_cache.recall(connections[self.database], table, self._learner_of(table), edits)
             # A cached row may be stale, so it never decides that a condition does not hold.
             if rows is None or not _hold(edits, rows):
                 return None
@@ -189,18 +195,18 @@ class Writer:
                 return None
         try:
             # A row that was deleted and created again may have the cached revision, but not the time of creation.
-            self._store(changed, also_matched=("created",))
+            self._store(changed, is_bare=is_bare, also_matched=("created",))
         except LostRace:
             for table in wanted:
                 self.row_cache.forget(table, self._learner_of(table))
-            # In a transaction another table's rows may be written already: only a rollback takes them back.
-            if not connections[self.database].get_autocommit():
+            # Other rows may be written already: only a rollback takes them back.
+            if not is_bare:
                 raise
             count(names.LOST_RACES, 1, "known")
             return None
         return changed
 
-    def _attempt(self, wanted: Mapping[Table, Edits], *, lock: bool) -> Mapping[Table, Changed]:
+    def _attempt(self, wanted: Mapping[Table, Edits], *, lock: bool, is_bare: bool) -> Mapping[Table, Changed]:
         found = {table: self._lookup(table, edits, lock=lock) for table, edits in wanted.items()}
         self._check_conditions(wanted, found)
         changed = {table: self._apply(table, edits, found[table].rows) for table, edits in wanted.items()}
@@ -208,14 +214,14 @@ class Writer:
         # other rows are written.
         if not lock and _leaves_conditional_row(wanted, changed) and connections[self.database].get_autocommit():
             with transaction.atomic(using=self.database):
-                return self._attempt(wanted, lock=True)
+                return self._attempt(wanted, lock=True, is_bare=False)
         if self._met_existing:
             changed = {table: self._continued(table, rows) for table, rows in changed.items()}
         registered = {block for lookup in found.values() for block in lookup.registered}
         new = {key for rows in changed.values() for key in rows if isinstance(key, BlockId)} - registered
         if new:
             register(self.database, new)
-        self._store(changed)
+        self._store(changed, is_bare=is_bare)
         return changed
 
     def _check_conditions(self, wanted: Mapping[Table, Edits], found: Mapping[Table, Lookup]) -> None:
@@ -298,15 +304,18 @@ class Writer:
             row.filter(**{column: table.key_value(key) for column in table.key_columns}).update(revision=revision)
         return raised, self.recorder.chained(table, key, raised, after._replace(revision=revision + 1))
 
-    def _store(self, changed: Mapping[Table, Changed], also_matched: tuple[str, ...] = ()) -> None:
-        """Write rows and history, all or nothing. Raises `LostRace` if a row is not as it was read."""
+    def _store(self, changed: Mapping[Table, Changed], *, is_bare: bool, also_matched: tuple[str, ...] = ()) -> None:
+        """Write rows and history, all or nothing. Raises `LostRace` if a row is not as it was read.
+
+        Unless the attempt is bare, its own transaction or savepoint has to be rolled back then.
+        """
         writes = [self._write_of(table, rows, also_matched) for table, rows in changed.items() if rows]
         if not writes:
             return
         try:
             outcome = self._store_at_once(writes)
             if outcome is Outcome.NOT_SENT:
-                self._store_in_transaction(writes)
+                self._store_in_transaction(writes, is_bare=is_bare)
                 return
         except Error as error:
             self._refuse_too_large(changed, error)
@@ -332,15 +341,15 @@ class Writer:
         ) from error
 
     def _store_at_once(self, writes: list[Write]) -> Outcome:
-        connection = connections[self.database]
         # One statement or packet carries one table's rows.
-        if len(writes) > 1 or not connection.get_autocommit():
+        if len(writes) > 1:
             return Outcome.NOT_SENT
-        return dialect_of(connection).store_at_once(writes[0])
+        return dialect_of(connections[self.database]).store_at_once(writes[0])
 
-    def _store_in_transaction(self, writes: list[Write]) -> None:
+    def _store_in_transaction(self, writes: list[Write], *, is_bare: bool) -> None:
         dialect = dialect_of(connections[self.database])
-        with transaction.atomic(using=self.database, savepoint=False):
+        # A bare attempt may be in a caller's transaction, which needs a savepoint.
+        with transaction.atomic(using=self.database, savepoint=is_bare):
             if not all(dialect.store(write) for write in writes):
                 raise LostRace
             # Before the commit: the recorder ships entries by a hook on it.

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 
-from lms.envs import test as _settings
 from lms.envs.test import *  # noqa: F403
 
-XBLOCK_USER_STATE = {**_settings.XBLOCK_USER_STATE, "OPENEDX_STAGE": os.environ["OPENEDX_STAGE"]}
+XBLOCK_USER_STATE = {"OPENEDX_STAGE": os.environ["OPENEDX_STAGE"]}

@@ -272,8 +272,6 @@ COMMIT;
 
 BEGIN;
 
-SAVEPOINT <savepoint>;
-
 -- As for a hot row. A locking read shows the newest commit; a plain one would show the snapshot of REPEATABLE READ.
 WITH locked AS (SELECT * FROM studentmodule WHERE student_id = %s AND block_id IN (%s) ORDER BY block_id FOR UPDATE)
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
@@ -283,6 +281,8 @@ SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.stat
 FROM JSON_TABLE(%s, '$[*]' COLUMNS (id bigint PATH '$')) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN locked AS stored ON stored.block_id = asked.id;
+
+SAVEPOINT <savepoint>;
 
 -- As for a hot row.
 INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
@@ -298,6 +298,32 @@ ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state
     revision = IF(revision = VALUES(revision) - 1, VALUES(revision), revision);
 
 -- As for a hot row. The caller commits.
+INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
+VALUES (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s);
+
+RELEASE SAVEPOINT <savepoint>;
+
+COMMIT;
+
+-- === set_many: in the caller's transaction, in the row cache
+BEGIN;
+
+SAVEPOINT <savepoint>;
+
+-- As outside a transaction. It would insert a row that was deleted meanwhile: hence the savepoint.
+INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
+    history_checksum)
+VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2, <id>)
+ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(state),
+    state), modified = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(modified), modified),
+    grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(grade), grade),
+    max_grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(max_grade), max_grade),
+    history_chain = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(history_chain),
+    history_chain), history_checksum = IF(revision = VALUES(revision) - 1 AND created = VALUES(created),
+    VALUES(history_checksum), history_checksum),
+    revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
+
+-- The entries.
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
 VALUES (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s);
 
@@ -441,6 +467,16 @@ ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state
     modified = IF(revision = VALUES(revision) - 1, VALUES(modified), modified),
     revision = IF(revision = VALUES(revision) - 1, VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
+COMMIT;
+
+-- === set: one row without history in the caller's transaction
+BEGIN;
+
+-- It inserts nothing, and no history follows, so a lost race leaves nothing to roll back.
+UPDATE userstatesummary
+SET revision = %s, state = %s, modified = %s
+WHERE block_id = %s AND created = %s AND revision = %s;
+
 COMMIT;
 
 -- === iter_all_for_block

@@ -421,6 +421,43 @@ RELEASE SAVEPOINT <savepoint>;
 
 COMMIT;
 
+-- === set_many: in the caller's transaction, in the row cache
+BEGIN;
+
+SAVEPOINT <savepoint>;
+
+-- As outside a transaction. A lost race writes nothing, but any other error, such as a lock timeout, would end the
+-- caller's transaction: hence the savepoint.
+WITH new AS (
+    SELECT *
+    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
+        %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
+        history_checksum)
+),
+updated AS (
+    UPDATE studentmodule AS old
+    SET revision = new.revision, state = new.state, modified = new.modified, grade = new.grade,
+        max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
+    FROM new
+    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.created = new.created
+        AND old.revision = new.revision - 1
+    RETURNING 1
+),
+recorded AS (
+    INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
+        body)
+    SELECT %s, %s, new.*
+    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
+        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
+    WHERE EXISTS (SELECT FROM updated)
+)
+SELECT EXISTS (SELECT FROM updated);
+
+RELEASE SAVEPOINT <savepoint>;
+
+COMMIT;
+
 -- === set_many: history in the outbox
 -- As without an outbox, but for the table that takes the history. The relay ships its rows after the commit.
 WITH new AS (
@@ -566,6 +603,30 @@ updated AS (
     RETURNING 1
 )
 SELECT EXISTS (SELECT FROM updated);
+
+-- === set: one row without history in the caller's transaction
+BEGIN;
+
+SAVEPOINT <savepoint>;
+
+-- As with history.
+WITH new AS (
+    SELECT *
+    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+        %s::timestamp with time zone[]) AS new (block_id, revision, state, created, modified)
+),
+updated AS (
+    UPDATE userstatesummary AS old
+    SET revision = new.revision, state = new.state, modified = new.modified
+    FROM new
+    WHERE old.block_id = new.block_id AND old.created = new.created AND old.revision = new.revision - 1
+    RETURNING 1
+)
+SELECT EXISTS (SELECT FROM updated);
+
+RELEASE SAVEPOINT <savepoint>;
+
+COMMIT;
 
 -- === iter_all_for_block
 -- A page of rows of all learners, in the order of the index (block_id, student_id). `<> {}` leaves out deleted states.

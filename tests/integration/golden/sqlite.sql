@@ -95,8 +95,6 @@ FROM (SELECT column1 AS id FROM (VALUES (%s), (%s))) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
 
-SAVEPOINT <savepoint>;
-
 -- Registers the course. Courses and blocks that exist are skipped.
 INSERT INTO learningcontext (id, key)
 VALUES (%s, %s)
@@ -111,8 +109,6 @@ WHERE id IN (%s);
 INSERT INTO block (id, context_id, usage_key, block_type)
 VALUES (%s, %s, %s, %s), (%s, %s, %s, %s)
 ON CONFLICT DO NOTHING;
-
-RELEASE SAVEPOINT <savepoint>;
 
 -- Compare-and-set by upsert: SQLite 3.31 has no UPDATE ... FROM. The first WHERE lets new rows and rows as expected
 -- through; the last WHERE keeps a new row from replacing a stored one. A row that was skipped is missing in the count,
@@ -323,8 +319,6 @@ COMMIT;
 
 BEGIN IMMEDIATE;
 
-SAVEPOINT <savepoint>;
-
 -- Lookup: one row for each id. The first join tells whether the block is registered, and under which key; the second
 -- gives the learner's row.
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state, stored.created, stored.modified,
@@ -332,6 +326,8 @@ SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.stat
 FROM (SELECT column1 AS id FROM (VALUES (%s))) AS asked
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
+
+SAVEPOINT <savepoint>;
 
 -- Compare-and-set.
 INSERT INTO studentmodule AS old (student_id, block_id, revision, state, created, modified, grade, max_grade,
@@ -354,6 +350,40 @@ DO UPDATE SET revision = excluded.revision, state = excluded.state, created = ex
 WHERE old.revision = excluded.revision - 1;
 
 -- The history of the same change. The caller commits.
+INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s);
+
+RELEASE SAVEPOINT <savepoint>;
+
+COMMIT;
+
+-- === set_many: in the caller's transaction, in the row cache
+BEGIN IMMEDIATE;
+
+SAVEPOINT <savepoint>;
+
+-- As outside a transaction. It may change some rows of several, and the entries may fail: hence the savepoint.
+INSERT INTO studentmodule AS old (student_id, block_id, revision, state, created, modified, grade, max_grade,
+    history_chain, history_checksum)
+SELECT %s, new.*
+FROM (
+    SELECT column1 AS block_id, column2 AS revision, column3 AS state, column4 AS created, column5 AS modified,
+        column6 AS grade, column7 AS max_grade, column8 AS history_chain, column9 AS history_checksum
+    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s))
+) AS new
+WHERE new.revision = 1 OR EXISTS (
+    SELECT 1
+    FROM studentmodule AS old
+    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.created = new.created
+        AND old.revision = new.revision - 1
+)
+ON CONFLICT (student_id, block_id)
+DO UPDATE SET revision = excluded.revision, state = excluded.state, modified = excluded.modified,
+    grade = excluded.grade, max_grade = excluded.max_grade, history_chain = excluded.history_chain,
+    history_checksum = excluded.history_checksum
+WHERE old.revision = excluded.revision - 1;
+
+-- The entries.
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
 VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s);
 
@@ -519,6 +549,27 @@ WHERE new.revision = 1 OR EXISTS (
 ON CONFLICT (block_id)
 DO UPDATE SET revision = excluded.revision, state = excluded.state, created = excluded.created,
     modified = excluded.modified
+WHERE old.revision = excluded.revision - 1;
+
+COMMIT;
+
+-- === set: one row without history in the caller's transaction
+BEGIN IMMEDIATE;
+
+-- One row is changed or not, and no history follows, so a lost race leaves nothing to roll back.
+INSERT INTO userstatesummary AS old (block_id, revision, state, created, modified)
+SELECT new.*
+FROM (
+    SELECT column1 AS block_id, column2 AS revision, column3 AS state, column4 AS created, column5 AS modified
+    FROM (VALUES (%s, %s, %s, %s, %s))
+) AS new
+WHERE new.revision = 1 OR EXISTS (
+    SELECT 1
+    FROM userstatesummary AS old
+    WHERE old.block_id = new.block_id AND old.created = new.created AND old.revision = new.revision - 1
+)
+ON CONFLICT (block_id)
+DO UPDATE SET revision = excluded.revision, state = excluded.state, modified = excluded.modified
 WHERE old.revision = excluded.revision - 1;
 
 COMMIT;

@@ -12,8 +12,9 @@ from django.db import connection
 
 from tests.factories import COURSE, make_block, make_blocks, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
-from xblock_user_state.models import Block, LearningContext, StudentModule
+from xblock_user_state.models import Block, LearningContext, Preferences, StudentModule, UserInfo, UserStateSummary
 from xblock_user_state.openedx.models import BlockNumber, CompatibleStudentModule, ImportedModule
+from xblock_user_state.openedx.views import own
 from xblock_user_state.state.keys import BlockId, identify_block
 
 pytestmark = pytest.mark.django_db(transaction=True)
@@ -60,8 +61,8 @@ def _register(blocks: list[BlockId]) -> None:
     BlockNumber.objects.bulk_create(BlockNumber(block_id=block.id) for block in blocks)
 
 
-def scans(rows: Any) -> list[str]:
-    """Return a description of each read of all states, or of all old ids, in the plan of a query."""
+def scans(rows: Any, table: str = STATES) -> list[str]:
+    """Return a description of each read of all rows of a table, or of all old ids, in the plan of a query."""
     options = {"format": "JSON"} if connection.vendor == "postgresql" else {}
     plan = rows.explain(**options)
     if connection.vendor == "sqlite":
@@ -72,7 +73,7 @@ def scans(rows: Any) -> list[str]:
     found: list[str] = []
 
     def visit(node: dict[str, Any]) -> None:
-        is_large = node.get("Relation Name") in (STATES, ImportedModule._meta.db_table)
+        is_large = node.get("Relation Name") in (table, ImportedModule._meta.db_table)
         if is_large and "Index Cond" not in node and node["Node Type"] != "Bitmap Heap Scan":
             found.append(f"{node['Node Type']} of {node['Relation Name']}")
         for child in node.get("Plans", ()):
@@ -139,3 +140,44 @@ def test_very_many_numbers_fit_into_a_query(ids: list[int]) -> None:
     numbers = list(Rows.values_list("pk", flat=True)[:1500])
     assert Rows.filter(pk__in=numbers).count() == len(numbers)
     assert len(list(Rows.chunked_filter("pk__in", numbers))) == len(numbers)
+
+
+class Sql:
+    """A query of a view that only models of the platform read."""
+
+    def __init__(self, sql: str, *parameters: Any) -> None:
+        self._sql, self._parameters = sql, parameters
+
+    def explain(self, **_: Any) -> str:
+        prefix = {"sqlite": "EXPLAIN QUERY PLAN", "postgresql": "EXPLAIN (FORMAT JSON)", "mysql": "EXPLAIN"}
+        with connection.cursor() as cursor:
+            cursor.execute(f"{prefix[connection.vendor]} {self._sql}", self._parameters)
+            rows = cursor.fetchall()
+        if connection.vendor == "postgresql":
+            return rows[0][0] if isinstance(rows[0][0], str) else json.dumps(rows[0][0])
+        return "\n".join(" ".join(map(str, row)) for row in rows)
+
+
+def test_queries_of_fields_read_the_rows_that_they_name_only() -> None:
+    users = [user.pk for user in make_learners(*(f"learner{number}" for number in range(LEARNERS)))]
+    many = [identify_block(block) for course in COURSES for block in make_blocks(20, course=course)]
+    _register(many)
+    values = {"revision": 1, "state": '{"answer": 1}', "created": NOW, "modified": NOW}
+    Preferences._base_manager.bulk_create(
+        Preferences(student_id=user, block_type=block_type, **values)
+        for user in users
+        for block_type in ("problem", "video", "poll")
+    )
+    UserInfo._base_manager.bulk_create(UserInfo(student_id=user, **values) for user in users)
+    UserStateSummary._base_manager.bulk_create(UserStateSummary(block_id=block.id, **values) for block in many)
+    analyze = {"postgresql": "VACUUM ANALYZE {}", "mysql": "ANALYZE TABLE {}", "sqlite": "ANALYZE {}"}
+    conditions = {
+        Preferences: ("student_id = %s AND module_type IN ('problem', 'video') AND field_name = 'answer'", users[3]),
+        UserInfo: ("student_id = %s AND field_name IN ('answer', 'other')", users[3]),
+        UserStateSummary: ("usage_id = %s AND field_name = 'answer'", many[3].usage_key),
+    }
+    for (model, (condition, value)), view in zip(conditions.items(), own.FIELDS.values(), strict=True):
+        with connection.cursor() as cursor:
+            for table in (model, Block):
+                cursor.execute(analyze[connection.vendor].format(table._meta.db_table))
+        assert scans(Sql(f"SELECT * FROM {view} WHERE {condition}", value), model._meta.db_table) == []

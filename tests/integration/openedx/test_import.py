@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import json
 import math
 import time
+import tracemalloc
 from collections.abc import Iterator
 from datetime import UTC, datetime
 from pathlib import Path
@@ -14,31 +16,23 @@ from typing import Any
 import pytest
 from django.contrib.auth import get_user_model
 from django.core.management import CommandError, call_command
-from django.db import connection
+from django.db import connection, transaction
 from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
+from demo.old_tables import insert_field, insert_history, insert_module, old_tables
+from demo.old_tables.rows import NOON
+from demo.old_tables.schema import EXTENDED, EXTENDED_HISTORY, HISTORY, MAIN, MODULE, PREFERENCES, SUMMARY
 from tests.factories import make_learners
-from tests.openedx_tables import (
-    Case,
-    KeptField,
-    KeptModule,
-    awkward,
-    insert_field,
-    insert_history,
-    insert_module,
-    old_tables,
-)
+from tests.openedx_tables import Case, KeptField, KeptModule, awkward
 from tests.openedx_tables.awkward import COURSE, MINUTE, OLD_RUN, block
-from tests.openedx_tables.rows import NOON
-from tests.openedx_tables.schema import EXTENDED, EXTENDED_HISTORY, HISTORY, MAIN, MODULE, PREFERENCES, SUMMARY
 from tests.relaying import ship_all
 from xblock_user_state import conf
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import extended_model
 from xblock_user_state.interface import DoesNotExist
 from xblock_user_state.models import Block, Preferences, StudentModule, StudentModuleHistory
-from xblock_user_state.openedx.importing import learners
+from xblock_user_state.openedx.importing import histories, spool, storing
 from xblock_user_state.openedx.models import ImportedModule, ImportProgress
 from xblock_user_state.openedx.old import keys, reading
 from xblock_user_state.openedx.old.reasons import Reason
@@ -257,6 +251,71 @@ def test_a_catch_up_appends_the_new_entries(ann: Any) -> None:
     assert compare(history=True) == ""
 
 
+def test_a_catch_up_reads_only_the_new_entries(ann: Any) -> None:
+    module = insert_problem(ann, state='{"a": 9}', modified=NOON + 9 * MINUTE)
+    for number in range(9):
+        # Two of one time are no copies: they stand in one table.
+        insert_history("default", module, state=f'{{"a": {number}}}', created=NOON + number // 2 * MINUTE)
+    run()
+    now = datetime.now(UTC)
+    save(module, '{"a": 10}', at=now)
+    save(module, '{"a": 11}', at=now + MINUTE)
+    assert "1 rows with 3 history entries were read" in run(catch_up=True)
+    assert history_of("ann") == [{"a": number} for number in range(12)]
+    check_history()
+    assert compare(history=True) == ""
+
+
+def test_a_catch_up_of_a_history_with_copies_takes_none_of_them(ann: Any) -> None:
+    module = insert_problem(ann)
+    for number in (2, 3):
+        for table in (HISTORY, EXTENDED_HISTORY):
+            insert_history("default", module, table, state='{"a": 1}', created=NOON + number * MINUTE)
+    run()
+    assert history_of("ann") == [{"a": 1}] * 3
+    save(module, '{"a": 2}', at=datetime.now(UTC))
+    assert "1 rows and 1 history entries were written" in run(catch_up=True)
+    assert history_of("ann") == [*[{"a": 1}] * 3, {"a": 2}]
+    check_history()
+
+
+def test_a_catch_up_looks_for_other_rows_about_a_block_only_where_there_are_any(
+    ann: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    alone = insert_problem(ann, "moon")
+    older, newer = (
+        insert_module(
+            "default",
+            student_id=ann.pk,
+            module_id=block("stars", course=course),
+            course_id=COURSE,
+            state=f'{{"row": {n}}}',
+            modified=NOON + n * MINUTE,
+        )
+        for n, course in enumerate((OLD_RUN, COURSE))
+    )
+    run()
+    asked: list[int] = []
+    modules_by_id = reading.OldSite.modules_by_id
+
+    def noted(site: Any, ids: Any) -> Any:
+        asked.extend(ids)
+        return modules_by_id(site, ids)
+
+    monkeypatch.setattr(reading.OldSite, "modules_by_id", noted)
+    now = datetime.now(UTC)
+    save(alone, '{"a": 2}', at=now)
+    run(catch_up=True)
+    assert asked == []
+    save(older, '{"row": 2}', at=now)
+    run(catch_up=True)
+    assert asked == [newer]
+    row = StudentModule.objects.get(block__usage_key=block("stars"))
+    assert row.state == '{"row":2}'
+    assert set(ImportedModule.objects.filter(block_id=row.block_id).values_list("id", flat=True)) == {older, newer}
+    assert compare() == ""
+
+
 def test_a_catch_up_takes_new_rows(ann: Any) -> None:
     run()
     now = datetime.now(UTC)
@@ -315,6 +374,24 @@ def test_a_state_whose_old_row_is_gone_is_removed_on_request(ann: Any, tmp_path:
     assert compare() == ""
     assert history_of("ann", "moon") == [{"a": 1}]
     check_history()
+
+
+def test_a_pass_that_removes_rows_reads_no_more_of_them_at_once(tables: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    for learner in make_learners(*"abcde"):
+        insert_problem(learner)
+    run()
+    read: list[int] = []
+    modules = reading.OldSite.modules
+
+    def counted(*arguments: Any) -> list[Any]:
+        found = modules(*arguments)
+        read.append(len(found))
+        return found
+
+    monkeypatch.setattr(reading.OldSite, "modules", counted)
+    run(remove_gone=True, batch=2)
+    assert sum(read) == 10
+    assert max(read) == 2
 
 
 def test_a_row_that_was_deleted_and_made_again_is_replaced(ann: Any) -> None:
@@ -382,19 +459,73 @@ def test_one_course_and_one_learner_alone(ann: Any) -> None:
     assert compare() == ""
 
 
-def test_a_long_history_is_read_in_chunks(ann: Any, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(learners, "LONG_HISTORY", 20)
+@pytest.fixture
+def small_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Make a history of 50 entries a long one."""
+    monkeypatch.setattr(histories, "LONG_HISTORY", 20)
     monkeypatch.setattr(reading, "_CHUNK", 7)
+    monkeypatch.setattr(spool, "PAGE", 6)
+    monkeypatch.setattr(storing, "_MOST_ROWS", 10)
+
+
+def insert_long_history(learner: Any) -> int:
     texts = [f'{{"a": {n}}}' for n in range(50)]
-    module = insert_problem(ann, state=texts[-1], modified=NOON + 60 * MINUTE)
+    module = insert_problem(learner, state=texts[-1], modified=NOON + 60 * MINUTE)
     for number, text in enumerate(texts[:-1]):
         table = EXTENDED_HISTORY if number % 3 else HISTORY
         insert_history("default", module, table, state=text, created=NOON + number * MINUTE)
+    return module
+
+
+@pytest.mark.parametrize(
+    "is_extended", [False, pytest.param(True, marks=pytest.mark.extended_history)], ids=["default", "extended"]
+)
+def test_a_long_history_is_read_and_written_in_pieces(
+    ann: Any, settings: Any, small_pieces: None, *, is_extended: bool
+) -> None:
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": is_extended}
+    module = insert_long_history(ann)
     insert_problem(ann, "moon")
     run()
     assert history_of("ann") == [{"a": n} for n in range(50)]
     assert history_of("ann", "moon") == [{"a": 1}]
+    now = datetime.now(UTC)
+    for number in range(50, 80):
+        save(module, f'{{"a": {number}}}', at=now + number * MINUTE)
+    assert "1 rows with 31 history entries were read" in run(catch_up=True)
+    assert history_of("ann") == [{"a": n} for n in range(80)]
+    # The whole is another one.
+    insert_history("default", module, HISTORY, state='{"a": -1}', created=NOON - MINUTE)
+    run()
+    if is_extended:
+        ship_all()
+    assert history_of("ann") == [{"a": n} for n in range(-1, 80)]
     check_history()
+    assert compare(history=True) == ""
+
+
+def test_the_memory_of_an_import_does_not_grow_with_the_length_of_a_history(
+    ann: Any, settings: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(storing, "_MOST_BYTES", 1_000_000)
+    # Full copies, of which each is as long as its state.
+    settings.XBLOCK_USER_STATE = {"HISTORY_ENCODING": "plain"}
+    peaks = []
+    for learner, count in zip(make_learners("ben", "cem", "dan"), (10, 1500, 6000), strict=True):
+        state = json.dumps({"a": "x" * 4000})
+        module = insert_problem(learner, state=state, modified=NOON + count * MINUTE)
+        time_of = connection.ops.adapt_datetimefield_value
+        rows = [(module, state, time_of(NOON + number * MINUTE)) for number in range(1, count)]
+        with transaction.atomic(), connection.cursor() as cursor:
+            cursor.executemany(f"INSERT INTO {HISTORY} (student_module_id, state, created) VALUES (%s, %s, %s)", rows)
+        del rows
+        gc.collect()
+        tracemalloc.start()
+        assert f"1 rows and {count:,} history entries were written" in run(learner=learner.username)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+    # The first import fills caches. The places of all entries are held, without their states.
+    assert peaks[2] < 1.5 * peaks[1]
 
 
 def test_a_row_that_the_database_refuses_does_not_stop_the_others(ann: Any, tmp_path: Path) -> None:
@@ -466,6 +597,21 @@ def test_a_row_that_changed_here_fails_the_verification(ann: Any) -> None:
     DjangoXBlockUserStateClient().set_score("ann", key_of(COURSE, block("stars")), 3, 5)
     with pytest.raises(CommandError, match="2 fields differ: grade 1, max_grade 1"):
         run(verify=True)
+
+
+def test_the_verification_makes_all_its_checks_though_one_fails(ann: Any) -> None:
+    insert_problem(ann)
+    run()
+    StudentModule._base_manager.update(state='{"a": 2}')
+    output = io.StringIO()
+    with pytest.raises(CommandError) as raised:
+        call_command("import_openedx", source="default", verify=True, stdout=output)
+    assert str(raised.value) == (
+        "compare_openedx: 1 fields differ: a 1\n"
+        "check_history: 1 rows disagree with their history: run repair_history --dry-run."
+    )
+    assert "a: old 1, ours 2" in output.getvalue()
+    assert "1 rows with 1 entries were checked." in output.getvalue()
 
 
 def test_the_rate_is_limited(ann: Any) -> None:

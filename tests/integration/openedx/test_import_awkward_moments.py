@@ -11,10 +11,13 @@ from typing import Any
 
 import pytest
 from django.core.management import CommandError
-from django.db import connection, models, transaction
+from django.db import connection, connections, models, transaction
 from django.db.utils import OperationalError
 from xblock.fields import Scope
 
+from demo.old_tables import insert_field, insert_history, insert_module, old_tables
+from demo.old_tables.rows import NOON
+from demo.old_tables.schema import EXTENDED_HISTORY, HISTORY, MODULE, SUMMARY
 from tests.factories import make_learners
 from tests.integration.openedx.test_import import (
     check_history,
@@ -28,10 +31,8 @@ from tests.integration.openedx.test_import import (
     run,
     save,
 )
-from tests.openedx_tables import awkward, insert_field, insert_history, insert_module, old_tables
+from tests.openedx_tables import awkward
 from tests.openedx_tables.awkward import COURSE, MINUTE, block
-from tests.openedx_tables.rows import NOON
-from tests.openedx_tables.schema import EXTENDED_HISTORY, HISTORY, MODULE, SUMMARY
 from tests.relaying import ship_all
 from xblock_user_state import conf
 from xblock_user_state.client import DjangoXBlockUserStateClient
@@ -204,6 +205,41 @@ def test_learners_whose_lines_cannot_be_written_are_taken_again(
     assert not StudentModule.objects.exists()
     run(report=tmp_path / "report")
     assert "broken_state" in reported(tmp_path / "report")[(MODULE, module)]
+
+
+def test_lines_of_a_commit_that_failed_are_written_once(
+    ann: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    module = insert_module("default", student_id=ann.pk, module_id=block("stars"), course_id=COURSE, state="broken")
+    ours = connections["default"]
+    commit = ours.commit
+    failed: list[bool] = []
+
+    def fail_once() -> None:
+        if StudentModule.objects.exists() and not failed:
+            failed.append(True)
+            raise conflict()
+        commit()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ours, "commit", fail_once)
+        assert "1 taken: broken_state" in run(report=tmp_path / "report")
+    assert failed
+    assert reported(tmp_path / "report")[(MODULE, module)].count("broken_state") == 1
+    assert StudentModule.objects.count() == 1
+
+
+def conflict() -> OperationalError:
+    """Return the error of a transaction that another one has stopped."""
+    database: Any = connection.Database  # type: ignore[attr-defined]
+    cause = database.OperationalError(1213, "deadlock")
+    if connection.vendor == "sqlite":
+        cause.sqlite_errorcode = sqlite3.SQLITE_BUSY
+    elif connection.vendor == "postgresql":
+        cause = database.errors.SerializationFailure("could not serialize access")
+    error = OperationalError(*cause.args)
+    error.__cause__ = cause
+    return error
 
 
 def no_space(*_: object) -> str:

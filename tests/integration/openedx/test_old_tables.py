@@ -10,18 +10,9 @@ import pytest
 from django.contrib.auth import get_user_model
 from django.db import IntegrityError, connection, transaction
 
-from tests.openedx_tables import (
-    ALL,
-    KeptModule,
-    awkward,
-    change_modules,
-    create,
-    drop,
-    generate,
-    insert_module,
-    old_tables,
-)
-from tests.openedx_tables.schema import EXTENDED_HISTORY, MODULE, columns_of
+from demo.old_tables import ALL, create, drop, generate, insert_module, old_tables
+from demo.old_tables.schema import EXTENDED_HISTORY, MODULE, columns_of
+from tests.openedx_tables import KeptModule, awkward, change_modules
 
 pytestmark = pytest.mark.django_db(transaction=True)
 

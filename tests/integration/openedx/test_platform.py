@@ -12,11 +12,13 @@ import pytest
 from tests.documentation import ROOT
 
 
-@pytest.mark.parametrize("module", ["staged", "breaking"])
-def test_the_stages_on_a_stand_in_for_the_platform(module: str) -> None:
+@pytest.mark.parametrize(
+    ("module", "settings"), [("staged", "settings"), ("breaking", "settings"), ("apart", "settings_apart")]
+)
+def test_the_stages_on_a_stand_in_for_the_platform(module: str, settings: str) -> None:
     environment = {
         **os.environ,
-        "DJANGO_SETTINGS_MODULE": "tests.openedx_platform.settings",
+        "DJANGO_SETTINGS_MODULE": f"tests.openedx_platform.{settings}",
         "XBLOCK_USER_STATE_TEST_RUN": secrets.token_hex(4),
     }
     command = [sys.executable, "-X", "dev", "-m", "pytest", "-q", f"tests/openedx_platform/{module}.py"]

@@ -5,11 +5,14 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator
 from io import StringIO
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from django.apps import apps
 from django.core.management import CommandError, call_command
 from django.db import connection
+from django.db.models.signals import post_migrate, pre_migrate
 from django.db.utils import Error
 from xblock.fields import Scope
 
@@ -17,6 +20,8 @@ from tests.factories import COURSE, make_block, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
 from xblock_user_state.models import Preferences, StudentModule
 from xblock_user_state.openedx.models import BlockNumber
+from xblock_user_state.openedx.views import own, statements
+from xblock_user_state.openedx.views.statements import Place
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -189,3 +194,50 @@ def test_blocks_of_a_host_without_the_app_get_numbers() -> None:
         assert row["id"] == 2**52 + StudentModule.objects.get().student_id * 2**24 + BlockNumber.objects.get().number
     finally:
         run("--prefix", "x_", "--drop")
+
+
+def _own_views() -> list[str]:
+    """Return the names of the models' views that are there."""
+    places = map(Place, (own.STUDENT_MODULE, *own.FIELDS.values()))
+    return [place.name for place in places if statements.exists(connection, place)]
+
+
+def test_migrations_drop_the_views_of_the_models_and_create_them_again() -> None:
+    every = [own.STUDENT_MODULE, *own.FIELDS.values()]
+    assert _own_views() == every
+    config = apps.get_app_config("xblock_user_state_openedx")
+    other, ours = SimpleNamespace(app_label="auth"), SimpleNamespace(app_label="xblock_user_state")
+    for plan, left in ([(other, False)], every), ([(other, False), (ours, False)], []):
+        pre_migrate.send(config, app_config=config, using="default", plan=plan)
+        assert _own_views() == left
+    post_migrate.send(config, app_config=config, using="default", plan=[])
+    assert _own_views() == every
+    # A release may add a view to those that are there.
+    statements.drop(connection, Place(every[-1]))
+    post_migrate.send(config, app_config=config, using="default", plan=[])
+    assert _own_views() == every
+
+
+@pytest.mark.usefixtures("learner")
+def test_the_models_views_of_fields_are_not_those_of_the_command() -> None:
+    Client().set("ada", "problem", {"a": 1, "b": [2]}, Scope.preferences)
+    [view] = [name for old, name in own.FIELDS.items() if old == PREFERENCES]
+    found = rows(f"SELECT field_name, value FROM {view} WHERE module_type = 'problem' ORDER BY field_name")
+    assert [(row["field_name"], json.loads(row["value"])) for row in found] == [("a", 1), ("b", [2])]
+    # They stay when those of the command go.
+    run()
+    run("--drop")
+    assert len(rows(f"SELECT * FROM {view}")) == 2
+
+
+@pytest.mark.skipif(connection.vendor != "sqlite", reason="the other databases can split a state")
+def test_an_old_sqlite_has_the_view_of_states_only(monkeypatch: pytest.MonkeyPatch) -> None:
+    config = apps.get_app_config("xblock_user_state_openedx")
+    plan = [(SimpleNamespace(app_label="xblock_user_state"), False)]
+    pre_migrate.send(config, app_config=config, using="default", plan=plan)
+    with monkeypatch.context() as patch:
+        patch.setattr("sqlite3.sqlite_version_info", (3, 37, 2))
+        post_migrate.send(config, app_config=config, using="default", plan=[])
+        assert _own_views() == [own.STUDENT_MODULE]
+    post_migrate.send(config, app_config=config, using="default", plan=[])
+    assert len(_own_views()) == 4

@@ -74,6 +74,8 @@ post_save.connect(save_history, sender=StudentModule)
 
 
 class FieldRow(models.Model):
+    objects: ClassVar[Any] = models.Manager()
+
     field_name = models.CharField(max_length=64)
     value = models.TextField(default="null")
     created = models.DateTimeField(auto_now_add=True)
@@ -113,6 +115,16 @@ class Override(models.Model):
 
     objects: ClassVar[Any] = models.Manager()
     module = models.ForeignKey(StudentModule, db_constraint=False, on_delete=models.CASCADE)
+
+    def __str__(self) -> str:
+        return str(self.module)
+
+
+class StrictOverride(models.Model):
+    """As `Override`, with a constraint in the database."""
+
+    objects: ClassVar[Any] = models.Manager()
+    module = models.ForeignKey(StudentModule, on_delete=models.CASCADE)
 
     def __str__(self) -> str:
         return str(self.module)

@@ -9,7 +9,7 @@ import simplejson
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from xblock_user_state.openedx.old.merging import in_order, merged
+from xblock_user_state.openedx.old.merging import in_order, merged, places_from
 from xblock_user_state.openedx.old.reasons import Reason
 from xblock_user_state.openedx.old.tables import EXTENDED, HISTORY, Entry
 from xblock_user_state.openedx.old.values import excerpt, higher_score, number, state_text
@@ -87,6 +87,23 @@ def test_a_copy_is_left_out_and_two_equal_saves_are_not() -> None:
     assert list(merged([*saves, copy])) == saves
     others = [entry(EXTENDED, 2, 0, "a", grade=1.0), entry(EXTENDED, 3, 1, "a")]
     assert list(merged([*saves, copy, *others])) == [*saves, *others]
+
+
+def test_places_from_a_revision_on() -> None:
+    places = [in_order(entry(HISTORY, id_, id_)) for id_ in range(1, 4)]
+    assert places_from(places, 1) == places
+    assert places_from(places, 2) == places[1:]
+    assert places_from(places, 3) is None
+    assert places_from(places, 0) is None
+
+
+def test_where_copies_may_stand_only_the_states_tell_revisions() -> None:
+    pair = [entry(HISTORY, 1, 0, "a"), entry(EXTENDED, 1, 0, "a")]
+    later = [entry(EXTENDED, id_, id_) for id_ in (2, 3)]
+    assert places_from([in_order(each) for each in (*pair, *later)], 2) is None
+    tied = [entry(HISTORY, 2, 2), entry(HISTORY, 3, 2), entry(EXTENDED, 9, 3)]
+    assert places_from([in_order(each) for each in tied], 1) is None
+    assert places_from([in_order(each) for each in tied], 2) == [in_order(each) for each in tied[1:]]
 
 
 def test_an_entry_without_a_time_comes_first() -> None:

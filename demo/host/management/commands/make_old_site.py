@@ -12,8 +12,8 @@ from opaque_keys.edx.keys import UsageKey
 from demo.host.content import get_course
 from demo.host.old_evenings import EXTENDED_SINCE, FIRST_EVENING, Evenings, OldRow
 from demo.host.preparing import prepare
-from tests.openedx_tables import create, drop, insert_field, insert_history, insert_module
-from tests.openedx_tables.schema import EXTENDED_HISTORY, HISTORY, SUMMARY
+from demo.old_tables import create, drop, insert_field, insert_history, insert_module
+from demo.old_tables.schema import EXTENDED_HISTORY, HISTORY, SUMMARY
 
 OLD_SITE = "old_site"
 GONE_ACCOUNT = 4711

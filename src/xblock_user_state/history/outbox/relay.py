@@ -29,6 +29,9 @@ from xblock_user_state.store.transactions import errors_translated
 POLL_SECONDS = 1.0
 """Seconds between two passes of a following relay after a pass that found the outbox empty."""
 
+MOST_PASSES = 10
+"""Passes in which `Relay.all` ships what waits, so that it ends though writers go on."""
+
 MOST_REFUSED = 100
 """Refused rows in a row after which a pass gives up: then the database is at fault and not the rows."""
 
@@ -44,6 +47,7 @@ class Relay:
     shipped: Callable[[Collection[Owner]], object] | None = None
     """Called with the owners of the rows of each shipment, after it."""
     _has_table: bool = False
+    _left_out: bool = False
     _outbox: Breaker = field(
         default_factory=lambda: Breaker(failure="the outbox can't be read", recovery="the outbox can be read again")
     )
@@ -75,6 +79,29 @@ class Relay:
         finally:
             gauges.report()
 
+    def all(self) -> Iterator[int]:
+        """Ship the outbox in as many passes as it takes; yield the number of shipped rows after each transaction.
+
+        Several relays that end at the same time may each have left out a row because another one had locked it, or an
+        earlier one of its owner, and have gone past it. So one pass after another follows until none waits, or a pass
+        found nothing that it could ship, or after `MOST_PASSES`. Raises as `once` does.
+        """
+        for _ in range(MOST_PASSES):
+            self._left_out = False
+            shipped = 0
+            for rows in self.once():
+                shipped += rows
+                yield rows
+            if not (shipped or self._left_out) or not self._more_wait():
+                return
+
+    def _more_wait(self) -> bool:
+        try:
+            return self.waiting() > len(self.refused)
+        except (Error, ServiceUnavailable):
+            # The rows of the last pass are shipped, and that shall not end in an error.
+            return False
+
     def _pass(self) -> Iterator[int]:
         self.refused.clear()
         shipment = Shipment(0, None)
@@ -104,6 +131,7 @@ class Relay:
         except (HistoryUnavailable, Error, ServiceUnavailable) as error:
             count_failure("relay", error)
             raise
+        self._left_out |= shipment.left_out
         count(names.SHIPPED, shipment.rows, "relay")
         if self.shipped and shipment.owners:
             self.shipped(shipment.owners)

@@ -41,7 +41,7 @@ from xblock_user_state.history.entries import (
     Key,
     Owner,
     all_rows,
-    delete_rows,
+    delete_of_keys,
     following,
     of_keys,
     owner_of,
@@ -85,7 +85,7 @@ class Shipment(NamedTuple):
     rows: int
     last: Key | None
     left_out: bool = False
-    """True if rows wait for earlier ones of their owner, which another process has locked."""
+    """True if rows wait for earlier ones, or for a tombstone, of their owner, which another process has locked."""
     owners: frozenset[Owner] = frozenset()
     """The owners of the shipped rows."""
 
@@ -213,14 +213,14 @@ def _attempt(database: str, which: Q, size: int, after: Key | None, patience: Pa
     if batch:
         send(batch, patience, may_exist=may_exist)
         for keys in pieces(database, [Key(*row.pk) for row in batch], KEYS_IN_A_STATEMENT):
-            delete_rows(of_keys(outbox, keys))
+            delete_of_keys(outbox, keys)
     # A page that is not full is the last. Asking for more would let a pass chase the writers for ever.
     last = Key(*page[-1].pk) if len(page) == size else None
     if last and not (in_order and in_order[-1].pk == last):
         # The rest of this owner waits with the rows that were left out.
         last = last._replace(revision=_MOST)
     owners = frozenset(owner_of(row) for row in batch)
-    return Shipment(len(batch), last, left_out=len(in_order) < len(page), owners=owners)
+    return Shipment(len(batch), last, left_out=len(batch) < len(page), owners=owners)
 
 
 def _lowest(rows: QuerySet[HistoryOutbox]) -> Subquery:

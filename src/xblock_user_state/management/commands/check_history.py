@@ -22,7 +22,7 @@ class Command(HistoryCommand):
         "Verifies that the state of each recorded block has one history entry for each of its revisions, that all can "
         "be read, and that the newest is the state. Names each fault; exit status 1 if there is any."
     )
-    batch = 250
+    batch = 2000
     batch_help = "entries of each store in memory at a time"
 
     def add_arguments(self, parser: CommandParser) -> None:

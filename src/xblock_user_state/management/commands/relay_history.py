@@ -58,7 +58,7 @@ class Command(HistoryCommand):
         shipped = 0
         try:
             with self.progress("entries", None if follow else relay.waiting) as progress:
-                for rows in relay.follow(stop.pause) if follow else relay.once():
+                for rows in relay.follow(stop.pause) if follow else relay.all():
                     shipped += rows
                     progress.advance(rows)
                     if stop.came:

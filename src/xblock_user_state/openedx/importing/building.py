@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import NamedTuple
 
 from xblock_user_state import conf
 from xblock_user_state.history.encoding import checksum, encode_compact, encode_plain, next_chain
+from xblock_user_state.history.entries import Owner
+from xblock_user_state.openedx.importing.spool import Spool
 from xblock_user_state.openedx.old.keys import Unmapped, block_of
 from xblock_user_state.openedx.old.merging import NO_TIME, merged
 from xblock_user_state.openedx.old.reasons import Line, Reason
@@ -34,6 +36,31 @@ class Source(NamedTuple):
     block: BlockId
     modules: Sequence[Module]
 
+    @property
+    def owner(self) -> Owner:
+        """The key of the row."""
+        return Owner(self.student_id, self.block.id)
+
+    @property
+    def ids(self) -> list[int]:
+        """The old ids."""
+        return [module.id for module in self.modules]
+
+
+class Start(NamedTuple):
+    """The start of a build: the first revisions may be left out, and entries after stored ones begin a chain."""
+
+    revision: int = 0
+    """The last revision that is left out."""
+    modified: datetime | None = None
+    """Its time."""
+    restart: int | None = None
+    """A revision whose entry is a full one, because it follows entries that are stored already."""
+
+
+FIRST = Start()
+"""The start of a history that is built whole, for a row that is not here."""
+
 
 def sources_of(modules: Sequence[Module], lines: list[Line]) -> list[Source]:
     """Return the learners and blocks that the rows are about, in the order of their keys."""
@@ -57,40 +84,36 @@ class Chain:
     """The entries of one learner and block, encoded as the recorder would have written them one by one."""
 
     source: Source
-    restart: int | None = None
-    """A revision whose entry is a full one, because it follows entries that are stored already."""
+    start: Start = FIRST
     is_recorded: bool = False
-    contents: list[Content] | None = None
     writes_deltas: bool = field(default_factory=conf.writes_deltas)
-    entries: list[Values] = field(default_factory=list)
+    entries: Spool = field(default_factory=Spool)
     before_restart: Content | None = None
     """State and score of the entry before the restart."""
     content: Content | None = None
     place: int = 0
-    modified: datetime | None = None
+
+    def __post_init__(self) -> None:
+        self.owner = self.source.owner
+        self.revision, self.modified, self.restart = self.start
 
     def add(self, created: datetime, content: Content, version: str | None) -> None:
         """Append an entry. Its time is later than that of the entry before."""
         _, grade, max_grade = content
-        revision = len(self.entries) + 1
-        if self.modified is not None and created <= self.modified:
-            created = self.modified + _TICK
-        encoding, body = self._encoded(revision, content)
-        self.entries.append(
-            (self.source.student_id, self.source.block.id, revision, created, encoding, grade, max_grade, version, body)
-        )
-        if revision + 1 == self.restart:
+        self.revision += 1
+        self.modified = next_time(created, self.modified)
+        encoding, body = self._encoded(content)
+        self.entries.append((*self.owner, self.revision, self.modified, encoding, grade, max_grade, version, body))
+        if self.revision + 1 == self.restart:
             self.before_restart = content
-        if self.contents is not None:
-            self.contents.append(content)
-        self.content, self.modified = content, created
+        self.content = content
 
-    def _encoded(self, revision: int, content: Content) -> tuple[int, bytes | None]:
+    def _encoded(self, content: Content) -> tuple[int, bytes | None]:
         text, before = content[0], self.content[0] if self.content else None
         if text is None:
             self.place = 0
         # A delta that changes nothing would be taken for a fault: the platform saved many a state twice.
-        elif before is None or content == self.content or revision == self.restart or not self.writes_deltas:
+        elif before is None or content == self.content or self.revision == self.restart or not self.writes_deltas:
             self.place = 1
         else:
             self.place = next_chain(self.place)
@@ -99,23 +122,28 @@ class Chain:
         return encode_compact(text, before if self.place > 1 else None)
 
 
+def next_time(created: datetime, before: datetime | None) -> datetime:
+    """Return the time of an entry that was created then: later than that of the entry before."""
+    return created if before is None or created > before else before + _TICK
+
+
 class Built(NamedTuple):
     """A row with its history, ready to be stored."""
 
     source: Source
     row: Row
     done: str
-    entries: Sequence[Values]
+    start: Start
+    entries: Spool
+    """The entries that follow the start."""
     before_restart: Content | None
-    contents: Sequence[Content]
-    """State and score of each entry, if `build` was asked to keep them."""
 
     @property
     def values(self) -> Values:
         """The values of the columns `ROW_COLUMNS`."""
         row = self.row
         return (
-            *(self.source.student_id, self.source.block.id, row.revision, row.text, row.created, row.modified),
+            *(*self.source.owner, row.revision, row.text, row.created, row.modified),
             *(row.grade, row.max_grade, row.chain, row.checksum, self.done),
         )
 
@@ -144,17 +172,16 @@ def build(
     entries: Iterable[Entry],
     rows: Callable[[], Mapping[int, ModuleRow]],
     lines: list[Line],
-    restart: int | None = None,
-    *,
-    keep_contents: bool = False,
+    start: Start = FIRST,
 ) -> Built | None:
     """Build the row and the history of one learner and block; ``None`` if its old rows are gone meanwhile.
 
-    `entries` are sorted (`merging.in_order`). `rows` is called after they are read: a row that is newer than its
-    history becomes one more entry, and the next catch-up finds the same. Appends `lines` to the report.
+    `entries` are sorted (`merging.in_order`), and follow those that the `start` leaves out. `rows` is called after they
+    are read: a row that is newer than its history becomes one more entry, and the next catch-up finds the same.
+    Appends `lines` to the report.
     """
     is_recorded = conf.is_recorded(source.block.block_type)
-    chain = Chain(source, restart, is_recorded, [] if keep_contents else None)
+    chain = Chain(source, start, is_recorded)
     had_entries = False
     for entry in merged(entries):
         had_entries = True
@@ -163,9 +190,19 @@ def build(
     if whole is None:
         return None
     _complete(chain, whole, lines, had_entries=had_entries)
-    return Built(
-        source, _row(chain, whole, lines), whole.done, chain.entries, chain.before_restart, chain.contents or ()
-    )
+    return Built(source, _row(chain, whole, lines), whole.done, start, chain.entries, chain.before_restart)
+
+
+def contents(source: Source, entries: Iterable[Entry], old: OldState) -> Iterator[Content]:
+    """Yield state and score of each entry that `build` makes of these `entries` and the row `old`, oldest first."""
+    newest: Content | None = None
+    has_history = conf.is_recorded(source.block.block_type)
+    for entry in merged(entries):
+        newest, has_history = _entry_content(entry, []), True
+        yield newest
+    # See `_complete`.
+    if has_history and newest != old.content:
+        yield old.content
 
 
 def state_of(source: Source, rows: Mapping[int, ModuleRow], lines: list[Line]) -> OldState | None:
@@ -215,9 +252,9 @@ def _old_row(row: ModuleRow, lines: list[Line]) -> OldState:
 
 def _joined(source: Source, rows: Sequence[OldState], lines: list[Line]) -> OldState:
     """Return one row for all old rows about a block: the newer row, with the older creation and the higher score."""
-    newest = max(rows, key=lambda row: (row.modified, row.id))
     if len(rows) == 1:
-        return newest
+        return rows[0]
+    newest = max(rows, key=lambda row: (row.modified, row.id))
     lines += [
         Line(MODULES, row.id, Reason.TWO_ROWS, f"row {newest.id} is newer; both are {source.block.usage_key}")
         for row in rows
@@ -234,12 +271,12 @@ def _complete(chain: Chain, row: OldState, lines: list[Line], *, had_entries: bo
     if not had_entries and not chain.is_recorded:
         return
     if had_entries and not chain.is_recorded:
-        lines.append(Line(MODULES, row.id, Reason.HISTORY_NOT_RECORDED, f"{block_type}, {len(chain.entries)} entries"))
+        lines.append(Line(MODULES, row.id, Reason.HISTORY_NOT_RECORDED, f"{block_type}, {chain.revision} entries"))
     # Equal texts are equal states, NaN too.
     if chain.content == row.content:
         return
     if had_entries:
-        lines.append(Line(MODULES, row.id, Reason.HISTORY_BEHIND, f"after {len(chain.entries)} entries"))
+        lines.append(Line(MODULES, row.id, Reason.HISTORY_BEHIND, f"after {chain.revision} entries"))
     elif block_type == _PROBLEM:
         lines.append(Line(MODULES, row.id, Reason.HISTORY_MISSING, ""))
     chain.add(row.modified, row.content, None)
@@ -252,10 +289,10 @@ def _row(chain: Chain, old: OldState, lines: list[Line]) -> Row:
         lines.append(Line(MODULES, old.id, Reason.MODIFIED_BEFORE_HISTORY, f"{old.modified}, {modified}"))
     is_chained = chain.is_recorded and chain.place > 0
     return Row(
-        len(chain.entries) or 1,
+        chain.revision or 1,
         *old.content,
         old.created,
         modified,
         chain.place if is_chained else 0,
-        checksum(len(chain.entries), text) if is_chained and (text := old.content[0]) is not None else None,
+        checksum(chain.revision, text) if is_chained and (text := old.content[0]) is not None else None,
     )

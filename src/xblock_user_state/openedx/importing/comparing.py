@@ -3,21 +3,21 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import blake2b
 from itertools import chain
 from typing import Any, NamedTuple
 
 from xblock_user_state.history.entries import Owner, all_rows
-from xblock_user_state.history.models import StudentModuleHistory
-from xblock_user_state.openedx.importing.building import Source, build, sources_of, state_of
+from xblock_user_state.openedx.importing.building import Source, sources_of, state_of
+from xblock_user_state.openedx.importing.comparing_history import MOST_ROWS, HistoryComparison, OldRow
 from xblock_user_state.openedx.importing.fields import PLACES, FieldImport
 from xblock_user_state.openedx.importing.passes import groups
 from xblock_user_state.openedx.importing.storing import known
 from xblock_user_state.openedx.old.reading import OldSite, Selection
 from xblock_user_state.openedx.old.reasons import Line
-from xblock_user_state.openedx.old.tables import INFO, PREFERENCES, SUMMARIES, ModuleRow
+from xblock_user_state.openedx.old.tables import INFO, PREFERENCES, SUMMARIES
 from xblock_user_state.state.codec import NotAState, decode_state, encode
 from xblock_user_state.state.comparison import diff
 from xblock_user_state.state.keys import BlockId
@@ -105,8 +105,9 @@ class Comparison:
         modules = self.site.modules(present, self.selection)
         sources = sources_of(modules, ignored)
         found: list[Difference] = []
-        for start in range(0, len(sources), _ROWS):
-            found += self._of_sources(sources[start : start + _ROWS])
+        size = MOST_ROWS if self.with_history else _ROWS
+        for start in range(0, len(sources), size):
+            found += self._of_sources(sources[start : start + size])
         if self.selection.course_id is None:
             for table in (PREFERENCES, INFO):
                 found += self._of_fields(table, present)
@@ -118,6 +119,7 @@ class Comparison:
         stored = known(
             self.database, [Owner(source.student_id, source.block.id) for source in sources], lock=False
         ).rows
+        both: list[OldRow] = []
         for source in sources:
             old, ours = state_of(source, rows, ignored), stored.get(Owner(source.student_id, source.block.id))
             if old is None:
@@ -130,24 +132,10 @@ class Comparison:
             sums.add_ours(source, ours.content, ours.done)
             for name, one, other in _differences((*old.content, old.done), (*ours.content, ours.done)):
                 yield Difference(source.student_id, _name(source.block), name, one, other)
-            if self.with_history:
-                yield from self._of_history(source, rows)
-
-    def _of_history(self, source: Source, rows: Mapping[int, ModuleRow]) -> Iterator[Difference]:
-        """Compare the old history with ours, entry by entry; times are not compared."""
-        entries = self.site.long_history([module.id for module in source.modules])
-        built = build(source, entries, lambda: rows, [], keep_contents=True)
-        row = all_rows(StudentModule, self.database).filter(student_id=source.student_id, block_id=source.block.id)
-        ours = [
-            (entry.damage or entry.state, entry.grade, entry.max_grade)
-            for entry in reversed(StudentModuleHistory.get_history(row))
-        ]
-        old = list(built.contents) if built else []
-        if old != ours:
-            revision = next((n for n, (one, other) in enumerate(zip(old, ours, strict=False), 1) if one != other), None)
-            where = f"revision {revision}" if revision else f"{len(old)} entries"
-            here = "another" if revision else f"{len(ours)} entries"
-            yield Difference(source.student_id, _name(source.block), "history", where, here)
+            both.append(OldRow(source, old))
+        if self.with_history:
+            for source, *values in HistoryComparison(self.site, self.database).of_rows(both):
+                yield Difference(source.student_id, _name(source.block), "history", *values)
 
     def _of_fields(self, table: str, owners: Sequence[Any]) -> Iterator[Difference]:
         importing = self._fields()

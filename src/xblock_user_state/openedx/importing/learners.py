@@ -4,36 +4,32 @@ from __future__ import annotations
 
 import random
 import time
-from collections import defaultdict
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
-from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.db import connections, transaction
 from django.db.utils import Error
 
 from xblock_user_state import conf
-from xblock_user_state.history.entries import Owner, leave_tombstones
+from xblock_user_state.history.entries import leave_tombstones
 from xblock_user_state.interface import BlockKeyCollision
-from xblock_user_state.openedx.importing.building import Built, Source, build, sources_of, state_of
+from xblock_user_state.openedx.importing.building import FIRST, Built, Source, Start, build, sources_of, state_of
 from xblock_user_state.openedx.importing.fields import FieldImport
+from xblock_user_state.openedx.importing.histories import Histories
 from xblock_user_state.openedx.importing.removing import Removal
 from xblock_user_state.openedx.importing.report import Report
-from xblock_user_state.openedx.importing.storing import Known, Storing, decide, is_unchanged, known
-from xblock_user_state.openedx.old.merging import in_order
+from xblock_user_state.openedx.importing.storing import Known, Stored, Storing, continues, decide, is_unchanged, known
 from xblock_user_state.openedx.old.reading import OldSite, Selection
 from xblock_user_state.openedx.old.reasons import Line, Reason
-from xblock_user_state.openedx.old.tables import INFO, MODULES, PREFERENCES, Entry, Module, ModuleRow
+from xblock_user_state.openedx.old.tables import INFO, MODULES, PREFERENCES, Module
 from xblock_user_state.state.keys import BlockId
 from xblock_user_state.store.blocks import register, registered
 from xblock_user_state.store.dialects import Failure, dialect_of
 from xblock_user_state.store.users import usernames
 
-LONG_HISTORY = 1000
-"""Entries with their states in memory at a time. A row with more of them is read in chunks."""
-
+_PAGE = 1000
 _MANY_BLOCKS = 200_000
 _TRIES = {Failure.CONFLICT: 8, Failure.DUPLICATE: 3}
 
@@ -56,6 +52,16 @@ class Done:
         )
 
 
+class Group(NamedTuple):
+    """Learners who are written in one transaction: their states, and the tables of their other `fields`."""
+
+    learners: Sequence[int]
+    fields: Sequence[str] = ()
+    after: Callable[[], None] | None = None
+    """Remembers the progress, in the transaction."""
+    sources: Sequence[Source] = ()
+
+
 @dataclass
 class LearnerImport:
     """Imports learners, or some of their rows, from the old `site` to the state's `database`."""
@@ -75,7 +81,7 @@ class LearnerImport:
         reported for what is left out.
         """
         fields = () if self.selection.course_id else (PREFERENCES, INFO)
-        return self._take(self.site.modules(learners, self.selection), learners, fields, after)
+        return self._take(self.site.modules(learners, self.selection), Group(learners, fields, after))
 
     def remove_gone(self, learners: Sequence[int]) -> None:
         """Remove what the import has brought of these learners, and what the old tables do not have any more."""
@@ -87,17 +93,11 @@ class LearnerImport:
 
     def take_rows(self, modules: Sequence[Module]) -> Done:
         """Import some state rows with their history, and the other rows about the same blocks."""
-        return self._take(self._with_siblings(modules), sorted({module.student_id for module in modules}), (), None)
+        return self._take(modules, Group(sorted({module.student_id for module in modules})))
 
-    def _take(
-        self,
-        modules: Sequence[Module],
-        learners: Sequence[int],
-        fields: Sequence[str],
-        after: Callable[[], None] | None,
-    ) -> Done:
+    def _take(self, modules: Sequence[Module], group: Group) -> Done:
         lines: list[Line] = []
-        alive = set(usernames(learners))
+        alive = set(usernames(group.learners))
         sources = sources_of([module for module in modules if module.student_id in alive], lines)
         lines += [
             Line(MODULES, module.id, Reason.NO_USER, f"learner {module.student_id}")
@@ -106,27 +106,24 @@ class LearnerImport:
         ]
         sources = self._known_blocks(sources, lines)
         self.report.add(lines)
-        done = self._store(sources, [id_ for id_ in learners if id_ in alive], fields, after)
-        gone = [id_ for id_ in learners if id_ not in alive]
-        self.report.add(self._fields().without_user(fields, gone))
+        present = [id_ for id_ in group.learners if id_ in alive]
+        done = self._store(group._replace(learners=present, sources=sources))
+        gone = [id_ for id_ in group.learners if id_ not in alive]
+        self.report.add(self._fields().without_user(group.fields, gone))
         return done + Done(modules=len(modules))
 
-    def _store(
-        self,
-        sources: Sequence[Source],
-        learners: Sequence[int],
-        fields: Sequence[str],
-        after: Callable[[], None] | None,
-    ) -> Done:
+    def _store(self, group: Group) -> Done:
         tries = 0
         while True:
             tries += 1
+            lines: list[Line] = []
             try:
                 with nullcontext() if self.dry_run else transaction.atomic(using=self.database):
-                    done, lines = self._attempt(sources, learners, fields, after)
+                    done, lines = self._attempt(group)
                     # Before the commit: a report that can't be written must not lose what was not taken.
                     self.report.add(lines)
             except Error as error:
+                self.report.expect_again(lines)
                 failure = self._failure(error)
                 # Another writer inserted a row first: the next attempt finds it. The same error again means history
                 # whose row is gone.
@@ -135,7 +132,7 @@ class LearnerImport:
                     continue
                 if failure in (Failure.UNAVAILABLE, Failure.CONFLICT):
                     raise
-                return self._store_halves(sources, learners, fields, after, error)
+                return self._store_halves(group, error)
             return done
 
     def _failure(self, error: Error) -> Failure | None:
@@ -149,147 +146,120 @@ class LearnerImport:
                 return dialect_of(connection).failure(error)
         return None
 
-    def _store_halves(
-        self,
-        sources: Sequence[Source],
-        learners: Sequence[int],
-        fields: Sequence[str],
-        after: Callable[[], None] | None,
-        error: Error,
-    ) -> Done:
-        if len(sources) <= 1 and not fields:
-            with nullcontext() if self.dry_run else transaction.atomic(using=self.database):
-                self._drop_entries(sources)
-                self.report.add(_refused(sources, error))
-            self._remember(after)
-            return Done()
-        if fields:
+    def _store_halves(self, group: Group, error: Error) -> Done:
+        if group.fields:
             # Then the fields alone.
-            done = self._store(sources, learners, (), None)
-            self._fields().take_one_by_one(fields, learners, self.report)
-            self._remember(after)
+            done = self._store(group._replace(fields=(), after=None))
+            self._fields().take_one_by_one(group.fields, group.learners, self.report)
+            self._remember(group)
             return done
-        middle = len(sources) // 2
-        done = self._store(sources[:middle], learners, (), None)
-        return done + self._store(sources[middle:], learners, (), after)
+        if len(group.sources) > 1:
+            middle = len(group.sources) // 2
+            done = self._store(group._replace(sources=group.sources[:middle], after=None))
+            return done + self._store(group._replace(sources=group.sources[middle:]))
+        with nullcontext() if self.dry_run else transaction.atomic(using=self.database):
+            self._drop_entries(group.sources)
+            self.report.add(_refused(group.sources, error))
+        self._remember(group)
+        return Done()
 
     def _drop_entries(self, sources: Sequence[Source]) -> None:
         """Drop history that an attempt may have committed to the extended history before its state was refused."""
         if self.dry_run or not conf.writes_extended_history():
             return
-        owners = {Owner(source.student_id, source.block.id) for source in sources}
+        owners = {source.owner for source in sources}
         leave_tombstones(self.database, owners - known(self.database, owners, lock=True).rows.keys())
 
-    def _remember(self, after: Callable[[], None] | None) -> None:
+    def _remember(self, group: Group) -> None:
         """Remember the progress, unless nothing is to be written."""
-        if after is not None and not self.dry_run:
-            after()
+        if group.after is not None and not self.dry_run:
+            group.after()
 
-    def _attempt(
-        self,
-        sources: Sequence[Source],
-        learners: Sequence[int],
-        fields: Sequence[str],
-        after: Callable[[], None] | None,
-    ) -> tuple[Done, list[Line]]:
+    def _attempt(self, group: Group) -> tuple[Done, list[Line]]:
         lines: list[Line] = []
         storing = Storing(self.database)
-        storing.begin(learners)
+        storing.begin(group.learners)
         read = 0
-        for start in range(0, len(sources), LONG_HISTORY):
-            read += self._store_some(sources[start : start + LONG_HISTORY], storing, lines)
+        for start in range(0, len(group.sources), _PAGE):
+            read += self._store_some(group.sources[start : start + _PAGE], storing, lines)
         if not self.dry_run:
             storing.flush()
             storing.ship()
-        for table in fields:
-            self._fields().take(table, learners, lines)
-        self._remember(after)
+        for table in group.fields:
+            self._fields().take(table, group.learners, lines)
+        self._remember(group)
         return Done(0, read, storing.rows, storing.entries), lines
 
     def _store_some(self, sources: Sequence[Source], storing: Storing, lines: list[Line]) -> int:
         """Build rows and give them to `storing`; return the number of entries that were read."""
-        owners = [Owner(source.student_id, source.block.id) for source in sources]
-        found = known(self.database, owners, lock=not self.dry_run)
+        found = known(self.database, [source.owner for source in sources], lock=not self.dry_run)
+        sources = self._with_siblings(sources, found, lines)
         read = 0
-        for built in self._built(self._changed(sources, found, lines), found, lines):
+        for built in self._built(sources, found, lines):
             read += len(built.entries)
             step = decide(built, found, lines, source_wins=self.source_wins)
             if not self.dry_run:
-                owner = Owner(built.source.student_id, built.source.block.id)
+                owner = built.source.owner
                 storing.add(built, step, found.rows.get(owner), found.imported.get(owner, {}))
         return read
 
     def _fields(self) -> FieldImport:
         return FieldImport(self.site, self.database, dry_run=self.dry_run, source_wins=self.source_wins)
 
-    def _changed(self, sources: Sequence[Source], found: Known, lines: list[Line]) -> list[Source]:
-        """Leave out sources that are here as they would be built, without reading their histories."""
-        taken = {
-            source.modules[0].id: stored
+    def _with_siblings(self, sources: Sequence[Source], found: Known, lines: list[Line]) -> list[Source]:
+        """Add the other old rows about the same learners and blocks: the import has their ids."""
+        by_owner = {source.owner: source for source in sources}
+        imported = {id_ for owner in by_owner for id_ in found.imported.get(owner, ())}
+        missing = imported.difference(*(source.ids for source in sources))
+        if missing:
+            for sibling in sources_of(self.site.modules_by_id(sorted(missing)), lines):
+                source = by_owner.get(sibling.owner)
+                if source is not None:
+                    by_owner[source.owner] = source._replace(modules=[*source.modules, *sibling.modules])
+        return list(by_owner.values())
+
+    def _built(self, sources: Sequence[Source], found: Known, lines: list[Line]) -> Iterator[Built]:
+        """Build what has changed: the rest of its history, or else the whole."""
+        histories = Histories(self.site, sources)
+        left = {
+            source.ids[0]: stored
             for source in sources
-            if (stored := found.as_left(source.student_id, source.block.id, [module.id for module in source.modules]))
-            and len(source.modules) == 1
+            if len(source.modules) == 1 and (stored := found.as_left(source.owner, source.ids))
         }
-        if not taken:
+        changed = self._changed(sources, left, histories, lines)
+        longer = [source for source in changed if _is_longer(source, left, histories)]
+        done = set()
+        for source, entries, rows, start in histories.rests({id_: row.revision for id_, row in left.items()}, longer):
+            own: list[Line] = []
+            built = build(source, entries, rows, own, start)
+            # An entry that came late, before others, has moved them.
+            if built is not None and continues(built, left[source.ids[0]]):
+                done.add(source.owner)
+                lines += own
+                yield built
+        for source, entries, rows, _ in histories.whole(source for source in changed if source.owner not in done):
+            stored = found.rows.get(source.owner)
+            built = build(source, entries, rows, lines, Start(restart=stored.revision + 1) if stored else FIRST)
+            if built is not None:
+                yield built
+
+    def _changed(
+        self, sources: Sequence[Source], left: Mapping[int, Stored], histories: Histories, lines: list[Line]
+    ) -> list[Source]:
+        """Leave out sources that are here as they would be built, without reading their histories."""
+        if not left:
             return list(sources)
-        rows, counts = self.site.rows(list(taken)), self.site.history_counts(list(taken))
+        rows = self.site.rows(list(left))
         changed = []
         for source in sources:
-            id_ = source.modules[0].id
             own: list[Line] = []
-            old = state_of(source, rows, own) if id_ in taken else None
-            if old is not None and is_unchanged(taken[id_], old, counts.get(id_, 0)):
+            stored = left.get(source.ids[0])
+            old = state_of(source, rows, own) if stored is not None else None
+            if stored is not None and old is not None and is_unchanged(stored, old, histories.count(source)):
                 lines += own
             else:
                 changed.append(source)
         return changed
-
-    def _built(self, sources: Sequence[Source], found: Known, lines: list[Line]) -> Iterator[Built]:
-        for some, is_long in self._pieces(sources):
-            ids = [module.id for source in some for module in source.modules]
-            if is_long:
-                histories: dict[int, list[Entry]] = {}
-            else:
-                histories = self._histories(ids)
-            rows = _Once(partial(self.site.rows, ids))
-            for source in some:
-                own = [module.id for module in source.modules]
-                entries = (
-                    self.site.long_history(own)
-                    if is_long
-                    else iter(sorted((entry for id_ in own for entry in histories.get(id_, ())), key=in_order))
-                )
-                stored = found.rows.get(Owner(source.student_id, source.block.id))
-                restart = stored.revision + 1 if stored else None
-                built = build(source, entries, rows, lines, restart)
-                if built is not None:
-                    yield built
-
-    def _histories(self, ids: Sequence[int]) -> dict[int, list[Entry]]:
-        histories: dict[int, list[Entry]] = defaultdict(list)
-        for entry in self.site.entries(ids):
-            histories[entry.student_module_id].append(entry)
-        return histories
-
-    def _pieces(self, sources: Sequence[Source]) -> Iterator[tuple[list[Source], bool]]:
-        """Yield sources that have up to `LONG_HISTORY` entries together, and alone each that has more."""
-        piece: list[Source] = []
-        size = 0
-        for start in range(0, len(sources), LONG_HISTORY):
-            page = sources[start : start + LONG_HISTORY]
-            counts = self.site.history_counts([module.id for source in page for module in source.modules])
-            for source in page:
-                entries = sum(counts.get(module.id, 0) for module in source.modules)
-                if entries > LONG_HISTORY:
-                    yield [source], True
-                    continue
-                if size + entries > LONG_HISTORY or len(piece) >= LONG_HISTORY:
-                    yield piece, False
-                    piece, size = [], 0
-                piece.append(source)
-                size += entries
-        if piece:
-            yield piece, False
 
     def _known_blocks(self, sources: Sequence[Source], lines: list[Line]) -> list[Source]:
         """Register the blocks of the sources; leave out sources whose block collides with another."""
@@ -321,27 +291,11 @@ class LearnerImport:
             register(self.database, missing)
         self._registered |= {block.id for block in blocks}
 
-    def _with_siblings(self, modules: Sequence[Module]) -> list[Module]:
-        """Add the other old rows about the same learners and blocks: the import has their ids."""
-        lines: list[Line] = []
-        owners = [Owner(source.student_id, source.block.id) for source in sources_of(modules, lines)]
-        imported = known(self.database, owners, lock=False).imported
-        given = {module.id for module in modules}
-        missing = {id_ for ids in imported.values() for id_ in ids} - given
-        return [*modules, *self.site.modules_by_id(sorted(missing))]
 
-
-class _Once:
-    """Calls a function once, when it is asked for the first time."""
-
-    def __init__(self, read: Callable[[], Mapping[int, ModuleRow]]) -> None:
-        self._read = read
-        self._found: Mapping[int, ModuleRow] | None = None
-
-    def __call__(self) -> Mapping[int, ModuleRow]:
-        if self._found is None:
-            self._found = self._read()
-        return self._found
+def _is_longer(source: Source, left: Mapping[int, Stored], histories: Histories) -> bool:
+    """Tell whether a source has more entries than its row here, which is as the import left it."""
+    stored = left.get(source.ids[0])
+    return stored is not None and histories.count(source) > stored.revision
 
 
 def _refused(sources: Sequence[Source], error: Error) -> list[Line]:

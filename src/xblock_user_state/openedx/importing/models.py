@@ -9,14 +9,17 @@ from __future__ import annotations
 from django.conf import settings
 from django.db import models
 
+NOT_IMPORTED = 0
+"""The revision of the old id of a row that began in this store, and was copied to the old table."""
+
 
 class ImportedModule(models.Model):
     """The old id of a state row, for who points at it, such as a foreign key of ``bulk_grades``.
 
     ``revision`` is the row's revision when the import left it, and ``checksum`` that of its state and score
     (`storing.checksum_of`), because plain SQL leaves the revision as it is. If the row has others, something else has
-    changed it since, and the import does not touch it again. A checksum of NULL fits every content. Two old rows may
-    have become one row. About 45 bytes a row.
+    changed it since, and the import does not touch it again; `NOT_IMPORTED` never is the row's. A checksum of NULL fits
+    every content. Two old rows may have become one row. About 45 bytes a row.
 
     .. pii: A learner's id.
     .. pii_types: id

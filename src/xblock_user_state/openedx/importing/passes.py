@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -35,21 +35,25 @@ def groups(site: OldSite, selection: Selection, after: int | None = None, most: 
     """Yield groups of learners with up to `most` rows, and alone each with more, from the one after `after`."""
     while True:
         learners = site.learners(selection, after, _LEARNERS)
-        counts = site.row_counts(learners, selection)
-        group: list[int] = []
-        size = 0
-        for learner in learners:
-            rows = counts.get(learner, 0)
-            if group and size + rows > most:
-                yield group
-                group, size = [], 0
-            group.append(learner)
-            size += rows
-        if group:
-            yield group
+        yield from _of_size(learners, site.row_counts(learners, selection), most)
         if not learners:
             return
         after = learners[-1]
+
+
+def _of_size(learners: Sequence[int], counts: Mapping[int, int], most: int) -> Iterator[list[int]]:
+    """Split learners into groups with up to `most` rows; alone each with more."""
+    group: list[int] = []
+    size = 0
+    for learner in learners:
+        rows = counts.get(learner, 0)
+        if group and size + rows > most:
+            yield group
+            group, size = [], 0
+        group.append(learner)
+        size += rows
+    if group:
+        yield group
 
 
 @dataclass
@@ -189,7 +193,7 @@ class Pass:
             yield Done()
 
     def _imported_learners(self) -> Iterator[list[int]]:
-        """Yield pages of learners of whom anything may have been imported; some come more than once."""
+        """Yield groups of learners of whom anything may have been imported; some come more than once."""
         for model in (ImportedModule, Preferences, UserInfo):
             rows = all_rows(model, self.database).order_by("student_id")
             if self.selection.first is not None:
@@ -198,7 +202,7 @@ class Pass:
                 rows = rows.filter(student_id__lte=self.selection.last)
             page = list(rows.values_list("student_id", flat=True).distinct()[:_LEARNERS])
             while page:
-                yield page
+                yield from _of_size(page, self.site.row_counts(page, Selection()), self.batch)
                 rest = rows.filter(student_id__gt=page[-1])
                 page = list(rest.values_list("student_id", flat=True).distinct()[:_LEARNERS])
 

@@ -22,15 +22,20 @@ class Report:
             path.open("a").close()
         self._path = path
         self.counts: Counter[Reason] = Counter()
+        self._written: Counter[Line] = Counter()
 
     def add(self, lines: Iterable[Line]) -> None:
-        """Add lines. Raises ``OSError``."""
-        found = list(lines)
+        """Add lines, each unless it is expected again. Raises ``OSError``."""
+        found = [line for line in lines if not self._is_written(line)]
         self.counts.update(line.reason for line in found)
         if self._path and found:
             # One write in append mode, because several imports may share a file.
             with self._path.open("a") as file:
                 file.write("".join(f"{as_json(line)}\n" for line in found))
+
+    def expect_again(self, lines: Iterable[Line]) -> None:
+        """Expect these lines once more: they are in the report, and their rows will be taken again."""
+        self._written.update(lines)
 
     def summary(self) -> Iterator[str]:
         """Yield a line for each reason that was reported, in the order of `Reason`."""
@@ -38,6 +43,12 @@ class Report:
             if reason in self.counts:
                 outcome = "left out" if reason.is_left_out else "taken"
                 yield f"{self.counts[reason]:>10,} {outcome}: {reason.code}. {reason.meaning}"
+
+    def _is_written(self, line: Line) -> bool:
+        if not self._written[line]:
+            return False
+        self._written[line] -= 1
+        return True
 
 
 def as_json(line: Line) -> str:

@@ -79,9 +79,8 @@ class Known(NamedTuple):
     rows: Mapping[Owner, Stored]
     imported: Mapping[Owner, Mapping[int, Left]]
 
-    def as_left(self, student_id: int, block_id: int, old_ids: Collection[int]) -> Stored | None:
+    def as_left(self, owner: Owner, old_ids: Collection[int]) -> Stored | None:
         """Return the row of an owner if it is as the import left it, from old rows with just these ids."""
-        owner = Owner(student_id, block_id)
         stored, left = self.rows.get(owner), self.imported.get(owner, {})
         if stored is None or left.keys() != set(old_ids):
             return None
@@ -142,7 +141,7 @@ def _with_rows(database: str, model: type[StudentModule | ImportedModule], learn
 
 def decide(built: Built, known: Known, lines: list[Line], *, source_wins: bool) -> Step:
     """Return the fate of a built row, and report a row of ours that is left alone."""
-    owner = Owner(built.source.student_id, built.source.block.id)
+    owner = built.source.owner
     stored, imported = known.rows.get(owner), known.imported.get(owner, {})
     if stored is None:
         return Step.INSERT if source_wins or not imported else _keep(built, lines, Reason.OURS_CHANGED, "deleted")
@@ -158,7 +157,7 @@ def decide(built: Built, known: Known, lines: list[Line], *, source_wins: bool) 
         is_complete = stored.revision == built.row.revision or not built.entries
         if is_complete and as_left:
             return Step.KEEP if set(imported) == {module.id for module in built.source.modules} else Step.ADOPT
-    return Step.APPEND if _continues(built, stored) else Step.REPLACE
+    return Step.APPEND if continues(built, stored) else Step.REPLACE
 
 
 def _keep(built: Built, lines: list[Line], reason: Reason, detail: str) -> Step:
@@ -171,9 +170,9 @@ def _content(built: Built) -> Content:
     return built.row.text, built.row.grade, built.row.max_grade
 
 
-def _continues(built: Built, stored: Stored) -> bool:
+def continues(built: Built, stored: Stored) -> bool:
     """Tell whether the built history has the stored row at its revision, and goes on."""
-    if stored.checksum is None or not 0 < stored.revision < len(built.entries):
+    if stored.checksum is None or not 0 < stored.revision < built.row.revision:
         return False
     text, *score = built.before_restart or (None, None, None)
     return text is not None and (checksum(stored.revision, text), *score) == (stored.checksum, *stored.content[1:])
@@ -196,7 +195,7 @@ class Storing:
     extended: list[Values] = field(default_factory=list)
     rows: int = 0
     entries: int = 0
-    waiting: dict[int, list[int]] = field(default_factory=lambda: defaultdict(list))
+    waiting: dict[int, set[int]] = field(default_factory=lambda: defaultdict(set))
     _forgotten: list[int] = field(default_factory=list)
     _cleared: list[Owner] = field(default_factory=list)
     _replaced: list[Owner] = field(default_factory=list)
@@ -214,27 +213,40 @@ class Storing:
         """Store a row that `decide` has given this step; `old_ids` are those known so far."""
         if step is Step.KEEP:
             return
-        owner = Owner(built.source.student_id, built.source.block.id)
+        owner = built.source.owner
         self._forgotten += old_ids
         if step is Step.ADOPT and stored is not None:
             self._remember(built, stored.revision)
             return
-        entries = built.entries
+        skipped = 0
         if stored is not None:
+            self._replaced.append(owner)
             if step is Step.APPEND:
-                entries = entries[stored.revision :]
+                skipped = stored.revision - built.start.revision
             else:
                 self._cleared.append(owner)
-                if not entries:
+                if not built.entries:
                     # Without history the revision only grows, so that a client with the old one notices.
                     built = built._replace(row=built.row._replace(revision=stored.revision + 1))
-            self._replaced.append(owner)
         self.inserted.append(built.values)
         self._remember(built, built.row.revision)
-        self._add_entries(owner, entries, is_new=stored is None)
         self.rows += 1
-        self.entries += len(entries)
-        self._size += len(built.row.text or "") + sum(len(entry[-1] or b"") for entry in entries)
+        self._size += len(built.row.text or "")
+        self._add_entries(owner, built.entries.pages(skipped), is_new=stored is None)
+
+    def _add_entries(self, owner: Owner, pages: Iterable[Sequence[Values]], *, is_new: bool) -> None:
+        is_direct = self._is_extended and is_new and owner not in self._tombstoned
+        collected = self.extended if is_direct else self.local
+        for page in pages:
+            collected += page
+            self.entries += len(page)
+            self._size += sum(len(entry[-1] or b"") for entry in page)
+            if self._is_extended and not is_direct:
+                self.waiting[owner.student_id].add(owner.block_id)
+            self._flush_if_full()
+        self._flush_if_full()
+
+    def _flush_if_full(self) -> None:
         if len(self.inserted) + len(self.local) + len(self.extended) > _MOST_ROWS or self._size > _MOST_BYTES:
             self.flush()
 
@@ -275,19 +287,13 @@ class Storing:
             (module.id, source.student_id, source.block.id, revision, content) for module in source.modules
         ]
 
-    def _add_entries(self, owner: Owner, entries: Sequence[Values], *, is_new: bool) -> None:
-        if self._is_extended and is_new and owner not in self._tombstoned:
-            self.extended += entries
-            return
-        self.local += entries
-        if self._is_extended and entries:
-            self.waiting[owner.student_id].append(owner.block_id)
-
     def _write_extended(self) -> None:
         alias, model = conf.history_database(), extended_model()
         blocks: dict[int, set[int]] = defaultdict(set)
-        for student_id, block_id, *_ in self.extended:
-            blocks[student_id].add(block_id)
+        for student_id, block_id, revision, *_ in self.extended:
+            # A long history comes in several pages.
+            if revision == 1:
+                blocks[student_id].add(block_id)
         with transaction.atomic(using=alias):
             # Left by an attempt whose state was not committed.
             for student_id, ids in blocks.items():

@@ -6,11 +6,12 @@ from collections import defaultdict
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
+from itertools import chain
 from typing import Any, NamedTuple
 
 from django.db import connections
 
-from xblock_user_state.openedx.old.merging import in_order
+from xblock_user_state.openedx.old.merging import NO_TIME, Place, in_order
 from xblock_user_state.openedx.old.tables import (
     EXTENDED,
     HISTORY,
@@ -30,6 +31,7 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _MODULE = "id, student_id, course_id, module_id, module_type"
 _FIRST_YEAR = 1000
 _ENDS = ("", "\n", "\r\n", "\r", " ", "\t")
+_ROWS = 1000
 _CHUNK = 500
 """Entries with their states in one statement, where one row has a long history."""
 
@@ -172,21 +174,31 @@ class OldSite:
             entry for table, alias in self.history for entry in self._entries(table, alias, "student_module_id", ids)
         ]
 
-    def long_history(self, ids: Sequence[int]) -> Iterator[Entry]:
-        """Yield the history entries of rows by their ids in order, with a bounded number of states in memory."""
-        keys = []
+    def places(self, ids: Sequence[int]) -> dict[int, list[Place]]:
+        """Return the places of the history entries of rows, in order, by the rows' ids. Reads no states."""
+        places: dict[int, list[Place]] = defaultdict(list)
         for table, alias in self.history:
-            to_time = self._to_time(alias)
-            select = f"SELECT id, {self._time('created', alias)} FROM {table} WHERE {{}}"
-            rows = self._among(alias, select, "student_module_id", ids)
-            keys += [Entry(table, id_, 0, to_time(created), None, None, None, None) for id_, created in rows]
-        keys.sort(key=in_order)
-        for start in range(0, len(keys), _CHUNK):
-            chunk = keys[start : start + _CHUNK]
+            is_extended, to_time = table == EXTENDED, self._to_time(alias)
+            select = f"SELECT student_module_id, id, {self._time('created', alias)} FROM {table} WHERE {{}}"
+            for module, id_, created in self._among(alias, select, "student_module_id", ids):
+                places[module].append((to_time(created) or NO_TIME, is_extended, id_))
+        for found in places.values():
+            found.sort()
+        return places
+
+    def entries_at(self, places: Sequence[Place]) -> Iterator[Entry]:
+        """Yield the history entries of these places in their order, with a bounded number of states in memory."""
+        for start in range(0, len(places), _CHUNK):
+            chunk = places[start : start + _CHUNK]
             found: list[Entry] = []
             for table, alias in self.history:
-                found += self._entries(table, alias, "id", [entry.id for entry in chunk if entry.table == table])
+                ids = [id_ for _, is_extended, id_ in chunk if is_extended == (table == EXTENDED)]
+                found += self._entries(table, alias, "id", ids)
             yield from sorted(found, key=in_order)
+
+    def long_history(self, ids: Sequence[int]) -> Iterator[Entry]:
+        """Yield the history entries of rows by their ids in order, with a bounded number of states in memory."""
+        return self.entries_at(sorted(chain.from_iterable(self.places(ids).values())))
 
     def field_rows(self, table: str, owners: Sequence[Any]) -> list[FieldRow]:
         """Return the fields of learners, or of usage keys in the table of summaries."""
@@ -258,7 +270,11 @@ class OldSite:
         """Yield the rows whose column has one of the values; the condition stands for ``{}`` in the statement."""
         for some in pieces(alias, list(values), 1000):
             condition, keys = dialect_of(connections[alias]).in_list(column, some)
-            yield from self._rows(select.format(condition), [*keys, *parameters], alias)
+            with connections[alias].cursor() as cursor:
+                cursor.execute(select.format(condition), [*keys, *parameters])
+                # One row may have very many entries.
+                while rows := cursor.fetchmany(_ROWS):
+                    yield from rows
 
     def _time(self, column: str, alias: str | None = None) -> str:
         return _TIMES[connections[alias or self.database].vendor].format(column)

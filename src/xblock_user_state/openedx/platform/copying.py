@@ -17,7 +17,7 @@ from xblock.fields import Scope
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import all_rows
 from xblock_user_state.interface import Batch, UserId
-from xblock_user_state.openedx.importing.models import ImportedModule
+from xblock_user_state.openedx.importing.models import NOT_IMPORTED, ImportedModule
 from xblock_user_state.openedx.platform import differences, old_rows
 from xblock_user_state.openedx.platform.old_rows import Address, OldRow, UnreadableRow
 from xblock_user_state.state.change import Row
@@ -38,9 +38,13 @@ def copy_there(address: Address) -> Collection[str]:
     """Make the platform's rows equal to this store's row. Nothing is compared, so no field is returned."""
     # The lock comes first: a row that is read before it may be older than the copy of another request.
     found = old_rows.locked(address)
-    is_module = address.scope == Scope.user_state
-    done = _rows_here(address).values_list("done", flat=True).first() if is_module else None
-    old_rows.write(address, _row_here(address), found, done)
+    if address.scope == Scope.user_state:
+        done = _rows_here(address).values_list("done", flat=True).first()
+        ids = [module.pk for module in found]
+        module = old_rows.write_module(address, row_here(address), found, done)
+        _keep_id(address, module, ids)
+    else:
+        old_rows.write_fields(address, row_here(address), found)
     return ()
 
 
@@ -60,7 +64,7 @@ def copy_here(address: Address, steps: Sequence[Step]) -> Collection[str]:
         return ()
     differing = _repeat(address, steps, old) if steps else ()
     if differing or not steps:
-        with DjangoXBlockUserStateClient().batch(_learner(address)) as batch:
+        with DjangoXBlockUserStateClient().batch(learner_of(address)) as batch:
             _replace(batch, address, old)
     if address.scope == Scope.user_state:
         _keep_beside(address, found[0])
@@ -70,14 +74,25 @@ def copy_here(address: Address, steps: Sequence[Step]) -> Collection[str]:
 def _repeat(address: Address, steps: Sequence[Step], old: OldRow) -> Collection[str]:
     """Make the steps and return the fields that differ from `old`. If any do, nothing was written."""
     with transaction.atomic(using=state_database()):
-        with DjangoXBlockUserStateClient().batch(_learner(address)) as batch:
+        with DjangoXBlockUserStateClient().batch(learner_of(address)) as batch:
             for step in steps:
                 step(batch, address)
-        differing = differences_of(old, _row_here(address))
+        differing = differences_of(old, row_here(address))
         if differing:
             # The history gets no entry of a state that the learner never had.
             transaction.set_rollback(True, using=state_database())
     return differing
+
+
+def _keep_id(address: Address, module: Any, ids: Sequence[int]) -> None:
+    """Keep the id of a new row of the platform's, or forget the `ids` of deleted ones. Up to two statements."""
+    if module is None:
+        _ids(pk__in=ids).delete()
+    elif not ids:
+        # A copy before may have been rolled back in the platform's database, and not in this store's. The platform may
+        # then give its id to another row.
+        (_ids_here(address).filter(revision=NOT_IMPORTED) | _ids(pk=module.pk)).delete()
+        _add_id(address, module, NOT_IMPORTED)
 
 
 def _keep_beside(address: Address, module: Any) -> None:
@@ -87,11 +102,25 @@ def _keep_beside(address: Address, module: Any) -> None:
     """
     rows = _rows_here(address)
     rows.exclude(done=module.done).update(done=module.done)
-    row = _row_here(address)
+    row = row_here(address)
     if row is not None:
-        block: Any = address.row
-        kept = ImportedModule(pk=module.pk, student_id=address.student_id, block_id=block.id, revision=row.revision)
-        all_rows(ImportedModule, state_database()).bulk_create([kept], ignore_conflicts=True)
+        _add_id(address, module, row.revision)
+
+
+def _add_id(address: Address, module: Any, revision: int) -> None:
+    block: Any = address.row
+    kept = ImportedModule(pk=module.pk, student_id=address.student_id, block_id=block.id, revision=revision)
+    all_rows(ImportedModule, state_database()).bulk_create([kept], ignore_conflicts=True)
+
+
+def _ids_here(address: Address) -> Any:
+    """Return the queryset of the ids that the platform's rows have."""
+    block: Any = address.row
+    return _ids(student_id=address.student_id, block_id=block.id)
+
+
+def _ids(**conditions: Any) -> Any:
+    return all_rows(ImportedModule, state_database()).filter(**conditions)
 
 
 def _replace(batch: Batch, address: Address, old: OldRow) -> None:
@@ -134,11 +163,11 @@ def set_score(grade: float | None, max_grade: float | None) -> Step:
     return step
 
 
-def _learner(address: Address) -> UserId | None:
+def learner_of(address: Address) -> UserId | None:
     return None if address.student_id is None else UserId(address.student_id)
 
 
-def _row_here(address: Address) -> Row | None:
+def row_here(address: Address) -> Row | None:
     rows = reader.read_rows(state_database(), TABLES[address.scope], address.student_id, [address.row])
     return rows.get(address.row)
 
@@ -147,9 +176,7 @@ def _delete_here(address: Address) -> None:
     """Delete this store's row, with its history, as the platform has."""
     _rows_here(address).delete()
     if address.scope == Scope.user_state:
-        block: Any = address.row
-        ids = all_rows(ImportedModule, state_database())
-        ids.filter(student_id=address.student_id, block_id=block.id).delete()
+        _ids_here(address).delete()
 
 
 def _rows_here(address: Address) -> Any:

@@ -9,7 +9,7 @@ from xblock.fields import Scope
 
 from xblock_user_state.history.entries import all_rows
 from xblock_user_state.maintenance.modified import rows_modified
-from xblock_user_state.openedx.platform.mirror import copy_there_again, stage_of_row
+from xblock_user_state.openedx.platform.mirror import copy_there_now, stage_of_row
 from xblock_user_state.openedx.platform.old_rows import Address
 from xblock_user_state.openedx.platform.stages import Stage
 from xblock_user_state.state.keys import parse_block, row_key
@@ -27,7 +27,7 @@ def copy_back(since: datetime) -> Iterator[bool]:
         if address is None:
             yield False
         elif stage_of_row(address) is Stage.LEAD:
-            yield copy_there_again(address)
+            yield copy_there_now(address)
 
 
 def _changed(since: datetime) -> Iterator[Address | None]:

@@ -1,8 +1,8 @@
 """Notes the rows that the serving store has written, and has them copied to the other one.
 
-A copy is made after the commit of the write, or at the end of the request, in a transaction of its own. A failure is
-logged and counted and never reaches the learner: the row differs until its next write, and ``manage.py
-compare_openedx`` finds it.
+A copy is made after the commit of the write, or at the end of the request, in a transaction of its own; but that of a
+row which is created at `lead` through the platform's model is made at once, for its id. A failure is logged and counted
+and never reaches the learner: the row differs until its next write, and ``manage.py compare_openedx`` finds it.
 
 A row is copied as it is, under a lock of the platform's row, so two requests can't leave an older copy behind.
 """
@@ -10,19 +10,21 @@ A row is copied as it is, under a lock of the platform's row, so two requests ca
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Collection, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any
 
-from django.db import Error, transaction
+from django.db import Error, connections, transaction
 from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.clients.base import WrittenRows
+from xblock_user_state.history.outbox.breaker import Breaker
+from xblock_user_state.history.outbox.deadline import answer_expected
 from xblock_user_state.interface import ServiceUnavailable, UserId
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.current import count
@@ -34,6 +36,7 @@ from xblock_user_state.openedx.platform.stages import Stage, models_are_served_h
 from xblock_user_state.state.change import Changes
 from xblock_user_state.state.keys import canonical_key, row_key
 from xblock_user_state.store.databases import state_database
+from xblock_user_state.store.dialects import Failure, dialect_of
 from xblock_user_state.store.tables import TABLES
 from xblock_user_state.store.transactions import repeat
 
@@ -49,6 +52,15 @@ class _Noted:
     there: dict[Address, None] = field(default_factory=dict)
     """Rows that this store has written."""
 
+
+HERE = Breaker(
+    failure="this store's database can't be written to; rows of the platform are not copied",
+    recovery="this store's database can be written to again",
+)
+"""At `shadow` this store must not slow the platform down: a row that is not copied differs until its next write."""
+
+SECONDS = 5.0
+"""The time that a row's copy to this store may take at `shadow`. It holds the lock of the platform's row."""
 
 _NOTED: ContextVar[_Noted | None] = ContextVar("xblock_user_state_openedx_noted", default=None)
 
@@ -146,26 +158,58 @@ class MirroringClient(DjangoXBlockUserStateClient):
 
 def _flush(noted: _Noted) -> None:
     for address, steps in noted.here.items():
-        _attempt(address, "this store", partial(copying.copy_here, address, steps))
+        _copy_here(address, steps)
     for address in noted.there:
         _attempt(address, "the platform's tables", partial(copying.copy_there, address))
 
 
-def _attempt(address: Address, target: str, copy: Callable[[], Collection[str]]) -> bool:
-    """Copy a row and list what differed; return whether it was copied. Never raises an error of a store."""
+def _copy_here(address: Address, steps: Collection[Step]) -> None:
+    """Copy a row to this store, unless its database has just failed: then few requests wait for it."""
+    if not HERE.lets_through():
+        count(names.OPENEDX_COPIES_FAILED, 1, address.scope.name)
+        return
+    error = _attempt(address, "this store", partial(_copied_in_time, address, [*steps]))
+    if error is None or not _is_down(error):
+        HERE.succeeded()
+        return
+    HERE.failed(error)
+    connection = connections[state_database()]
+    # The next copy makes a new connection. A task has no end of a request, at which Django would close a broken one.
+    if not connection.in_atomic_block:
+        connection.close_if_unusable_or_obsolete()
+
+
+def _copied_in_time(address: Address, steps: Sequence[Step]) -> Collection[str]:
+    """Copy a row. In a database apart from the platform's, a statement that is late loses its connection."""
+    own = state_database()
+    is_apart = own != old_rows.database_of(address.scope)
+    with answer_expected(own, SECONDS) if is_apart else nullcontext():
+        return copying.copy_here(address, steps)
+
+
+def _is_down(error: Exception) -> bool:
+    """Tell whether this store's database can't serve; the platform's may be of another vendor."""
+    connection: Any = connections[state_database()]
+    if not isinstance(error, Error) or not isinstance(error.__cause__, connection.Database.Error):
+        return False
+    return dialect_of(connection).failure(error) is Failure.UNAVAILABLE
+
+
+def _attempt(address: Address, target: str, copy: Callable[[], Collection[str]]) -> Exception | None:
+    """Copy a row and list what differed; return the error for which it was not copied. Never raises one of a store."""
     try:
         with on_the_platforms_tables():
             # A row that is not there can't be locked. The copy that loses the race for it, perhaps the newer one, is
             # repeated.
             differing = repeat(old_rows.database_of(address.scope), partial(_with_the_databases_errors, copy))
-    except Exception:  # noqa: BLE001 (see below)
+    except Exception as error:  # noqa: BLE001 (see below)
         # The store that serves has committed. Whatever is wrong with the other one must not reach the learner.
         count(names.OPENEDX_COPIES_FAILED, 1, address.scope.name)
         _LOG.exception("%s of learner %s was not copied to %s", canonical_key(address.row), address.student_id, target)
-        return False
+        return error
     # Outside of the transaction, which holds the lock of a learner's row.
     differences.note(address, differing)
-    return True
+    return None
 
 
 def _with_the_databases_errors(copy: Callable[[], Collection[str]]) -> Collection[str]:
@@ -173,21 +217,27 @@ def _with_the_databases_errors(copy: Callable[[], Collection[str]]) -> Collectio
     try:
         return copy()
     except ServiceUnavailable as error:
-        if isinstance(error.__cause__, Error):
-            raise error.__cause__ from error
+        cause = error.__cause__
+        if isinstance(cause, Error):
+            # It keeps the driver's error as its cause, by which dialects know a deadlock.
+            raise cause from cause.__cause__
         raise
 
 
 def learner_deleted(student_id: Any) -> None:
-    """Delete the rows of a learner, who is gone in this store, in the platform's table, with what refers to them."""
+    """Delete the rows of a learner, who is gone in this store, in the platform's tables, with what refers to them."""
     try:
         with on_the_platforms_tables():
-            old_rows.model_of(Scope.user_state)._base_manager.filter(student_id=student_id).delete()
+            for scope in (scope for scope in old_rows.MODELS if TABLES[scope].owned):
+                old_rows.model_of(scope)._base_manager.filter(student_id=student_id).delete()
     except Exception:  # noqa: BLE001 (as in `_attempt`)
         count(names.OPENEDX_COPIES_FAILED, 1, Scope.user_state.name)
-        _LOG.exception("the rows of learner %s were not deleted in the platform's table", student_id)
+        _LOG.exception("the rows of learner %s were not deleted in the platform's tables", student_id)
 
 
-def copy_there_again(address: Address) -> bool:
-    """Make the platform's rows equal to this store's row; return whether that went well. The log has the reason."""
-    return _attempt(address, "the platform's tables", partial(copying.copy_there, address))
+def copy_there_now(address: Address) -> bool:
+    """Make the platform's rows equal to this store's row; return whether that went well. The log has the reason.
+
+    In a caller's transaction of the platform's database the copy is a part of it.
+    """
+    return _attempt(address, "the platform's tables", partial(copying.copy_there, address)) is None

@@ -81,20 +81,12 @@ def content(address: Address, found: list[Any]) -> OldRow | None:
         raise UnreadableRow(f"{MODELS[address.scope]} {address}: {error}") from error
 
 
-def write(address: Address, row: Row | None, found: list[Any], done: str | None) -> None:
-    """Make the platform's rows equal to this store's row; ``None`` deletes them. `done` is for a row of a block."""
-    if address.scope == Scope.user_state:
-        _write_module(address, row, found, done)
-    else:
-        state = {} if row is None or row.text is None else decode_state(row.text)
-        _write_fields(address, state, {each.field_name: each for each in found})
-
-
-def _write_module(address: Address, row: Row | None, found: list[Any], done: str | None) -> None:
+def write_module(address: Address, row: Row | None, found: list[Any], done: str | None) -> Any:
+    """Make the platform's row of a block equal to this store's row; ``None`` deletes it. Returns the row, if any."""
     if row is None:
         for each in found:
             each.delete()
-        return
+        return None
     module = found[0] if found else model_of(address.scope)(**identity(address), module_type=_type_of(address))
     before = _content_of(module)
     module.state, module.grade, module.max_grade, module.done = row.text, row.grade, row.max_grade, done
@@ -102,6 +94,7 @@ def _write_module(address: Address, row: Row | None, found: list[Any], done: str
         # Its signals write the platform's history.
         module.save()
     _set_times(module, row.created, row.modified)
+    return module
 
 
 def _content_of(module: Any) -> tuple[Any, ...]:
@@ -113,12 +106,15 @@ def _set_times(module: Any, created: datetime, modified: datetime) -> None:
     type(module)._base_manager.filter(pk=module.pk).update(created=created, modified=modified)
 
 
-def _write_fields(address: Address, state: State, found: dict[str, Any]) -> None:
-    for name in found.keys() - state.keys():
-        found[name].delete()
+def write_fields(address: Address, row: Row | None, found: list[Any]) -> None:
+    """Make the platform's rows of the fields of another scope equal to this store's row; ``None`` deletes them."""
+    state = {} if row is None or row.text is None else decode_state(row.text)
+    rows = {each.field_name: each for each in found}
+    for name in rows.keys() - state.keys():
+        rows[name].delete()
     for name, value in state.items():
         text = encode(value)
-        field = found.get(name) or model_of(address.scope)(**identity(address), field_name=name)
+        field = rows.get(name) or model_of(address.scope)(**identity(address), field_name=name)
         if field.pk is None or field.value != text:
             field.value = text
             field.save()

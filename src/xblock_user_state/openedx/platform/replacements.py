@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import functools
 import inspect
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -19,13 +19,13 @@ from xblock_user_state.openedx.platform import (
     client_methods,
     field_caches,
     field_models,
+    field_rows,
     history,
     learners,
     old_rows,
     scores,
     student_modules,
 )
-from xblock_user_state.openedx.platform.student_modules import StagedQuerySet
 
 
 class UnknownPlatform(ImproperlyConfigured):
@@ -146,15 +146,22 @@ REPLACEMENTS: Sequence[Replacement] = (
         package="core",
     ),
 )
-"""The replaced functions. `student_modules.transform` changes the model `StudentModule` beside them."""
+"""The replaced functions. The models of `MODEL_FIELDS` are changed beside them (`staging`)."""
 
 _MARK = "replaced_by_xblock_user_state"
 
-MODULE_FIELDS = {
-    *("id", "module_type", "module_state_key", "student", "course_id"),
-    *("state", "grade", "max_grade", "done", "created", "modified"),
+_FIELD = {"id", "field_name", "value", "created", "modified"}
+
+MODEL_FIELDS: Mapping[str, Collection[str]] = {
+    "StudentModule": {
+        *("id", "module_type", "module_state_key", "student", "course_id"),
+        *("state", "grade", "max_grade", "done", "created", "modified"),
+    },
+    "XModuleStudentPrefsField": {*_FIELD, "student", "module_type"},
+    "XModuleStudentInfoField": {*_FIELD, "student"},
+    "XModuleUserStateSummaryField": {*_FIELD, "usage_id"},
 }
-"""The fields of the platform's `StudentModule`."""
+"""The platform's models that are changed, with their fields."""
 
 
 PACKAGES = {"lms": "lms.djangoapps", "core": "openedx.core.djangoapps"}
@@ -172,7 +179,7 @@ def install() -> None:
     for replacement in REPLACEMENTS:
         _replace(replacement)
     student_modules.transform(old_rows.model_named("StudentModule"))
-    field_models.connect()
+    field_models.transform()
 
 
 def listed() -> Iterator[tuple[str, str, str]]:
@@ -185,9 +192,10 @@ def listed() -> Iterator[tuple[str, str, str]]:
             yield _full_name(replacement), "missing", replacement.why
         else:
             yield _full_name(replacement), "replaced" if is_replaced else "the platform's", replacement.why
-    is_staged = issubclass(old_rows.model_named("StudentModule"), student_modules.StagedRow)
-    state = "changed in place" if is_staged else "the platform's"
-    yield f"{PACKAGES['lms']}.courseware.models.StudentModule", state, "Rows of the store that serves."
+    for name in MODEL_FIELDS:
+        is_staged = issubclass(old_rows.model_named(name), (student_modules.StagedRow, field_rows.StagedFieldRow))
+        state = "changed in place" if is_staged else "the platform's"
+        yield f"{PACKAGES['lms']}.courseware.models.{name}", state, "Rows of the store that serves."
 
 
 def problems() -> Iterator[str]:
@@ -203,7 +211,8 @@ def problems() -> Iterator[str]:
         if found != tuple(replacement.parameters):
             yield f"{name} has the parameters {', '.join(found)}, not {', '.join(replacement.parameters)}"
         yield from _wrong_copies(replacement, getattr(owner, attribute))
-    yield from _problems_of_the_model()
+    for name, expected in MODEL_FIELDS.items():
+        yield from _problems_of_the_model(name, expected)
 
 
 def _wrong_copies(replacement: Replacement, original: Any) -> Iterator[str]:
@@ -212,17 +221,18 @@ def _wrong_copies(replacement: Replacement, original: Any) -> Iterator[str]:
             yield f"{_module(replacement, copy)} does not have {replacement.name} of {replacement.module}"
 
 
-def _problems_of_the_model() -> Iterator[str]:
+def _problems_of_the_model(name: str, expected: Collection[str]) -> Iterator[str]:
     try:
-        model = old_rows.model_named("StudentModule")
+        model = old_rows.model_named(name)
     except LookupError:
-        yield "there is no model courseware.StudentModule"
+        yield f"there is no model courseware.{name}"
         return
     fields = {field.name for field in model._meta.concrete_fields}
-    if fields != MODULE_FIELDS:
-        yield f"the fields of courseware.StudentModule differ: {', '.join(sorted(fields ^ MODULE_FIELDS))}"
-    if any(type(manager.get_queryset()) not in (QuerySet, StagedQuerySet) for manager in model._meta.managers):
-        yield "a manager of courseware.StudentModule has a queryset of its own"
+    if fields != expected:
+        yield f"the fields of courseware.{name} differ: {', '.join(sorted(fields.symmetric_difference(expected)))}"
+    known = (QuerySet, student_modules.StagedQuerySet, field_rows.StagedFieldQuerySet)
+    if any(type(manager.get_queryset()) not in known for manager in model._meta.managers):
+        yield f"a manager of courseware.{name} has a queryset of its own"
 
 
 def _full_name(replacement: Replacement) -> str:

@@ -11,9 +11,9 @@ DEFAULTS = {"EXTENDED_HISTORY": False, "HISTORY_DATABASE": "xblock_user_state_hi
 
 
 def plugin_settings(settings: Any) -> None:
-    """Install the package's app and middleware, and set defaults of ``XBLOCK_USER_STATE`` that the site left open."""
+    """Install the package's app and middleware, and set the defaults of what ``XBLOCK_USER_STATE`` leaves open."""
     if "xblock_user_state" not in settings.INSTALLED_APPS:
         settings.INSTALLED_APPS.append("xblock_user_state")
     if MIDDLEWARE not in settings.MIDDLEWARE:
         settings.MIDDLEWARE.append(MIDDLEWARE)
-    settings.XBLOCK_USER_STATE = {**DEFAULTS, **getattr(settings, "XBLOCK_USER_STATE", {})}
+    settings.XBLOCK_USER_STATE_PLUGIN_DEFAULTS = DEFAULTS

@@ -1,28 +1,23 @@
-"""The platform's `StudentModule`, changed in place: at each call it works on the platform's table or on this store.
+"""The platform's `StudentModule`, changed in place (`staging`).
 
-In place, because other modules have its name, and models of other packages refer to it by foreign keys. The class gets
-`StagedRow` as a base, its managers get `StagedQuerySet`, and its table is the compatible model's view where this store
-serves.
+The class gets `StagedRow` as a base, its managers get `StagedQuerySet`, and its table is the compatible model's view
+where this store serves.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable
 from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from django.contrib.auth import get_user_model
 from django.db import transaction
-from django.db.models import Field
-from django.db.models.deletion import CASCADE
-from django.db.models.expressions import Col
-from django.db.models.options import Options
 from django.db.models.signals import post_delete
 
 from xblock_user_state.openedx.compatible.lookups import RowNumberIn, RowNumberIs
 from xblock_user_state.openedx.compatible.querysets import CompatibleQuerySet
 from xblock_user_state.openedx.compatible.rows import CompatibleRow
-from xblock_user_state.openedx.platform import mirror
+from xblock_user_state.openedx.platform import mirror, staging
 from xblock_user_state.openedx.platform.mirror import address_of_block
 from xblock_user_state.openedx.platform.old_rows import Address
 from xblock_user_state.openedx.platform.served_table import models_read_this_store
@@ -30,8 +25,6 @@ from xblock_user_state.openedx.platform.stages import Stage, site_stage
 from xblock_user_state.openedx.views.own import STUDENT_MODULE
 
 _UID = "xblock_user_state.openedx.platform"
-
-_Field: Any = Field if TYPE_CHECKING else object
 
 
 class StagedRow(CompatibleRow):
@@ -75,6 +68,15 @@ class StagedRow(CompatibleRow):
             updated = super(CompatibleRow, self)._save_table(*args, **options)
         _note(self)
         return updated
+
+    def _number(self, using: str) -> Any:
+        """Return the new row's number: at `lead` the id that its copy has in the platform's table.
+
+        So the copy is made at once. The caller may refer to the row by a foreign key next, in the same transaction.
+        """
+        if site_stage() is Stage.LEAD:
+            mirror.copy_there_now(_address(self))
+        return super()._number(using)
 
     def delete(self, *args: Any, **options: Any) -> tuple[int, dict[str, int]]:
         """Delete the row."""
@@ -139,35 +141,6 @@ class StagedQuerySet(CompatibleQuerySet):
         return super(CompatibleQuerySet, self).select_for_update(*args, **options)
 
 
-class StagedOptions(Options):  # type: ignore[type-arg]
-    """Options of a model whose table depends on the stage."""
-
-    @property
-    def db_table(self) -> str:
-        """The view of this store's rows, or the platform's table."""
-        return STUDENT_MODULE if models_read_this_store() else self.__dict__["db_table"]
-
-    @db_table.setter
-    def db_table(self, name: str) -> None:
-        self.__dict__["db_table"] = name
-
-
-class StagedField(_Field):  # type: ignore[misc]  # the class of the field is known at run time
-    """A field whose columns are those of the table of the stage. For migrations it is unchanged."""
-
-    @property
-    def cached_col(self: Any) -> Col:
-        """The column. Django's own keeps the name of the table in which it was first used."""
-        return Col(self.model._meta.db_table, self)
-
-    def deconstruct(self) -> Any:
-        """Return what migrations compare."""
-        *named, arguments = super().deconstruct()
-        if arguments.get("on_delete") is cascade:
-            arguments["on_delete"] = CASCADE
-        return *named, arguments
-
-
 class StagedRowNumberIs(RowNumberIs):
     """Finds the row of an id."""
 
@@ -190,40 +163,16 @@ class StagedRowNumberIn(RowNumberIn):
 
 def transform(model: Any) -> None:
     """Change the platform's class in place. A second call changes nothing."""
-    if issubclass(model, StagedRow):
+    if not staging.change(model, StagedRow, StagedQuerySet, STUDENT_MODULE):
         return
-    model.__bases__ = (StagedRow, *model.__bases__)
-    model._meta.__class__ = StagedOptions
-    for manager in model._meta.local_managers:
-        manager._queryset_class = StagedQuerySet  # noqa: SLF001 (Django has no other way)
-    # Managers that were asked for before are kept with their classes.
-    model._meta._expire_cache()  # noqa: SLF001
-    for field in model._meta.concrete_fields:
-        _make_staged(field)
     for lookup in (StagedRowNumberIs, StagedRowNumberIn):
         model._meta.pk.register_lookup(lookup)
-    model._meta.get_field("student").remote_field.on_delete = cascade
     post_delete.connect(_deleted, sender=model, dispatch_uid=_UID)
     post_delete.connect(_user_deleted, sender=get_user_model(), dispatch_uid=_UID)
 
 
-def _make_staged(field: Any) -> None:
-    of_django = type(field)
-    staged = type(of_django.__name__, (StagedField, of_django), {"__module__": of_django.__module__})
-    # Migrations name the class of a field.
-    staged.__qualname__ = of_django.__qualname__
-    field.__dict__.pop("cached_col", None)
-    field.__class__ = staged
-
-
-def cascade(collector: Any, field: Any, sub_objs: Any, using: str) -> None:
-    """Delete the rows of a deleted user. This store does that by itself (`history.deletion`), and `_user_deleted`."""
-    if not models_read_this_store():
-        CASCADE(collector, field, sub_objs, using)
-
-
 def _user_deleted(instance: Any, using: str, **_: Any) -> None:
-    """Delete the rows of a user in the platform's table, where the model reads this store."""
+    """Delete the rows of a user in the platform's tables, where the models read this store."""
     if site_stage() is Stage.LEAD and models_read_this_store():
         transaction.on_commit(partial(mirror.learner_deleted, instance.pk), using=using)
 

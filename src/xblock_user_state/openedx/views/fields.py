@@ -7,6 +7,7 @@ NULL, because a field has no number. ``created`` and ``modified`` are those of a
 
 from __future__ import annotations
 
+import sqlite3
 from dataclasses import dataclass
 
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -92,6 +93,11 @@ FIELD_TABLES = {
     ),
 }
 """The field tables by their old names."""
+
+
+def can_split(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether the database can split a state: SQLite has the operator from 3.38 on."""
+    return connection.vendor != "sqlite" or sqlite3.sqlite_version_info >= (3, 38)
 
 
 def create_function(connection: BaseDatabaseWrapper, place: Place) -> None:

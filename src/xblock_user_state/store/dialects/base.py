@@ -1,4 +1,4 @@
-"""The seam between the store and a database: nine verbs that move rows and read errors.
+"""The seam between the store and a database: ten verbs that move rows and read errors.
 
 A verb knows tables and columns by the names that its caller gives. The meaning of rows lives in the callers.
 """
@@ -48,7 +48,7 @@ class TooLarge(DataError):
 class Outcome(Enum):
     """The result of `Dialect.store_at_once`."""
 
-    COMMITTED = "all rows and their history are committed"
+    STORED = "all rows and their history are stored"
     LOST_RACE = "a row was not as expected; nothing was written"
     NOT_SENT = "one round trip can't carry this write; nothing was sent"
 
@@ -56,7 +56,7 @@ class Outcome(Enum):
 class Dialect(ABC):
     """Moves many rows in one statement, or in as few as the vendor's limits allow.
 
-    The public methods are the nine verbs of the seam. A new vendor writes `id_table`, `failure`, `_store_rows`,
+    The public methods are the ten verbs of the seam. A new vendor writes `id_table`, `failure`, `_store_rows`,
     `_ignoring` and `_max_rows`, and sets `vendor` and `_max_text`. The other verbs have defaults; a vendor overrides a
     verb where it has a faster way. Every verb takes empty lists.
     """
@@ -64,6 +64,8 @@ class Dialect(ABC):
     vendor: ClassVar[str]
     _max_text: ClassVar[int]
     """Characters and bytes of long values that one statement carries. A single larger row is still sent."""
+    errors_end_transactions: ClassVar[bool] = False
+    """After an error a transaction takes no statement but a rollback, so what may fail needs a savepoint."""
 
     def in_list(self, column: str, values: Sequence[Any]) -> Sql:
         """Return the condition that a column has one of the values."""
@@ -114,9 +116,10 @@ class Dialect(ABC):
         return True
 
     def store_at_once(self, write: Write) -> Outcome:
-        """Write and commit rows and history in one round trip, outside any transaction: all of it or nothing.
+        """Write rows and history in one round trip: all of it or nothing. Outside a transaction, commit too.
 
-        Raises the driver's ``IntegrityError`` if a row to insert exists.
+        In a transaction an error must undo this write only. Raises the driver's ``IntegrityError`` if a row to insert
+        exists.
         """
         return Outcome.NOT_SENT
 
@@ -128,6 +131,10 @@ class Dialect(ABC):
     @abstractmethod
     def failure(self, error: Error) -> Failure | None:
         """Classify a database error; ``None`` for a bug in the program, which callers let through."""
+
+    def has_rolled_back(self, connection: BaseDatabaseWrapper, error: Error) -> bool:
+        """Tell whether an error has rolled back the whole transaction, savepoints included, unknown to Django."""
+        return False
 
     @abstractmethod
     def _store_rows(self, write: Write) -> bool:

@@ -27,9 +27,10 @@ from xblock_user_state.store.dialects.rows import (
 
 # https://mariadb.com/kb/en/mariadb-error-code-reference/
 _DUPLICATE = {1062}
+_LOCK_TIMEOUT = 1205
 _CONFLICT = {
     1020,  # the row changed since it was read (innodb_snapshot_isolation)
-    1205,  # lock wait timeout
+    _LOCK_TIMEOUT,
     1213,  # deadlock; on Galera also a conflict found at commit
 }
 _UNAVAILABLE = {
@@ -94,9 +95,17 @@ class MySQL(Dialect):
         return super().store(write)
 
     def store_at_once(self, write: Write) -> Outcome:
-        """Write and commit by one packet of statements, if the host's ``OPTIONS`` let the driver send packets."""
-        _check_sizes(write.rows)
+        """Write and commit by one packet of statements, if the host's ``OPTIONS`` let the driver send packets.
+
+        In a transaction, write one row without history.
+        """
         connection = write.rows.target.connection
+        in_transaction = not connection.get_autocommit()
+        if in_transaction and not write.is_one_row:
+            return Outcome.NOT_SENT
+        _check_sizes(write.rows)
+        if in_transaction:
+            return self._store_one(write)
         # mysqlclient allows packets of statements by default.
         if not connection.settings_dict["OPTIONS"].get("multi_statements", True) or not self._fits(write):
             return Outcome.NOT_SENT
@@ -114,7 +123,7 @@ class MySQL(Dialect):
             if error.args and error.args[0] == _SUBQUERY_HAS_ROWS:
                 return Outcome.LOST_RACE
             raise
-        return Outcome.COMMITTED
+        return Outcome.STORED
 
     def failure(self, error: Error) -> Failure | None:
         """Classify an error by its number."""
@@ -128,6 +137,33 @@ class MySQL(Dialect):
         if number == _PACKET_TOO_LARGE:
             return Failure.TOO_LARGE
         return Failure.UNAVAILABLE if number in _UNAVAILABLE or number in _CLIENT_ERRORS else None
+
+    def has_rolled_back(self, connection: BaseDatabaseWrapper, error: Error) -> bool:
+        """Tell whether an error has rolled back the transaction. One statement after a lock timeout."""
+        number = error.args[0] if error.args else None
+        if number == _LOCK_TIMEOUT:
+            with connection.cursor() as cursor:
+                cursor.execute("SELECT @@innodb_rollback_on_timeout")
+                return bool(cursor.fetchone()[0])
+        return number in _CONFLICT
+
+    def _store_one(self, write: Write) -> Outcome:
+        """Write one row by one statement."""
+        target = write.rows.target
+        created, updated = replace(write, rows=Rows(target, self._adapted(target, write.rows.values))).split()
+        if created:
+            execute(target.connection, *self._insertion(target, created))
+            return Outcome.STORED
+        # No upsert: it would insert a row that was deleted meanwhile, and only a savepoint would take that back.
+        [row] = updated
+        values = dict(zip(target.columns, row, strict=True))
+        expected = {**{column: values.pop(column) for column in write.matched}, REVISION: values[REVISION] - 1}
+        quote = target.connection.ops.quote_name
+        sets = ", ".join(f"{quote(column)} = %s" for column in values)
+        conditions = " AND ".join(f"{name} = %s" for name in (*target.pinned_names, *map(quote, expected)))
+        sql = f"UPDATE {target.table} SET {sets} WHERE {conditions}"
+        found = execute(target.connection, sql, [*values.values(), *target.pinned_values(), *expected.values()])
+        return Outcome.STORED if found == 1 else Outcome.LOST_RACE
 
     def _store_rows(self, write: Write) -> bool:
         connection = write.rows.target.connection

@@ -56,6 +56,7 @@ class PostgreSQL(Dialect):
     vendor = "postgresql"
     # A statement's text is in memory several times, in the driver and in the server.
     _max_text = 64 * 1024 * 1024
+    errors_end_transactions = True
 
     def in_list(self, column: str, values: Sequence[Any]) -> Sql:
         """Return the condition that a column has one of the values, which travel as one parameter."""
@@ -104,9 +105,9 @@ class PostgreSQL(Dialect):
 
     def store_at_once(self, write: Write) -> Outcome:
         """Write and commit by one statement, which is a transaction by itself."""
-        if not self._fits(write):
+        if not write.rows.target.connection.get_autocommit() or not self._fits(write):
             return Outcome.NOT_SENT
-        return Outcome.COMMITTED if self._store_all(write) else Outcome.LOST_RACE
+        return Outcome.STORED if self._store_all(write) else Outcome.LOST_RACE
 
     def failure(self, error: Error) -> Failure | None:
         """Classify an error by its SQLSTATE."""

@@ -162,6 +162,11 @@ class Write:
         """All columns that a stored row must share with the new one. An update does not set them."""
         return (*self.keys, *self.also_matched)
 
+    @property
+    def is_one_row(self) -> bool:
+        """Only one row is to be written, without history."""
+        return len(self.rows.values) == 1 and self.history is None
+
     def split(self) -> tuple[list[Values], list[Values]]:
         """Return the rows to insert, and the rows to update."""
         revision = self.rows.target.columns.index(REVISION)

@@ -9,7 +9,7 @@ from itertools import chain
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error
 
-from xblock_user_state.store.dialects.base import Dialect, Failure, assignments, execute, matches
+from xblock_user_state.store.dialects.base import Dialect, Failure, Outcome, assignments, execute, matches
 from xblock_user_state.store.dialects.rows import REVISION, Sql, Target, Write
 
 # https://www.sqlite.org/rescode.html: the driver raises OperationalError for a busy database and for a missing table
@@ -43,6 +43,12 @@ class SQLite(Dialect):
         """Return how many values a list may have: the parameter limit, less a statement's few other parameters."""
         return min(super().max_keys(connection), _max_parameters(connection) - 10)
 
+    def store_at_once(self, write: Write) -> Outcome:
+        """Write one row without history by one statement."""
+        if not write.is_one_row:
+            return Outcome.NOT_SENT
+        return Outcome.STORED if self.store(write) else Outcome.LOST_RACE
+
     def failure(self, error: Error) -> Failure | None:
         """Classify an error by SQLite's extended result code."""
         code = getattr(error.__cause__, "sqlite_errorcode", None)
@@ -57,6 +63,10 @@ class SQLite(Dialect):
         if primary == sqlite3.SQLITE_TOOBIG:
             return Failure.TOO_LARGE
         return Failure.UNAVAILABLE if primary in _UNAVAILABLE else None
+
+    def has_rolled_back(self, connection: BaseDatabaseWrapper, error: Error) -> bool:
+        """Ask the driver: a full disk or a trigger may roll back the transaction."""
+        return connection.connection is not None and not connection.connection.in_transaction
 
     def _store_rows(self, write: Write) -> bool:
         target, rows = write.rows.target, write.rows.values

@@ -95,9 +95,20 @@ class Command(OldSiteCommand):
         return done
 
     def _verify(self, options: dict[str, Any]) -> None:
+        """Make all checks, and only then raise ``CommandError`` with what they found."""
         names = ("source", "history_from", "course", "learner", "range")
-        call_command("compare_openedx", stdout=self.stdout, courses=True, **{name: options[name] for name in names})
-        call_command("check_history", stdout=self.stdout, context=options["course"])
+        checks = {
+            "compare_openedx": {"courses": True, **{name: options[name] for name in names}},
+            "check_history": {"context": options["course"]},
+        }
+        found = []
+        for name, arguments in checks.items():
+            try:
+                call_command(name, stdout=self.stdout, **arguments)
+            except CommandError as error:
+                found.append(f"{name}: {error}")
+        if found:
+            raise CommandError("\n".join(found))
 
 
 def _no_extended_history(database: str) -> str:

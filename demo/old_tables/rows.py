@@ -8,7 +8,7 @@ from typing import Any
 
 from django.db import connections
 
-from tests.openedx_tables.schema import HISTORY, MODULE
+from demo.old_tables.schema import HISTORY, MODULE
 
 # A time on the first day, for rows whose time does not matter.
 NOON = datetime(2025, 3, 1, 12, tzinfo=UTC)

@@ -15,7 +15,7 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from django.db import connections, transaction
 
-from tests.openedx_tables.schema import (
+from demo.old_tables.schema import (
     EXTENDED_HISTORY,
     HISTORY,
     INFO,
