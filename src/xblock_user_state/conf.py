@@ -50,7 +50,7 @@ def configured() -> Any:
 
 def value(name: str) -> Any:
     """Return a setting: from ``XBLOCK_USER_STATE``, else the plugin's, else from ``FEATURES``, else the default."""
-    inherited = _features()[_FEATURES[name]] if _is_inherited(name) else {**DEFAULTS, **_of_plugin()}[name]
+    inherited = _features()[_FEATURES[name]] if _is_inherited(name) else _of_plugin().get(name, DEFAULTS[name])
     return configured().get(name, inherited)
 
 
