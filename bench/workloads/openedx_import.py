@@ -18,6 +18,7 @@ from bench.contenders import OURS, RAW, REFERENCE
 from bench.contenders.tables import drop_tables
 from bench.page.report import Results
 from bench.site import filling, machine, scale
+from bench.workloads.take_over import WHOLE_ROWS
 from demo import old_tables
 from demo.old_tables.schema import ALL
 
@@ -33,14 +34,13 @@ def measure(_folder: Path) -> Results:
     return {
         "machine": machine.line(),
         "sites": {
-            "small": _measure(learners, (OURS, RAW, REFERENCE)),
+            "small": _measure(learners, (OURS, RAW, REFERENCE, WHOLE_ROWS)),
             "large": _measure(learners * TIMES_LARGER, (OURS, RAW)),
         },
     }
 
 
 def _measure(learners: int, names: tuple[str, ...]) -> dict[str, Any]:
-    drop_tables()
     old_tables.drop("default")
     call_command("flush", interactive=False, verbosity=0)
     old_tables.create("default")
@@ -52,6 +52,7 @@ def _measure(learners: int, names: tuple[str, ...]) -> dict[str, Any]:
 
 
 def _imported(name: str) -> dict[str, float]:
+    drop_tables()
     command = [sys.executable, "-m", "bench.workloads.take_over", name]
     ended = subprocess.run(command, stdout=subprocess.PIPE, check=True)  # noqa: S603 - runs our own module
     found: dict[str, float] = json.loads(ended.stdout)

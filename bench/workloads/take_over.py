@@ -9,8 +9,10 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import nullcontext
 from datetime import datetime
+from functools import partial
 from io import StringIO
 from itertools import groupby
 from operator import itemgetter
@@ -28,6 +30,8 @@ from bench.site import scale
 from bench.workloads.iterate import megabytes
 from demo.old_tables.schema import EXTENDED_HISTORY, HISTORY, MODULE
 
+WHOLE_ROWS = "reference, a row at a time"
+
 MODULES_OF_PAGE = 500
 
 _RAW_COLUMNS = "student_id, block_id, revision, created, grade, max_grade, body"
@@ -35,7 +39,7 @@ _RAW_COLUMNS = "student_id, block_id, revision, created, grade, max_grade, body"
 
 def main() -> None:
     django.setup()
-    take_over = {OURS: _ours, RAW: _raw, REFERENCE: _reference}[sys.argv[1]]
+    take_over = _TAKE_OVER[sys.argv[1]]
     connection.ensure_connection()
     before, started, used = megabytes("VmRSS"), perf_counter(), process_time()
     rows = take_over()
@@ -100,19 +104,20 @@ def _write(entries: Sequence[tuple[Any, ...]]) -> None:
         cursor.executemany(f"INSERT INTO bench_imported ({_RAW_COLUMNS}) VALUES ({places})", entries)
 
 
-def _reference() -> int:
+def _reference(*, whole_rows: bool = False) -> int:
     """Create each row by the platform's models: `get_or_create`, then a `save` with its history for each entry.
 
-    One transaction for all saves of a row is kinder than the platform, which has one for each request.
+    Each save is a transaction, as a request of the platform is; with `whole_rows` the saves of a row share one.
     """
     from bench.contenders.reference import Reference  # noqa: PLC0415 - needs Django
 
     Reference().create()
-    save = _saving()
+    row_of, save_of = (transaction.atomic, nullcontext) if whole_rows else (nullcontext, transaction.atomic)
+    save = _saving(save_of)
     rows, started = 0, perf_counter()
     for page in _pages():
         for (student, module), of_module in groupby(page, itemgetter(0, 1)):
-            with transaction.atomic():
+            with row_of():
                 rows += save(student, module, list(of_module))
             # Its rate needs no more.
             if perf_counter() - started > scale.chosen().seconds:
@@ -120,8 +125,8 @@ def _reference() -> int:
     return rows
 
 
-def _saving() -> Callable[[int, int, Sequence[tuple[Any, ...]]], int]:
-    """Return a function that saves the entries of one row and returns their number."""
+def _saving(request: Callable[[], Any]) -> Callable[[int, int, Sequence[tuple[Any, ...]]], int]:
+    """Return a function that saves the entries of one row, each in a `request`, and returns their number."""
     from bench.contenders.reference_models import StudentModule  # noqa: PLC0415 - needs Django
     from bench.site.data import course_key  # noqa: PLC0415 - needs Django
 
@@ -130,12 +135,14 @@ def _saving() -> Callable[[int, int, Sequence[tuple[Any, ...]]], int]:
 
     def save(student: int, module: int, entries: Sequence[tuple[Any, ...]]) -> int:
         key = course.make_usage_key("problem", f"{module:032x}")
-        row, is_new = rows.get_or_create(
-            student_id=student, course_id=course, module_state_key=key, defaults={"state": entries[0][5]}
-        )
+        with request():
+            row, is_new = rows.get_or_create(
+                student_id=student, course_id=course, module_state_key=key, defaults={"state": entries[0][5]}
+            )
         for _, _, _, grade, max_grade, state in entries[is_new:]:
             row.state, row.grade, row.max_grade = state, grade, max_grade
-            row.save(force_update=True)
+            with request():
+                row.save(force_update=True)
         return len(entries)
 
     return save
@@ -150,6 +157,14 @@ def _count(table: str) -> int:
     with connection.cursor() as cursor:
         cursor.execute(f"SELECT COUNT(*) FROM {table}")
         return int(cursor.fetchone()[0])
+
+
+_TAKE_OVER: Mapping[str, Callable[[], int]] = {
+    OURS: _ours,
+    RAW: _raw,
+    REFERENCE: _reference,
+    WHOLE_ROWS: partial(_reference, whole_rows=True),
+}
 
 
 if __name__ == "__main__":

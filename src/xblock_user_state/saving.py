@@ -10,10 +10,11 @@ Statements: one for the key of the block, and those of a client's write; none if
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
+from functools import partial
 from typing import Any, NamedTuple
 
-from django.db import DatabaseError, IntegrityError, models, transaction
+from django.db import DatabaseError, IntegrityError, models
 from django.db.models.expressions import DatabaseDefault
 
 from xblock_user_state.clients.arguments import new_score
@@ -36,6 +37,7 @@ from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.models import Block, UserStateRow
 from xblock_user_state.store.row_cache import RowCache
 from xblock_user_state.store.tables import TABLES, Table
+from xblock_user_state.store.transactions import repeat
 from xblock_user_state.store.writer import Writer
 
 POINTS = ("grade", "max_grade")
@@ -77,13 +79,11 @@ def save(instance: UserStateRow, saving: Saving, block: BlockId | None = None) -
     plan = _plan(instance, saving)
     if plan.change is None and not plan.columns:
         return False
-    table, database = _table_of(instance), saving.database
-    with _errors_translated(instance), transaction.atomic(using=database) if plan.columns else nullcontext():
-        row = _write(instance, database, plan.change, block) if plan.change else None
-        # By column: with a composite key as a whole MariaDB's UPDATE reads the whole table.
-        rows = all_rows(table.model, database).filter(**_key(instance))
-        if plan.columns and not rows.update(**plan.columns):
-            raise RowIsGone
+    database = saving.database
+    write = partial(_write, instance, database, plan, block)
+    with _errors_translated(instance):
+        # The write path repeats itself, but for a transaction around it.
+        row = repeat(database, write) if plan.columns else write()
     _take_over(instance, database, plan, row)
     return isinstance(plan.change, Creation)
 
@@ -215,7 +215,17 @@ def _default(instance: UserStateRow, name: str) -> Any:
     return column.get_default()
 
 
-def _write(instance: UserStateRow, database: str, change: Creation | Update, block: BlockId | None) -> Row:
+def _write(instance: UserStateRow, database: str, plan: Plan, block: BlockId | None) -> Row | None:
+    """Write the parts of a save; return the row as it is stored then, ``None`` if only other columns were written."""
+    row = _change(instance, database, plan.change, block) if plan.change else None
+    # By column: with a composite key as a whole MariaDB's UPDATE reads the whole table.
+    rows = all_rows(_table_of(instance).model, database).filter(**_key(instance))
+    if plan.columns and not rows.update(**plan.columns):
+        raise RowIsGone
+    return row
+
+
+def _change(instance: UserStateRow, database: str, change: Creation | Update, block: BlockId | None) -> Row:
     """Commit the change, or leave that to a caller's transaction; return the row as it is stored then."""
     table, student_id = _table_of(instance), _key(instance).get("student_id")
     key = block or _row_key(instance, table, database)

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Collection, Iterable, Iterator, Mapping
+from functools import partial
 from typing import Any, Self
 
 from django.db import NotSupportedError, connections, models, transaction
@@ -18,6 +19,7 @@ from xblock_user_state.state.keys import RowKey
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.reader import read_rows
 from xblock_user_state.store.tables import TABLES
+from xblock_user_state.store.transactions import repeat
 
 # Untyped: the stubs hide what a queryset must override here.
 _QuerySet: Any = models.QuerySet
@@ -26,7 +28,8 @@ _QuerySet: Any = models.QuerySet
 class CompatibleQuerySet(_QuerySet):
     """Reads rows from the view, and writes them through the write path.
 
-    ``update`` and the bulk calls save each row by itself: a revision and a history entry each, all or nothing.
+    ``update`` and the bulk calls save each row by itself: a revision and a history entry each, all or nothing. Calls
+    that load the rows themselves are repeated after a deadlock, outside of a caller's transaction.
     """
 
     _locks_rows = False
@@ -35,6 +38,25 @@ class CompatibleQuerySet(_QuerySet):
     def db(self) -> str:
         """The database of learner state, unless ``using`` names another."""
         return self._db or state_database()
+
+    def get_or_create(self, defaults: Any = None, **conditions: Any) -> tuple[Any, bool]:
+        """Return the row and whether it was created, as Django does."""
+        # Django creates in a transaction, where the write path can't begin anew. Callers that create the same row at
+        # once wait for each other there, and on MariaDB all but one or two of them meet in a deadlock.
+        found: tuple[Any, bool] = repeat(self.db, partial(super().get_or_create, defaults, **conditions))
+        return found
+
+    get_or_create.alters_data = True  # type: ignore[attr-defined]
+
+    def update_or_create(
+        self, defaults: Any = None, create_defaults: Any = None, **conditions: Any
+    ) -> tuple[Any, bool]:
+        """Set values of the row, or create it; return it and whether it was created, as Django does."""
+        call = partial(super().update_or_create, defaults, create_defaults, **conditions)
+        updated: tuple[Any, bool] = repeat(self.db, call)
+        return updated
+
+    update_or_create.alters_data = True  # type: ignore[attr-defined]
 
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete the rows for good, with their history; return the numbers, as Django does. Loads their keys."""
@@ -53,16 +75,19 @@ class CompatibleQuerySet(_QuerySet):
         if self.query.is_sliced:
             raise TypeError("Cannot update a query once a slice has been taken.")
         _check_names(values)
-        with transaction.atomic(using=self.db):
-            rows = list(self._chain().select_related(None).order_by().select_for_update())
-            for row in rows:
-                for name, value in values.items():
-                    setattr(row, name, value)
-                row.save_silently(self.db, list(values))
+        number = repeat(self.db, partial(self._update, values))
         self._result_cache = None
-        return len(rows)
+        return number
 
     update.alters_data = True  # type: ignore[attr-defined]
+
+    def _update(self, values: Mapping[str, Any]) -> int:
+        rows = list(self._chain().select_related(None).order_by().select_for_update())
+        for row in rows:
+            for name, value in values.items():
+                setattr(row, name, value)
+            row.save_silently(self.db, list(values))
+        return len(rows)
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **options: Any) -> list[Any]:
         """Create rows, all or none, without signals. Rows that exist raise ``IntegrityError``."""

@@ -101,7 +101,10 @@ class StagedFieldRow(_Model):
         if not models_read_this_store():
             of_django: tuple[int, dict[str, int]] = super().delete(using, keep_parents)
             return of_django
-        return _delete(type(self), [self])
+        deleted = _delete(type(self), [self])
+        # A save creates the field again.
+        self._state.adding, self._loaded_key = True, None
+        return deleted
 
     def check_key(self) -> None:
         """Raise ``ValueError`` if the instance was loaded under another key."""
@@ -126,7 +129,9 @@ class StagedFieldQuerySet(_QuerySet):
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete the fields, all or none."""
         if not models_read_this_store():
-            of_django: tuple[int, dict[str, int]] = super().delete()
+            # Together, because a copy of the first of several fields would differ in the others.
+            with mirror.flushed_at_the_end():
+                of_django: tuple[int, dict[str, int]] = super().delete()
             return of_django
         self._result_cache = None
         return _delete(self.model, self._whole())
@@ -153,7 +158,9 @@ class StagedFieldQuerySet(_QuerySet):
     update.alters_data = True  # type: ignore[attr-defined]
 
     def _whole(self) -> list[Any]:
-        """Return the fields with all columns, whatever `only` and `defer` say."""
+        """Return the fields with all columns, whatever `only` and `defer` say. Raises ``TypeError`` after `values`."""
+        if self._fields is not None:
+            raise TypeError("Cannot change fields after values() or values_list()")
         return list(self._chain().order_by().defer(None))
 
     def bulk_create(self, objs: Iterable[Any], *args: Any, **options: Any) -> list[Any]:
