@@ -15,6 +15,7 @@ from xblock_user_state.history.models import BaseStudentModuleHistory, stored
 from xblock_user_state.maintenance.paging import PAGE
 from xblock_user_state.maintenance.windows import entries_by_key
 from xblock_user_state.openedx.importing.building import OldState, Source, contents
+from xblock_user_state.openedx.importing.grouping import grouped
 from xblock_user_state.openedx.old.merging import in_order
 from xblock_user_state.openedx.old.reading import OldSite
 from xblock_user_state.openedx.old.tables import Entry
@@ -53,31 +54,19 @@ class HistoryComparison:
 
     def of_rows(self, rows: Sequence[OldRow]) -> Iterator[HistoryDifference]:
         """Yield the differences of up to `MOST_ROWS` rows, sorted by learner and block."""
-        for page, is_long in self._pages(rows):
+        counts = self.site.history_counts([id_ for row in rows for id_ in _ids(row.source)])
+
+        def entries_of(row: OldRow) -> int:
+            return sum(counts.get(id_, 0) for id_ in _ids(row.source))
+
+        for page in grouped(rows, entries_of, _ENTRIES):
+            is_long = entries_of(page[0]) > _ENTRIES
             histories = self._long_history(page) if is_long else self._histories(page)
             here = _Following(entries_by_key(self.database, [_owner(row.source) for row in page], 2 * _ENTRIES))
             for (source, state), entries in zip(page, histories, strict=True):
                 difference = _difference(contents(source, entries, state), _contents_here(here.of(_owner(source))))
                 if difference:
                     yield HistoryDifference(source, *difference)
-
-    def _pages(self, rows: Sequence[OldRow]) -> Iterator[tuple[list[OldRow], bool]]:
-        """Yield rows that have up to `_ENTRIES` entries together, and alone each row that has more."""
-        counts = self.site.history_counts([id_ for row in rows for id_ in _ids(row.source)])
-        page: list[OldRow] = []
-        size = 0
-        for row in rows:
-            entries = sum(counts.get(id_, 0) for id_ in _ids(row.source))
-            if page and size + entries > _ENTRIES:
-                yield page, False
-                page, size = [], 0
-            if entries > _ENTRIES:
-                yield [row], True
-            else:
-                page.append(row)
-                size += entries
-        if page:
-            yield page, False
 
     def _long_history(self, page: Sequence[OldRow]) -> Iterator[Iterable[Entry]]:
         return (self.site.long_history(_ids(row.source)) for row in page)

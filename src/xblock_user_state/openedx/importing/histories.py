@@ -9,6 +9,7 @@ from itertools import chain
 from typing import NamedTuple
 
 from xblock_user_state.openedx.importing.building import FIRST, Source, Start, next_time
+from xblock_user_state.openedx.importing.grouping import grouped
 from xblock_user_state.openedx.old.merging import Place, in_order, places_from
 from xblock_user_state.openedx.old.reading import OldSite
 from xblock_user_state.openedx.old.tables import Entry, ModuleRow
@@ -70,20 +71,8 @@ class Histories:
 
     def _pieces(self, sources: Iterable[Source]) -> Iterator[list[Source]]:
         """Yield sources that have up to `LONG_HISTORY` entries together, and alone each that has more."""
-        piece: list[Source] = []
-        size = 0
-        for source in sources:
-            entries = self.count(source)
-            if self._is_long(source):
-                yield [source]
-                continue
-            if size + entries > LONG_HISTORY or len(piece) >= LONG_HISTORY:
-                yield piece
-                piece, size = [], 0
-            piece.append(source)
-            size += entries
-        if piece:
-            yield piece
+        # A source without entries counts too: its state is in memory.
+        return grouped(sources, lambda source: self.count(source) or 1, LONG_HISTORY)
 
     def _is_long(self, source: Source) -> bool:
         return self.count(source) > LONG_HISTORY

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
@@ -11,6 +11,7 @@ from django.db import transaction
 
 from xblock_user_state.history.entries import all_rows
 from xblock_user_state.openedx.importing.fields import FieldImport
+from xblock_user_state.openedx.importing.grouping import grouped
 from xblock_user_state.openedx.importing.learners import Done, LearnerImport
 from xblock_user_state.openedx.importing.models import ImportedModule, ImportProgress
 from xblock_user_state.openedx.importing.report import Report
@@ -35,25 +36,14 @@ def groups(site: OldSite, selection: Selection, after: int | None = None, most: 
     """Yield groups of learners with up to `most` rows, and alone each with more, from the one after `after`."""
     while True:
         learners = site.learners(selection, after, _LEARNERS)
-        yield from _of_size(learners, site.row_counts(learners, selection), most)
+        yield from grouped(learners, _sizes(site.row_counts(learners, selection)), most)
         if not learners:
             return
         after = learners[-1]
 
 
-def _of_size(learners: Sequence[int], counts: Mapping[int, int], most: int) -> Iterator[list[int]]:
-    """Split learners into groups with up to `most` rows; alone each with more."""
-    group: list[int] = []
-    size = 0
-    for learner in learners:
-        rows = counts.get(learner, 0)
-        if group and size + rows > most:
-            yield group
-            group, size = [], 0
-        group.append(learner)
-        size += rows
-    if group:
-        yield group
+def _sizes(counts: Mapping[int, int]) -> Callable[[int], int]:
+    return lambda learner: counts.get(learner, 0)
 
 
 @dataclass
@@ -202,7 +192,7 @@ class Pass:
                 rows = rows.filter(student_id__lte=self.selection.last)
             page = list(rows.values_list("student_id", flat=True).distinct()[:_LEARNERS])
             while page:
-                yield from _of_size(page, self.site.row_counts(page, Selection()), self.batch)
+                yield from grouped(page, _sizes(self.site.row_counts(page, Selection())), self.batch)
                 rest = rows.filter(student_id__gt=page[-1])
                 page = list(rest.values_list("student_id", flat=True).distinct()[:_LEARNERS])
 
