@@ -1,8 +1,9 @@
 """Encodes and decodes the bodies of history entries. Each entry names its encoding, so one table may mix them.
 
-A capa problem keeps lists over all attempts, so full copies grow with the square of the attempts. A delta is the text
-compressed with the text of the revision before as dictionary, so its size depends on the change. At least one entry in
-`MAX_CHAIN` is full, so decoding an entry needs a bounded number of others. Needs no Django.
+A capa problem keeps lists over all attempts, so full copies grow with the square of the attempts. A delta builds on the
+text of the revision before, so its size depends on the change: a short change is a splice (`history.splicing`), another
+one the text compressed with the text before as dictionary. At least one entry in `MAX_CHAIN` is full, so decoding an
+entry needs a bounded number of others. Needs no Django.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from xblock_user_state.history.splicing import apply, splice
 from xblock_user_state.interface import DamagedHistory
 
 if sys.version_info >= (3, 14):
@@ -32,6 +34,9 @@ DELTA = 2
 LOST = 3
 """No text: the text was lost, and `repair_history` has closed the entry off. The body holds encoding and body of the
 damaged entry (`close_off`); NULL where there was no entry."""
+
+SPLICE = 4
+"""A splice of the text of the revision before (`history.splicing`)."""
 
 MAX_CHAIN = 32
 """The longest chain of entries: one full entry and the deltas that follow it."""
@@ -57,6 +62,11 @@ Decoded = tuple[int, str | DamagedHistory | None]
 """Revision and text of an entry, or the error that stands for the text."""
 
 
+def is_delta(encoding: int) -> bool:
+    """Tell whether entries of an encoding build on the revision before."""
+    return encoding in (SPLICE, DELTA)
+
+
 def next_chain(chain: int) -> int:
     """Return the place of an entry in its chain, from the place of the revision before.
 
@@ -79,7 +89,10 @@ def encode_compact(text: str | None, before: str | None) -> tuple[int, bytes | N
     """Return encoding and body of `text`: a delta against the text `before`, or a full entry if that is ``None``."""
     if text is None:
         return encode_plain(text)
-    return (FULL, _compress(text, None)) if before is None else (DELTA, _compress(text, before))
+    if before is None:
+        return FULL, _compress(text, None)
+    short = splice(before, text)
+    return (DELTA, _compress(text, before)) if short is None else (SPLICE, short)
 
 
 def decode_all(entries: Iterable[Stored]) -> Iterator[Decoded]:
@@ -102,17 +115,9 @@ def decode_alone(entry: Stored) -> str | DamagedHistory | None:
 def decode(entry: Stored, before: Decoded) -> str | DamagedHistory | None:
     """Return the text of an entry, or a `DamagedHistory`; `before` is the decoded entry before it."""
     try:
-        if entry.encoding == PLAIN:
-            return None if entry.body is None else entry.body.decode()
-        if entry.encoding == FULL:
-            return _decompress(entry.body, None)
-        if entry.encoding == DELTA:
-            return _decompress(entry.body, _base(entry, before))
+        return _text(entry, before)
     except (zstd.ZstdError, UnicodeDecodeError, DamagedHistory) as error:
         return DamagedHistory(f"revision {entry.revision} can't be read: {error}")
-    if entry.encoding == LOST:
-        return DamagedHistory(f"revision {entry.revision} can't be read: it was lost, and is closed off")
-    return DamagedHistory(f"revision {entry.revision} has the encoding {entry.encoding}, which this version can't read")
 
 
 def close_off(entry: Stored) -> tuple[int, bytes]:
@@ -126,6 +131,26 @@ def closed_off(entry: Stored) -> Stored | None:
         return None
     encoding, body = entry.body[:_ENCODING_BYTES], entry.body[_ENCODING_BYTES:]
     return Stored(entry.revision, int.from_bytes(encoding, "big"), body)
+
+
+def _text(entry: Stored, before: Decoded) -> str | None:
+    if entry.encoding == SPLICE:
+        return apply(_body(entry), _base(entry, before))
+    if entry.encoding == DELTA:
+        return _decompress(_body(entry), _base(entry, before))
+    if entry.encoding == FULL:
+        return _decompress(_body(entry), None)
+    if entry.encoding == PLAIN:
+        return None if entry.body is None else entry.body.decode()
+    if entry.encoding == LOST:
+        raise DamagedHistory("it was lost, and is closed off")
+    raise DamagedHistory(f"it has the encoding {entry.encoding}, which this version does not know")
+
+
+def _body(entry: Stored) -> bytes:
+    if entry.body is None:
+        raise DamagedHistory("its body is missing")
+    return entry.body
 
 
 def _base(entry: Stored, before: Decoded) -> str:
@@ -167,9 +192,7 @@ def _options(window_log: int) -> Mapping[int, int]:
     return options
 
 
-def _decompress(body: bytes | None, before: str | None) -> str:
-    if body is None:
-        raise DamagedHistory("its body is missing")
+def _decompress(body: bytes, before: str | None) -> str:
     return zstd.decompress(body, zstd_dict=_dictionary(before)).decode()
 
 

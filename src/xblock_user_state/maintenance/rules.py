@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from xblock_user_state import conf
 from xblock_user_state.history.encoding import (
-    DELTA,
     LOST,
     MAX_CHAIN,
     PLAIN,
@@ -23,6 +22,7 @@ from xblock_user_state.history.encoding import (
     checksum,
     closed_off,
     decode,
+    is_delta,
 )
 from xblock_user_state.history.entries import VALUE_COLUMNS, store_name
 from xblock_user_state.history.models import BaseStudentModuleHistory, stored
@@ -172,7 +172,7 @@ class RowHistory:
         """Tell whether a copy can't be read because the entry before it can't be read."""
         is_next = self._newest is not None and copy.entry.revision == self._newest.entry.revision + 1
         is_base_damaged = self._newest is not None and not self._newest.is_readable
-        return is_next and is_base_damaged and copy.entry.encoding == DELTA
+        return is_next and is_base_damaged and is_delta(copy.entry.encoding)
 
     def _name_damaged(self, copy: _DecodedEntry) -> None:
         self._fault(f"{copy.text} (in the {store_name(type(copy.entry))})")
@@ -191,16 +191,16 @@ class RowHistory:
         base: Decoded = (previous.entry.revision, previous.text) if previous else (0, None)
         text = decode_checked(stored(entry), base)
         # An entry without a text is no base, so its place is 0.
-        is_delta = entry.encoding == DELTA
-        return _DecodedEntry(entry, text, previous.place + 1 if previous and is_delta else int(text is not None))
+        place = previous.place + 1 if previous and is_delta(entry.encoding) else int(text is not None)
+        return _DecodedEntry(entry, text, place)
 
     def _compare_with_previous(self, previous: _DecodedEntry | None, newest: _DecodedEntry) -> None:
         revision, last = newest.entry.revision, previous.entry.revision if previous else 0
         if previous and are_apart(newest.entry.created, previous.entry.created):
             self._note(f"revision {revision} is earlier than revision {last}")
         # A full entry may follow a change by something else than the client, so it may be equal to the entry before.
-        is_delta = newest.entry.encoding == DELTA
-        if previous and is_delta and newest.is_readable and newest.content == previous.content:
+        is_equal = previous is not None and newest.is_readable and newest.content == previous.content
+        if is_equal and is_delta(newest.entry.encoding):
             self._fault(f"revision {revision} changed nothing")
         if newest.is_readable and newest.place > MAX_CHAIN:
             others = newest.place - 1

@@ -18,7 +18,7 @@ from django.db import Error
 from django.db.models import Q, QuerySet
 
 from xblock_user_state import conf
-from xblock_user_state.history.encoding import DELTA, MAX_CHAIN, Decoded, decode_all, encode_compact
+from xblock_user_state.history.encoding import MAX_CHAIN, Decoded, decode_all, encode_compact, is_delta
 from xblock_user_state.history.entries import TOMBSTONE, Owner, all_rows, delete_rows, extended_model, take_write_lock
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory, stored
 from xblock_user_state.history.outbox.deadline import answer_expected
@@ -175,7 +175,7 @@ def _begin_chains(places: Sequence[_Place], local: Mapping[Store, Entries], entr
     """Make full entries of those whose base does not move with them. A damaged entry stays as it is."""
     moved = {place.revision: local[place.model][place.revision] for place in places}
     entries = {**entries, **moved}
-    first = [each for each, entry in moved.items() if entry.encoding == DELTA and each - 1 not in moved]
+    first = [each for each, entry in moved.items() if is_delta(entry.encoding) and each - 1 not in moved]
     texts = _texts(entries, max(first)) if first else {}
     for revision in first:
         text = texts[revision]
