@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
@@ -21,12 +21,10 @@ class CountingClient(InMemoryXBlockUserStateClient):
         self.commits = 0
         self.is_down = False
 
-    def get_encoded(
-        self, username: Learner, block_keys: Iterable[BlockKey], scope: Scope = Scope.user_state
-    ) -> dict[Any, EncodedState]:
+    def get_encoded_rows(self, username: Learner, rows: Sequence[tuple[Scope, BlockKey]]) -> list[EncodedState | None]:
         self._check()
-        self.reads.append(scope.name)
-        return super().get_encoded(username, block_keys, scope)
+        self.reads += dict.fromkeys(scope.name for scope, _ in rows)
+        return super().get_encoded_rows(username, rows)
 
     @contextmanager
     def batch(

@@ -14,6 +14,7 @@ from bench.page import (
     latency,
     metrics,
     openedx_import,
+    page,
     processes,
     profile,
     report,
@@ -27,6 +28,7 @@ from bench.page.report import Known, Results
 OF_WORKLOADS: Mapping[str, ModuleType] = {
     "calls": calls,
     "latency": latency,
+    "page": page,
     "processes": processes,
     "voting": voting,
     "iteration": iteration,

@@ -21,6 +21,7 @@ class Entry(NamedTuple):
 WORKLOADS = {
     "calls": Entry("bench.workloads.calls"),
     "latency": Entry("bench.workloads.latency"),
+    "page": Entry("bench.workloads.page"),
     "processes": Entry("bench.workloads.processes"),
     "voting": Entry("bench.workloads.voting", "demo.settings"),
     "iteration": Entry("bench.workloads.iteration"),

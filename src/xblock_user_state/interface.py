@@ -429,6 +429,17 @@ class XBlockUserStateClient(ABC):
             for found in self.get_many(username, block_keys, scope)
         }
 
+    def get_encoded_rows(self, username: Learner, rows: Sequence[tuple[Scope, BlockKey]]) -> list[EncodedState | None]:
+        """Return rows of several scopes as `get_encoded` does, in the order of `rows`; ``None`` for an absent row.
+
+        This implementation calls `get_encoded` for each scope.
+        """
+        keys: dict[Scope, list[Any]] = {}
+        for scope, block_key in rows:
+            keys.setdefault(scope, []).append(block_key)
+        found = {scope: self.get_encoded(username, of_scope, scope) for scope, of_scope in keys.items()}
+        return [found[scope].get(block_key) for scope, block_key in rows]
+
     @abstractmethod
     def set_many(
         self,

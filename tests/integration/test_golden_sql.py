@@ -64,6 +64,14 @@ def _get_three() -> Steps:
     list(client.get_many("ann", BLOCKS))
 
 
+def _get_rows_of_scopes() -> Steps:
+    client = _client()
+    yield
+    rows = [(Scope.user_state, block) for block in BLOCKS[:2]]
+    shared = (Scope.user_state_summary, ONE)
+    client.get_encoded_rows("ann", [*rows, (Scope.preferences, "problem"), (Scope.user_info, None), shared])
+
+
 def _get_scores() -> Steps:
     client = _client()
     yield
@@ -229,6 +237,7 @@ def _iterate_course() -> Steps:
 OPERATIONS: Mapping[str, Callable[[], Steps]] = {
     "get_many: one block, by a client that does not know its user": _get_one,
     "get_many: three blocks": _get_three,
+    "get_encoded_rows: two blocks, and a row of each other scope": _get_rows_of_scopes,
     "get_scores": _get_scores,
     "get_latest: three rows": _get_latest,
     "get_latest: in one course, of a learner by id": _get_latest_by_id,

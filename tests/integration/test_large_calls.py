@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Iterator
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 
 import pytest
 from django.db import connection, transaction
@@ -15,6 +15,7 @@ from xblock.fields import Scope
 from tests.factories import COURSE, make_block, make_blocks, make_learners
 from tests.integration.statements import captured, verbs
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.interface import BlockKey, EncodedState
 from xblock_user_state.models import StudentModule, StudentModuleHistory
 from xblock_user_state.store.dialects import dialect_of
 
@@ -65,6 +66,22 @@ def _write_read_and_delete(client: DjangoXBlockUserStateClient, keys: list[Usage
 
 def test_thousands_of_blocks_in_one_call(client: DjangoXBlockUserStateClient) -> None:
     _write_read_and_delete(client, make_blocks(MANY))
+
+
+@pytest.mark.parametrize(("limit", "count"), [(nullcontext, 1), (few_parameters, 5)], ids=["as is", "200 parameters"])
+def test_rows_of_several_scopes(
+    client: DjangoXBlockUserStateClient, limit: Callable[[], AbstractContextManager[None]], count: int
+) -> None:
+    blocks, types = make_blocks(250), [f"type{number}" for number in range(250)]
+    client.set_many("ann", {key: {"number": number} for number, key in enumerate(blocks)})
+    client.set_many("ann", {key: {"number": number} for number, key in enumerate(types)}, Scope.preferences)
+    client.set("ann", None, {"number": 0}, Scope.user_info)
+    rows: list[tuple[Scope, BlockKey]] = [(Scope.user_state, key) for key in blocks]
+    rows += [*((Scope.preferences, key) for key in types), (Scope.user_info, None)]
+    with limit(), captured() as statements:
+        found = client.get_encoded_rows("ann", rows)
+    assert found == [EncodedState(f'{{"number":{number}}}', 1) for number in (*range(250), *range(250), 0)]
+    assert verbs(statements) == ["SELECT"] * count
 
 
 @contextmanager

@@ -67,6 +67,17 @@ def row_keys(keys: object, scope: Scope) -> list[tuple[Any, RowKey]]:
     return pairs
 
 
+def rows_of_scopes(rows: object) -> list[tuple[Scope, RowKey]]:
+    """Return scope and row key of each item, in the given order."""
+    pairs = []
+    for item in _checked_iterable(rows, "rows", "pairs of scope and key"):
+        if not isinstance(item, tuple) or len(item) != 2:
+            raise TypeError(f"rows must have pairs of scope and key, such as (Scope.user_info, None), not {item!r}")
+        scope = checked_scope(item[0])
+        pairs.append((scope, row_key(item[1], scope)))
+    return pairs
+
+
 def checked_course(key: object) -> LearningContextKey:
     """Return the key of a course or other learning context, if state can be stored under it."""
     if not isinstance(key, LearningContextKey):

@@ -66,8 +66,8 @@ class RecordedState(NamedTuple):
     actor: str | None = None
 
 
-# Nothing to write is a question about the learner too.
-_NO_CHANGES: Mapping[Scope, Mapping[RowKey, Any]] = {Scope.user_state: {}}
+# A call without rows is a question about the learner too.
+_NO_ROWS: Mapping[Scope, Mapping[RowKey, Any]] = {Scope.user_state: {}}
 
 WrittenRows = Mapping[Scope, Mapping[RowKey, Row]]
 """The rows that a write named and that exist after it, changed or not."""
@@ -121,6 +121,12 @@ class CheckedClient(XBlockUserStateClient):
 
         Metrics are named after `operation`, the method that was called.
         """
+
+    def _rows_of_scopes(
+        self, username: str | UserId, keys: Mapping[Scope, Sequence[RowKey]]
+    ) -> Mapping[Scope, Mapping[RowKey, Row]]:
+        """Return the rows that exist, by scope. A client may override it to read several scopes at once."""
+        return {scope: self._rows(username, of_scope, scope) for scope, of_scope in keys.items()}
 
     def _locked(
         self, username: str | UserId, rows: Mapping[Scope, Collection[RowKey]]
@@ -196,7 +202,19 @@ class CheckedClient(XBlockUserStateClient):
         self._asker.rows(Action.READ, name, scope, (row for _, row in keys))
         rows = self._rows(name, [row for _, row in keys], scope)
         found = ((key, rows.get(asked)) for key, asked in keys)
-        return {key: EncodedState(row.text if is_state(row.text) else None, row.revision) for key, row in found if row}
+        return {key: _encoded(row) for key, row in found if row}
+
+    def get_encoded_rows(self, username: Learner, rows: Sequence[tuple[Scope, BlockKey]]) -> list[EncodedState | None]:
+        """Return rows of several scopes with their JSON texts, in the order asked for."""
+        name = self._checked_name(username)
+        asked = arguments.rows_of_scopes(rows)
+        keys: dict[Scope, list[RowKey]] = {}
+        for scope, key in asked:
+            keys.setdefault(scope, []).append(key)
+        for scope, of_scope in (keys or _NO_ROWS).items():
+            self._asker.rows(Action.READ, name, scope, of_scope)
+        found = self._rows_of_scopes(name, keys)
+        return [_encoded(row) if (row := found[scope].get(key)) else None for scope, key in asked]
 
     def get_scores(self, username: Learner, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
         """Return the scores of the blocks that have one."""
@@ -380,13 +398,13 @@ class CheckedClient(XBlockUserStateClient):
         name = self._checked_name(username)
         keys = {arguments.checked_scope(scope): of_scope for scope, of_scope in block_keys.items()}
         rows = {scope: [row for _, row in arguments.row_keys(of_scope, scope)] for scope, of_scope in keys.items()}
-        for scope, of_scope in (rows or _NO_CHANGES).items():
+        for scope, of_scope in (rows or _NO_ROWS).items():
             self._asker.rows(Action.WRITE, name, scope, of_scope)
         with self._locked(name, rows):
             yield
 
     def _commit(self, name: str | UserId, changes: Changes, operation: str) -> WrittenRows:
-        for scope, of_scope in (changes or _NO_CHANGES).items():
+        for scope, of_scope in (changes or _NO_ROWS).items():
             self._asker.rows(Action.WRITE, name, scope, of_scope)
         return self._write(name, changes, operation)
 
@@ -407,6 +425,10 @@ def _state_in(
         return existing_state(row.text, fields)
     except NotAState as error:
         raise damaged_state(username, block_key, scope, error) from error
+
+
+def _encoded(row: Row) -> EncodedState:
+    return EncodedState(row.text if is_state(row.text) else None, row.revision)
 
 
 def _states_of(rows: Iterable[LearnerRow], scope: Scope) -> Iterator[XBlockUserState]:

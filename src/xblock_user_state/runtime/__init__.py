@@ -1,8 +1,9 @@
 """Binding of an XBlock runtime to a user state client, for hosts."""
 
-from xblock_user_state.runtime.base import BlockRuntime, UserStateRuntime, split_field_data
+from xblock_user_state.runtime.base import BlockRuntime, UserStateRuntime
 from xblock_user_state.runtime.block_mixin import OpenEdXBlockMixin
 from xblock_user_state.runtime.destinations import clear_masquerade
+from xblock_user_state.runtime.field_data import split_field_data
 from xblock_user_state.runtime.grades import GradeGuard
 from xblock_user_state.runtime.guarding import run_guarded
 from xblock_user_state.runtime.host_services import CurrentUserService, plain_services

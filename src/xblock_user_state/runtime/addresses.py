@@ -10,7 +10,7 @@ from opaque_keys.edx.block_types import BlockTypeKeyV1
 from opaque_keys.edx.keys import AsideUsageKey, UsageKey
 from xblock.core import XBlock
 from xblock.exceptions import InvalidScopeError
-from xblock.fields import BlockScope, Scope, UserScope
+from xblock.fields import BlockScope, Scope
 from xblock.runtime import KeyValueStore
 
 from xblock_user_state.state.keys import LEARNER_SCOPES, RowKey, canonical_key, row_key
@@ -30,14 +30,28 @@ class RowAddress(NamedTuple):
     @property
     def is_shared(self) -> bool:
         """Tell whether all learners share the row."""
-        return self.scope.user == UserScope.ALL
+        return self.scope is Scope.user_state_summary
+
+
+# Comparing scopes takes Python code, identity takes none. A key's scope may be a copy.
+_OWN_SCOPES = {scope: scope for scope in LEARNER_SCOPES}
 
 
 def address_of(key: KeyValueStore.Key) -> RowAddress:
     """Return the address of a field. Raises ``InvalidScopeError`` unless the field belongs to learners."""
-    if key.scope not in LEARNER_SCOPES:
+    scope = _OWN_SCOPES.get(key.scope)
+    if scope is None:
         raise InvalidScopeError(key.scope, LEARNER_SCOPES)
-    return _address(key.scope, key.block_scope_id, key.block_family)
+    return _address(scope, key.block_scope_id, key.block_family)
+
+
+def address_of_field(block: XBlock, scope: Scope) -> RowAddress | None:
+    """Return the address of a block's or an aside's fields in a scope; ``None`` if they belong to no learner."""
+    own = _OWN_SCOPES.get(scope)
+    if own is None:
+        return None
+    ids = block.scope_ids
+    return _address(own, ids.block_type if own is Scope.preferences else ids.usage_id, block.entry_point)
 
 
 def addresses_of_block(block: XBlock) -> Iterator[RowAddress]:
@@ -53,16 +67,21 @@ def addresses_of_class(usage_key: UsageKey, block_class: type[XBlock]) -> Iterat
 
 def _declared(block_class: type[XBlock], usage_key: UsageKey, block_type: str) -> Iterator[RowAddress]:
     owners = {BlockScope.USAGE: usage_key, BlockScope.TYPE: block_type, BlockScope.ALL: None}
+    for scope in _learner_scopes(block_class):  # type: ignore[arg-type]
+        yield _address(scope, owners[scope.block], block_class.entry_point)
+
+
+# A server has as many classes of blocks as types are installed.
+@lru_cache(1000)
+def _learner_scopes(block_class: type[XBlock]) -> tuple[Scope, ...]:
     declared = {field.scope for field in block_class.fields.values()}
-    for scope in LEARNER_SCOPES:
-        if scope in declared:
-            yield _address(scope, owners[scope.block], block_class.entry_point)
+    return tuple(scope for scope in LEARNER_SCOPES if scope in declared)
 
 
 def _address(scope: Scope, block_scope_id: Any, family: str) -> RowAddress:
-    if scope == Scope.preferences:
+    if scope is Scope.preferences:
         return RowAddress(scope, _block_type(family, block_scope_id))
-    return RowAddress(scope, row_key(None if scope == Scope.user_info else block_scope_id, scope))
+    return RowAddress(scope, row_key(None if scope is Scope.user_info else block_scope_id, scope))
 
 
 # The family is part of the key, because an XBlock and an aside may have types of the same name. A server has as many

@@ -13,18 +13,16 @@ from web_fragments.fragment import Fragment
 from webob import Request, Response
 from xblock.core import XBlock, XBlockAside
 from xblock.exceptions import NoSuchUsage
-from xblock.field_data import FieldData, ReadOnlyFieldData, SplitFieldData
-from xblock.fields import Scope, ScopeIds
+from xblock.field_data import FieldData, ReadOnlyFieldData
+from xblock.fields import ScopeIds
 from xblock.plugin import PluginMissingError
-from xblock.runtime import IdReader, KvsFieldData, Runtime
+from xblock.runtime import IdReader, Runtime
 
+from xblock_user_state.runtime.field_data import LearnerFieldData
 from xblock_user_state.runtime.ids import UsageKeyIds
 from xblock_user_state.runtime.kvs import UserStateKeyValueStore
 from xblock_user_state.runtime.rebinding import RebindUserService
 from xblock_user_state.runtime.service import UserStateService
-from xblock_user_state.state.keys import LEARNER_SCOPES
-
-AUTHORED_SCOPES = (Scope.content, Scope.settings, Scope.children, Scope.parent)
 
 # Types that were found by the other name: XBlock remembers no type that is missing, and looking for one takes long.
 _EXTRACTED: set[str] = set()
@@ -35,11 +33,6 @@ _GATHERING = threading.Lock()
 
 # As Django's filter ``json_script`` escapes. These characters stand in strings of JSON only.
 _SCRIPT_ESCAPES = {ord(character): f"\\u{ord(character):04x}" for character in "<>&"}
-
-
-def split_field_data(authored: FieldData, learner: FieldData) -> SplitFieldData:
-    """Return the field data of blocks: authored scopes from `authored`, the four learner scopes from `learner`."""
-    return SplitFieldData(dict.fromkeys(AUTHORED_SCOPES, authored) | dict.fromkeys(LEARNER_SCOPES, learner))
 
 
 class BlockRuntime(Runtime):
@@ -151,10 +144,7 @@ class UserStateRuntime(BlockRuntime):
         self.learner_state = learner_state
         self._authored = ReadOnlyFieldData(authored)
         self._stores = {self.user_id: learner_state}
-        self._fields = {self.user_id: self._fields_over(learner_state)}
-
-    def _fields_over(self, store: UserStateKeyValueStore) -> FieldData:
-        return split_field_data(self._authored, KvsFieldData(store))
+        self._fields = {self.user_id: LearnerFieldData(self._authored, learner_state)}
 
     def service(self, block: XBlock, service_name: str) -> Any:
         # Each block's own, because blocks may be rebound. Many calls: one for each use of a field.
@@ -172,7 +162,7 @@ class UserStateRuntime(BlockRuntime):
         """
         store = self.learner_state.for_learner(learner)
         block.save()
-        self._stores[store.user_id], self._fields[store.user_id] = store, self._fields_over(store)
+        self._stores[store.user_id], self._fields[store.user_id] = store, LearnerFieldData(self._authored, store)
         _bind(block, store.user_id)
         if isinstance(block, XBlock):  # An aside has no children.
             block.clear_child_cache()
@@ -212,7 +202,7 @@ class UserStateRuntime(BlockRuntime):
     ) -> Fragment:
         """Render blocks one below the other, in one guarded unit of work, and return all of it as one fragment.
 
-        The state of the blocks, their descendants and their asides is read before: one statement a scope. Give it to
+        The state of the blocks, their descendants and their asides is read before, by two statements. Give it to
         `run_guarded`, with a new runtime for each attempt: blocks save during a view too, such as a problem its seed.
         """
         page = Fragment()

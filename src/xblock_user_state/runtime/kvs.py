@@ -103,7 +103,7 @@ class UserStateKeyValueStore(KeyValueStore):
         return self._destination.dropped
 
     def prefetch(self, blocks: Iterable[XBlock]) -> None:
-        """Read the rows of these blocks and their asides: one statement for each scope that they declare.
+        """Read the rows of these blocks and their asides: one statement, and one for rows that all learners share.
 
         No field that they declare takes another statement, whether it has a value or not. Asides are the ones that
         the runtime of a block gives (`get_asides`). Children are read only if they are among `blocks`.
@@ -177,13 +177,13 @@ class UserStateKeyValueStore(KeyValueStore):
         Raises ``KeyError`` if there is none, and `DamagedState` where SQL or a script has stored a text that is no
         state.
         """
-        text = self._find(key, use=True)
+        text = self._find(self._address(key), key.field_name)
         if text is None:
             raise KeyError(repr(key))
         return decode_field(text)
 
     def has(self, key: KeyValueStore.Key) -> bool:
-        return self._find(key, use=True) is not None
+        return self._find(self._address(key), key.field_name) is not None
 
     def set(self, key: KeyValueStore.Key, value: Any) -> None:
         self._write(self._changes({key: value}))
@@ -203,9 +203,10 @@ class UserStateKeyValueStore(KeyValueStore):
     def delete(self, key: KeyValueStore.Key) -> None:
         """Remove one value. Raises ``KeyError`` if there is none."""
         # Not a use of the row: a removal does not depend on the value.
-        if self._find(key, use=False) is None:
+        address = self._address(key)
+        if self._find(address, key.field_name, use=False) is None:
             raise KeyError(repr(key))
-        self._write(Changes({self._address(key): {key.field_name: None}}))
+        self._write(Changes({address: {key.field_name: None}}))
 
     def publish(self, block: XBlock, event_type: str, event_data: Mapping[str, Any]) -> None:
         """Store the score of a ``grade`` event. Other events are ignored, so a runtime may pass on all of them.
@@ -304,34 +305,29 @@ class UserStateKeyValueStore(KeyValueStore):
         self._row(address).was_used = True
         return next(iter(self.client.get_scores(self.username, [address.block_key]).values()), None)
 
-    def _find(self, key: KeyValueStore.Key, *, use: bool) -> Raw | None:
+    def _find(self, address: RowAddress, field_name: str, *, use: bool = True) -> Raw | None:
         """Return the text of a field; ``None`` for an absent field. With `use`, a guard counts the row as used."""
-        address = self._address(key)
         # A deleted field is collected as None, so its name decides.
         collected = self._unit.collected(self._member, address).fields.get(address, {})
-        if key.field_name in collected:
-            return collected[key.field_name]
+        if field_name in collected:
+            return collected[field_name]
         row = self._row(address)
-        if not row.knows(key.field_name):
+        if not row.knows(field_name):
             self._read([address])
         row.was_used = row.was_used or use
         try:
-            return row.get(key.field_name)
+            return row.get(field_name)
         except NotAState as error:
             raise damaged_state(self.username, address.block_key, address.scope, error) from error
 
     def _read(self, addresses: Iterable[RowAddress]) -> None:
-        """Read the rows that were not read yet: one statement a scope."""
-        unread: dict[Scope, set[RowAddress]] = defaultdict(set)
-        for address in addresses:
-            if not self._row(address).was_read:
-                unread[address.scope].add(address)
-        for scope, rows in unread.items():
-            keys = {address: address.block_key for address in rows}
+        """Read the rows that were not read yet, in one call."""
+        unread = [address for address in dict.fromkeys(addresses) if not self._row(address).was_read]
+        if unread:
             # Texts, because a page reads only some fields of a row.
-            found = self.client.get_encoded(self.username, keys.values(), scope)
-            for address, block_key in keys.items():
-                self._row(address).read(found.get(block_key))
+            found = self.client.get_encoded_rows(self.username, [(each.scope, each.block_key) for each in unread])
+            for address, stored in zip(unread, found, strict=True):
+                self._row(address).read(stored)
 
     def _row(self, address: RowAddress) -> CachedRow:
         rows = self._rows(address)
@@ -390,6 +386,7 @@ class UserStateKeyValueStore(KeyValueStore):
         return address
 
     def _check_learner(self, user_id: Any, subject: str) -> None:
+        """Raise `PermissionDenied` if an id is not the learner's. The message names the `subject`."""
         # The id may be text, from JSON. A visitor has no id, and "None" is none.
         if user_id != self.user_id and (self.user_id is None or str(user_id) != str(self.user_id)):
             raise PermissionDenied(

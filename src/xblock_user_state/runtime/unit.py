@@ -50,7 +50,10 @@ class Unit:
 
     def collected(self, member: Member, address: RowAddress) -> Changes:
         """Return the changes of a row so far, as this store sees it; empty without an open unit."""
-        collected = self._collected or {}
+        collected = self._collected
+        # Most reads of a page, which has collected nothing yet.
+        if not collected:
+            return _NONE
         if not address.is_shared:
             return collected.get(member, _NONE)
         holders = (held for holder, held in collected.items() if holder.place == member.place)

@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
+from dataclasses import replace
+from itertools import chain
 from typing import Any
 
 from django.db import connections
+from django.db.backends.base.base import BaseDatabaseWrapper
 from xblock.fields import Scope
 
 from xblock_user_state.interface import BlockScore
 from xblock_user_state.state.change import Row, score_of
 from xblock_user_state.state.keys import BlockId, RowKey
 from xblock_user_state.store.dialects import dialect_of
-from xblock_user_state.store.dialects.rows import Target
+from xblock_user_state.store.dialects.rows import Sql, Target
 from xblock_user_state.store.statements import fetch, pieces, selected
 from xblock_user_state.store.tables import TABLES, Table
 
@@ -23,6 +26,50 @@ def read_rows(
     """Return the stored rows, locked in the order of their keys if `lock`. One statement for 10,000 keys."""
     found = _read(database, table, student_id, keys, table.columns, lock=lock)
     return {key: table.row(values) for key, values in found}
+
+
+def read_tables(
+    database: str, student_id: Any, keys: Mapping[Table, Collection[RowKey]]
+) -> dict[Table, dict[RowKey, Row]]:
+    """Return the stored rows of one learner in several tables.
+
+    One statement, or one for each table if it would have too many keys.
+    """
+    connection = connections[database]
+    # Each part has a few other parameters; the room that `max_keys` leaves is for one.
+    if sum(len(of_table) + 10 for of_table in keys.values()) > dialect_of(connection).max_keys(connection):
+        return {table: read_rows(database, table, student_id, of_table) for table, of_table in keys.items()}
+    # The widest first: a union has the types of its first part, and is converted like it.
+    tables = sorted(keys, key=lambda table: len(table.columns), reverse=True)
+    columns = tables[0].columns
+    parts = [_part(connection, number, table, student_id, keys[table], columns) for number, table in enumerate(tables)]
+    by_value = [{table.key_value(key): key for key in keys[table]} for table in tables]
+    found: dict[Table, dict[RowKey, Row]] = {table: {} for table in tables}
+    sql, parameters = " UNION ALL ".join(part for part, _ in parts), chain.from_iterable(some for _, some in parts)
+    widest = Target(connection, tables[0].model, columns, {})
+    for number, block_id, block_type, *values in fetch(widest, sql, parameters, leading=3):
+        key = by_value[number][block_type if block_id is None else block_id]
+        found[tables[number]][key] = tables[number].row(values[: len(tables[number].columns)])
+    return found
+
+
+def _part(
+    connection: BaseDatabaseWrapper,
+    number: int,
+    table: Table,
+    student_id: Any,
+    keys: Collection[RowKey],
+    columns: tuple[str, ...],
+) -> Sql:
+    """Return the part of a union that selects a table's `number`, its key as id or text, and `columns` or NULL."""
+    target = Target(connection, table.model, (*table.key_columns, *table.columns), table.pinned(student_id))
+    [(conditions, parameters)] = _conditions(target, sorted(map(table.key_value, keys)) if table.key_columns else None)
+    key = ["NULL", "NULL"]
+    if table.key_column:
+        key[table.key_column == "block_type"] = target.layout.names[0]
+    values = [selected(replace(target, columns=table.columns)), *["NULL"] * (len(columns) - len(table.columns))]
+    sql = f"SELECT {', '.join([str(number), *key, *values])} FROM {target.table} WHERE {' AND '.join(conditions)}"
+    return sql, list(parameters)
 
 
 def read_scores(database: str, student_id: Any, keys: Collection[BlockId]) -> Iterator[tuple[int, BlockScore]]:

@@ -77,3 +77,51 @@ def test_bad_arguments_get_a_clear_error(client: XBlockUserStateClient) -> None:
         client.get_encoded(7, [BLOCK])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="block_keys must be a list"):
         client.get_encoded("ann", BLOCK)  # type: ignore[arg-type]
+
+
+ROWS: list[tuple[Scope, BlockKey]] = [
+    (Scope.user_state, BLOCK),
+    (Scope.user_state_summary, BLOCK),
+    (Scope.preferences, "problem"),
+    (Scope.preferences, ASIDES_OF_PROBLEMS),
+    (Scope.user_info, None),
+    (Scope.user_state, make_block("other")),
+]
+
+
+@pytest.mark.parametrize("rows", [ROWS, ROWS[::-1], ROWS[1:3], ROWS[2:5], ROWS[4:], ROWS[3:4], [], [*ROWS, *ROWS]])
+def test_rows_of_several_scopes_come_in_the_order_asked_for(
+    client: XBlockUserStateClient, rows: list[tuple[Scope, BlockKey]]
+) -> None:
+    for number, (scope, key) in enumerate(ROWS):
+        client.set("ann", key, {"number": number}, scope)
+    found = [EncodedState(f'{{"number":{ROWS.index(row)}}}', 1) for row in rows]
+    assert client.get_encoded_rows("ann", rows) == found
+
+
+def test_rows_of_several_scopes_that_do_not_exist_are_none(client: XBlockUserStateClient) -> None:
+    assert client.get_encoded_rows("ann", ROWS) == [None] * len(ROWS)
+    client.set("ann", "problem", {"a": 1}, Scope.preferences)
+    client.delete("ann", "problem", Scope.preferences)
+    assert client.get_encoded_rows("ann", ROWS) == [None, None, EncodedState(None, 2), None, None, None]
+
+
+@pytest.mark.not_for_visitors
+@pytest.mark.parametrize("username", ["", None, "bob"])
+def test_of_others_only_shared_rows_are_found(client: XBlockUserStateClient, username: str | None) -> None:
+    for scope, key in ROWS:
+        client.set("ann", key, {"a": 1}, scope)
+    shared = EncodedState('{"a":1}', 1)
+    found = [shared if scope is Scope.user_state_summary else None for scope, _ in ROWS]
+    assert client.get_encoded_rows(username, ROWS) == found
+
+
+def test_bad_rows_get_a_clear_error(client: XBlockUserStateClient) -> None:
+    with pytest.raises(ValueError, match="settings"):
+        client.get_encoded_rows("ann", [(Scope.settings, BLOCK)])
+    with pytest.raises(TypeError, match="pairs of scope and key"):
+        client.get_encoded_rows("ann", [BLOCK])  # type: ignore[list-item]
+    with pytest.raises(TypeError, match="rows must be a list"):
+        client.get_encoded_rows("ann", "problem")  # type: ignore[arg-type]
+    with pytest.raises(TypeError, match="user_info"):
+        client.get_encoded_rows("ann", [(Scope.user_info, BLOCK)])

@@ -46,6 +46,7 @@ OF_A_LEARNER: Calls = {
     "get": lambda client, learner: client.get(learner, BLOCK),
     "get_many": lambda client, learner: client.get_many(learner, [BLOCK]),
     "get_encoded": lambda client, learner: client.get_encoded(learner, [BLOCK]),
+    "get_encoded_rows": lambda client, learner: client.get_encoded_rows(learner, [(Scope.user_state, BLOCK)]),
     "get_scores": lambda client, learner: client.get_scores(learner, [BLOCK]),
     "get_latest": lambda client, learner: client.get_latest(learner, course_key=COURSE),
     "get_history": lambda client, learner: client.get_history(learner, BLOCK),
@@ -66,13 +67,14 @@ OF_ALL: Calls = {
 WITHOUT_BLOCKS: Calls = {
     "get_many": lambda client, learner: client.get_many(learner, []),
     "get_encoded": lambda client, learner: client.get_encoded(learner, []),
+    "get_encoded_rows": lambda client, learner: client.get_encoded_rows(learner, []),
     "get_scores": lambda client, learner: client.get_scores(learner, []),
     "set_many": lambda client, learner: client.set_many(learner, {}),
     "delete_many": lambda client, learner: client.delete_many(learner, []),
     "batch": in_empty_batch,
     "locked": lambda client, learner: client.locked(learner, {}).__enter__(),
 }
-READS = {"get", "get_many", "get_encoded", "get_scores", "get_latest"}
+READS = {"get", "get_many", "get_encoded", "get_encoded_rows", "get_scores", "get_latest"}
 
 
 def acting(client: XBlockUserStateClient, name: str | None, policy: Policy | None) -> XBlockUserStateClient:

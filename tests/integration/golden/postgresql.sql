@@ -29,6 +29,29 @@ SELECT block_id, revision, state, (extract(epoch FROM created) * 1000000)::bigin
 FROM studentmodule
 WHERE student_id = %s AND block_id = ANY(%s::bigint[]);
 
+-- === get_encoded_rows: two blocks, and a row of each other scope
+-- Reads the learner's own rows of all scopes. The first part gives the union its types; the number is the table's.
+SELECT 0, block_id, NULL, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
+    (extract(epoch FROM modified) * 1000000)::bigint, grade, max_grade, history_chain, history_checksum
+FROM studentmodule
+WHERE student_id = %s AND block_id = ANY(%s::bigint[])
+UNION ALL
+SELECT 1, NULL, block_type, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
+    (extract(epoch FROM modified) * 1000000)::bigint, NULL, NULL, NULL, NULL
+FROM preferences
+WHERE student_id = %s AND block_type = ANY(string_to_array(%s, E'\x1e', E'\x1f'))
+UNION ALL
+SELECT 2, NULL, NULL, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
+    (extract(epoch FROM modified) * 1000000)::bigint, NULL, NULL, NULL, NULL
+FROM userinfo
+WHERE student_id = %s;
+
+-- All learners share these rows, so on a sharded database they are in another place.
+SELECT block_id, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
+    (extract(epoch FROM modified) * 1000000)::bigint
+FROM userstatesummary
+WHERE block_id = ANY(%s::bigint[]);
+
 -- === get_scores
 -- Reads scores by primary key. A score's time is that of the row's last change.
 SELECT block_id, grade, max_grade, (extract(epoch FROM modified) * 1000000)::bigint, (extract(epoch FROM created) * 1000000)::bigint

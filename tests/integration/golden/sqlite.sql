@@ -26,6 +26,25 @@ SELECT block_id, revision, state, created, modified, grade, max_grade, history_c
 FROM studentmodule
 WHERE student_id = %s AND block_id IN (%s, %s, %s);
 
+-- === get_encoded_rows: two blocks, and a row of each other scope
+-- Reads the learner's own rows of all scopes. The first part gives the union its types; the number is the table's.
+SELECT 0, block_id, NULL, revision, state, created, modified, grade, max_grade, history_chain, history_checksum
+FROM studentmodule
+WHERE student_id = %s AND block_id IN (%s, %s)
+UNION ALL
+SELECT 1, NULL, block_type, revision, state, created, modified, NULL, NULL, NULL, NULL
+FROM preferences
+WHERE student_id = %s AND block_type IN (%s)
+UNION ALL
+SELECT 2, NULL, NULL, revision, state, created, modified, NULL, NULL, NULL, NULL
+FROM userinfo
+WHERE student_id = %s;
+
+-- All learners share these rows, so on a sharded database they are in another place.
+SELECT block_id, revision, state, created, modified
+FROM userstatesummary
+WHERE block_id IN (%s);
+
 -- === get_scores
 -- Reads scores by primary key. A score's time is that of the row's last change.
 SELECT block_id, grade, max_grade, modified, created
