@@ -11,7 +11,8 @@ _CLAUSE = re.compile(
     r" (?=(?:FROM|WHERE|LEFT JOIN|INNER JOIN|ORDER BY|VALUES|SELECT|RETURNING|FOR UPDATE|LIMIT|INSERT|COMMIT"
     r"|ON CONFLICT|ON DUPLICATE KEY UPDATE|DO UPDATE SET|(?<!DO UPDATE )SET|UNION ALL)\b|(?<=, )\w+ AS \()"
 )
-_QUERY = re.compile(r"\((?=SELECT|INSERT|UPDATE)")
+# A query of a parameter alone is no query to lay out.
+_QUERY = re.compile(r"\((?=SELECT (?!%s)|INSERT|UPDATE)")
 _BREAK = re.compile(r"(?<=,) | (?=AND\b|OR\b)")
 
 

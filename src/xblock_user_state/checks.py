@@ -22,6 +22,7 @@ _FLAGS = ("EXTENDED_HISTORY", "READ_MULTIPLE_HISTORIES", "LOG_ACCESS")
 _CHOICES = {
     "HISTORY_ENCODING": ("delta", "plain"),
     "SHIP_HISTORY": ("at_once", "by_relay"),
+    "PREPARE_STATEMENTS": ("direct", "always", "never"),
     "OPENEDX_STAGE": ("off", "shadow", "lead", "alone"),
 }
 # The label of Open edX's app, which has our default alias.

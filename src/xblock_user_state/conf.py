@@ -28,6 +28,8 @@ DEFAULTS: Mapping[str, Any] = {
     "SHIP_HISTORY": "at_once",
     # Seconds that a learner's request waits for that database.
     "HISTORY_TIMEOUT": 5,
+    # Prepare the commonest statements on PostgreSQL: "direct" (unless a pooler stands between), "always" or "never".
+    "PREPARE_STATEMENTS": "direct",
     # Sink of metrics: a dotted path, or a dict of "SINK" and "OPTIONS"; None reports nothing.
     "METRICS": None,
     # Log refusals of a policy, and reads of other learners' state.

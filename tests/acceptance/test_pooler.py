@@ -12,6 +12,7 @@ from django.db import connection, connections
 from scripts.database_servers import BinariesMissing, pgbouncer
 from tests.factories import make_block
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.store.dialects import preparing
 
 pytestmark = pytest.mark.skipif(connection.vendor != "postgresql", reason="PgBouncer is a pooler for PostgreSQL")
 
@@ -46,6 +47,15 @@ def in_another_thread(work: Callable[[], object]) -> None:
 
     with ThreadPoolExecutor(1) as executor:
         executor.submit(connected).result()
+
+
+def test_nothing_is_prepared(pooled: None, learner: str) -> None:
+    client = DjangoXBlockUserStateClient()
+    for number in range(2 * preparing.FIRST_STATEMENTS):
+        client.set(learner, make_block(), {"n": number})
+    with connection.cursor() as cursor:
+        cursor.execute("SELECT statement FROM pg_prepared_statements")
+        assert cursor.fetchall() == []
 
 
 def test_an_iteration_holds_nothing_between_its_pages(pooled: None, learners: list[str]) -> None:

@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from weakref import WeakKeyDictionary
 
 import pytest
+from django.conf import settings
+from django.db import connection
 
 from tests.integration.pinning import watched
 from xblock_user_state.history.entries import entries_deleted
@@ -12,6 +15,7 @@ from xblock_user_state.models import Block
 from xblock_user_state.openedx.decoded import copying
 from xblock_user_state.openedx.numbers import giving
 from xblock_user_state.store.blocks import blocks_registered
+from xblock_user_state.store.dialects import preparing
 
 
 @pytest.fixture(autouse=True)
@@ -36,3 +40,11 @@ def _without_openedx(request: pytest.FixtureRequest) -> Iterator[None]:
     yield
     giving.connect()
     copying.connect()
+
+
+@pytest.fixture(params=["always", "never"] if connection.vendor == "postgresql" else ["never"])
+def prepared_or_not(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run a test with every statement of the client prepared, from the first, and with none."""
+    monkeypatch.setitem(settings.XBLOCK_USER_STATE, "PREPARE_STATEMENTS", request.param)
+    monkeypatch.setattr(preparing, "FIRST_STATEMENTS", 0)
+    monkeypatch.setattr(preparing, "_SESSIONS", WeakKeyDictionary())

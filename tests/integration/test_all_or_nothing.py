@@ -17,7 +17,7 @@ from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import Preferences, StudentModule, StudentModuleHistory, UserInfo, UserStateSummary
 from xblock_user_state.state.keys import identify_block
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("prepared_or_not")]
 BLOCKS = make_blocks(5)
 LAST = max(BLOCKS, key=lambda key: identify_block(key).id)
 FIRST = min(BLOCKS, key=lambda key: identify_block(key).id)

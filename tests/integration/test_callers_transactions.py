@@ -22,7 +22,7 @@ from xblock_user_state.interface import PermissionDenied, ServiceUnavailable, Us
 from xblock_user_state.models import StudentModuleHistory, UserStateSummary
 from xblock_user_state.state.keys import identify_block
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("prepared_or_not")]
 BLOCK = make_block()
 
 

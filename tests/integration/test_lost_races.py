@@ -31,7 +31,7 @@ from xblock_user_state.models import (
 )
 from xblock_user_state.store import hot_rows
 
-pytestmark = pytest.mark.django_db(transaction=True)
+pytestmark = [pytest.mark.django_db(transaction=True), pytest.mark.usefixtures("prepared_or_not")]
 BLOCK = make_block()
 several_writers = pytest.mark.skipif(
     connection.vendor == "sqlite", reason="SQLite lets one writer begin at a time: there is no race to lose"

@@ -23,7 +23,7 @@ from xblock_user_state.interface import HistoryEntry
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule, StudentModuleHistory
 from xblock_user_state.store import transactions
 
-pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
+pytestmark = [pytest.mark.django_db(transaction=True, databases="__all__"), pytest.mark.usefixtures("prepared_or_not")]
 TWO = pytest.mark.extended_history
 ALIAS = "student_module_history"
 

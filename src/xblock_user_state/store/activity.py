@@ -46,17 +46,18 @@ def latest(database: str, student_id: Any, limit: int, block_ids: Collection[int
             f"SELECT {selected(target)} FROM {target.table} WHERE {condition} "
             f"ORDER BY modified DESC, block_id LIMIT {limit}",
             parameters,
+            keep_plan=True,
         )
     ]
     return sorted(found, key=lambda row: (row.modified, -row.block_id), reverse=True)[:limit]
 
 
 def _conditions(target: Target, block_ids: Collection[int] | None) -> Iterator[Sql]:
-    [learner] = [f"{name} = %s" for name in target.pinned_names]
-    pinned = list(target.pinned_values())
+    dialect, pinned = dialect_of(target.connection), target.pinned_values()
+    [learner] = dialect.pinned(target.layout)
     if block_ids is None:
         yield learner, pinned
         return
     for some in pieces(target.connection.alias, sorted(block_ids)):
-        in_list, ids = dialect_of(target.connection).in_list("block_id", some)
+        in_list, ids = dialect.in_list("block_id", some, keep_plan=True)
         yield f"{learner} AND {in_list}", [*pinned, *ids]

@@ -144,26 +144,23 @@ def _fetch(
     """Return a row for each id: the id, the registry's context and usage key, and the table's columns."""
     connection = connections[database]
     target = Target(connection, table.model, table.columns, table.pinned(student_id))
-    asked, parameters = dialect_of(connection).id_table(ids)
-    registry = connection.ops.quote_name(Block._meta.db_table)
-    locked, stored, conditions = "", target.table, [f"stored.{name} = %s" for name in target.pinned_names]
+    dialect, registry = dialect_of(connection), connection.ops.quote_name(Block._meta.db_table)
+    asked, parameters = dialect.id_table(ids)
+    locked, stored, conditions = "", target.table, dialect.pinned(target.layout, "stored.")
     values = [*parameters, *target.pinned_values()]
     if lock:
-        in_list, keys = dialect_of(connection).in_list("block_id", ids)
-        pinned = [f"{name} = %s" for name in target.pinned_names]
+        in_list, keys = dialect.in_list("block_id", ids, keep_plan=True)
+        wanted = " AND ".join([*dialect.pinned(target.layout), in_list])
         # The lock stands in a CTE, because all learners share the registry's rows. FOR UPDATE OF is no way out: MariaDB
         # lacks it, and PostgreSQL refuses it on the nullable side of a LEFT JOIN.
-        locked = (
-            f"WITH locked AS (SELECT * FROM {target.table} WHERE {' AND '.join([*pinned, in_list])} "
-            f"ORDER BY block_id FOR UPDATE) "
-        )
+        locked = f"WITH locked AS (SELECT * FROM {target.table} WHERE {wanted} ORDER BY block_id FOR UPDATE) "
         stored, conditions, values = "locked", [], [*target.pinned_values(), *keys, *parameters]
     sql = (
         f"{locked}SELECT asked.id, block.context_id, block.usage_key, {selected(target, 'stored.')} FROM {asked} "
         f"LEFT JOIN {registry} AS block ON block.id = asked.id "
         f"LEFT JOIN {stored} AS stored ON {' AND '.join([*conditions, 'stored.block_id = asked.id'])}"
     )
-    return list(fetch(target, sql, values, leading=3))
+    return list(fetch(target, sql, values, leading=3, keep_plan=True))
 
 
 def _by_id(blocks: Collection[BlockId]) -> Mapping[int, BlockId]:

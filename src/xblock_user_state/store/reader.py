@@ -98,17 +98,18 @@ def _read(
     locked = f" ORDER BY {target.layout.names[0]} FOR UPDATE" if lock else ""
     for conditions, parameters in _conditions(target, sorted(by_value) if table.key_columns else None):
         sql = f"SELECT {selected(target)} FROM {target.table} WHERE {' AND '.join(conditions)}{locked}"
-        for values in fetch(target, sql, parameters):
+        for values in fetch(target, sql, parameters, keep_plan=True):
             value = values[0] if table.key_columns else None
             yield by_value[value], values[len(table.key_columns) :]
 
 
 def _conditions(target: Target, values: Sequence[Any] | None) -> Iterator[tuple[Sequence[str], Sequence[Any]]]:
     """Yield the conditions of each statement, with their parameters: the learner, and a list of keys."""
-    pinned, learner = [f"{name} = %s" for name in target.pinned_names], target.pinned_values()
+    dialect = dialect_of(target.connection)
+    pinned, learner = dialect.pinned(target.layout), target.pinned_values()
     if values is None:
         yield pinned, learner
         return
     for some in pieces(target.connection.alias, values):
-        condition, parameters = dialect_of(target.connection).in_list(target.layout.names[0], some)
+        condition, parameters = dialect.in_list(target.layout.names[0], some, keep_plan=True)
         yield [*pinned, condition], [*learner, *parameters]

@@ -10,7 +10,7 @@ from django.db import connections, models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.models.expressions import Col
 
-from xblock_user_state.store.dialects import dialect_of
+from xblock_user_state.store.dialects import base, dialect_of
 from xblock_user_state.store.dialects.rows import Convert, Target, field_of, value_field
 
 Item = TypeVar("Item")
@@ -24,15 +24,17 @@ def pieces(database: str, items: Sequence[Item], most: int = 10_000) -> Iterator
         yield items[start : start + size]
 
 
-def fetch(target: Target, sql: str, parameters: Iterable[Any], leading: int = 0) -> Iterator[Sequence[Any]]:
+def fetch(
+    target: Target, sql: str, parameters: Iterable[Any], leading: int = 0, *, keep_plan: bool = False
+) -> Iterator[Sequence[Any]]:
     """Yield the rows of a query, converted to Python.
 
-    It selects any number of `leading` columns, which stay as they are, and then the `selected` columns of the target.
+    With `keep_plan` the database may keep its plan: for a query of one learner whose text depends on no values. It
+    selects any number of `leading` columns, which stay as they are, and then the `selected` columns of the target.
     """
     converters = _selection(target.connection.alias, target.model, target.columns, "").converters
-    with target.connection.cursor() as cursor:
-        cursor.execute(sql, list(parameters))
-        found: Sequence[Sequence[Any]] = cursor.fetchall()
+    run = dialect_of(target.connection).fetch if keep_plan else base.fetch
+    found = run(target.connection, sql, list(parameters))
     if not converters:
         yield from found
         return

@@ -16,18 +16,20 @@ FROM auth_user
 WHERE auth_user.username = %s;
 
 -- Reads rows by primary key, with all columns that a later write needs. Ids travel as one array, so the statement's
--- text does not depend on their number. Times are selected as microseconds: Django would parse text in Python.
+-- text does not depend on their number, and the server can keep its plan. The queries of a parameter alone hide its
+-- value from the planner, which would otherwise make a plan for it. Times are selected as microseconds: Django would
+-- parse text in Python.
 SELECT block_id, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
     (extract(epoch FROM modified) * 1000000)::bigint, grade, max_grade, history_chain, history_checksum
 FROM studentmodule
-WHERE student_id = %s AND block_id = ANY(%s::bigint[]);
+WHERE student_id = (SELECT %s::integer) AND block_id = ANY((SELECT %s::bigint[])::bigint[]);
 
 -- === get_many: three blocks
 -- The same statement for any number of blocks.
 SELECT block_id, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
     (extract(epoch FROM modified) * 1000000)::bigint, grade, max_grade, history_chain, history_checksum
 FROM studentmodule
-WHERE student_id = %s AND block_id = ANY(%s::bigint[]);
+WHERE student_id = (SELECT %s::integer) AND block_id = ANY((SELECT %s::bigint[])::bigint[]);
 
 -- === get_encoded_rows: two blocks, and a row of each other scope
 -- Reads the learner's own rows of all scopes. The first part gives the union its types; the number is the table's.
@@ -54,15 +56,16 @@ WHERE block_id = ANY(%s::bigint[]);
 
 -- === get_scores
 -- Reads scores by primary key. A score's time is that of the row's last change.
-SELECT block_id, grade, max_grade, (extract(epoch FROM modified) * 1000000)::bigint, (extract(epoch FROM created) * 1000000)::bigint
+SELECT block_id, grade, max_grade, (extract(epoch FROM modified) * 1000000)::bigint,
+    (extract(epoch FROM created) * 1000000)::bigint
 FROM studentmodule
-WHERE student_id = %s AND block_id = ANY(%s::bigint[]);
+WHERE student_id = (SELECT %s::integer) AND block_id = ANY((SELECT %s::bigint[])::bigint[]);
 
 -- === get_latest: three rows
 -- Reads the learner's rows, neighbours in the primary key, and sorts them: no index has a time.
 SELECT block_id, state, (extract(epoch FROM modified) * 1000000)::bigint, revision
 FROM studentmodule
-WHERE student_id = %s
+WHERE student_id = (SELECT %s::integer)
 ORDER BY modified DESC, block_id
 LIMIT 3;
 
@@ -84,7 +87,7 @@ ORDER BY 1 ASC;
 -- Reads the learner's rows in these blocks.
 SELECT block_id, state, (extract(epoch FROM modified) * 1000000)::bigint, revision
 FROM studentmodule
-WHERE student_id = %s AND block_id = ANY(%s::bigint[])
+WHERE student_id = (SELECT %s::integer) AND block_id = ANY((SELECT %s::bigint[])::bigint[])
 ORDER BY modified DESC, block_id
 LIMIT 3;
 
@@ -114,9 +117,9 @@ LIMIT 159;
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
     stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
-FROM unnest(%s::bigint[]) AS asked (id)
+FROM unnest((SELECT %s::bigint[])) AS asked (id)
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
+LEFT JOIN studentmodule AS stored ON stored.student_id = (SELECT %s::integer) AND stored.block_id = asked.id;
 
 -- Registers the course and the blocks, in autocommit: new blocks must not stay locked while a state is written.
 -- All parts see one snapshot, so `learningcontext` does not show the row that `inserted` adds, and `valid` joins both.
@@ -125,7 +128,7 @@ LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id 
 WITH inserted AS (
     INSERT INTO learningcontext (id, key)
     SELECT new.*
-    FROM unnest(%s::bigint[], string_to_array(%s, E'\x1e', E'\x1f')) AS new (id, key)
+    FROM unnest((SELECT %s::bigint[]), string_to_array(%s, %s, %s)) AS new (id, key)
     ON CONFLICT DO NOTHING
     RETURNING id
 ),
@@ -134,23 +137,23 @@ valid AS (
     FROM inserted
     UNION ALL
     SELECT new.id
-    FROM learningcontext AS parent, unnest(%s::bigint[], string_to_array(%s, E'\x1e', E'\x1f')) AS new (id, key)
+    FROM learningcontext AS parent, unnest((SELECT %s::bigint[]), string_to_array(%s, %s, %s)) AS new (id, key)
     WHERE parent.id = new.id AND parent.key = new.key
 )
 INSERT INTO block (id, context_id, usage_key, block_type)
 SELECT new.*
-FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'),
-    string_to_array(%s, E'\x1e', E'\x1f')) AS new (id, context_id, usage_key, block_type)
+FROM unnest((SELECT %s::bigint[]), %s::bigint[], string_to_array(%s, %s, %s), string_to_array(%s, %s, %s)) AS new (id,
+    context_id, usage_key, block_type)
 WHERE new.context_id IN (SELECT id FROM valid)
 ON CONFLICT DO NOTHING;
 
 -- Writes rows and history in one transaction: a statement in autocommit. Each column is one parameter. Texts are cut
--- from one string at a separator that JSON has not, since the driver and the server escape array items one by one.
+-- from one string at a separator that none of them has, since the driver and the server escape array items one by one.
 -- A row that another process inserted first is a duplicate key error: a lost race. The guard, which is `true` here, is
 -- the condition of every part that writes.
 WITH new AS (
     SELECT *
-    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], string_to_array(%s, %s, %s), %s::timestamp with time zone[],
         %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
         %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
         history_checksum)
@@ -167,9 +170,10 @@ recorded AS (
     INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
         body)
     SELECT %s, %s, new.*
-    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
-        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
-    WHERE true AND (SELECT count(*) FROM created) = 2
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], %s::timestamp with time zone[], %s::smallint[],
+        %s::double precision[], %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding,
+        grade, max_grade, body)
+    WHERE true AND (SELECT count(*) FROM created) > 0
 )
 SELECT true;
 
@@ -179,7 +183,7 @@ SELECT true;
 -- nothing. A single row needs no lock before its update.
 WITH new AS (
     SELECT *
-    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], string_to_array(%s, %s, %s), %s::timestamp with time zone[],
         %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
         %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
         history_checksum)
@@ -189,7 +193,7 @@ updated AS (
     SET revision = new.revision, state = new.state, modified = new.modified, grade = new.grade,
         max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
-    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.created = new.created
+    WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.created = new.created
         AND old.revision = new.revision - 1
     RETURNING 1
 ),
@@ -197,8 +201,9 @@ recorded AS (
     INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
         body)
     SELECT %s, %s, new.*
-    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
-        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], %s::timestamp with time zone[], %s::smallint[],
+        %s::double precision[], %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding,
+        grade, max_grade, body)
     WHERE EXISTS (SELECT FROM updated)
 )
 SELECT EXISTS (SELECT FROM updated);
@@ -206,22 +211,22 @@ SELECT EXISTS (SELECT FROM updated);
 -- === set_many: update of two rows, in the row cache
 -- Compare-and-set of several rows. `locked` locks them in the order of their keys before the first is written: an
 -- UPDATE locks rows in the order of its plan, and two of them could deadlock. FOR UPDATE and count() need two levels.
--- Every other part runs only if the number of locked rows is the number of updates, so a lost race writes nothing.
+-- Every other part runs only if every row to update was locked, so a lost race writes nothing.
 WITH new AS (
     SELECT *
-    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], string_to_array(%s, %s, %s), %s::timestamp with time zone[],
         %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
         %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
         history_checksum)
 ),
 locked AS (
-    SELECT count(*) AS number
+    SELECT count(*) = (SELECT count(*) FROM new WHERE new.revision > 1) AS is_every
     FROM (
         SELECT 1
         FROM studentmodule AS old, new
-        WHERE old.student_id = %s AND old.block_id = new.block_id AND old.created = new.created
+        WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.created = new.created
             AND old.revision = new.revision - 1
-        ORDER BY new.block_id, new.created
+        ORDER BY new.block_id
         FOR UPDATE OF old
     ) AS old
 ),
@@ -230,42 +235,44 @@ updated AS (
     SET revision = new.revision, state = new.state, modified = new.modified, grade = new.grade,
         max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
-    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.created = new.created
-        AND old.revision = new.revision - 1 AND (SELECT number FROM locked) = 2
+    WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.created = new.created
+        AND old.revision = new.revision - 1 AND (SELECT is_every FROM locked)
 ),
 recorded AS (
     INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
         body)
     SELECT %s, %s, new.*
-    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
-        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
-    WHERE (SELECT number FROM locked) = 2
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], %s::timestamp with time zone[], %s::smallint[],
+        %s::double precision[], %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding,
+        grade, max_grade, body)
+    WHERE (SELECT is_every FROM locked)
 )
-SELECT (SELECT number FROM locked) = 2;
+SELECT (SELECT is_every FROM locked);
 
 -- === set_many: update of two rows, looked up
 -- The commonest write of a request that has not read the rows. Lookup of the rows and of the registry.
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
     stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
-FROM unnest(%s::bigint[]) AS asked (id)
+FROM unnest((SELECT %s::bigint[])) AS asked (id)
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
+LEFT JOIN studentmodule AS stored ON stored.student_id = (SELECT %s::integer) AND stored.block_id = asked.id;
 
 -- Locks the rows in key order, updates them and records the history, if all of them are as they were looked up.
 WITH new AS (
     SELECT *
-    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], string_to_array(%s, %s, %s), %s::timestamp with time zone[],
         %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
         %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
         history_checksum)
 ),
 locked AS (
-    SELECT count(*) AS number
+    SELECT count(*) = (SELECT count(*) FROM new WHERE new.revision > 1) AS is_every
     FROM (
         SELECT 1
         FROM studentmodule AS old, new
-        WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
+        WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id
+            AND old.revision = new.revision - 1
         ORDER BY new.block_id
         FOR UPDATE OF old
     ) AS old
@@ -275,18 +282,19 @@ updated AS (
     SET revision = new.revision, state = new.state, created = new.created, modified = new.modified, grade = new.grade,
         max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
-    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
-        AND (SELECT number FROM locked) = 2
+    WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.revision = new.revision - 1
+        AND (SELECT is_every FROM locked)
 ),
 recorded AS (
     INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
         body)
     SELECT %s, %s, new.*
-    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
-        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
-    WHERE (SELECT number FROM locked) = 2
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], %s::timestamp with time zone[], %s::smallint[],
+        %s::double precision[], %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding,
+        grade, max_grade, body)
+    WHERE (SELECT is_every FROM locked)
 )
-SELECT (SELECT number FROM locked) = 2;
+SELECT (SELECT is_every FROM locked);
 
 -- === set_many: two updates and a new row, looked up
 -- Lookup: one row for each id. The first join tells whether the block is registered, and under which key; the second
@@ -294,25 +302,26 @@ SELECT (SELECT number FROM locked) = 2;
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
     stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
-FROM unnest(%s::bigint[]) AS asked (id)
+FROM unnest((SELECT %s::bigint[])) AS asked (id)
 LEFT JOIN block AS block ON block.id = asked.id
-LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
+LEFT JOIN studentmodule AS stored ON stored.student_id = (SELECT %s::integer) AND stored.block_id = asked.id;
 
 -- Updates and inserts in one statement: rows of revision 1 are new. The lookup was a moment ago in this call, so the
 -- revision is enough to match. The columns that do not change, such as created, are set too.
 WITH new AS (
     SELECT *
-    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], string_to_array(%s, %s, %s), %s::timestamp with time zone[],
         %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
         %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
         history_checksum)
 ),
 locked AS (
-    SELECT count(*) AS number
+    SELECT count(*) = (SELECT count(*) FROM new WHERE new.revision > 1) AS is_every
     FROM (
         SELECT 1
         FROM studentmodule AS old, new
-        WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
+        WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id
+            AND old.revision = new.revision - 1
         ORDER BY new.block_id
         FOR UPDATE OF old
     ) AS old
@@ -322,26 +331,27 @@ updated AS (
     SET revision = new.revision, state = new.state, created = new.created, modified = new.modified, grade = new.grade,
         max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
-    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
-        AND (SELECT number FROM locked) = 2
+    WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.revision = new.revision - 1
+        AND (SELECT is_every FROM locked)
 ),
 created AS (
     INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade,
         history_chain, history_checksum)
     SELECT %s, new.*
     FROM new
-    WHERE new.revision = 1 AND (SELECT number FROM locked) = 2
+    WHERE new.revision = 1 AND (SELECT is_every FROM locked)
     RETURNING 1
 ),
 recorded AS (
     INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
         body)
     SELECT %s, %s, new.*
-    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
-        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
-    WHERE (SELECT number FROM locked) = 2 AND (SELECT count(*) FROM created) = 1
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], %s::timestamp with time zone[], %s::smallint[],
+        %s::double precision[], %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding,
+        grade, max_grade, body)
+    WHERE (SELECT is_every FROM locked) AND (SELECT count(*) FROM created) > 0
 )
-SELECT (SELECT number FROM locked) = 2;
+SELECT (SELECT is_every FROM locked);
 
 -- === set_many: a hot row, locked at first
 -- A race for this row was lost within the last second, so the first attempt takes its lock.
@@ -353,21 +363,21 @@ BEGIN;
 WITH locked AS (
     SELECT *
     FROM studentmodule
-    WHERE student_id = %s AND block_id = ANY(%s::bigint[])
+    WHERE student_id = (SELECT %s::integer) AND block_id = ANY((SELECT %s::bigint[])::bigint[])
     ORDER BY block_id
     FOR UPDATE
 )
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
     stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
-FROM unnest(%s::bigint[]) AS asked (id)
+FROM unnest((SELECT %s::bigint[])) AS asked (id)
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN locked AS stored ON stored.block_id = asked.id;
 
 -- As without a lock: new rows can't be locked, so the compare-and-set stays.
 WITH new AS (
     SELECT *
-    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], string_to_array(%s, %s, %s), %s::timestamp with time zone[],
         %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
         %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
         history_checksum)
@@ -377,15 +387,16 @@ updated AS (
     SET revision = new.revision, state = new.state, created = new.created, modified = new.modified, grade = new.grade,
         max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
-    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
+    WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.revision = new.revision - 1
     RETURNING 1
 ),
 recorded AS (
     INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
         body)
     SELECT %s, %s, new.*
-    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
-        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], %s::timestamp with time zone[], %s::smallint[],
+        %s::double precision[], %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding,
+        grade, max_grade, body)
     WHERE EXISTS (SELECT FROM updated)
 )
 SELECT EXISTS (SELECT FROM updated);
@@ -403,21 +414,21 @@ SAVEPOINT <savepoint>;
 WITH locked AS (
     SELECT *
     FROM studentmodule
-    WHERE student_id = %s AND block_id = ANY(%s::bigint[])
+    WHERE student_id = (SELECT %s::integer) AND block_id = ANY((SELECT %s::bigint[])::bigint[])
     ORDER BY block_id
     FOR UPDATE
 )
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
     stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
-FROM unnest(%s::bigint[]) AS asked (id)
+FROM unnest((SELECT %s::bigint[])) AS asked (id)
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN locked AS stored ON stored.block_id = asked.id;
 
 -- As for a hot row. The caller commits.
 WITH new AS (
     SELECT *
-    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], string_to_array(%s, %s, %s), %s::timestamp with time zone[],
         %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
         %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
         history_checksum)
@@ -427,15 +438,16 @@ updated AS (
     SET revision = new.revision, state = new.state, created = new.created, modified = new.modified, grade = new.grade,
         max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
-    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
+    WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.revision = new.revision - 1
     RETURNING 1
 ),
 recorded AS (
     INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
         body)
     SELECT %s, %s, new.*
-    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
-        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], %s::timestamp with time zone[], %s::smallint[],
+        %s::double precision[], %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding,
+        grade, max_grade, body)
     WHERE EXISTS (SELECT FROM updated)
 )
 SELECT EXISTS (SELECT FROM updated);
@@ -453,7 +465,7 @@ SAVEPOINT <savepoint>;
 -- caller's transaction: hence the savepoint.
 WITH new AS (
     SELECT *
-    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], string_to_array(%s, %s, %s), %s::timestamp with time zone[],
         %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
         %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
         history_checksum)
@@ -463,7 +475,7 @@ updated AS (
     SET revision = new.revision, state = new.state, modified = new.modified, grade = new.grade,
         max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
-    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.created = new.created
+    WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.created = new.created
         AND old.revision = new.revision - 1
     RETURNING 1
 ),
@@ -471,8 +483,9 @@ recorded AS (
     INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
         body)
     SELECT %s, %s, new.*
-    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
-        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], %s::timestamp with time zone[], %s::smallint[],
+        %s::double precision[], %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding,
+        grade, max_grade, body)
     WHERE EXISTS (SELECT FROM updated)
 )
 SELECT EXISTS (SELECT FROM updated);
@@ -485,7 +498,7 @@ COMMIT;
 -- As without an outbox, but for the table that takes the history. The relay ships its rows after the commit.
 WITH new AS (
     SELECT *
-    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], string_to_array(%s, %s, %s), %s::timestamp with time zone[],
         %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
         %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
         history_checksum)
@@ -495,15 +508,16 @@ updated AS (
     SET revision = new.revision, state = new.state, modified = new.modified, grade = new.grade,
         max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
-    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.created = new.created
+    WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.created = new.created
         AND old.revision = new.revision - 1
     RETURNING 1
 ),
 recorded AS (
     INSERT INTO historyoutbox (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
     SELECT %s, %s, new.*
-    FROM unnest(%s::bigint[], %s::bigint[], %s::timestamp with time zone[], %s::smallint[], %s::double precision[],
-        %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding, grade, max_grade, body)
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], %s::timestamp with time zone[], %s::smallint[],
+        %s::double precision[], %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding,
+        grade, max_grade, body)
     WHERE EXISTS (SELECT FROM updated)
 )
 SELECT EXISTS (SELECT FROM updated);
@@ -528,15 +542,16 @@ BEGIN;
 -- Compare-and-set, matched by block type. This scope has no history.
 WITH new AS (
     SELECT *
-    FROM unnest(string_to_array(%s, E'\x1e', E'\x1f'), %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'),
-        %s::timestamp with time zone[], %s::timestamp with time zone[]) AS new (block_type, revision, state, created,
-        modified)
+    FROM unnest((
+        SELECT string_to_array(%s, %s, %s)), %s::bigint[], string_to_array(%s, %s, %s),
+            %s::timestamp with time zone[], %s::timestamp with time zone[]
+    ) AS new (block_type, revision, state, created, modified)
 ),
 updated AS (
     UPDATE preferences AS old
     SET revision = new.revision, state = new.state, modified = new.modified
     FROM new
-    WHERE old.student_id = %s AND old.block_type = new.block_type AND old.created = new.created
+    WHERE old.student_id = (SELECT %s::integer) AND old.block_type = new.block_type AND old.created = new.created
         AND old.revision = new.revision - 1
     RETURNING 1
 )
@@ -545,14 +560,14 @@ SELECT EXISTS (SELECT FROM updated);
 -- Compare-and-set. The learner alone is the key.
 WITH new AS (
     SELECT *
-    FROM unnest(%s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+    FROM unnest((SELECT %s::bigint[]), string_to_array(%s, %s, %s), %s::timestamp with time zone[],
         %s::timestamp with time zone[]) AS new (revision, state, created, modified)
 ),
 updated AS (
     UPDATE userinfo AS old
     SET revision = new.revision, state = new.state, modified = new.modified
     FROM new
-    WHERE old.student_id = %s AND old.created = new.created AND old.revision = new.revision - 1
+    WHERE old.student_id = (SELECT %s::integer) AND old.created = new.created AND old.revision = new.revision - 1
     RETURNING 1
 )
 SELECT EXISTS (SELECT FROM updated);
@@ -564,20 +579,22 @@ COMMIT;
 SELECT block_type, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
     (extract(epoch FROM modified) * 1000000)::bigint
 FROM preferences
-WHERE student_id = %s AND block_type = ANY(string_to_array(%s, E'\x1e', E'\x1f'));
+WHERE student_id = (SELECT %s::integer) AND block_type = ANY((SELECT string_to_array(%s, %s, %s))::text[]);
 
 -- Compare-and-set after a read: the revision is enough to match.
 WITH new AS (
     SELECT *
-    FROM unnest(string_to_array(%s, E'\x1e', E'\x1f'), %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'),
-        %s::timestamp with time zone[], %s::timestamp with time zone[]) AS new (block_type, revision, state, created,
-        modified)
+    FROM unnest((
+        SELECT string_to_array(%s, %s, %s)), %s::bigint[], string_to_array(%s, %s, %s),
+            %s::timestamp with time zone[], %s::timestamp with time zone[]
+    ) AS new (block_type, revision, state, created, modified)
 ),
 updated AS (
     UPDATE preferences AS old
     SET revision = new.revision, state = new.state, created = new.created, modified = new.modified
     FROM new
-    WHERE old.student_id = %s AND old.block_type = new.block_type AND old.revision = new.revision - 1
+    WHERE old.student_id = (SELECT %s::integer) AND old.block_type = new.block_type
+        AND old.revision = new.revision - 1
     RETURNING 1
 )
 SELECT EXISTS (SELECT FROM updated);
@@ -587,19 +604,19 @@ SELECT EXISTS (SELECT FROM updated);
 SELECT revision, state, (extract(epoch FROM created) * 1000000)::bigint,
     (extract(epoch FROM modified) * 1000000)::bigint
 FROM userinfo
-WHERE student_id = %s;
+WHERE student_id = (SELECT %s::integer);
 
 -- Compare-and-set.
 WITH new AS (
     SELECT *
-    FROM unnest(%s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+    FROM unnest((SELECT %s::bigint[]), string_to_array(%s, %s, %s), %s::timestamp with time zone[],
         %s::timestamp with time zone[]) AS new (revision, state, created, modified)
 ),
 updated AS (
     UPDATE userinfo AS old
     SET revision = new.revision, state = new.state, created = new.created, modified = new.modified
     FROM new
-    WHERE old.student_id = %s AND old.revision = new.revision - 1
+    WHERE old.student_id = (SELECT %s::integer) AND old.revision = new.revision - 1
     RETURNING 1
 )
 SELECT EXISTS (SELECT FROM updated);
@@ -608,14 +625,14 @@ SELECT EXISTS (SELECT FROM updated);
 -- Lookup as for user_state, but no learner: all learners share the row.
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint
-FROM unnest(%s::bigint[]) AS asked (id)
+FROM unnest((SELECT %s::bigint[])) AS asked (id)
 LEFT JOIN block AS block ON block.id = asked.id
 LEFT JOIN userstatesummary AS stored ON stored.block_id = asked.id;
 
 -- Compare-and-set.
 WITH new AS (
     SELECT *
-    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], string_to_array(%s, %s, %s), %s::timestamp with time zone[],
         %s::timestamp with time zone[]) AS new (block_id, revision, state, created, modified)
 ),
 updated AS (
@@ -635,7 +652,7 @@ SAVEPOINT <savepoint>;
 -- As with history.
 WITH new AS (
     SELECT *
-    FROM unnest(%s::bigint[], %s::bigint[], string_to_array(%s, E'\x1e', E'\x1f'), %s::timestamp with time zone[],
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], string_to_array(%s, %s, %s), %s::timestamp with time zone[],
         %s::timestamp with time zone[]) AS new (block_id, revision, state, created, modified)
 ),
 updated AS (

@@ -24,7 +24,7 @@ def load(database: str, model: type[models.Model], columns: tuple[str, ...], row
     # values take a third of the time of texts, here and on the server.
     with connection.cursor() as wrapped, connection.wrap_database_errors:
         cursor: Any = wrapped.cursor
-        with cursor.copy(f"COPY {target.table} ({target.every_name}) FROM STDIN (FORMAT BINARY)") as copy:
+        with cursor.copy(f"COPY {target.table} ({target.layout.every_name}) FROM STDIN (FORMAT BINARY)") as copy:
             copy.set_types(target.layout.types)
             for row in rows:
                 copy.write_row(row)

@@ -1,4 +1,4 @@
-"""The seam between the store and a database: ten verbs that move rows and read errors.
+"""The seam between the store and a database: twelve verbs that move rows and read errors.
 
 A verb knows tables and columns by the names that its caller gives. The meaning of rows lives in the callers.
 """
@@ -6,7 +6,7 @@ A verb knows tables and columns by the names that its caller gives. The meaning 
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import replace
 from enum import Enum
 from itertools import chain
@@ -19,6 +19,7 @@ from django.db.utils import DataError, Error
 from xblock_user_state.store.dialects.rows import (
     REVISION,
     Convert,
+    Layout,
     Rows,
     Sql,
     Target,
@@ -33,7 +34,7 @@ class Failure(Enum):
     """The classes of database errors that a caller can act on."""
 
     DUPLICATE = "another transaction inserted the row first"
-    CONFLICT = "deadlock, serialization failure or lock timeout: repeat the transaction"
+    CONFLICT = "deadlock, serialization failure, lock timeout or lost prepared statement: repeat the transaction"
     UNAVAILABLE = "the database is unreachable or can't serve"
     TOO_LARGE = "a value or statement is over a limit of the server: repeating does not help"
 
@@ -56,7 +57,7 @@ class Outcome(Enum):
 class Dialect(ABC):
     """Moves many rows in one statement, or in as few as the vendor's limits allow.
 
-    The public methods are the ten verbs of the seam. A new vendor writes `id_table`, `failure`, `_store_rows`,
+    The public methods are the twelve verbs of the seam. A new vendor writes `id_table`, `failure`, `_store_rows`,
     `_ignoring` and `_max_rows`, and sets `vendor` and `_max_text`. The other verbs have defaults; a vendor overrides a
     verb where it has a faster way. Every verb takes empty lists.
     """
@@ -67,11 +68,19 @@ class Dialect(ABC):
     errors_end_transactions: ClassVar[bool] = False
     """After an error a transaction takes no statement but a rollback, so what may fail needs a savepoint."""
 
-    def in_list(self, column: str, values: Sequence[Any]) -> Sql:
-        """Return the condition that a column has one of the values."""
+    def in_list(self, column: str, values: Sequence[Any], *, keep_plan: bool = False) -> Sql:
+        """Return the condition that a column has one of the values. `keep_plan` is for a statement of `fetch`."""
         if not values:
             return "1 = 0", []
         return f"{column} IN ({', '.join(['%s'] * len(values))})", list(values)
+
+    def pinned(self, layout: Layout, prefix: str = "") -> list[str]:
+        """Return the conditions on the pinned columns. Their parameters are the pinned values.
+
+        They compare with constants, not by a join: every statement names its learner. The prefix is a table's alias and
+        dot.
+        """
+        return [f"{prefix}{name} = %s" for name in layout.pinned_names]
 
     @abstractmethod
     def id_table(self, ids: Sequence[int]) -> Sql:
@@ -82,6 +91,10 @@ class Dialect(ABC):
     ) -> tuple[str, Convert | None]:
         """Return the expression that selects a column, and its converter; ``None`` for Django's own converters."""
         return name, None
+
+    def fetch(self, connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) -> Sequence[Values]:
+        """Run a query of one learner, which has one of a few texts, and return its rows. A vendor may keep its plan."""
+        return fetch(connection, sql, parameters)
 
     def insert(self, target: Target, rows: Sequence[Values]) -> None:
         """Insert rows in their order. Raises the driver's ``IntegrityError`` if a row exists."""
@@ -182,7 +195,7 @@ class Dialect(ABC):
         """Return the statement that inserts rows."""
         pinned = target.pinned_values()
         row = f"({', '.join(['%s'] * (len(pinned) + len(target.columns)))})"
-        sql = f"INSERT INTO {target.table} ({target.every_name}) VALUES {', '.join([row] * len(rows))}"
+        sql = f"INSERT INTO {target.table} ({target.layout.every_name}) VALUES {', '.join([row] * len(rows))}"
         return sql, list(chain.from_iterable((*pinned, *values) for values in rows))
 
     def _insert_ignoring(self, rows: Rows) -> int:
@@ -197,10 +210,17 @@ class Dialect(ABC):
         stored: set[Values] = set()
         for chunk in self._chunks(target, rows.values):
             condition, keys = self.in_list(names[0], [row[0] for row in chunk])
-            with target.connection.cursor() as cursor:
-                cursor.execute(f"SELECT {', '.join(names)} FROM {target.table} WHERE {condition}", keys)
-                stored.update(cursor.fetchall())
+            sql = f"SELECT {', '.join(names)} FROM {target.table} WHERE {condition}"
+            stored.update(fetch(target.connection, sql, keys))
         return stored
+
+
+def fetch(connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) -> Sequence[Values]:
+    """Run a query and return its rows."""
+    with connection.cursor() as cursor:
+        cursor.execute(sql, parameters)
+        rows: Sequence[Values] = cursor.fetchall()
+    return rows
 
 
 def execute(connection: BaseDatabaseWrapper, sql: str, parameters: Iterable[Any]) -> int:
@@ -210,17 +230,16 @@ def execute(connection: BaseDatabaseWrapper, sql: str, parameters: Iterable[Any]
         return int(cursor.rowcount)
 
 
-def matches(write: Write) -> Sql:
-    """Return the compare of compare-and-set: a condition that joins stored rows ``old`` to rows to write ``new``."""
-    target = write.rows.target
-    # The pinned columns stand as constants, not joined: every statement names its learner, and the planner sees it.
-    pinned = [f"old.{name} = %s" for name in target.pinned_names]
-    joined = [f"old.{name} = new.{name}" for name in map(target.connection.ops.quote_name, write.matched)]
-    return " AND ".join([*pinned, *joined, f"old.{REVISION} = new.{REVISION} - 1"]), target.pinned_values()
+def matches(pinned: Iterable[str], layout: Layout, matched: Collection[str]) -> str:
+    """Return the compare of compare-and-set: a condition that joins stored rows ``old`` to rows to write ``new``.
+
+    `pinned` are the conditions on the pinned columns of ``old``.
+    """
+    joined = [f"old.{name} = new.{name}" for name in layout.names_of(matched)]
+    return " AND ".join([*pinned, *joined, f"old.{REVISION} = new.{REVISION} - 1"])
 
 
-def assignments(write: Write, new: str) -> str:
+def assignments(layout: Layout, matched: Collection[str], new: str) -> str:
     """Return the SET list that takes all columns but the matched ones from the rows named `new`."""
-    target = write.rows.target
-    pairs = zip(target.columns, target.layout.names, strict=True)
-    return ", ".join(f"{name} = {new}.{name}" for column, name in pairs if column not in write.matched)
+    others = [column for column in layout.columns if column not in matched]
+    return ", ".join(f"{name} = {new}.{name}" for name in layout.names_of(others))

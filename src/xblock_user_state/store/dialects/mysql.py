@@ -160,7 +160,7 @@ class MySQL(Dialect):
         expected = {**{column: values.pop(column) for column in write.matched}, REVISION: values[REVISION] - 1}
         quote = target.connection.ops.quote_name
         sets = ", ".join(f"{quote(column)} = %s" for column in values)
-        conditions = " AND ".join(f"{name} = %s" for name in (*target.pinned_names, *map(quote, expected)))
+        conditions = " AND ".join(f"{name} = %s" for name in (*target.layout.pinned_names, *map(quote, expected)))
         sql = f"UPDATE {target.table} SET {sets} WHERE {conditions}"
         found = execute(target.connection, sql, [*values.values(), *target.pinned_values(), *expected.values()])
         return Outcome.STORED if found == 1 else Outcome.LOST_RACE
@@ -213,7 +213,7 @@ class MySQL(Dialect):
                     items.append("%s")
                     parameters.append(value)
             texts.append(f"({', '.join(items)})")
-        return f"INSERT INTO {target.table} ({target.every_name}) VALUES {', '.join(texts)}", parameters
+        return f"INSERT INTO {target.table} ({target.layout.every_name}) VALUES {', '.join(texts)}", parameters
 
     def _update(self, write: Write, rows: Sequence[Values]) -> Sql:
         """Return the statement that updates rows. Its row count is 2 for each row that was as expected."""

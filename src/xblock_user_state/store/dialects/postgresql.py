@@ -7,16 +7,20 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from datetime import datetime
-from typing import Any
+from functools import lru_cache
+from itertools import count, islice, repeat
+from typing import Any, NamedTuple
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error, InterfaceError, OperationalError
 
+from xblock_user_state.store.dialects import preparing
 from xblock_user_state.store.dialects.base import Dialect, Failure, Outcome, assignments, execute, matches
 from xblock_user_state.store.dialects.rows import (
     REVISION,
     Convert,
+    Layout,
     Rows,
     Sql,
     Target,
@@ -46,7 +50,7 @@ _UNAVAILABLE_CLASSES = {
 }
 
 _TEXTS = {"text", "varchar"}
-# Mark the items of a joined text and NULL. JSON escapes control characters; for keys `_array` looks.
+# Separate the items of a joined text, and mark NULL. JSON escapes control characters, and keys have none.
 _SEPARATOR, _NULL = "\x1e", "\x1f"
 
 
@@ -58,17 +62,24 @@ class PostgreSQL(Dialect):
     _max_text = 64 * 1024 * 1024
     errors_end_transactions = True
 
-    def in_list(self, column: str, values: Sequence[Any]) -> Sql:
+    def in_list(self, column: str, values: Sequence[Any], *, keep_plan: bool = False) -> Sql:
         """Return the condition that a column has one of the values, which travel as one parameter."""
         if not values:
             return super().in_list(column, values)
-        array, parameters = _array("text" if isinstance(values[0], str) else "bigint", values)
-        return f"{column} = ANY({array})", parameters
+        if isinstance(values[0], str):
+            array, db_type, parameters = _TEXT_ARRAY, "text[]", [*_joined(values)]
+        else:
+            array, db_type, parameters = "%s::bigint[]", "bigint[]", [f"{{{_numbers(values)}}}"]
+        # Without the cast, ANY would take the query for a list of rows.
+        return f"{column} = ANY({f'{_hidden(array)}::{db_type}' if keep_plan else array})", parameters
+
+    def pinned(self, layout: Layout, prefix: str = "") -> list[str]:
+        """Return the conditions on the pinned columns."""
+        return _pinned(layout, prefix)
 
     def id_table(self, ids: Sequence[int]) -> Sql:
         """Return a FROM item that lists ids."""
-        array, parameters = _array("bigint", ids)
-        return f"unnest({array}) AS asked (id)", parameters
+        return f"unnest({_hidden('%s::bigint[]')}) AS asked (id)", [f"{{{_numbers(ids)}}}"]
 
     def select_expression(
         self, name: str, field: models.Field[Any, Any], connection: BaseDatabaseWrapper
@@ -78,26 +89,28 @@ class PostgreSQL(Dialect):
             return name, None
         return f"(extract(epoch FROM {name}) * 1000000)::bigint", microseconds_to_time
 
+    def fetch(self, connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) -> Sequence[Values]:
+        """Run a query, by a prepared statement if the connection keeps them."""
+        if not preparing.is_on(connection):
+            return super().fetch(connection, sql, parameters)
+        try:
+            return preparing.fetch(connection, sql, parameters)
+        except Error as error:
+            if not preparing.has_failed(error):
+                raise
+            preparing.turn_off(connection)
+            # The error has ended a transaction, which only its owner can repeat.
+            if not connection.get_autocommit():
+                raise
+        return super().fetch(connection, sql, parameters)
+
     def insert_missing(self, rows: Rows, parents: Rows, reference: str) -> int:
         """Insert missing parents and rows by one statement, if it takes them."""
         if len(rows.values) > self._max_rows(rows.target):
             return super().insert_missing(rows, parents, reference)
-        quote = rows.target.connection.ops.quote_name
-        key, *others = parents.target.layout.names
-        statement = _Statement()
-        sql, parameters = self._ignoring(self._insertion(parents.target, parents.values))
-        statement.add("inserted", f"{sql} RETURNING {key}", parameters)
-        given, parameters = _row_table(parents.target, parents.values)
-        is_same = " AND ".join(f"parent.{name} = new.{name}" for name in (key, *others))
-        # All parts of a statement see one snapshot, so `parent` lacks the rows that `inserted` has just added.
-        # https://www.postgresql.org/docs/current/queries-with.html
-        stored = f"SELECT new.{key} FROM {parents.target.table} AS parent, {given} WHERE {is_same}"
-        statement.add("valid", f"SELECT {key} FROM inserted UNION ALL {stored}", parameters)
-        sql, parameters = self._insertion(rows.target, rows.values)
-        sql, parameters = self._ignoring(
-            (f"{sql} WHERE new.{quote(reference)} IN (SELECT {key} FROM valid)", parameters)
-        )
-        return execute(rows.target.connection, f"{statement} {sql}", [*statement.parameters, *parameters])
+        [name] = rows.target.layout.names_of([reference])
+        sql, of_parents = _registering(rows.target.layout, parents.target.layout, name), _arrays(parents)
+        return execute(rows.target.connection, sql, [*of_parents, *of_parents, *_arrays(rows)])
 
     def store(self, write: Write) -> bool:
         """Write rows and history, by one statement if it takes them."""
@@ -119,7 +132,7 @@ class PostgreSQL(Dialect):
             return Failure.UNAVAILABLE if isinstance(error, OperationalError | InterfaceError) else None
         if state in _DUPLICATE:
             return Failure.DUPLICATE
-        if state in _CONFLICT:
+        if state in _CONFLICT or preparing.has_failed(error):
             return Failure.CONFLICT
         # program limit exceeded
         if state[:2] == "54":
@@ -130,49 +143,16 @@ class PostgreSQL(Dialect):
         return self._store_all(write)
 
     def _store_all(self, write: Write) -> bool:
-        """Write rows and history by one statement; return whether every row was as expected.
-
-        Each part of the statement that writes is guarded by the number of rows that matched, so all of them write or
-        none. An error would do too, but it would end a caller's transaction.
-        """
-        target = write.rows.target
+        """Write rows and history by one statement; return whether every row was as expected."""
+        target, history = write.rows.target, write.history
         created, updated = write.split()
-        statement = _Statement()
-        row_table, parameters = _row_table(target, write.rows.values)
-        statement.add("new", f"SELECT * FROM {row_table}", parameters)
-        guard = self._add_update(statement, write, len(updated)) if updated else "true"
-        if created:
-            sql = f"INSERT INTO {target.table} ({target.every_name}) SELECT {_selected(target)} FROM new"
-            statement.add("created", f"{sql} WHERE new.{REVISION} = 1 AND {guard} RETURNING 1", target.pinned_values())
-        if write.history:
-            sql, parameters = self._insertion(write.history.target, write.history.values)
-            # PostgreSQL runs parts that nobody reads last, the last of them first. Reading `created` keeps rows before
-            # history, as other writers lock them.
-            after = f" AND (SELECT count(*) FROM created) = {len(created)}" if created else ""
-            statement.add("recorded", f"{sql} WHERE {guard}{after}", parameters)
-        with target.connection.cursor() as cursor:
-            cursor.execute(f"{statement} SELECT {guard}", statement.parameters)
-            [is_stored] = cursor.fetchone()
+        parts = _Parts(bool(created), bool(updated), is_one=len(write.rows.values) == 1)
+        sql = _storing(target.layout, write.keys, write.matched, history and history.target.layout, parts)
+        parameters = [*_arrays(write.rows), *target.pinned_values() * parts.number]
+        if history:
+            parameters += [*history.target.pinned_values(), *_arrays(history)]
+        [[is_stored]] = self.fetch(target.connection, sql, parameters)
         return bool(is_stored)
-
-    def _add_update(self, statement: _Statement, write: Write, count: int) -> str:
-        """Add the update of `count` rows, and return the guard: the condition that all of them matched."""
-        target = write.rows.target
-        condition, pinned = matches(write)
-        update = f"UPDATE {target.table} AS old SET {assignments(write, 'new')} FROM new WHERE {condition}"
-        # A single row can't deadlock with itself, and needs no lock before its update.
-        if count == len(write.rows.values) == 1:
-            statement.add("updated", f"{update} RETURNING 1", pinned)
-            return "EXISTS (SELECT FROM updated)"
-        # An UPDATE locks rows in the order of its plan, so two of them could deadlock. This part locks all rows in the
-        # order of their keys, as every writer does, before the first is written.
-        order = ", ".join(f"new.{name}" for name in map(target.connection.ops.quote_name, write.matched)) or "1"
-        locked = f"SELECT 1 FROM {target.table} AS old, new WHERE {condition} ORDER BY {order} FOR UPDATE OF old"
-        # FOR UPDATE and count() can't stand in one query, hence the subquery.
-        statement.add("locked", f"SELECT count(*) AS number FROM ({locked}) AS old", pinned)
-        guard = f"(SELECT number FROM locked) = {count}"
-        statement.add("updated", f"{update} AND {guard}", pinned)
-        return guard
 
     def _ignoring(self, insertion: Sql) -> Sql:
         sql, parameters = insertion
@@ -183,49 +163,136 @@ class PostgreSQL(Dialect):
         return 10_000
 
     def _adapted(self, target: Target, rows: Sequence[Values]) -> Sequence[Values]:
-        # `_row_table` does it, and `_array` writes the texts of times and bytes itself.
+        # `_arrays` does it.
         return rows
 
     def _insertion(self, target: Target, rows: Sequence[Values]) -> Sql:
-        """Return the statement that inserts rows. A condition on ``new`` may follow it."""
-        row_table, parameters = _row_table(target, rows)
-        sql = f"INSERT INTO {target.table} ({target.every_name}) SELECT {_selected(target)} FROM {row_table}"
-        return sql, [*target.pinned_values(), *parameters]
+        return _inserting(target.layout), [*target.pinned_values(), *_arrays(Rows(target, rows))]
 
 
-class _Statement:
-    """A WITH clause that is built part by part, and its parameters."""
-
-    def __init__(self) -> None:
-        self._parts: list[str] = []
-        self.parameters: list[Any] = []
-
-    def add(self, name: str, sql: str, parameters: Sequence[Any]) -> None:
-        self._parts.append(f"{name} AS ({sql})")
-        self.parameters += parameters
-
-    def __str__(self) -> str:
-        return f"WITH {', '.join(self._parts)}"
+# Texts of statements. Whatever the number of rows, a statement has one text, so that the server can keep its plan.
 
 
-def _selected(target: Target) -> str:
-    """Return the SELECT list of an insertion from ``new``: placeholders of the pinned values, then all columns."""
-    return ", ".join([*["%s"] * len(target.pinned), "new.*"])
+class _Parts(NamedTuple):
+    """Parts of a write on which its text depends."""
+
+    creates: bool
+    updates: bool
+    is_one: bool
+    """It has one row only."""
+
+    @property
+    def number(self) -> int:
+        """The number of parts that take the pinned values of the rows."""
+        return self.creates + self.updates * (1 if self.is_one else 2)
 
 
-def _row_table(target: Target, rows: Sequence[Values]) -> Sql:
-    """Return a FROM item that lists rows under the name ``new``, from one array for each column."""
-    # Without rows there are still columns, each of no values.
-    columns = list(zip(*rows, strict=True)) or [()] * len(target.columns)
-    layout = target.layout
-    arrays = []
-    for db_type, adapter, values in zip(layout.types, layout.adapters, columns, strict=True):
-        if adapter is None or db_type in _ITEMS:
-            arrays.append(_array(db_type, values))
+@lru_cache(256)
+def _storing(
+    rows: Layout, keys: tuple[str, ...], matched: tuple[str, ...], history: Layout | None, parts: _Parts
+) -> str:
+    """Return the statement that writes rows and history, and selects whether every row was as expected.
+
+    Each part of the statement that writes is guarded by the number of rows that matched, so all of them write or
+    none. An error would do too, but it would end a caller's transaction.
+    """
+    sql, guard = [f"new AS (SELECT * FROM {_row_table(rows)})"], "true"
+    if parts.updates:
+        condition, sets = matches(_pinned(rows, "old."), rows, matched), assignments(rows, matched, "new")
+        update = f"UPDATE {rows.table} AS old SET {sets} FROM new WHERE {condition}"
+        # A single row can't deadlock with itself, and needs no lock before its update.
+        if parts.is_one:
+            sql.append(f"updated AS ({update} RETURNING 1)")
+            guard = "EXISTS (SELECT FROM updated)"
         else:
-            arrays.append(_array(db_type, [*map(adapter(target.connection), values)]))
-    sql = f"unnest({', '.join(sql for sql, _ in arrays)}) AS new ({', '.join(target.layout.names)})"
-    return sql, [value for _, values in arrays for value in values]
+            sql.append(f"locked AS ({_locking(rows, keys, condition)})")
+            guard = "(SELECT is_every FROM locked)"
+            sql.append(f"updated AS ({update} AND {guard})")
+    if parts.creates:
+        insert = f"INSERT INTO {rows.table} ({rows.every_name}) SELECT {_selected(rows)} FROM new"
+        sql.append(f"created AS ({insert} WHERE new.{REVISION} = 1 AND {guard} RETURNING 1)")
+    if history:
+        # PostgreSQL runs parts that nobody reads last, the last of them first. Reading `created` to its end keeps rows
+        # before history, as other writers lock them.
+        after = " AND (SELECT count(*) FROM created) > 0" if parts.creates else ""
+        sql.append(f"recorded AS ({_inserting(history)} WHERE {guard}{after})")
+    return f"WITH {', '.join(sql)} SELECT {guard}"
+
+
+def _locking(rows: Layout, keys: tuple[str, ...], condition: str) -> str:
+    """Return the query that locks the rows to update in the order of their keys, and tells whether all are there."""
+    # An UPDATE locks rows in the order of its plan, so two of them could deadlock. Every writer locks in this order,
+    # before the first row is written.
+    order = ", ".join(f"new.{name}" for name in rows.names_of(keys)) or "1"
+    locked = f"SELECT 1 FROM {rows.table} AS old, new WHERE {condition} ORDER BY {order} FOR UPDATE OF old"
+    number = f"SELECT count(*) FROM new WHERE new.{REVISION} > 1"
+    # FOR UPDATE and count() can't stand in one query, hence the subquery.
+    return f"SELECT count(*) = ({number}) AS is_every FROM ({locked}) AS old"
+
+
+@lru_cache(256)
+def _inserting(rows: Layout) -> str:
+    """Return the statement that inserts rows. A condition on ``new`` may follow it."""
+    return f"INSERT INTO {rows.table} ({rows.every_name}) SELECT {_selected(rows)} FROM {_row_table(rows)}"
+
+
+def _registering(rows: Layout, parents: Layout, reference: str) -> str:
+    """Return the statement that inserts missing parents, and missing rows whose parent is stored as given."""
+    key, ignoring = parents.names[0], "ON CONFLICT DO NOTHING"
+    is_same = " AND ".join(f"parent.{name} = new.{name}" for name in parents.names)
+    # All parts of a statement see one snapshot, so `parent` lacks the rows that `inserted` has just added.
+    # https://www.postgresql.org/docs/current/queries-with.html
+    stored = f"SELECT new.{key} FROM {parents.table} AS parent, {_row_table(parents)} WHERE {is_same}"
+    return (
+        f"WITH inserted AS ({_inserting(parents)} {ignoring} RETURNING {key}), "
+        f"valid AS (SELECT {key} FROM inserted UNION ALL {stored}) "
+        f"{_inserting(rows)} WHERE new.{reference} IN (SELECT {key} FROM valid) {ignoring}"
+    )
+
+
+def _selected(rows: Layout) -> str:
+    """Return the SELECT list of an insertion from ``new``: placeholders of the pinned values, then all columns."""
+    return ", ".join([*["%s"] * len(rows.pinned_names), "new.*"])
+
+
+def _row_table(rows: Layout) -> str:
+    """Return a FROM item that lists rows under the name ``new``, from one array for each column."""
+    first, *others = [_TEXT_ARRAY if db_type in _TEXTS else f"%s::{db_type}[]" for db_type in rows.types]
+    return f"unnest({', '.join([_hidden(first), *others])}) AS new ({', '.join(rows.names)})"
+
+
+def _pinned(rows: Layout, prefix: str) -> list[str]:
+    names = zip(rows.pinned_names, rows.pinned_types, strict=True)
+    return [f"{prefix}{name} = {_hidden(f'%s::{db_type}')}" for name, db_type in names]
+
+
+def _hidden(value: str) -> str:
+    """Return an expression whose value the planner does not see.
+
+    It then makes one plan for all learners and all numbers of blocks, and keeps it with a prepared statement. Of values
+    that it sees it would think that a plan for them alone is better, each time. For a learner who came after the newest
+    statistics, that plan reads all rows of the learner.
+    """
+    return f"(SELECT {value})"
+
+
+# Arrays as parameters.
+
+
+def _arrays(rows: Rows) -> list[str]:
+    """Return the parameters of `_row_table`."""
+    layout, connection = rows.target.layout, rows.target.connection
+    # Without rows there are still columns, each of no values.
+    columns: Iterable[Sequence[Any]] = zip(*rows.values, strict=True) if rows.values else repeat((), len(layout.names))
+    parameters: list[str] = []
+    for db_type, adapter, values in zip(layout.types, layout.adapters, columns, strict=True):
+        if db_type in _TEXTS:
+            parameters += _joined(values)
+            continue
+        is_written_here = adapter is None or db_type in _ITEMS
+        items = values if is_written_here else map(adapter(connection), values)  # type: ignore[misc]
+        parameters.append(f"{{{_ITEMS.get(db_type, _numbers)(items)}}}")
+    return parameters
 
 
 def _numbers(values: Iterable[float | None]) -> str:
@@ -245,15 +312,18 @@ def _bytes(values: Iterable[bytes | None]) -> str:
 _ITEMS: Mapping[str, Callable[[Iterable[Any]], str]] = {"bytea": _bytes, "timestamp with time zone": _times}
 
 
-def _array(db_type: str, values: Sequence[Any]) -> Sql:
-    """Return an array of values as one parameter."""
-    if db_type not in _TEXTS:
-        items = _ITEMS.get(db_type, _numbers)
-        return f"%s::{db_type}[]", [f"{{{items(values)}}}"]
-    # A block type may be any text: where one holds a mark, the texts travel one by one.
-    if any(text is not None and (_SEPARATOR in text or _NULL in text) for text in values):
-        return f"ARRAY[{', '.join(['%s'] * len(values))}]::{db_type}[]", list(values)
-    # The server cuts one string. psycopg would escape a list item by item in Python, a microsecond for each quote in
-    # a JSON text, and the server would parse the escapes again.
-    joined = _SEPARATOR.join(_NULL if text is None else text for text in values)
-    return f"string_to_array(%s, E{_SEPARATOR!r}, E{_NULL!r})", [joined]
+# The server cuts one string. psycopg would escape a list item by item in Python, a microsecond for each quote in a JSON
+# text, and the server would parse the escapes again.
+_TEXT_ARRAY = "string_to_array(%s, %s, %s)"
+
+
+def _joined(texts: Sequence[str | None]) -> tuple[str, str, str]:
+    """Return the parameters of `_TEXT_ARRAY`: the joined texts, their separator, and the mark of NULL."""
+    separator, null = _SEPARATOR, _NULL
+    joined = separator.join([null if text is None else text for text in texts])
+    # A state that SQL has written may hold any character.
+    if joined.count(separator) >= len(texts) or joined.count(null) > texts.count(None):
+        present = set(joined)
+        separator, null = islice((mark for mark in map(chr, count(1)) if mark not in present), 2)
+        joined = separator.join([null if text is None else text for text in texts])
+    return joined, separator, null

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
-from functools import lru_cache, partial
+from functools import cached_property, lru_cache, partial
 from typing import Any
 
 from django.db import connections, models
@@ -19,6 +19,9 @@ REVISION = "revision"
 Values = tuple[Any, ...]
 Convert = Callable[[Any, BaseDatabaseWrapper], Any]
 """Converts a driver's value to Python."""
+
+Adapter = Callable[[BaseDatabaseWrapper], Callable[[Any], Any]]
+"""Returns the function that converts Python's value of a field to the driver's."""
 
 Sql = tuple[str, list[Any]]
 """A statement, or a part of one, and its parameters."""
@@ -40,30 +43,48 @@ def value_field(field: models.Field[Any, Any]) -> models.Field[Any, Any]:
     return field
 
 
-@dataclass(frozen=True)
+# Compared by identity, which is cheap: `_layout` makes one object for all targets that look the same.
+@dataclass(frozen=True, eq=False)
 class Layout:
-    """A table and some of its columns, as one database names them. Cached."""
+    """A table and some of its columns, as one database names them. Statements' texts depend on nothing else."""
 
     table: str
+    columns: tuple[str, ...]
     names: tuple[str, ...]
+    """The quoted names of the columns that are not pinned."""
+    pinned_names: tuple[str, ...]
+    """The quoted names of the pinned columns."""
     types: tuple[str, ...]
-    """Types for a cast: without a length, since a cast to varchar(n) cuts silently."""
-    adapters: tuple[Callable[[BaseDatabaseWrapper], Callable[[Any], Any]] | None, ...]
+    """Types of the columns for a cast: without a length, since a cast to varchar(n) cuts silently."""
+    pinned_types: tuple[str, ...]
+    adapters: tuple[Adapter | None, ...]
     """For each column, a factory of the function from Python's value to the driver's; ``None`` if they are the same."""
     long: tuple[int, ...]
     """Numbers of the columns with texts or bytes of any length."""
     are_numbers: tuple[bool, ...]
 
+    @property
+    def every_name(self) -> str:
+        """The quoted names of all columns, pinned ones first, as a list in SQL."""
+        return ", ".join((*self.pinned_names, *self.names))
+
+    def names_of(self, columns: Collection[str]) -> list[str]:
+        """Return the quoted names of some columns, in their order in the layout."""
+        return [name for column, name in zip(self.columns, self.names, strict=True) if column in columns]
+
 
 # The package writes a handful of tables, each with a few lists of columns.
 @lru_cache(256)
-def _layout(alias: str, model: type[models.Model], columns: tuple[str, ...]) -> Layout:
+def _layout(alias: str, model: type[models.Model], columns: tuple[str, ...], pinned: tuple[str, ...]) -> Layout:
     connection = connections[alias]
     fields = [field_of(model, column) for column in columns]
     return Layout(
         connection.ops.quote_name(model._meta.db_table),
+        columns,
         tuple(connection.ops.quote_name(column) for column in columns),
-        tuple(str(field.db_type(connection)).partition("(")[0] for field in fields),
+        tuple(connection.ops.quote_name(column) for column in pinned),
+        tuple(_cast_type(field, connection) for field in fields),
+        tuple(_cast_type(field_of(model, column), connection) for column in pinned),
         tuple(map(_adapter, map(value_field, fields))),
         tuple(
             number for number, field in enumerate(fields) if isinstance(field, models.TextField | models.BinaryField)
@@ -72,12 +93,16 @@ def _layout(alias: str, model: type[models.Model], columns: tuple[str, ...]) -> 
     )
 
 
+def _cast_type(field: models.Field[Any, Any], connection: BaseDatabaseWrapper) -> str:
+    return str(field.db_type(connection)).partition("(")[0]
+
+
 def _binary_adapter(_: BaseDatabaseWrapper) -> Callable[[Any], Any]:
     # psycopg reads bytea as memoryview, which mysqlclient and sqlite3 do not write.
     return lambda value: bytes(value) if isinstance(value, memoryview) else value
 
 
-_ADAPTERS: Mapping[type, Callable[[BaseDatabaseWrapper], Callable[[Any], Any]]] = {
+_ADAPTERS: Mapping[type, Adapter] = {
     UtcDateTimeField: lambda connection: connection.ops.adapt_datetimefield_value,
     models.BinaryField: _binary_adapter,
 }
@@ -87,7 +112,7 @@ _ADAPTERS: Mapping[type, Callable[[BaseDatabaseWrapper], Callable[[Any], Any]]] 
 _PLAIN = (models.BooleanField, models.CharField, models.FloatField, models.IntegerField, models.TextField)
 
 
-def _adapter(field: models.Field[Any, Any]) -> Callable[[BaseDatabaseWrapper], Callable[[Any], Any]] | None:
+def _adapter(field: models.Field[Any, Any]) -> Adapter | None:
     kind = type(field)
     if kind in _ADAPTERS:
         return _ADAPTERS[kind]
@@ -105,31 +130,21 @@ class Target:
     columns: tuple[str, ...]
     pinned: Mapping[str, Any]
 
-    @property
+    @cached_property
     def layout(self) -> Layout:
-        """The columns that are not pinned, as the database names them."""
-        return _layout(self.connection.alias, self.model, self.columns)
+        """Table and columns, as the database names them."""
+        return _layout(self.connection.alias, self.model, self.columns, tuple(self.pinned))
 
     @property
     def table(self) -> str:
         """The quoted name of the table."""
         return self.layout.table
 
-    @property
-    def pinned_names(self) -> tuple[str, ...]:
-        """The quoted names of the pinned columns."""
-        return _layout(self.connection.alias, self.model, tuple(self.pinned)).names
-
-    @property
-    def every_name(self) -> str:
-        """The quoted names of all columns, pinned ones first, as a list in SQL."""
-        return ", ".join((*self.pinned_names, *self.layout.names))
-
     def pinned_values(self) -> list[Any]:
         """Return the pinned values for the driver."""
-        # Through the field: a host's user model may have ids of any type, such as UUIDs.
         return [
-            field_of(self.model, column).get_db_prep_save(value, self.connection)
+            # Any other value through the field: a host's user model may have ids of any type, such as UUIDs.
+            value if type(value) is int else field_of(self.model, column).get_db_prep_save(value, self.connection)
             for column, value in self.pinned.items()
         ]
 

@@ -69,21 +69,22 @@ class SQLite(Dialect):
         return connection.connection is not None and not connection.connection.in_transaction
 
     def _store_rows(self, write: Write) -> bool:
-        target, rows = write.rows.target, write.rows.values
-        columns = ", ".join(f"column{number} AS {name}" for number, name in enumerate(target.layout.names, 1))
+        target, layout, rows = write.rows.target, write.rows.target.layout, write.rows.values
+        columns = ", ".join(f"column{number} AS {name}" for number, name in enumerate(layout.names, 1))
         values = ", ".join([f"({', '.join(['%s'] * len(target.columns))})"] * len(rows))
-        condition, pinned = matches(write)
+        condition, pinned = matches(self.pinned(layout, "old."), layout, write.matched), target.pinned_values()
         key = [str(field.column) for field in target.model._meta.pk_fields]
         # One upsert for inserts and updates: SQLite 3.31 has no UPDATE ... FROM, which came with 3.33. The WHERE keeps
         # rows to update that have no match from being inserted; the last WHERE keeps an insert from replacing a row
         # that exists. Both are skipped without an error, so the count of changed rows tells a lost race.
         sql = (
-            f"INSERT INTO {target.table} AS old ({target.every_name}) "
+            f"INSERT INTO {target.table} AS old ({layout.every_name}) "
             f"SELECT {', '.join([*['%s'] * len(pinned), 'new.*'])} "
             f"FROM (SELECT {columns} FROM (VALUES {values})) AS new "
             f"WHERE new.{REVISION} = 1 OR EXISTS (SELECT 1 FROM {target.table} AS old WHERE {condition}) "
             f"ON CONFLICT ({', '.join(map(target.connection.ops.quote_name, key))}) "
-            f"DO UPDATE SET {assignments(write, 'excluded')} WHERE old.{REVISION} = excluded.{REVISION} - 1"
+            f"DO UPDATE SET {assignments(layout, write.matched, 'excluded')} "
+            f"WHERE old.{REVISION} = excluded.{REVISION} - 1"
         )
         parameters = [*pinned, *chain.from_iterable(rows), *pinned]
         return execute(target.connection, sql, parameters) == len(rows)
