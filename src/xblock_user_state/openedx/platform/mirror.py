@@ -32,7 +32,7 @@ from xblock_user_state.openedx.platform import copying, differences, old_rows
 from xblock_user_state.openedx.platform.copying import Step
 from xblock_user_state.openedx.platform.old_rows import Address
 from xblock_user_state.openedx.platform.served_table import is_on_the_platforms_tables, on_the_platforms_tables
-from xblock_user_state.openedx.platform.stages import Stage, models_are_served_here, site_stage, stage_of
+from xblock_user_state.openedx.platform.stages import Stage, held, models_are_served_here, site_stage, stage_of
 from xblock_user_state.state.change import Changes
 from xblock_user_state.state.keys import canonical_key, row_key
 from xblock_user_state.store.databases import state_database
@@ -67,17 +67,21 @@ _NOTED: ContextVar[_Noted | None] = ContextVar("xblock_user_state_openedx_noted"
 
 @contextmanager
 def flushed_at_the_end() -> Iterator[None]:
-    """Collect the rows that a request writes, and copy them when the ``with`` block ends: one change a row."""
+    """Collect the rows that a request writes, and copy them when the ``with`` block ends: one change a row.
+
+    The stage stays as it is meanwhile.
+    """
     if _NOTED.get() is not None:
         yield
         return
     noted = _Noted()
     token = _NOTED.set(noted)
-    try:
-        yield
-    finally:
-        _NOTED.reset(token)
-        _flush(noted)
+    with held():
+        try:
+            yield
+        finally:
+            _NOTED.reset(token)
+            _flush(noted)
 
 
 def stage_of_row(address: Address) -> Stage:
@@ -115,7 +119,7 @@ def written_here(find: Callable[[], Address]) -> None:
 
 
 def _note(find: Callable[[], Address], note: Callable[[_Noted, Address], None], in_our_database: bool) -> None:
-    # Whichever store leads now: the stage may have changed since the write began. A copy is no write to be copied back.
+    # Outside of a request the stage may have changed since the write began. A copy is no write to be copied back.
     if not site_stage().has_copies or is_on_the_platforms_tables():
         return
     try:

@@ -9,15 +9,18 @@ stage      serves                  gets a copy
 `alone`    this store              none
 =========  ======================  =====================
 
-The settings are read at each call, so processes with different settings may run side by side.
+The settings are read at each call, so processes with different settings may run side by side. A request keeps those
+that it began with (`held`): one half of a statement must not be for the tables of another store than the other half.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from enum import StrEnum
 from functools import lru_cache
-from typing import Any
+from typing import Any, NamedTuple
 
 from django.utils.module_loading import import_string
 from opaque_keys.edx.keys import LearningContextKey
@@ -44,9 +47,31 @@ class Stage(StrEnum):
         return self in (Stage.SHADOW, Stage.LEAD)
 
 
+class _Settings(NamedTuple):
+    stage: Stage
+    switch: str | None
+
+
+_HELD: ContextVar[_Settings | None] = ContextVar("xblock_user_state_openedx_held", default=None)
+
+
+@contextmanager
+def held() -> Iterator[None]:
+    """Keep the settings of this moment until the ``with`` block ends."""
+    token = _HELD.set(_settings())
+    try:
+        yield
+    finally:
+        _HELD.reset(token)
+
+
+def _settings() -> _Settings:
+    return _HELD.get() or _Settings(Stage(conf.value("OPENEDX_STAGE")), conf.value("OPENEDX_COURSES"))
+
+
 def site_stage() -> Stage:
     """Return the stage of the site, which holds for state that belongs to no course."""
-    return Stage(conf.value("OPENEDX_STAGE"))
+    return _settings().stage
 
 
 def stage_of(course_key: LearningContextKey) -> Stage:
@@ -65,12 +90,12 @@ def models_are_served_here() -> bool:
 
     A query may span courses. While a switch leaves courses out, the platform's tables, which have all of them, answer.
     """
-    stage = site_stage()
-    return stage is Stage.ALONE or (stage is Stage.LEAD and not conf.value("OPENEDX_COURSES"))
+    stage, switch = _settings()
+    return stage is Stage.ALONE or (stage is Stage.LEAD and not switch)
 
 
 def _is_switched_on(course_key: LearningContextKey) -> bool:
-    path = conf.value("OPENEDX_COURSES")
+    path = _settings().switch
     return not path or bool(_switch(path)(course_key))
 
 

@@ -97,6 +97,22 @@ class StagedQuerySet(CompatibleQuerySet):
         """The database of the rows."""
         return super().db if models_read_this_store() else super(CompatibleQuerySet, self).db
 
+    def get_or_create(self, *args: Any, **conditions: Any) -> tuple[Any, bool]:
+        """Return the row and whether it was created."""
+        place: Any = super() if models_read_this_store() else super(CompatibleQuerySet, self)
+        found: tuple[Any, bool] = place.get_or_create(*args, **conditions)
+        return found
+
+    get_or_create.alters_data = True  # type: ignore[attr-defined]
+
+    def update_or_create(self, *args: Any, **conditions: Any) -> tuple[Any, bool]:
+        """Set values of the row, or create it; return it and whether it was created."""
+        place: Any = super() if models_read_this_store() else super(CompatibleQuerySet, self)
+        updated: tuple[Any, bool] = place.update_or_create(*args, **conditions)
+        return updated
+
+    update_or_create.alters_data = True  # type: ignore[attr-defined]
+
     def delete(self) -> tuple[int, dict[str, int]]:
         """Delete the rows."""
         return super().delete() if models_read_this_store() else super(CompatibleQuerySet, self).delete()
