@@ -35,14 +35,14 @@ def fetch(
     converters = _selection(target.connection.alias, target.model, target.columns, "").converters
     run = dialect_of(target.connection).fetch if keep_plan else base.fetch
     found = run(target.connection, sql, list(parameters))
-    if not converters:
+    if not converters or not found:
         yield from found
         return
-    for values in found:
-        converted = list(values)
-        for number, convert in converters:
-            converted[leading + number] = convert(converted[leading + number], target.connection)
-        yield converted
+    # Column by column: turning rows into columns and back takes less time than a list for each row.
+    columns = list(zip(*found, strict=True))
+    for number, convert in converters:
+        columns[leading + number] = tuple([convert(value, target.connection) for value in columns[leading + number]])
+    yield from zip(*columns, strict=True)
 
 
 def selected(target: Target, prefix: str = "") -> str:
