@@ -216,7 +216,7 @@ def test_keys_that_come_to_lie_at_the_same_address_are_not_confused(empty_cache:
 def test_an_address_that_comes_back_after_the_cache_was_emptied_is_the_new_keys(
     empty_cache: dict[int, Any], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(keys, "_CACHED_KEYS", 3)
+    monkeypatch.setattr(keys, "_SEEN_KEYS", 3)
     addresses = set()
     for number in range(1000):
         key = make_block(f"block{number % 7}")

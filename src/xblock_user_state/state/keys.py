@@ -26,6 +26,7 @@ MAX_KEY_LENGTH = 255
 
 # Parsing or printing a key takes as long as parsing a whole state. A large course has some thousand blocks.
 _CACHED_KEYS = 20_000
+_SEEN_KEYS = 4_000
 
 
 class BlockId(NamedTuple):
@@ -82,6 +83,8 @@ def find_text(key: object) -> str:
 # Blocks by the address of the key object. Hashing a key joins all of its parts in Python, which takes longer than the
 # rest of the call; an address takes nothing. Each entry holds its key, so the address can't pass to another object
 # while the entry is there. Keys are immutable.
+#
+# Fewer than of equal keys: most requests parse their keys anew, and this holds those of past requests until it is full.
 _BLOCKS_SEEN: dict[int, tuple[UsageKey, BlockId]] = {}
 
 
@@ -95,7 +98,7 @@ def identify_block(key: UsageKey) -> BlockId:
     # A key can only be found under another's address if an entry does not hold its key: then this makes it harmless.
     if block is None or same is not key:
         block = _identify_block(key)
-        if len(_BLOCKS_SEEN) >= _CACHED_KEYS:
+        if len(_BLOCKS_SEEN) >= _SEEN_KEYS:
             _BLOCKS_SEEN.clear()
         _BLOCKS_SEEN[id(key)] = key, block
     return block
