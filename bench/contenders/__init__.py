@@ -20,6 +20,8 @@ SIMPLE_HISTORY = "django-simple-history"
 PGHISTORY = "django-pghistory"
 RAW = "raw"
 RAW_WARM = "raw, warm"
+IN_MEMORY = "in memory"
+"""Pages without a database: the time of XBlock and of the blocks themselves."""
 
 CORE = (OURS, REFERENCE, RAW)
 ALL = (OURS, OURS_WARM, REFERENCE, SIMPLE_HISTORY, PGHISTORY, RAW, RAW_WARM)

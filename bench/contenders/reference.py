@@ -29,8 +29,8 @@ KEYS_OF_STATEMENT = 500
 ROWS_OF_PAGE = 5000
 
 # simplejson allowed NaN by default before version 4.
-_dumps = partial(simplejson.dumps, allow_nan=True)
-_loads = partial(simplejson.loads, allow_nan=True)
+dumps = partial(simplejson.dumps, allow_nan=True)
+loads = partial(simplejson.loads, allow_nan=True)
 
 
 class Reference(Contender):
@@ -69,7 +69,7 @@ class Reference(Contender):
 
     def get_many(self, learner: Learner, blocks: Sequence[Block]) -> Call:
         keys = [block.key for block in blocks]
-        return lambda: list(_get_many(learner.username, keys))
+        return lambda: list(get_many(learner.username, keys))
 
     def delete_many(self, learner: Learner, blocks: Sequence[Block]) -> Call:
         keys = [block.key for block in blocks]
@@ -105,16 +105,21 @@ def _record(instance: StudentModule, **_: Any) -> None:
 
 @transaction.atomic
 def _set_many(user: Any, states: Mapping[UsageKey, State]) -> None:
+    write_many(user, states)
+
+
+def write_many(user: Any, states: Mapping[UsageKey, State]) -> None:
+    """Overlay the fields of each block, one block after the other, in the transaction of the caller."""
     for key, fields in states.items():
         module, is_new = StudentModule._base_manager.get_or_create(
             student=user,
             course_id=key.context_key,
             module_state_key=key,
-            defaults={"state": _dumps(fields), "module_type": key.block_type},
+            defaults={"state": dumps(fields), "module_type": key.block_type},
         )
         if not is_new:
-            stored = {} if module.state is None else _loads(module.state)
-            module.state = _dumps({**stored, **fields})
+            stored = {} if module.state is None else loads(module.state)
+            module.state = dumps({**stored, **fields})
             with transaction.atomic():
                 module.save(force_update=True)
 
@@ -135,11 +140,12 @@ def _course_of(key: UsageKey) -> Any:
     return key.context_key
 
 
-def _get_many(username: str, keys: Sequence[UsageKey]) -> Iterator[tuple[Any, ...]]:
+def get_many(username: str, keys: Sequence[UsageKey]) -> Iterator[tuple[Any, ...]]:
+    """Yield username, key, state and time of the blocks that have a state. One statement a course."""
     for module in _modules(username, keys):
         if module.state not in (None, "{}"):
             key = module.module_state_key.map_into_course(module.course_id)
-            yield username, key, _loads(module.state), module.modified
+            yield username, key, loads(module.state), module.modified
 
 
 @transaction.atomic
@@ -152,7 +158,7 @@ def _delete_many(username: str, keys: Sequence[UsageKey]) -> None:
 def _entry(entry: StudentModuleHistory) -> State | None:
     for _ in range(2):
         StudentModule._base_manager.get(pk=entry.student_module_id)
-    return None if entry.state in (None, "{}") else dict(_loads(entry.state))
+    return None if entry.state in (None, "{}") else dict(loads(entry.state))
 
 
 def _iterate(rows: models.QuerySet[StudentModule]) -> Iterator[tuple[Any, ...]]:
@@ -161,4 +167,4 @@ def _iterate(rows: models.QuerySet[StudentModule]) -> Iterator[tuple[Any, ...]]:
         for module in pages.page(number).object_list:
             if module.state not in (None, "{}"):
                 key = module.module_state_key.map_into_course(module.course_id)
-                yield module.student.get_username(), key, _loads(module.state), module.modified
+                yield module.student.get_username(), key, loads(module.state), module.modified

@@ -61,3 +61,61 @@ class StudentModuleHistory(models.Model):
 
     def __str__(self) -> str:
         return f"entry {self.pk}"
+
+
+class ScopeField(models.Model):
+    """A value of one field. A table for each scope other than ``user_state``."""
+
+    id = models.BigAutoField(primary_key=True)
+    field_name = models.CharField(max_length=64, db_index=True)
+    value = models.TextField(default="null")
+    created = models.DateTimeField(auto_now_add=True, db_index=True)
+    modified = models.DateTimeField(auto_now=True, db_index=True)
+
+    class Meta:
+        abstract = True
+
+    def __str__(self) -> str:
+        return f"field {self.field_name}"
+
+
+_STUDENT: dict[str, Any] = {
+    "to": settings.AUTH_USER_MODEL,
+    "on_delete": models.DO_NOTHING,
+    "db_constraint": False,
+    "related_name": "+",
+}
+
+
+class PreferencesField(ScopeField):
+    """A field of a learner for all blocks of a type."""
+
+    student = models.ForeignKey(**_STUDENT)
+    module_type = models.CharField(max_length=64, db_index=True)
+
+    class Meta:
+        app_label = APP
+        db_table = "bench_reference_preferences"
+        unique_together: ClassVar = [("student", "module_type", "field_name")]
+
+
+class UserInfoField(ScopeField):
+    """A field of a learner for all blocks."""
+
+    student = models.ForeignKey(**_STUDENT)
+
+    class Meta:
+        app_label = APP
+        db_table = "bench_reference_user_info"
+        unique_together: ClassVar = [("student", "field_name")]
+
+
+class SummaryField(ScopeField):
+    """A field of a block for all learners."""
+
+    usage_id: Any = UsageKeyField(max_length=255, db_index=True)
+
+    class Meta:
+        app_label = APP
+        db_table = "bench_reference_summary"
+        unique_together: ClassVar = [("usage_id", "field_name")]

@@ -14,9 +14,12 @@ from bench.page import (
     latency,
     metrics,
     openedx_import,
+    opening,
+    page,
     processes,
     profile,
     report,
+    startup,
     storage,
     targets,
     voting,
@@ -27,19 +30,21 @@ from bench.page.report import Known, Results
 OF_WORKLOADS: Mapping[str, ModuleType] = {
     "calls": calls,
     "latency": latency,
+    "page": page,
     "processes": processes,
     "voting": voting,
     "iteration": iteration,
     "growth": growth,
     "storage": storage,
     "metrics": metrics,
+    "startup": startup,
     "profile": profile,
     "history-size": history_size,
     "openedx-import": openedx_import,
 }
 """Sections from the results of one workload, by its name."""
 
-OF_ALL: Mapping[str, ModuleType] = {"at-a-glance": at_a_glance, "targets": targets}
+OF_ALL: Mapping[str, ModuleType] = {"opening": opening, "at-a-glance": at_a_glance, "targets": targets}
 """Sections from the results of all workloads."""
 
 

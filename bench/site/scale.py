@@ -44,6 +44,12 @@ class Scale:
     round_trips: int
     """Repetitions of a call through a slow network."""
 
+    pages: int
+    """Pages that a process serves while its memory is measured."""
+
+    starts: int
+    """Starts of a process."""
+
     imported: int
     """Learners of the smaller old site that is imported; each has 100 blocks and about 600 history rows."""
 
@@ -57,6 +63,8 @@ FULL = Scale(
     seconds=4.0,
     storage=20_000,
     round_trips=20,
+    pages=1_000,
+    starts=15,
     imported=100,
 )
 QUICK = Scale(
@@ -68,6 +76,8 @@ QUICK = Scale(
     seconds=0.4,
     storage=5_000,
     round_trips=3,
+    pages=50,
+    starts=2,
     imported=5,
 )
 

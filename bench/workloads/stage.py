@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import count
 from time import perf_counter
+from typing import TypeVar
 
 from django.core.management import call_command
 
@@ -16,6 +17,8 @@ from bench.site.data import Learner, learner
 from bench.site.filling import Rows
 
 Contenders = dict[str, Contender]
+
+Item = TypeVar("Item")
 
 
 def set_stage(names: Iterable[str], rows: Rows | None, learners: int) -> Contenders:
@@ -53,7 +56,7 @@ def new_learners(first: int) -> Callable[[], Learner]:
     return lambda: learner(next(numbers))
 
 
-def rotated(found: Contenders, turn: int) -> Sequence[tuple[str, Contender]]:
+def rotated(found: Mapping[str, Item], turn: int) -> Sequence[tuple[str, Item]]:
     """Return the contenders with another one first at each turn, so that a busy moment hits all of them alike."""
     items = [*found.items()]
     start = turn % len(items)
