@@ -82,6 +82,16 @@ def draw_bars(name: str, panels: Sequence[Bars]) -> None:
         _add_legend(axes[: len(panels)])
 
 
+def draw_shares(name: str, panels: Mapping[str, Sequence[tuple[str, float]]]) -> None:
+    """Draw a panel of bars for each database: the reached part of each target, with a line where it is met."""
+    if not panels:
+        return
+    most = max(map(len, panels.values()))
+    with _figure(name, len(panels), 1, size=(9.0, 0.24 * most + 1.0)) as axes:
+        for one, (database, shares) in zip(axes, panels.items(), strict=True):
+            _draw_shares(one, database, shares)
+
+
 def image(name: str, subject: str) -> str:
     """Return the Markdown that shows a chart."""
     return f"![Chart: {subject}](images/performance/{name}.svg)"
@@ -93,8 +103,8 @@ def slug(database: str) -> str:
 
 
 @contextmanager
-def _figure(name: str, rows: int, columns: int) -> Iterator[Any]:
-    """Give the axes of a new figure, and save it as ``NAME.png`` and ``NAME.svg``."""
+def _figure(name: str, rows: int, columns: int, size: tuple[float, float] = (4.8, 3.6)) -> Iterator[Any]:
+    """Give the axes of a new figure, and save it as ``NAME.png`` and ``NAME.svg``. A panel has a `size` in inches."""
     import matplotlib as mpl  # noqa: PLC0415 - takes a second, and is missing where only tests run
     from matplotlib.figure import Figure  # noqa: PLC0415 - see above
 
@@ -106,7 +116,7 @@ def _figure(name: str, rows: int, columns: int) -> Iterator[Any]:
     # With a fixed salt, and without a date below, the same figures give the same file.
     style |= {"svg.hashsalt": name, "svg.fonttype": "none"}
     with mpl.rc_context(style):
-        figure = Figure(figsize=(4.8 * columns, 3.6 * rows), layout="constrained")
+        figure = Figure(figsize=(size[0] * columns, size[1] * rows), layout="constrained")
         yield figure.subplots(rows, columns, squeeze=False).flatten()
         FOLDER.mkdir(parents=True, exist_ok=True)
         figure.savefig(FOLDER / f"{name}.png", dpi=160, transparent=True, metadata={"Software": None})
@@ -138,6 +148,19 @@ def _draw_bars(axes: Any, panel: Bars) -> None:
     axes.margins(y=0.15)
     axes.grid(visible=True, axis="y", color=_INK, alpha=0.25)
     axes.set_axisbelow(True)
+
+
+def _draw_shares(axes: Any, database: str, shares: Sequence[tuple[str, float]]) -> None:
+    figures, values = zip(*shares, strict=True)
+    colours = [LOOKS[RAW].colour if value >= 1 else LOOKS[REFERENCE].colour for value in values]
+    drawn = axes.barh(range(len(values)), values, 0.8, color=colours)
+    axes.bar_label(drawn, [f"{value:.0%}" for value in values], padding=2, fontsize=7.5, color=_INK)
+    axes.axvline(1, color=_INK)
+    axes.set(title=database, xlabel="reached part of the target (logarithmic); met from 1 on", xscale="log")
+    axes.set_yticks(range(len(values)), figures, fontsize=7.5)
+    axes.invert_yaxis()
+    _label_plainly(axes.xaxis, 1, 2, 5)
+    axes.margins(x=0.12, y=0.01)
 
 
 def _label_plainly(axis: Any, *digits: int) -> None:

@@ -7,6 +7,7 @@ from collections.abc import Iterator, Mapping
 from bench.page.report import Results, table
 
 STORED_AS = {
+    "packed": "deltas, packed",
     "delta": "deltas",
     "plain": "full copies",
     "old": "full copies in the old table",
@@ -22,7 +23,7 @@ def section(results: Mapping[str, Results]) -> str:
 
 def bytes_an_entry(measured: Results) -> float:
     """Return the bytes of an entry in the table and all its indexes."""
-    return float(_total(measured) / measured["entries"])
+    return float(total(measured) / measured["entries"])
 
 
 def _subsection(problem: str, results: Mapping[str, Results]) -> str:
@@ -38,7 +39,7 @@ def _average_text(full_copies: Results) -> str:
 
 
 def _rows(database: str, measured: Results) -> Iterator[tuple[str, ...]]:
-    deltas = _total(measured["delta"])
+    deltas = total(measured["delta"])
     for stored_as in sorted(measured, key=[*STORED_AS].index):
         one = measured[stored_as]
         yield (
@@ -47,13 +48,13 @@ def _rows(database: str, measured: Results) -> Iterator[tuple[str, ...]]:
             _megabytes(one["table"]),
             _megabytes(one["indexes"]),
             f"{bytes_an_entry(one):,.0f}",
-            f"{_total(one) / deltas:.1f}",
+            f"{total(one) / deltas:.1f}",
         )
 
 
-def _total(measured: Results) -> int:
-    total: int = measured["table"] + measured["indexes"]
-    return total
+def total(measured: Results) -> int:
+    """Return the bytes of the table and all its indexes."""
+    return int(measured["table"] + measured["indexes"])
 
 
 def _megabytes(number: int) -> str:

@@ -14,10 +14,12 @@ from bench.page import (
     latency,
     metrics,
     openedx_import,
+    opening,
     page,
     processes,
     profile,
     report,
+    startup,
     storage,
     targets,
     voting,
@@ -35,13 +37,14 @@ OF_WORKLOADS: Mapping[str, ModuleType] = {
     "growth": growth,
     "storage": storage,
     "metrics": metrics,
+    "startup": startup,
     "profile": profile,
     "history-size": history_size,
     "openedx-import": openedx_import,
 }
 """Sections from the results of one workload, by its name."""
 
-OF_ALL: Mapping[str, ModuleType] = {"at-a-glance": at_a_glance, "targets": targets}
+OF_ALL: Mapping[str, ModuleType] = {"opening": opening, "at-a-glance": at_a_glance, "targets": targets}
 """Sections from the results of all workloads."""
 
 

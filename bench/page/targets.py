@@ -1,12 +1,15 @@
-"""The table of targets: bounds that were set before the work, the measured values, and the verdicts."""
+"""Targets: bounds that were set before the work, the measured values, and the verdicts.
+
+`TARGETS` are the first ones, which the page ends with; `PRESENT` are those of the present work, with which it opens.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
-from bench.contenders import OURS, OURS_WARM, RAW, REFERENCE
-from bench.page import figures, iteration, openedx_import, report
+from bench.contenders import OURS, OURS_WARM, PGHISTORY, RAW, REFERENCE, SIMPLE_HISTORY
+from bench.page import figures, history_size, iteration, openedx_import, page, report, startup
 from bench.page.report import Known, Results
 
 POSTGRESQL, MARIADB = "PostgreSQL", "MariaDB"
@@ -34,9 +37,17 @@ class Target(NamedTuple):
         """Tell whether the value reaches the target; the bound itself does."""
         return measured >= self.bound if self.is_least else measured <= self.bound
 
+    def share(self, measured: float) -> float:
+        """Return the part of the target that is reached: at least 1 if it is met."""
+        parts = (measured, self.bound) if self.is_least else (self.bound, measured)
+        return parts[0] / max(parts[1], _SMALLEST)
+
     def written(self) -> str:
         """Return the bound as text."""
         return f"{'at least' if self.is_least else 'at most'} {self.form.format(self.bound).removesuffix('.00')}"
+
+
+_SMALLEST = 0.001
 
 
 class Verdict(NamedTuple):
@@ -55,9 +66,9 @@ def section(known: Known) -> str:
     return f"{kind}\n\n{report.table(heads, map(_row, verdicts(known)))}"
 
 
-def verdicts(known: Known) -> list[Verdict]:
-    """Return a verdict for each target."""
-    return [_verdict(target, known) for target in TARGETS]
+def verdicts(known: Known, targets: Iterable[Target] | None = None) -> list[Verdict]:
+    """Return a verdict for each target; by default for the first targets of the project."""
+    return [_verdict(target, known) for target in (TARGETS if targets is None else targets)]
 
 
 def _verdict(target: Target, known: Known) -> Verdict:
@@ -260,3 +271,108 @@ TARGETS = (
     *_import(),
 )
 WORKLOADS = {target.workload for target in TARGETS}
+
+
+def _present(database: str) -> Iterator[Target]:
+    yield from _present_histories(database)
+    yield from _present_calls(database)
+    eight = "set_many of 10 blocks, 8 processes: blocks a second, ÷ the reference's best"
+    yield Target("processes", database, eight, 14, _own_rate, is_least=True)
+    for problem, bound in (("10 inputs, 10 attempts", 20), ("5 inputs, 50 attempts", 40)):
+        figure = f"history, {problem}: full copies ÷ ours after packing"
+        yield Target("history-size", database, figure, bound, _packed(problem), is_least=True, form="{:.1f}")
+    yield from _present_maintenance(database)
+    yield from _present_pages(database)
+    figure = "start and first call, beyond Django and XBlock: ours ÷ the build before"
+    yield Target("startup", database, figure, 0.7, _started)
+
+
+def _present_histories(database: str) -> Iterator[Target]:
+    for size, to_raw in ((1, 3), (100, 2.2)):
+        of = f"get_history, {size} entr{'ies' if size > 1 else 'y'}"
+        yield Target("calls", database, f"{of}: ours ÷ raw", to_raw, _history(size, RAW))
+        yield Target("calls", database, f"{of}: ours ÷ the fastest peer", 1, _history(size, *PEERS))
+
+
+def _present_calls(database: str) -> Iterator[Target]:
+    to_raw = {
+        "set_many, update": {1: 1.5, 10: 1.7, 100: 1.8, 1000: 1.8},
+        "set_many, new": {1: 1.8, 10: 1.8},
+        "get_many": dict.fromkeys((1, 10, 100), 1.4),
+        "delete_many": dict.fromkeys((1, 10, 100, 1000), 2.0),
+    }
+    for operation, bounds in to_raw.items():
+        for size, bound in bounds.items():
+            figure = _named(operation, size, OURS, RAW)
+            yield Target("calls", database, figure, bound, _times(operation, size, OURS, RAW))
+    for size in (1, 10):
+        figure = _named("set_many, new", size, OURS, "the fastest peer")
+        yield Target("calls", database, figure, 1, _to_peers("set_many, new", size))
+    for size, bound in ((1, 3), (10, 12), (100, 35), (1000, 45)):
+        figure, find = _named(UPDATE, size, REFERENCE, OURS), _times(UPDATE, size, REFERENCE, OURS)
+        yield Target("calls", database, figure, bound, find, is_least=True)
+
+
+def _present_maintenance(database: str) -> Iterator[Target]:
+    for command, unit, bound in (("export_history", "entries", 15), ("check_history", "rows", 4)):
+        figure = f"{command}, {unit} a second: ours ÷ the build before"
+        yield Target("maintenance", database, figure, bound, _to_before(command), is_least=True, form="{:.1f}")
+    figure = "export_history: statements for a learner with 100 blocks ÷ with one"
+    yield Target("maintenance", database, figure, 1, lambda results: float(results["statements"]["growth"]))
+
+
+def _present_pages(database: str) -> Iterator[Target]:
+    for request, bound in ((page.RELOAD, 5), (page.SUBMIT, 8)):
+        for part, compared in (("", page.whole), (", state alone", page.state_alone)):
+            figure = f"{request} of a page{part}, 0.5 ms away: reference ÷ ours"
+            yield Target("page", database, figure, bound, _at_half_a_millisecond(request, compared), is_least=True)
+    yield Target("page", database, "a process that serves pages of new learners: MB after ÷ before", 1.01, _memory)
+
+
+def _history(size: int, *others: str) -> Find:
+    def find(results: Results) -> float:
+        return _to_fastest(results["history"][str(size)], others)
+
+    return find
+
+
+def _to_peers(operation: str, size: int) -> Find:
+    return lambda results: _to_fastest(results["times"][operation][str(size)], PEERS)
+
+
+def _to_fastest(times: Results, others: Sequence[str]) -> float:
+    """Return our time, divided by the least of the others'. Raises ``KeyError`` if there is none of them."""
+    medians = [times[name]["median"] for name in others if name in times]
+    if not medians:
+        raise KeyError(*others)
+    return float(times[OURS]["median"] / min(medians))
+
+
+def _packed(problem: str) -> Find:
+    def find(results: Results) -> float:
+        of = results[problem]
+        return history_size.total(of["plain"]) / history_size.total(of["packed"])
+
+    return find
+
+
+def _to_before(command: str) -> Find:
+    return lambda results: float(results["rates"][command]["ours"] / results["rates"][command]["before"])
+
+
+def _at_half_a_millisecond(request: str, compared: Callable[[Results], float]) -> Find:
+    return lambda results: compared(results["delays"]["0.5"]["times"][request])
+
+
+def _memory(results: Results) -> float:
+    return float(results["memory"]["after"] / results["memory"]["before"])
+
+
+def _started(results: Results) -> float:
+    times = results["times"]
+    return startup.beyond(times, startup.NOW) / startup.beyond(times, startup.BEFORE)
+
+
+UPDATE = "set_many, update"
+PEERS = (SIMPLE_HISTORY, PGHISTORY)
+PRESENT = tuple(target for database in BOTH for target in _present(database))

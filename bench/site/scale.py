@@ -47,6 +47,9 @@ class Scale:
     pages: int
     """Pages that a process serves while its memory is measured."""
 
+    starts: int
+    """Starts of a process."""
+
     imported: int
     """Learners of the smaller old site that is imported; each has 100 blocks and about 600 history rows."""
 
@@ -61,6 +64,7 @@ FULL = Scale(
     storage=20_000,
     round_trips=20,
     pages=1_000,
+    starts=15,
     imported=100,
 )
 QUICK = Scale(
@@ -73,6 +77,7 @@ QUICK = Scale(
     storage=5_000,
     round_trips=3,
     pages=50,
+    starts=2,
     imported=5,
 )
 

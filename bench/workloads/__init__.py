@@ -28,6 +28,7 @@ WORKLOADS = {
     "growth": Entry("bench.workloads.growth"),
     "storage": Entry("bench.workloads.storage"),
     "metrics": Entry("bench.workloads.metrics"),
+    "startup": Entry("bench.workloads.startup"),
     "profile": Entry("bench.workloads.profiling"),
     "history-size": Entry("bench.workloads.history_size", "demo.settings", DATABASES),
     "openedx-import": Entry("bench.workloads.openedx_import", "bench.site.openedx_settings", DATABASES),

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterable
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from django.apps import AppConfig
+from django.core import checks
 
 if TYPE_CHECKING:
     from xblock_user_state.history.models import BaseStudentModuleHistory
@@ -22,10 +23,10 @@ class XBlockUserStateConfig(AppConfig):
 
     def ready(self) -> None:
         """Register the system checks, and the signals that delete history together with its rows."""
-        from xblock_user_state import checks
         from xblock_user_state.history import deletion
 
-        checks.register()
+        checks.register(_check_settings, self.label)
+        checks.register(_check_databases, self.label, checks.Tags.database)
         deletion.connect()
 
     @staticmethod
@@ -55,3 +56,18 @@ class XBlockUserStateConfig(AppConfig):
         from xblock_user_state import saving
 
         return saving.save(instance, saving.Saving(using, insert, update, fields))
+
+
+# Django runs the checks in commands only, so a process that serves requests does not load them.
+
+
+def _check_settings(**options: Any) -> list[checks.CheckMessage]:
+    from xblock_user_state.checks import check_all
+
+    return check_all(**options)
+
+
+def _check_databases(**options: Any) -> list[checks.CheckMessage]:
+    from xblock_user_state.checks import check_history_table
+
+    return check_history_table(**options)

@@ -15,7 +15,6 @@ from xblock_user_state.access import Policy
 from xblock_user_state.clients.asking import asker_for
 from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows, refuse_anonymous
 from xblock_user_state.history.entries import take_write_lock
-from xblock_user_state.history.reading import BlockHistory
 from xblock_user_state.history.recording import HistoryRecorder
 from xblock_user_state.interface import BlockKey, BlockScore, Conflict, DamagedHistory, State, UserDoesNotExist, UserId
 from xblock_user_state.metrics import names
@@ -119,6 +118,9 @@ class DjangoXBlockUserStateClient(CheckedClient):
     def _history(
         self, username: str | UserId, block: BlockId, limit: int | None, before_revision: int | None
     ) -> Iterator[RecordedState]:
+        # Late: few processes read histories, and the readers load more than the rest of the client.
+        from xblock_user_state.history.reading import BlockHistory  # noqa: PLC0415
+
         database = state_database()
         with errors_translated(database):
             student_id = self._user_id(username)

@@ -8,8 +8,9 @@ from typing import Any
 
 import pytest
 
-from bench.contenders import OURS, PGHISTORY, RAW, REFERENCE, SIMPLE_HISTORY
-from bench.page import at_a_glance, openedx_import, report, sections, voting
+from bench.contenders import IN_MEMORY, OURS, PGHISTORY, RAW, REFERENCE, SIMPLE_HISTORY
+from bench.page import at_a_glance, openedx_import, report, sections, startup, voting
+from bench.page import page as page_section
 from bench.page.figures import summary
 from bench.workloads import WORKLOADS
 
@@ -36,8 +37,34 @@ def test_the_documentation_is_rendered_from_the_stored_results() -> None:
     assert sections.rendered(page, report.known()) == page
 
 
-def test_every_workload_has_stored_results_and_a_section() -> None:
-    assert report.known().keys() == sections.OF_WORKLOADS.keys() == WORKLOADS.keys()
+def test_every_workload_has_a_section() -> None:
+    page = report.PAGE.read_text()
+    assert report.known().keys() <= sections.OF_WORKLOADS.keys() == WORKLOADS.keys()
+    assert [name for name in WORKLOADS if f"<!-- bench: {name} -->" not in page] == []
+
+
+def test_a_page_stands_beside_the_reference_and_a_dictionary() -> None:
+    times = {OURS: summary([3.0]), REFERENCE: summary([13.0]), IN_MEMORY: summary([1.0])}
+    trips = {OURS: 2, REFERENCE: 6, IN_MEMORY: 0}
+    requests = page_section.REQUESTS
+    half = {"times": dict.fromkeys(requests, times), "round_trips": dict.fromkeys(requests, trips)}
+    memory = {"pages": 1000, "before": 70.0, "after": 70.0}
+    of = {"machine": "A full run.", "delays": {"0.5": half}, "memory": memory}
+    lines = page_section.section({"MariaDB 11.4": of}).splitlines()
+    assert "| reload | reference ÷ ours |  | 4.3 |" in lines
+    assert "| reload | the same, state alone |  | 6.0 |" in lines
+    assert "| submit | ours | 2 | 3.00 (3.00–3.00) |" in lines
+    assert "| MariaDB 11.4 | 1,000 | 70.0 | 70.0 |" in lines
+
+
+@pytest.mark.parametrize("has_before", [True, False])
+def test_a_start_is_compared_with_the_build_before_if_it_was_there(has_before: bool) -> None:
+    times = {startup.ALONE: summary([300.0]), startup.BEFORE: summary([400.0]), startup.NOW: summary([370.0])}
+    if not has_before:
+        del times[startup.BEFORE]
+    page = startup.section({"MariaDB 11.4": {"machine": "A full run.", "times": times}})
+    compared = "0.70" if has_before else "–"
+    assert page.splitlines()[-1] == f"| MariaDB 11.4 | ours | 370 (370–370) | 70 | {compared} |"
 
 
 def test_every_chart_of_the_page_exists() -> None:

@@ -6,10 +6,11 @@ from typing import Any
 
 import pytest
 
-from bench.contenders import OURS, OURS_WARM, RAW, REFERENCE
-from bench.page import figures, targets
+from bench.contenders import IN_MEMORY, OURS, OURS_WARM, PGHISTORY, RAW, REFERENCE, SIMPLE_HISTORY
+from bench.page import figures, opening, targets
 from bench.page.figures import summary
 from bench.page.report import Known, kind_of_runs
+from bench.page.startup import ALONE, BEFORE, NOW
 from bench.workloads import WORKLOADS
 
 UPDATE = "set_many, update"
@@ -113,3 +114,47 @@ def test_quick_runs_are_named() -> None:
 
 def test_each_target_belongs_to_a_workload() -> None:
     assert WORKLOADS.keys() >= targets.WORKLOADS
+    # The commands over all learners have no workload yet.
+    assert {target.workload for target in targets.PRESENT} - WORKLOADS.keys() <= {"maintenance"}
+
+
+def test_the_page_opens_with_the_part_of_a_target_that_is_reached() -> None:
+    of = _calls(4, 60)
+    of["history"] = {
+        "100": {OURS: summary([4]), RAW: summary([2]), SIMPLE_HISTORY: summary([5]), PGHISTORY: summary([8])}
+    }
+    page = opening.section({"calls": {"PostgreSQL 15.1": of}})
+    assert (
+        "| PostgreSQL 15.1 | set_many, update, 10 blocks: ours ÷ raw | at most 1.70 | 2.00 | **no**, 85% of it |"
+        in page
+    )
+    assert "| set_many, update, 10 blocks: reference ÷ ours | at least 12 | 15.00 | yes |" in page
+    assert "| get_history, 100 entries: ours ÷ the fastest peer | at most 1 | 0.80 | yes |" in page
+    assert f"Of {len(targets.PRESENT)} targets, 4 are measured and 3 are met." in page
+
+
+def test_the_page_opens_without_a_chart_if_nothing_was_measured() -> None:
+    page = opening.section({})
+    assert "Chart" not in page
+    assert page.count("not measured") == len(targets.PRESENT)
+    opening.draw({})
+
+
+def test_later_figures_are_found_where_their_workloads_will_store_them() -> None:
+    problems = {"10 inputs, 10 attempts": {"plain": _size(40), "packed": _size(1)}}
+    rates = {"export_history": {"ours": 30.0, "before": 2.0}, "check_history": {"ours": 8.0, "before": 2.0}}
+    delay = {"times": {"reload": {OURS: summary([3]), REFERENCE: summary([13]), IN_MEMORY: summary([1])}}}
+    known: Known = {
+        "history-size": {"MariaDB 11": problems},
+        "maintenance": {"MariaDB 11": {"rates": rates, "statements": {"growth": 1.0}}},
+        "page": {"MariaDB 11": {"delays": {"0.5": delay}, "memory": {"before": 50.0, "after": 50.0}}},
+        "startup": {"MariaDB 11": {"times": {ALONE: summary([3]), BEFORE: summary([5]), NOW: summary([4])}}},
+    }
+    found = [verdict for verdict in targets.verdicts(known, targets.PRESENT) if verdict.measured]
+    # Packs, exports, checks, statements of an export, a reload and its state alone, memory, and the start.
+    assert [verdict.measured for verdict in found] == pytest.approx([40, 15, 4, 1, 13 / 3, 6, 1, 0.5])
+    assert [verdict.is_met for verdict in found] == [True, True, True, True, False, True, True, True]
+
+
+def _size(megabytes: int) -> dict[str, int]:
+    return {"table": megabytes * 900, "indexes": megabytes * 100, "entries": 1}

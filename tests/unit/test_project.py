@@ -50,6 +50,51 @@ def test_the_package_imports_without_django() -> None:
     assert subprocess.run([sys.executable, "-c", program], env=environment, check=False).returncode == 0
 
 
+UNUSED_AT_FIRST = (
+    "opentelemetry",
+    "orjson",
+    "prometheus_client",
+    "pyarrow",
+    "xblock.core",
+    "xblock_user_state.actions",
+    "xblock_user_state.archive",
+    "xblock_user_state.checks",
+    "xblock_user_state.history.outbox",
+    "xblock_user_state.history.reading",
+    "xblock_user_state.maintenance",
+    "xblock_user_state.management",
+    "xblock_user_state.openedx",
+    "xblock_user_state.runtime",
+    "xblock_user_state.saving",
+    "xblock_user_state.store.dialects.mysql",
+    "xblock_user_state.store.dialects.postgresql",
+)
+"""Modules, with those inside them, that a process of a SQLite site without an extended history does not need."""
+
+
+def test_a_process_that_serves_requests_loads_what_it_uses() -> None:
+    program = """
+import sys
+import django
+from django.conf import settings
+databases = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:"}}
+apps = ["django.contrib.auth", "django.contrib.contenttypes", "xblock_user_state"]
+settings.configure(INSTALLED_APPS=apps, DATABASES=databases, DEFAULT_AUTO_FIELD="django.db.models.BigAutoField")
+django.setup()
+from opaque_keys.edx.keys import UsageKey
+from xblock_user_state.client import DjangoXBlockUserStateClient
+key = UsageKey.from_string("block-v1:a+b+c+type@problem+block@d")
+assert list(DjangoXBlockUserStateClient().get_many("", [key])) == []
+print(*sys.modules)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    ended = subprocess.run(
+        [sys.executable, "-W", "ignore", "-c", program], env=environment, check=True, capture_output=True, text=True
+    )
+    loaded = {f"{name}." for name in ended.stdout.split()}
+    assert [name for name in UNUSED_AT_FIRST if any(module.startswith(f"{name}.") for module in loaded)] == []
+
+
 def test_every_finding_is_in_the_index() -> None:
     index = (ROOT / "findings/README.md").read_text()
     rows = re.findall(r"^\| \[[\w-]+\]\(([\w-]+\.sh)\)", index, re.MULTILINE)

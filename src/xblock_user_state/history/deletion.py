@@ -27,7 +27,6 @@ from xblock_user_state.history.entries import (
     take_write_lock,
 )
 from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
-from xblock_user_state.history.outbox import shipping
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.statements import pieces
@@ -131,6 +130,9 @@ def delete_states(database: str, student_id: Any, block_ids: Sequence[int]) -> i
 
 def _delete_extended(database: str, student_id: Any, block_ids: Sequence[int]) -> None:
     def ship_tombstones() -> None:
+        # Late: most processes have no extended history, and would load what they never use.
+        from xblock_user_state.history.outbox import shipping  # noqa: PLC0415
+
         shipping.ship_at_once(database, Q(student_id=student_id, block_id__in=block_ids), len(block_ids))
 
     bury(database, [Owner(student_id, block_id) for block_id in block_ids], ship_tombstones)

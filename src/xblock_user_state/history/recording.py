@@ -13,7 +13,6 @@ from xblock_user_state import conf
 from xblock_user_state.history.encoding import checksum, encode_compact, encode_plain, next_chain
 from xblock_user_state.history.entries import all_rows
 from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
-from xblock_user_state.history.outbox import backlog, shipping
 from xblock_user_state.metrics.calls import report_history
 from xblock_user_state.metrics.current import reporter
 from xblock_user_state.state.change import Row
@@ -81,12 +80,17 @@ class HistoryRecorder:
         is_extended = entries.target.model is HistoryOutbox
         if reporter() is not None:
             report_history(self.database, "outbox" if is_extended else "default", [body for *_, body in entries.values])
-        if is_extended and conf.ships_at_once():
-            block_ids = [block_id for block_id, *_ in entries.values]
-            shipping.ship_after_commit(self.database, self.student_id, block_ids)
         if is_extended:
-            # After the shipment: these entries are no backlog.
-            backlog.REPORTS.report_after_commit(self.database)
+            self._ship([block_id for block_id, *_ in entries.values])
+
+    def _ship(self, block_ids: list[int]) -> None:
+        # Late: most processes have no extended history, and would load what they never use.
+        from xblock_user_state.history.outbox import backlog, shipping  # noqa: PLC0415
+
+        if conf.ships_at_once():
+            shipping.ship_after_commit(self.database, self.student_id, block_ids)
+        # After the shipment: these entries are no backlog.
+        backlog.REPORTS.report_after_commit(self.database)
 
     def _entries(self, table: Table, changed: Changed) -> Iterator[Values]:
         for key, (before, after) in changed.items():

@@ -7,25 +7,29 @@ support another database, write a module with a `Dialect`, name it here, and let
 
 from __future__ import annotations
 
+from functools import cache
+from importlib import import_module
+from typing import cast
+
 from django.db.backends.base.base import BaseDatabaseWrapper
 
 from xblock_user_state.store.dialects.base import Dialect, Failure, Outcome, TooLarge
-from xblock_user_state.store.dialects.mysql import MySQL
-from xblock_user_state.store.dialects.postgresql import PostgreSQL
-from xblock_user_state.store.dialects.sqlite import SQLite
 
-_DIALECTS: dict[str, Dialect] = {dialect.vendor: dialect for dialect in (SQLite(), PostgreSQL(), MySQL())}
+_CLASSES = {"sqlite": "SQLite", "postgresql": "PostgreSQL", "mysql": "MySQL"}
+"""The class of each vendor, in the module of its name."""
 
 
 def dialect_of(connection: BaseDatabaseWrapper) -> Dialect:
     """Return the dialect of a connection. Raises ``NotImplementedError`` for a vendor that is not supported."""
-    try:
-        return _DIALECTS[connection.vendor]
-    except KeyError:
-        supported = ", ".join(_DIALECTS)
-        raise NotImplementedError(
-            f"xblock-user-state can't write to {connection.vendor}; supported are {supported}"
-        ) from None
+    return _dialect(connection.vendor)
+
+
+# A process loads the dialects of its databases only.
+@cache
+def _dialect(vendor: str) -> Dialect:
+    if vendor not in _CLASSES:
+        raise NotImplementedError(f"xblock-user-state can't write to {vendor}; supported are {', '.join(_CLASSES)}")
+    return cast(Dialect, getattr(import_module(f"{__name__}.{vendor}"), _CLASSES[vendor])())
 
 
 __all__ = ["Dialect", "Failure", "Outcome", "TooLarge", "dialect_of"]
