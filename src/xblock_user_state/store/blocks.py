@@ -49,12 +49,13 @@ def lookup(
     found = set()
     for ids in pieces(database, sorted(by_id)):
         for id_, context_id, usage_key, *values in _fetch(database, table, student_id, ids, lock=lock, cut=cut):
+            block = by_id[id_]
             if usage_key is not None:
-                _check(by_id[id_], context_id, usage_key)
-                found.add(by_id[id_])
+                _check(block, context_id, usage_key)
+                found.add(block)
             # The first column is the revision, which is NULL only where the join found no row.
             if values[0] is not None:
-                rows[by_id[id_]] = table.row(values)
+                rows[block] = table.row(values)
     return Lookup(rows, found)
 
 
