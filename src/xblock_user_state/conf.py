@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 from django.core.exceptions import ImproperlyConfigured
+from django.core.signals import setting_changed
+from django.dispatch import receiver
 
 from xblock_user_state.state.keys import is_among
 
@@ -78,14 +81,25 @@ def _is_inherited(name: str) -> bool:
 def _of_plugin() -> Mapping[str, Any]:
     """Return the defaults of Open edX's plugin; none on other hosts."""
     # A setting of their own: a site's XBLOCK_USER_STATE, which may be assigned after the plugin has run, keeps them.
-    found: Mapping[str, Any] = getattr(settings, "XBLOCK_USER_STATE_PLUGIN_DEFAULTS", {})
-    return found
+    return _optional("XBLOCK_USER_STATE_PLUGIN_DEFAULTS")
 
 
 def _features() -> Mapping[str, Any]:
     # Hosts other than Open edX have no FEATURES.
-    found: Mapping[str, Any] = getattr(settings, "FEATURES", None) or {}
-    return found
+    return _optional("FEATURES")
+
+
+# Django takes ten times as long to miss a setting as to find one, and each write would miss these two several times.
+@lru_cache
+def _optional(name: str) -> Mapping[str, Any]:
+    """Return a dict of the host's settings; an empty one if it has none."""
+    found: Mapping[str, Any] | None = getattr(settings, name, None)
+    return {} if found is None else found
+
+
+@receiver(setting_changed)
+def _forget_optional(**_: Any) -> None:
+    _optional.cache_clear()
 
 
 def recorded_block_types() -> Collection[str]:

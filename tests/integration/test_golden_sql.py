@@ -160,6 +160,13 @@ def _delete() -> Steps:
     client.delete_many("ann", [ONE, TWO])
 
 
+def _delete_cold() -> Steps:
+    _set(_client(), ONE, TWO)
+    client = _client()
+    yield
+    client.delete_many("ann", [ONE, TWO])
+
+
 def _set_score() -> Steps:
     client = _client()
     _set(client, ONE)
@@ -253,6 +260,7 @@ OPERATIONS: Mapping[str, Callable[[], Steps]] = {
     "set_many: in the caller's transaction, in the row cache": _update_in_a_transaction_that_has_read,
     "set_many: history in the outbox": _set_with_outbox,
     "delete_many": _delete,
+    "delete_many: looked up": _delete_cold,
     "set_score": _set_score,
     "replace": _replace,
     "batch: two scopes, in the row cache": _batch,

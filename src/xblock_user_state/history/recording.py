@@ -15,7 +15,7 @@ from xblock_user_state.history.entries import all_rows
 from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
 from xblock_user_state.metrics.calls import report_history
 from xblock_user_state.metrics.current import reporter
-from xblock_user_state.state.change import Row
+from xblock_user_state.state.change import DELETED, Row
 from xblock_user_state.state.keys import BlockId, RowKey, is_among
 from xblock_user_state.store.dialects.rows import Rows, Target, Values
 from xblock_user_state.store.models import StudentModule
@@ -45,6 +45,8 @@ class HistoryRecorder:
         # The state row keeps the place, so that a write need not read history to choose between full entry and delta.
         if not self._is_recorded(table, key) or after.text is None:
             return after._replace(chain=0, checksum=None)
+        if after.text == DELETED:
+            return Row(*after[:-2], 1, checksum(after.revision, DELETED))
         # A delta is read against the text of the revision before. SQL may have given the row another of either.
         is_base = (
             before is not None and before.text is not None and before.checksum == checksum(before.revision, before.text)
@@ -104,7 +106,8 @@ class HistoryRecorder:
         return is_among(key.block_type, self.recorded_block_types)
 
     def _encoded(self, before: Row | None, after: Row) -> tuple[int, bytes | None]:
-        if not self.writes_deltas:
+        # A deleted state is shorter than any delta, and its writer may have looked up no text.
+        if not self.writes_deltas or after.text == DELETED:
             return encode_plain(after.text)
         # `chained` has set the place: 1 is a full entry, all others are deltas against the revision before.
         return encode_compact(after.text, before.text if before and after.chain > 1 else None)

@@ -121,6 +121,16 @@ class Change:
     """Insert only: leave existing rows alone."""
     condition: Condition | None = None
 
+    @property
+    def only_deletes_all(self) -> bool:
+        """Tell whether the change deletes all fields and nothing else, for which the stored text need not be known."""
+        return (
+            len(self.edits) == 1
+            and isinstance(self.edits[0], Removal)
+            and self.edits[0].fields is None
+            and self.score is None
+        )
+
     def then(self, later: Change) -> Change:
         """Return this change followed by `later` as one, with this one's `only_new` and condition."""
         # A score is a tuple and therefore true, also the one that removes a score.

@@ -34,10 +34,13 @@ class Lookup(NamedTuple):
     registered: Collection[BlockId]
 
 
-def lookup(database: str, table: Table, student_id: Any, blocks: Collection[BlockId], *, lock: bool) -> Lookup:
+def lookup(
+    database: str, table: Table, student_id: Any, blocks: Collection[BlockId], *, lock: bool, cut: bool
+) -> Lookup:
     """Return the learner's rows in some blocks, and the registered ones of the blocks. One statement for 10,000.
 
-    With `lock` the learner's rows are locked, in the order of their keys; the registry is not.
+    With `lock` the learner's rows are locked, in the order of their keys; the registry is not. With `cut` the rows have
+    the first three characters of their texts.
 
     Raises `BlockKeyCollision` if two of the blocks share an id, or a block is registered with another key.
     """
@@ -45,13 +48,14 @@ def lookup(database: str, table: Table, student_id: Any, blocks: Collection[Bloc
     rows: dict[RowKey, Row] = {}
     found = set()
     for ids in pieces(database, sorted(by_id)):
-        for id_, context_id, usage_key, *values in _fetch(database, table, student_id, ids, lock=lock):
+        for id_, context_id, usage_key, *values in _fetch(database, table, student_id, ids, lock=lock, cut=cut):
+            block = by_id[id_]
             if usage_key is not None:
-                _check(by_id[id_], context_id, usage_key)
-                found.add(by_id[id_])
+                _check(block, context_id, usage_key)
+                found.add(block)
             # The first column is the revision, which is NULL only where the join found no row.
             if values[0] is not None:
-                rows[by_id[id_]] = table.row(values)
+                rows[block] = table.row(values)
     return Lookup(rows, found)
 
 
@@ -139,7 +143,7 @@ def _check_contexts(database: str, contexts: Mapping[int, str], *, lock: bool) -
 
 
 def _fetch(
-    database: str, table: Table, student_id: Any, ids: Sequence[int], *, lock: bool
+    database: str, table: Table, student_id: Any, ids: Sequence[int], *, lock: bool, cut: bool
 ) -> Collection[Sequence[Any]]:
     """Return a row for each id: the id, the registry's context and usage key, and the table's columns."""
     connection = connections[database]
@@ -155,8 +159,9 @@ def _fetch(
         # lacks it, and PostgreSQL refuses it on the nullable side of a LEFT JOIN.
         locked = f"WITH locked AS (SELECT * FROM {target.table} WHERE {wanted} ORDER BY block_id FOR UPDATE) "
         stored, conditions, values = "locked", [], [*target.pinned_values(), *keys, *parameters]
+    columns = selected(target, "stored.", cut=cut)
     sql = (
-        f"{locked}SELECT asked.id, block.context_id, block.usage_key, {selected(target, 'stored.')} FROM {asked} "
+        f"{locked}SELECT asked.id, block.context_id, block.usage_key, {columns} FROM {asked} "
         f"LEFT JOIN {registry} AS block ON block.id = asked.id "
         f"LEFT JOIN {stored} AS stored ON {' AND '.join([*conditions, 'stored.block_id = asked.id'])}"
     )

@@ -32,7 +32,7 @@ def fetch(
     With `keep_plan` the database may keep its plan: for a query of one learner whose text depends on no values. It
     selects any number of `leading` columns, which stay as they are, and then the `selected` columns of the target.
     """
-    converters = _selection(target.connection.alias, target.model, target.columns, "").converters
+    converters = _selection(target.connection.alias, target.model, target.columns).converters
     run = dialect_of(target.connection).fetch if keep_plan else base.fetch
     found = run(target.connection, sql, list(parameters))
     if not converters or not found:
@@ -45,9 +45,12 @@ def fetch(
     yield from zip(*columns, strict=True)
 
 
-def selected(target: Target, prefix: str = "") -> str:
-    """Return the select expressions of a target's columns, as a list in SQL. The prefix is a table's alias and dot."""
-    return _selection(target.connection.alias, target.model, target.columns, prefix).expressions
+def selected(target: Target, prefix: str = "", *, cut: bool = False) -> str:
+    """Return the select expressions of a target's columns, as a list in SQL. The prefix is a table's alias and dot.
+
+    With `cut`, of long texts their first three characters: enough to tell a deleted state from any other.
+    """
+    return _selection(target.connection.alias, target.model, target.columns, prefix, cut=cut).expressions
 
 
 class _Selection(NamedTuple):
@@ -59,7 +62,9 @@ class _Selection(NamedTuple):
 
 # The package reads a handful of tables, each with a few lists of columns.
 @lru_cache(256)
-def _selection(alias: str, model: type[models.Model], columns: tuple[str, ...], prefix: str) -> _Selection:
+def _selection(
+    alias: str, model: type[models.Model], columns: tuple[str, ...], prefix: str = "", *, cut: bool = False
+) -> _Selection:
     connection = connections[alias]
     expressions, converters = [], []
     for number, column in enumerate(columns):
@@ -67,7 +72,7 @@ def _selection(alias: str, model: type[models.Model], columns: tuple[str, ...], 
         expression, convert = dialect_of(connection).select_expression(
             f"{prefix}{connection.ops.quote_name(column)}", field, connection
         )
-        expressions.append(expression)
+        expressions.append(f"substr({expression}, 1, 3)" if cut and isinstance(field, models.TextField) else expression)
         converter = convert or _django_converter(field, connection)
         if converter is not None:
             converters.append((number, converter))

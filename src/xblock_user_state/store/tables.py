@@ -14,7 +14,8 @@ from xblock_user_state.store.dialects.rows import REVISION
 from xblock_user_state.store.models import Preferences, StudentModule, UserInfo, UserStateRow, UserStateSummary
 
 
-@dataclass(frozen=True)
+# Compared by identity, which is cheap: the hash of a scope is Python code.
+@dataclass(frozen=True, eq=False)
 class Table:
     """The table of a scope. Its primary key is the learner, if `owned`, and the key column, if there is one."""
 

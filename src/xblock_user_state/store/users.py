@@ -22,7 +22,8 @@ MAX_USERNAMES = 20_000
 def id_of(user: Any) -> Any:
     """Return the id of a user; ``None`` for one without an account."""
     # Not ``user.pk``: a row of a child of the users' table is a user too, and may have another key of its own.
-    return getattr(user, str(get_user_model()._meta.pk.attname), user.pk)
+    name = get_user_model()._meta.pk.attname
+    return getattr(user, name) if hasattr(user, name) else user.pk
 
 
 def user_id(username: str) -> Any:

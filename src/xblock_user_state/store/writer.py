@@ -207,7 +207,10 @@ class Writer:
         return changed
 
     def _attempt(self, wanted: Mapping[Table, Edits], *, lock: bool, is_bare: bool) -> Mapping[Table, Changed]:
-        found = {table: self._lookup(table, edits, lock=lock) for table, edits in wanted.items()}
+        found = {
+            table: self._lookup(table, edits, lock=lock, cut=all(edit.only_deletes_all for edit in edits.values()))
+            for table, edits in wanted.items()
+        }
         self._check_conditions(wanted, found)
         changed = {table: self._apply(table, edits, found[table].rows) for table, edits in wanted.items()}
         # The compare-and-set does not see a row that stays as it is. A lock keeps other writers from it until the
@@ -236,12 +239,12 @@ class Writer:
                 self.row_cache.forget(table, self._learner_of(table))
             raise
 
-    def _lookup(self, table: Table, keys: Collection[RowKey], *, lock: bool) -> Lookup:
+    def _lookup(self, table: Table, keys: Collection[RowKey], *, lock: bool, cut: bool = False) -> Lookup:
         blocks = [key for key in keys if isinstance(key, BlockId)]
         lock = lock and connections[self.database].features.has_select_for_update
         since = waiting.before_locking(lock=lock)
         if blocks:
-            found = lookup(self.database, table, self.student_id, blocks, lock=lock)
+            found = lookup(self.database, table, self.student_id, blocks, lock=lock, cut=cut)
         else:
             found = Lookup(read_rows(self.database, table, self.student_id, keys, lock=lock), ())
         waiting.locked(since)

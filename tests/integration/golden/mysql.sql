@@ -372,8 +372,51 @@ VALUES (%s, %s, <id>, 2, %s, 4, NULL, NULL, %s);
 COMMIT;
 
 -- === delete_many
--- A deleted state is the text {}, a new revision like any other.
--- Same as: set_many: update of two rows, in the row cache
+-- A deleted state is the text {}, a new revision like any other. Its entry is this text, in the plain encoding (0).
+START TRANSACTION;
+INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
+    history_checksum)
+VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 1, <id>), (%s, %s, 2, %s, %s, %s, NULL, NULL, 1, <id>)
+ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(state),
+    state), modified = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(modified), modified),
+    grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(grade), grade),
+    max_grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(max_grade), max_grade),
+    history_chain = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(history_chain),
+    history_chain), history_checksum = IF(revision = VALUES(revision) - 1 AND created = VALUES(created),
+    VALUES(history_checksum), history_checksum),
+    revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
+SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
+INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
+VALUES (%s, %s, <id>, 2, %s, 0, NULL, NULL, %s), (%s, %s, <id>, 2, %s, 0, NULL, NULL, %s);
+COMMIT;
+
+-- === delete_many: looked up
+-- Lookup without texts: the start of a text tells a deleted state, which stays as it is, from any other.
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, substr(stored.state, 1, 3),
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.created),
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain,
+    stored.history_checksum
+FROM JSON_TABLE(%s, '$[*]' COLUMNS (id bigint PATH '$')) AS asked
+LEFT JOIN block AS block ON block.id = asked.id
+LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
+
+-- As an update that was looked up.
+START TRANSACTION;
+INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
+    history_checksum)
+VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 1, <id>), (%s, %s, 2, %s, %s, %s, NULL, NULL, 1, <id>)
+ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state), state),
+    created = IF(revision = VALUES(revision) - 1, VALUES(created), created),
+    modified = IF(revision = VALUES(revision) - 1, VALUES(modified), modified),
+    grade = IF(revision = VALUES(revision) - 1, VALUES(grade), grade),
+    max_grade = IF(revision = VALUES(revision) - 1, VALUES(max_grade), max_grade),
+    history_chain = IF(revision = VALUES(revision) - 1, VALUES(history_chain), history_chain),
+    history_checksum = IF(revision = VALUES(revision) - 1, VALUES(history_checksum), history_checksum),
+    revision = IF(revision = VALUES(revision) - 1, VALUES(revision), revision);
+SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
+INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
+VALUES (%s, %s, <id>, 2, %s, 0, NULL, NULL, %s), (%s, %s, <id>, 2, %s, 0, NULL, NULL, %s);
+COMMIT;
 
 -- === set_score
 -- As an update. Score and state are columns of one row.

@@ -524,6 +524,53 @@ SELECT EXISTS (SELECT FROM updated);
 -- A deleted state is the text {}, a new revision like any other.
 -- Same as: set_many: update of two rows, in the row cache
 
+-- === delete_many: looked up
+-- Lookup without texts: the start of a text tells a deleted state, which stays as it is, from any other.
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, substr(stored.state, 1, 3),
+    (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
+    stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
+FROM unnest((SELECT %s::bigint[])) AS asked (id)
+LEFT JOIN block AS block ON block.id = asked.id
+LEFT JOIN studentmodule AS stored ON stored.student_id = (SELECT %s::integer) AND stored.block_id = asked.id;
+
+-- As an update that was looked up.
+WITH new AS (
+    SELECT *
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], string_to_array(%s, %s, %s), %s::timestamp with time zone[],
+        %s::timestamp with time zone[], %s::double precision[], %s::double precision[], %s::smallint[],
+        %s::integer[]) AS new (block_id, revision, state, created, modified, grade, max_grade, history_chain,
+        history_checksum)
+),
+locked AS (
+    SELECT count(*) = (SELECT count(*) FROM new WHERE new.revision > 1) AS is_every
+    FROM (
+        SELECT 1
+        FROM studentmodule AS old, new
+        WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id
+            AND old.revision = new.revision - 1
+        ORDER BY new.block_id
+        FOR UPDATE OF old
+    ) AS old
+),
+updated AS (
+    UPDATE studentmodule AS old
+    SET revision = new.revision, state = new.state, created = new.created, modified = new.modified, grade = new.grade,
+        max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
+    FROM new
+    WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.revision = new.revision - 1
+        AND (SELECT is_every FROM locked)
+),
+recorded AS (
+    INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
+        body)
+    SELECT %s, %s, new.*
+    FROM unnest((SELECT %s::bigint[]), %s::bigint[], %s::timestamp with time zone[], %s::smallint[],
+        %s::double precision[], %s::double precision[], %s::bytea[]) AS new (block_id, revision, created, encoding,
+        grade, max_grade, body)
+    WHERE (SELECT is_every FROM locked)
+)
+SELECT (SELECT is_every FROM locked);
+
 -- === set_score
 -- Score and state are columns of one row.
 -- Same as: set_many: update of one row, in the row cache

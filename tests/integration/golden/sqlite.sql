@@ -441,6 +441,42 @@ COMMIT;
 -- A deleted state is the text {}, a new revision like any other.
 -- Same as: set_many: update of two rows, in the row cache
 
+-- === delete_many: looked up
+BEGIN IMMEDIATE;
+
+-- Lookup without texts: the start of a text tells a deleted state, which stays as it is, from any other.
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, substr(stored.state, 1, 3), stored.created,
+    stored.modified, stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
+FROM (SELECT column1 AS id FROM (VALUES (%s), (%s))) AS asked
+LEFT JOIN block AS block ON block.id = asked.id
+LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
+
+-- As an update.
+INSERT INTO studentmodule AS old (student_id, block_id, revision, state, created, modified, grade, max_grade,
+    history_chain, history_checksum)
+SELECT %s, new.*
+FROM (
+    SELECT column1 AS block_id, column2 AS revision, column3 AS state, column4 AS created, column5 AS modified,
+        column6 AS grade, column7 AS max_grade, column8 AS history_chain, column9 AS history_checksum
+    FROM (VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s), (%s, %s, %s, %s, %s, %s, %s, %s, %s))
+) AS new
+WHERE new.revision = 1 OR EXISTS (
+    SELECT 1
+    FROM studentmodule AS old
+    WHERE old.student_id = %s AND old.block_id = new.block_id AND old.revision = new.revision - 1
+)
+ON CONFLICT (student_id, block_id)
+DO UPDATE SET revision = excluded.revision, state = excluded.state, created = excluded.created,
+    modified = excluded.modified, grade = excluded.grade, max_grade = excluded.max_grade,
+    history_chain = excluded.history_chain, history_checksum = excluded.history_checksum
+WHERE old.revision = excluded.revision - 1;
+
+-- One entry for each row.
+INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
+VALUES (%s, %s, %s, %s, %s, %s, %s, %s, %s), (%s, %s, %s, %s, %s, %s, %s, %s, %s);
+
+COMMIT;
+
 -- === set_score
 -- Score and state are columns of one row.
 -- Same as: set_many: update of one row, in the row cache

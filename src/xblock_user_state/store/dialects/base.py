@@ -26,6 +26,7 @@ from xblock_user_state.store.dialects.rows import (
     Values,
     Write,
     convert_runs,
+    text_size,
     text_sizes,
 )
 
@@ -164,7 +165,7 @@ class Dialect(ABC):
     def _fits(self, write: Write) -> bool:
         """Tell whether one statement or packet carries all rows and their history."""
         tables = [write.rows, write.history] if write.history else [write.rows]
-        return sum(chain.from_iterable(map(text_sizes, tables))) <= self._max_text and all(
+        return sum(map(text_size, tables)) <= self._max_text and all(
             len(table.values) <= self._max_rows(table.target) for table in tables
         )
 

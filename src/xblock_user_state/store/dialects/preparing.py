@@ -43,10 +43,9 @@ _SESSIONS: WeakKeyDictionary[Any, _Session] = WeakKeyDictionary()
 
 def is_on(connection: BaseDatabaseWrapper) -> bool:
     """Tell whether the next statement is to be prepared. Once in a connection's life, this takes one statement."""
-    choice = conf.value("PREPARE_STATEMENTS")
     # The log of statements shows the values of those that are not prepared. A tool that traces statements may replace
     # the method `cursor`, which `fetch` does not call.
-    if choice == "never" or connection.queries_logged or "cursor" in vars(connection):
+    if connection.queries_logged or "cursor" in vars(connection):
         return False
     # As Django does before each statement.
     connection.close_if_health_check_failed()
@@ -56,7 +55,8 @@ def is_on(connection: BaseDatabaseWrapper) -> bool:
         session.statements += 1
         # A transaction that has failed takes no statement.
         if session.statements > FIRST_STATEMENTS and not connection.needs_rollback:
-            session.prepares = choice == "always" or _is_direct(connection)
+            choice = conf.value("PREPARE_STATEMENTS")
+            session.prepares = choice == "always" or (choice == "direct" and _is_direct(connection))
     return bool(session.prepares)
 
 

@@ -195,6 +195,11 @@ def text_sizes(rows: Rows) -> Iterator[int]:
     return (sum(len(row[column] or "") for column in long) for row in rows.values)
 
 
+def text_size(rows: Rows) -> int:
+    """Return how many characters and bytes the long columns of all rows hold."""
+    return sum(len(row[column] or "") for column in rows.target.layout.long for row in rows.values)
+
+
 def convert_runs(convert: Callable[[Any], Any], values: Iterable[Any]) -> Iterator[Any]:
     """Convert values; a run of the same object is converted once. All rows of a call share one time."""
     last = converted = None
