@@ -7,7 +7,7 @@ back-fill, and deleted by `history.deletion` and the sweep. Nothing changes them
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, Protocol
 
 from django.apps import apps
 from django.conf import settings
@@ -100,7 +100,23 @@ class BaseStudentModuleHistory(WrittenOnceModel):
         return found
 
 
-def stored(entry: BaseStudentModuleHistory) -> Stored:
+class StoredEntry(Protocol):
+    """An instance of an entry, or a tuple of its columns."""
+
+    @property
+    def revision(self) -> int:
+        """The revision."""
+
+    @property
+    def encoding(self) -> int:
+        """The format of the body."""
+
+    @property
+    def body(self) -> bytes | memoryview | None:
+        """The encoded text."""
+
+
+def stored(entry: StoredEntry) -> Stored:
     """Return the columns of an entry that decoding needs."""
     # Drivers return bytes or a memoryview.
     return Stored(entry.revision, entry.encoding, None if entry.body is None else bytes(entry.body))

@@ -22,6 +22,7 @@ from xblock_user_state.history.encoding import MAX_CHAIN, Decoded, decode_all, e
 from xblock_user_state.history.entries import TOMBSTONE, Owner, all_rows, delete_rows, extended_model, take_write_lock
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory, stored
 from xblock_user_state.history.outbox.deadline import answer_expected
+from xblock_user_state.history.rows import AnyEntry
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.transactions import repeat
@@ -44,7 +45,7 @@ class _Place(NamedTuple):
     model: Store
 
 
-def is_same_entry(one: BaseStudentModuleHistory, other: BaseStudentModuleHistory) -> bool:
+def is_same_entry(one: AnyEntry, other: AnyEntry) -> bool:
     """Tell whether two rows of one key are copies of one entry. Times are not compared: a transfer may cut them."""
     return _content(one) == _content(other)
 
@@ -198,9 +199,9 @@ def _by_revision(rows: QuerySet[BaseStudentModuleHistory]) -> Entries:
     return {entry.revision: entry for entry in rows.order_by("revision")}
 
 
-def _content(entry: BaseStudentModuleHistory) -> tuple[object, ...]:
+def _content(entry: AnyEntry) -> tuple[object, ...]:
     return *stored(entry), *_score(entry)
 
 
-def _score(entry: BaseStudentModuleHistory) -> tuple[float | None, float | None]:
+def _score(entry: AnyEntry) -> tuple[float | None, float | None]:
     return entry.grade, entry.max_grade
