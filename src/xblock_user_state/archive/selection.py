@@ -14,11 +14,10 @@ from typing import Any, NamedTuple
 
 from xblock_user_state.archive.lines import OwnerLines
 from xblock_user_state.history.encoding import Decoded, decode, is_delta
-from xblock_user_state.history.entries import Key, Owner, shown_models
+from xblock_user_state.history.entries import EntryRow, Key, Owner, shown_models
 from xblock_user_state.history.models import BaseStudentModuleHistory, stored
 from xblock_user_state.history.outbox.collisions import is_same_entry
 from xblock_user_state.history.reading import BlockHistory
-from xblock_user_state.history.rows import AnyEntry, EntryRow
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.naming import BlockNames
 from xblock_user_state.maintenance.paging import owner_pages, rows_between, rows_of
@@ -44,7 +43,7 @@ class Exported(NamedTuple):
 class DecodedEntry(NamedTuple):
     """An entry and its text, or the error that stands for the text."""
 
-    entry: AnyEntry
+    entry: EntryRow
     text: str | DamagedHistory | None
     is_checked: bool = False
     """Tell whether the text is known to be a state."""
@@ -106,11 +105,11 @@ class Selection:
         chosen = _one_of_each(history, shown)
         # Of two lives, readers give the entries of one other revisions.
         if len(history) > LONG or (len(chosen) < len(history) and _has_two_lives(history)):
-            for entry in BlockHistory(self.database, *owner).newest_first():
-                yield DecodedEntry(entry, entry.damage or entry.state)
+            for row, text in BlockHistory(self.database, *owner).rows():
+                yield DecodedEntry(row, text)
             return
         for chain in _chains_newest_first(chosen):
-            yield from (each for each in reversed(decoded(chain)) if each.entry.model in shown)
+            yield from (each for each in reversed(decoded(chain)) if each.entry.store in shown)
 
     def _in_range(self, history: Iterator[DecodedEntry], before_revision: int | None) -> Iterator[DecodedEntry]:
         for read in history:
@@ -128,7 +127,7 @@ def _one_of_each(history: Sequence[EntryRow], shown: Collection[type[BaseStudent
     found: dict[int, EntryRow] = {}
     for entry in history:
         first = found.setdefault(entry.revision, entry)
-        if first is not entry and first.model not in shown and entry.model in shown:
+        if first is not entry and first.store not in shown and entry.store in shown:
             found[entry.revision] = entry
     return list(found.values())
 

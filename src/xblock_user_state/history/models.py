@@ -7,14 +7,14 @@ back-fill, and deleted by `history.deletion` and the sweep. Nothing changes them
 from __future__ import annotations
 
 from collections.abc import Iterable
-from typing import Any, Protocol
+from typing import Any
 
 from django.apps import apps
 from django.conf import settings
 from django.db import models
 
 from xblock_user_state.fields import UtcDateTimeField
-from xblock_user_state.history.encoding import Stored, decode_alone
+from xblock_user_state.history.encoding import Encoded, Stored, decode_alone
 from xblock_user_state.interface import BlockScore, DamagedHistory
 from xblock_user_state.state.change import score_of
 from xblock_user_state.store.instances import WrittenOnceModel
@@ -100,23 +100,7 @@ class BaseStudentModuleHistory(WrittenOnceModel):
         return found
 
 
-class StoredEntry(Protocol):
-    """An instance of an entry, or a tuple of its columns."""
-
-    @property
-    def revision(self) -> int:
-        """The revision."""
-
-    @property
-    def encoding(self) -> int:
-        """The format of the body."""
-
-    @property
-    def body(self) -> bytes | memoryview | None:
-        """The encoded text."""
-
-
-def stored(entry: StoredEntry) -> Stored:
+def stored(entry: BaseStudentModuleHistory | Encoded) -> Stored:
     """Return the columns of an entry that decoding needs."""
     # Drivers return bytes or a memoryview.
     return Stored(entry.revision, entry.encoding, None if entry.body is None else bytes(entry.body))

@@ -2,55 +2,26 @@
 
 from __future__ import annotations
 
-from datetime import datetime
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any
 
 from django.db import connections
 from django.db.models import QuerySet
 
-from xblock_user_state.history.entries import COLUMNS, Key, Owner
+from xblock_user_state.history.entries import COLUMNS, EntryRow
 from xblock_user_state.history.models import BaseStudentModuleHistory
 from xblock_user_state.store.dialects.rows import Target
 from xblock_user_state.store.statements import fetch, selected
 
 
-class EntryRow(NamedTuple):
-    """A history entry as it is stored: the columns in the order of `COLUMNS`, and the model of its store."""
-
-    student_id: Any
-    block_id: int
-    revision: int
-    created: datetime
-    encoding: int
-    body: bytes | None
-    grade: float | None
-    max_grade: float | None
-    version: str | None
-    actor_id: Any
-    model: type[BaseStudentModuleHistory]
-
-    @property
-    def owner(self) -> Owner:
-        """The learner and block of the entry."""
-        return Owner(self[0], self[1])
-
-    @property
-    def key(self) -> Key:
-        """The primary key of the entry."""
-        return Key(self[0], self[1], self[2])
-
-    def instance(self) -> BaseStudentModuleHistory:
-        """Return the entry as an unsaved instance of its model."""
-        return self.model(**dict(zip(COLUMNS, self, strict=False)))
-
-
-AnyEntry = EntryRow | BaseStudentModuleHistory
+def instance(entry: EntryRow) -> BaseStudentModuleHistory:
+    """Return an entry as an unsaved instance of its model."""
+    return entry.store(**dict(zip(COLUMNS, entry, strict=False)))
 
 
 def entry_rows(entries: QuerySet[Any]) -> list[EntryRow]:
     """Return the entries of a queryset as tuples. One statement."""
-    make = partial(EntryRow, model=entries.model)
+    make = partial(EntryRow, store=entries.model)
     return [make(*values) for values in tuples(entries, COLUMNS)]
 
 

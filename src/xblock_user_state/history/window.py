@@ -1,20 +1,27 @@
-"""A window of one learner's history: some blocks and a range of revisions, as a query that every store answers."""
+"""A window of one learner's history: some blocks and a range of revisions, as a query that every store answers.
+
+The rows are plain tuples. `Window.read` is the one place where readers turn rows of a store into entries.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from django.db import connections
 from django.db.models import Q
 
-from xblock_user_state.history.entries import TOMBSTONE, Owner, all_rows
+from xblock_user_state.history.entries import COLUMNS, TOMBSTONE, EntryRow, Owner
 from xblock_user_state.history.models import BaseStudentModuleHistory
+from xblock_user_state.store.dialects import dialect_of
+from xblock_user_state.store.dialects.rows import Sql, Target
+from xblock_user_state.store.statements import fetch, selected
 
 Key = tuple[int, int]
 """Block and revision: the key of an entry among the entries of one learner."""
 
-Entries = dict[Key, BaseStudentModuleHistory]
+Entries = Mapping[Key, EntryRow]
 
 
 @dataclass(frozen=True)
@@ -39,15 +46,19 @@ class Window:
         return Q(student_id=self.student_id, **blocks)
 
     def read(self, model: type[BaseStudentModuleHistory], alias: str) -> Entries:
-        """Return the rows that a store has in the window, tombstones included. One statement."""
-        rows = all_rows(model, alias).filter(self.condition())
-        if self.before is not None:
-            rows = rows.filter(revision__lt=self.before)
-        return {(row.block_id, row.revision): row for row in rows.order_by("block_id", "-revision")[: self.count]}
+        """Return the entries that a store has in the window, tombstones included. One statement."""
+        target = Target(connections[alias], model, COLUMNS, {"student_id": self.student_id})
+        _, block_id, revision, *_ = target.layout.names
+        condition, parameters = self._in_sql(target)
+        sql = f"SELECT {selected(target)} FROM {target.table} WHERE {condition} ORDER BY {block_id}, {revision} DESC"
+        if self.count is not None:
+            sql, parameters = f"{sql} LIMIT %s", [*parameters, self.count]
+        rows = (EntryRow._make((*values, model)) for values in fetch(target, sql, parameters))
+        return {(row.block_id, row.revision): row for row in rows}
 
-    def newest(self, found: Entries) -> Entries:
-        """Return the newest `count` entries of a merge of several stores, without tombstones."""
-        return {key: found[key] for key in sorted(found, reverse=True)[: self.count] if key[1] != TOMBSTONE}
+    def newest(self, found: Entries) -> list[EntryRow]:
+        """Return the newest `count` entries of a merge of several stores, newest first, without tombstones."""
+        return [found[key] for key in sorted(found, reverse=True)[: self.count] if key[1] != TOMBSTONE]
 
     def revisions(self, latest: int) -> range:
         """Return the revisions that the window shows of a block whose latest revision this is."""
@@ -55,3 +66,14 @@ class Window:
         top = latest if self.before is None else min(latest, self.before - 1)
         bottom = 1 if self.count is None else max(1, top - self.count + 1)
         return range(bottom, top + 1)
+
+    def _in_sql(self, target: Target) -> Sql:
+        student_id, block_id, revision, *_ = target.layout.names
+        # As in `condition`.
+        of_blocks, blocks = f"{block_id} = %s", [*self.block_ids]
+        if len(self.block_ids) != 1:
+            of_blocks, blocks = dialect_of(target.connection).in_list(block_id, self.block_ids)
+        conditions, parameters = [f"{student_id} = %s", of_blocks], [*target.pinned_values(), *blocks]
+        if self.before is not None:
+            conditions, parameters = [*conditions, f"{revision} < %s"], [*parameters, self.before]
+        return " AND ".join(conditions), parameters

@@ -30,6 +30,7 @@ from xblock_user_state.history.encoding import LOST, Stored, checksum, close_off
 from xblock_user_state.history.entries import (
     KEY,
     VALUE_COLUMNS,
+    EntryRow,
     Owner,
     all_rows,
     insert_or_replace,
@@ -44,7 +45,7 @@ from xblock_user_state.history.outbox.deadline import answer_expected
 from xblock_user_state.history.outbox.reaching import await_file, reach_history
 from xblock_user_state.history.outbox.sending import loads
 from xblock_user_state.history.outbox.shipping import ship_after_commit
-from xblock_user_state.history.rows import EntryRow
+from xblock_user_state.history.rows import instance
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.naming import BlockName, block_names
 from xblock_user_state.maintenance.rules import (
@@ -295,7 +296,7 @@ class RowRepair:
             version.act = f"{version.text}; it is closed off"
             version.encoding, version.body = close_off(stored(version.entry))
         settled = _entry(
-            version.entry.model,
+            version.entry.store,
             version.entry,
             revision=version.revision,
             encoding=version.encoding,
@@ -303,11 +304,11 @@ class RowRepair:
         )
         stale = [each for each in version.copies if values_of(each) != values_of(settled)]
         if stale and version.act is None:
-            store = store_name(version.entry.model)
+            store = store_name(version.entry.store)
             version.act = f"revision {version.revision} is not the same in all stores; the entry of the {store} is kept"
         if version.act:
             self.acts.append(version.act)
-        for model in {each.model for each in stale}:
+        for model in {each.store for each in stale}:
             self._put(model, settled)
         self._history.append(settled)
 
@@ -410,17 +411,17 @@ class RowRepair:
         self._history.append(entry)
 
     def _put(self, home: Store, entry: EntryRow) -> None:
-        self._puts.setdefault(home, []).append(entry._replace(model=home))
+        self._puts.setdefault(home, []).append(entry._replace(store=home))
 
 
 def _put_all(model: Store, alias: str, entries: Sequence[EntryRow]) -> None:
-    for load in loads([entry.instance() for entry in entries]):
+    for load in loads([instance(entry) for entry in entries]):
         insert_or_replace(model, alias, load, VALUE_COLUMNS)
 
 
 def _home(entry: EntryRow) -> Store:
     """Return the store of new entries beside this one: the outbox beside entries of the extended history."""
-    return StudentModuleHistory if entry.model is StudentModuleHistory else HistoryOutbox
+    return StudentModuleHistory if entry.store is StudentModuleHistory else HistoryOutbox
 
 
 def _new_home() -> Store:
@@ -435,7 +436,7 @@ def _lost(row: StudentModule, created: datetime) -> EntryRow:
 
 def _entry(model: Store, like: EntryRow, *, revision: int, encoding: int, body: bytes | None) -> EntryRow:
     """Return an entry with the columns of another, but for its revision, encoding and body."""
-    return like._replace(model=model, revision=revision, encoding=encoding, body=body)
+    return like._replace(store=model, revision=revision, encoding=encoding, body=body)
 
 
 def _full(text: str | None) -> tuple[int, bytes | None]:

@@ -24,9 +24,8 @@ from xblock_user_state.history.encoding import (
     decode,
     is_delta,
 )
-from xblock_user_state.history.entries import KEY, store_name
+from xblock_user_state.history.entries import KEY, EntryRow, store_name
 from xblock_user_state.history.models import BaseStudentModuleHistory, stored
-from xblock_user_state.history.rows import EntryRow
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.naming import BlockName, unreadable_key
 from xblock_user_state.state import codec
@@ -160,7 +159,7 @@ class RowHistory:
         decoded = [self._decode(copy) for copy in copies]
         # Nearly all revisions have one entry, which follows the one before and can be read: no copy to compare.
         is_plain = len(copies) == 1 and revision == last + 1 and decoded[0].is_readable and not self._followers
-        if not is_plain or copies[0].model not in self._shown:
+        if not is_plain or copies[0].store not in self._shown:
             self._check_copies(revision, last, decoded)
         # A damaged copy does not hide a readable one: the next delta is decoded against the readable copy.
         previous, self._newest = self._newest, next((copy for copy in decoded if copy.is_readable), decoded[0])
@@ -172,7 +171,7 @@ class RowHistory:
             # The cause first: entries that follow may build on a missing one.
             self._name_followers()
             self._check_gap(last + 1, revision - 1)
-        self.hidden += not any(copy.entry.model in self._shown for copy in decoded)
+        self.hidden += not any(copy.entry.store in self._shown for copy in decoded)
         damaged = [copy for copy in decoded if not copy.is_readable and not copy.is_lost]
         if damaged and all(self._follows(copy) for copy in decoded):
             self._followers.append(damaged[0])
@@ -201,7 +200,7 @@ class RowHistory:
         return is_next and is_base_damaged and is_delta(copy.entry.encoding)
 
     def _name_damaged(self, copy: _DecodedEntry) -> None:
-        self._fault(f"{copy.text} (in the {store_name(copy.entry.model)})")
+        self._fault(f"{copy.text} (in the {store_name(copy.entry.store)})")
 
     def _name_followers(self) -> None:
         """Report the entries that build on a damaged entry: several in one line, as they may be sound themselves."""

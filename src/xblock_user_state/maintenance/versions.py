@@ -13,8 +13,8 @@ from itertools import groupby
 from operator import attrgetter
 
 from xblock_user_state.history.encoding import LOST, MAX_CHAIN, Decoded, closed_off, encode_compact, is_delta
+from xblock_user_state.history.entries import EntryRow
 from xblock_user_state.history.models import stored
-from xblock_user_state.history.rows import EntryRow
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.rules import are_apart, decode_checked
 from xblock_user_state.store.models import StudentModule
@@ -110,7 +110,7 @@ def _read(before: Sequence[Version], copies: Sequence[EntryRow], copy: EntryRow)
     inside = closed_off(as_stored)
     entry = inside or as_stored
     # Stable: after the store of this entry, in the order in which readers ask.
-    bases: list[Version | None] = [*sorted(before, key=lambda version: version.entry.model is not copy.model)]
+    bases: list[Version | None] = [*sorted(before, key=lambda version: version.entry.store is not copy.store)]
     versions = []
     for base in bases or [None]:
         text = decode_checked(entry, _decoded(base))

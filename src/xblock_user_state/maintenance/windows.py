@@ -16,6 +16,7 @@ from django.db.models import Q
 
 from xblock_user_state.history.entries import (
     TOMBSTONE,
+    EntryRow,
     Key,
     Owner,
     all_rows,
@@ -25,7 +26,7 @@ from xblock_user_state.history.entries import (
     tombstoned_in,
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
-from xblock_user_state.history.rows import EntryRow, entry_rows
+from xblock_user_state.history.rows import entry_rows
 from xblock_user_state.maintenance.paging import rows_of
 from xblock_user_state.store.dialects.rows import value_field
 from xblock_user_state.store.transactions import errors_translated

@@ -19,10 +19,17 @@ from django.db.models import Q, QuerySet
 
 from xblock_user_state import conf
 from xblock_user_state.history.encoding import MAX_CHAIN, Decoded, decode_all, encode_compact, is_delta
-from xblock_user_state.history.entries import TOMBSTONE, Owner, all_rows, delete_rows, extended_model, take_write_lock
+from xblock_user_state.history.entries import (
+    TOMBSTONE,
+    EntryRow,
+    Owner,
+    all_rows,
+    delete_rows,
+    extended_model,
+    take_write_lock,
+)
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory, stored
 from xblock_user_state.history.outbox.deadline import answer_expected
-from xblock_user_state.history.rows import AnyEntry
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.transactions import repeat
@@ -45,7 +52,7 @@ class _Place(NamedTuple):
     model: Store
 
 
-def is_same_entry(one: AnyEntry, other: AnyEntry) -> bool:
+def is_same_entry(one: BaseStudentModuleHistory | EntryRow, other: BaseStudentModuleHistory | EntryRow) -> bool:
     """Tell whether two rows of one key are copies of one entry. Times are not compared: a transfer may cut them."""
     return _content(one) == _content(other)
 
@@ -199,9 +206,9 @@ def _by_revision(rows: QuerySet[BaseStudentModuleHistory]) -> Entries:
     return {entry.revision: entry for entry in rows.order_by("revision")}
 
 
-def _content(entry: AnyEntry) -> tuple[object, ...]:
+def _content(entry: BaseStudentModuleHistory | EntryRow) -> tuple[object, ...]:
     return *stored(entry), *_score(entry)
 
 
-def _score(entry: AnyEntry) -> tuple[float | None, float | None]:
+def _score(entry: BaseStudentModuleHistory | EntryRow) -> tuple[float | None, float | None]:
     return entry.grade, entry.max_grade

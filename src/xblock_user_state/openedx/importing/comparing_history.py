@@ -10,9 +10,8 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from xblock_user_state.history.encoding import Decoded, decode
-from xblock_user_state.history.entries import Owner, owner_of
+from xblock_user_state.history.entries import EntryRow, Owner, owner_of
 from xblock_user_state.history.models import stored
-from xblock_user_state.history.rows import EntryRow
 from xblock_user_state.maintenance.paging import PAGE
 from xblock_user_state.maintenance.windows import entries_by_key
 from xblock_user_state.openedx.importing.building import OldState, Source, contents
