@@ -12,6 +12,7 @@ from bench.page import (
     history_size,
     iteration,
     latency,
+    maintenance,
     metrics,
     openedx_import,
     opening,
@@ -40,6 +41,7 @@ OF_WORKLOADS: Mapping[str, ModuleType] = {
     "startup": startup,
     "profile": profile,
     "history-size": history_size,
+    "maintenance": maintenance,
     "openedx-import": openedx_import,
 }
 """Sections from the results of one workload, by its name."""

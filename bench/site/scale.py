@@ -53,6 +53,9 @@ class Scale:
     imported: int
     """Learners of the smaller old site that is imported; each has 100 blocks and about 600 history rows."""
 
+    maintained: int
+    """Learners whose history is exported and checked; each has 100 blocks and about 600 entries."""
+
 
 FULL = Scale(
     repetitions={1: 200, 10: 100, 100: 25, 1000: 7},
@@ -66,6 +69,7 @@ FULL = Scale(
     pages=1_000,
     starts=15,
     imported=100,
+    maintained=340,
 )
 QUICK = Scale(
     repetitions={1: 20, 10: 8, 100: 2},
@@ -79,6 +83,7 @@ QUICK = Scale(
     pages=50,
     starts=2,
     imported=5,
+    maintained=10,
 )
 
 

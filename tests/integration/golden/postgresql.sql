@@ -36,23 +36,23 @@ WHERE student_id = (SELECT %s::integer) AND block_id = ANY((SELECT %s::bigint[])
 SELECT 0, block_id, NULL, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
     (extract(epoch FROM modified) * 1000000)::bigint, grade, max_grade, history_chain, history_checksum
 FROM studentmodule
-WHERE student_id = %s AND block_id = ANY(%s::bigint[])
+WHERE student_id = (SELECT %s::integer) AND block_id = ANY((SELECT %s::bigint[])::bigint[])
 UNION ALL
 SELECT 1, NULL, block_type, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
     (extract(epoch FROM modified) * 1000000)::bigint, NULL, NULL, NULL, NULL
 FROM preferences
-WHERE student_id = %s AND block_type = ANY(string_to_array(%s, E'\x1e', E'\x1f'))
+WHERE student_id = (SELECT %s::integer) AND block_type = ANY((SELECT string_to_array(%s, %s, %s))::text[])
 UNION ALL
 SELECT 2, NULL, NULL, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
     (extract(epoch FROM modified) * 1000000)::bigint, NULL, NULL, NULL, NULL
 FROM userinfo
-WHERE student_id = %s;
+WHERE student_id = (SELECT %s::integer);
 
 -- All learners share these rows, so on a sharded database they are in another place.
 SELECT block_id, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
     (extract(epoch FROM modified) * 1000000)::bigint
 FROM userstatesummary
-WHERE block_id = ANY(%s::bigint[]);
+WHERE block_id = ANY((SELECT %s::bigint[])::bigint[]);
 
 -- === get_scores
 -- Reads scores by primary key. A score's time is that of the row's last change.
@@ -105,7 +105,7 @@ ORDER BY 1 ASC;
 SELECT student_id, block_id, revision, (extract(epoch FROM created) * 1000000)::bigint, encoding, body, grade,
     max_grade, version, actor_id
 FROM studentmodulehistory
-WHERE student_id = %s AND block_id = %s
+WHERE student_id = (SELECT %s::integer) AND block_id = %s
 ORDER BY block_id, revision DESC
 LIMIT %s;
 
