@@ -7,8 +7,12 @@ from dataclasses import dataclass, field
 from typing import Any, TypedDict
 from uuid import UUID, uuid4
 
-from xblock_user_state.access import Policy
+from opaque_keys.edx.keys import LearningContextKey, UsageKey
+
+from xblock_user_state.access import Action, Policy, Question, ask
 from xblock_user_state.actions.models import LoggedAction
+from xblock_user_state.interface import Learner
+from xblock_user_state.metrics.access import report_access
 from xblock_user_state.state.change import clock
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.users import id_of
@@ -49,6 +53,17 @@ class Order:
             raise ValueError("reason must not be empty: the log says why")
         if self.resume is not None:
             object.__setattr__(self, "run", self.resume)
+
+    def ask(
+        self,
+        action: Action,
+        learner: Learner,
+        context_key: LearningContextKey | None,
+        block_key: UsageKey | None = None,
+    ) -> None:
+        """Ask the policy, if there is one. Raises `PermissionDenied`."""
+        if self.policy is not None:
+            ask(self.policy, Question(self.actor, action, learner, context_key, block_key), report_access)
 
     def entry(self, **columns: Any) -> LoggedAction:
         """Return a row of the log, not saved yet."""

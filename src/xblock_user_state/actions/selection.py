@@ -9,13 +9,12 @@ from typing import Any
 from django.contrib.auth import get_user_model
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
-from xblock_user_state.access import Action, Question, ask
+from xblock_user_state.access import Action
 from xblock_user_state.actions.order import Order
 from xblock_user_state.clients import arguments
 from xblock_user_state.history.entries import all_rows
 from xblock_user_state.interface import Learner, UserDoesNotExist, UserId
 from xblock_user_state.maintenance.paging import learners_of
-from xblock_user_state.metrics.access import report_access
 from xblock_user_state.state.keys import checked_block, context_of, identify_context, parse_block
 from xblock_user_state.store.blocks import texts_of
 from xblock_user_state.store.databases import state_database, user_database
@@ -75,6 +74,14 @@ def selected(order: Order, action: Action, where: Where, learners: Learners) -> 
     return Selection(ids, blocks, bool(keys))
 
 
+def learner_id(order: Order, learner: Any, *needed: Action) -> Any:
+    """Ask the policy about all data of one learner, a username, a `UserId` or a user, and return the id."""
+    [named] = _named([learner])
+    for action in needed:
+        order.ask(action, named, None)
+    return _ids([named])[0]
+
+
 def _keys(where: object) -> list[UsageKey]:
     keys = [where] if isinstance(where, UsageKey) else list(_iterable(where, "where", "keys of blocks"))
     if not keys:
@@ -89,7 +96,7 @@ def _named(learners: object) -> list[Learner]:
         if isinstance(learners, str | UserId) or hasattr(learners, "pk")
         else _iterable(learners, "learners", "names")
     )
-    found = [UserId(id_of(one)) if hasattr(one, "pk") else arguments.checked_username(one) for one in given]
+    found = [arguments.checked_username(UserId(id_of(one)) if hasattr(one, "pk") else one) for one in given]
     if not all(found):
         raise ValueError("a visitor without a name has no state here")
     # Each once, in the given order.
@@ -105,11 +112,9 @@ def _iterable(values: object, name: str, items: str) -> Iterable[Any]:
 def _ask(
     order: Order, action: Action, named: Sequence[Learner] | None, places: Sequence[tuple[Any, UsageKey | None]]
 ) -> None:
-    if order.policy is None:
-        return
     for learner in [None] if named is None else named:
         for context_key, block_key in places:
-            ask(order.policy, Question(order.actor, action, learner, context_key, block_key), report_access)
+            order.ask(action, learner, context_key, block_key)
 
 
 def _ids(named: Sequence[Learner]) -> list[Any]:

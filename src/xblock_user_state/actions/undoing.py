@@ -12,13 +12,12 @@ from uuid import UUID
 from django.db.models import Q
 from opaque_keys.edx.keys import UsageKey
 
-from xblock_user_state.access import Action, Question, ask
+from xblock_user_state.access import Action
 from xblock_user_state.actions.changes import entry_of, restored
 from xblock_user_state.actions.engine import Acted, Edit, Held, Skip, act_on
 from xblock_user_state.actions.models import LoggedAction
 from xblock_user_state.actions.order import Options, Order
 from xblock_user_state.interface import UserId
-from xblock_user_state.metrics.access import report_access
 from xblock_user_state.state.keys import context_of, parse_block
 from xblock_user_state.store.blocks import texts_of
 from xblock_user_state.store.databases import state_database
@@ -33,11 +32,9 @@ def undo(action_id: UUID | str, *, actor: Any, reason: str, **options: Unpack[Op
     """
     order = Order("undo", actor, reason, **options)
     undoing = _Undoing.of(_rows(action_id))
-    if order.policy is not None:
-        for student_id, rows in undoing.rows.items():
-            for key in rows:
-                question = Question(order.actor, Action.ACT, UserId(student_id), context_of(key), key)
-                ask(order.policy, question, report_access)
+    for student_id, rows in undoing.rows.items():
+        for key in rows:
+            order.ask(Action.ACT, UserId(student_id), context_of(key), key)
     return act_on(order, undoing, undoing)
 
 
