@@ -3,6 +3,8 @@
 from xblock_user_state.actions.changes import delete_state, override_score, rescore, reset_attempts, restore
 from xblock_user_state.actions.deletion import delete_block, delete_course, delete_learner
 from xblock_user_state.actions.engine import Acted, Detail
+from xblock_user_state.actions.erasing import Receipt, erase_learner
+from xblock_user_state.actions.exporting import Export, export_learner
 from xblock_user_state.actions.moving import Moved, Skipped, move_state
 from xblock_user_state.actions.order import Options
 from xblock_user_state.actions.undoing import undo
@@ -12,13 +14,17 @@ __all__ = [
     "Acted",
     "Deleted",
     "Detail",
+    "Export",
     "Moved",
     "Options",
+    "Receipt",
     "Skipped",
     "delete_block",
     "delete_course",
     "delete_learner",
     "delete_state",
+    "erase_learner",
+    "export_learner",
     "move_state",
     "override_score",
     "rescore",
