@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -107,3 +108,20 @@ def test_wrong_arguments_are_one_line(
 def test_the_actor_must_be_a_user() -> None:
     with pytest.raises(CommandError, match="--actor: there is no user 'ghost'"):
         run("reset_attempts", "--learner", "ann", who=("--actor", "ghost", "--reason", "x"))
+
+
+def test_a_learner_is_exported_and_erased(client: DjangoXBlockUserStateClient, tmp_path: Path) -> None:
+    out = StringIO()
+    call_command("export_learner", "ann", str(tmp_path / "for-ann"), *WHO, stdout=out)
+    assert "1 states and 1 entries" in out.getvalue()
+    data = json.loads((tmp_path / "for-ann" / "learner.json").read_text())
+    assert [row["state"] for row in data["states"]] == [{"attempts": 3}]
+    assert "<!doctype html>" in (tmp_path / "for-ann" / "learner.html").read_text()
+    out = StringIO()
+    call_command("erase_learner", "ann", "--dry-run", *WHO, stdout=out)
+    assert (json.loads(out.getvalue())["rows"]["StudentModule"], attempts(client)) == (1, [3, 3])
+    call_command("erase_learner", "ann", *WHO, stdout=out)
+    assert list(client.get_many("ann", [BLOCK])) == []
+    for command in (("erase_learner", "nobody"), ("export_learner", "nobody", str(tmp_path))):
+        with pytest.raises(CommandError, match="there is no user 'nobody'"):
+            call_command(*command, *WHO)

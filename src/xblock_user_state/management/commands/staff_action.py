@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import Any
 from uuid import UUID
 
-from django.contrib.auth import get_user_model
 from django.core.management.base import CommandError, CommandParser
 from django.utils.module_loading import import_string
 from opaque_keys import InvalidKeyError
@@ -17,7 +16,7 @@ from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock_user_state import actions
 from xblock_user_state.actions import Acted
 from xblock_user_state.interface import UserStateError
-from xblock_user_state.management.base import ProgressCommand, interruptions
+from xblock_user_state.management.base import ProgressCommand, acting_user, add_actor, interruptions
 from xblock_user_state.management.progress import Progress
 
 _MOST_NAMED = 20
@@ -45,8 +44,7 @@ class Command(ProgressCommand):
     def add_arguments(self, parser: CommandParser) -> None:
         """Add the arguments of the command line."""
         parser.add_argument("act", choices=_OWN, help="the action")
-        parser.add_argument("--actor", required=True, metavar="USERNAME", help="the user who acts")
-        parser.add_argument("--reason", required=True, metavar="TEXT", help="why; the log keeps it")
+        add_actor(parser)
         parser.add_argument("--learner", action="append", metavar="USERNAME", help="a learner; may be repeated")
         parser.add_argument("--learners", type=Path, metavar="FILE", help="a file of usernames, one a line")
         parser.add_argument("--block", action="append", metavar="KEY", help="a block; may be repeated")
@@ -104,15 +102,7 @@ def _arguments(options: Mapping[str, Any]) -> dict[str, Any]:
             raise CommandError("undo needs --action-id")
     else:
         arguments |= {"where": _where(options), "learners": _learners(options)}
-    return arguments | {"actor": _actor(options["actor"])}
-
-
-def _actor(username: str) -> Any:
-    model = get_user_model()
-    found = model._base_manager.filter(**{model.USERNAME_FIELD: username}).first()
-    if found is None:
-        raise CommandError(f"--actor: there is no user {username!r}")
-    return found
+    return arguments | {"actor": acting_user(options)}
 
 
 def _where(options: Mapping[str, Any]) -> Any:
