@@ -17,7 +17,7 @@ from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixtur
 from tests.integration.statements import captured
 from tests.policies import Asked, refuse
 from tests.relaying import ship_all
-from xblock_user_state.actions import erase_learner, export_learner, reset_attempts
+from xblock_user_state.actions import erase_learner, export_learner, reset_attempts, undo
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.ephemeral import EphemeralXBlockUserStateClient, visitor_id
 from xblock_user_state.history.entries import all_rows, stores
@@ -149,3 +149,11 @@ def test_the_policy_is_asked_before_any_statement() -> None:
         with pytest.raises(PermissionDenied, match="may not read the state of 'nobody'"):
             export_learner("nobody", policy=policy, **BY)
     assert len(seen) == 0
+
+
+def test_an_undo_reads_the_history_wherever_it_is(ann: User, site: dict[str, Any]) -> None:
+    if "EXTENDED_HISTORY" in site:
+        ship_all()
+    undone = undo(LoggedAction.objects.filter(act="reset_attempts")[0].run, **BY)
+    assert (undone.changed, undone.skipped) == (2, 0)
+    assert DjangoXBlockUserStateClient().get("ann", BLOCK).state == {"attempts": 2, "answer": SECRET}
