@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 from django.contrib.auth import get_user_model
 from django.contrib.auth.models import User
 from opaque_keys.edx.keys import CourseKey, UsageKey
@@ -13,6 +15,8 @@ CCX = CourseKey.from_string("ccx-v1:Astro+A101+2026+ccx@7")
 # Without rows in a database.
 ADA = User(id=7, username="ada")
 BEN = User(id=8, username="ben")
+# Actor and reason of actions.
+BY: dict[str, Any] = {"actor": ADA, "reason": "a test"}
 
 
 def make_learners(*names: str) -> list[User]:

@@ -14,6 +14,7 @@ from tests.acceptance import workers
 from tests.acceptance.conftest import Manage
 from tests.acceptance.processes import Crew
 from tests.acceptance.scene import problems
+from tests.factories import BY
 from tests.relaying import ship_all
 from xblock_user_state.actions import move_state
 from xblock_user_state.client import DjangoXBlockUserStateClient
@@ -76,7 +77,7 @@ def test_a_killed_move_loses_and_doubles_nothing_and_goes_on(
             break
         at_new = StudentModule.objects.filter(block__usage_key=str(new)).count()
         stopped_after.add(at_new)
-        assert move_state(old, new).states == len(names) - at_new
+        assert move_state(old, new, **BY).states == len(names) - at_new
         assert {name: seen(name, new) for name in names} == before
         old, new = new, old
     assert moved == [len(names)]

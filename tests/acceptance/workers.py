@@ -22,6 +22,7 @@ from xblock.fields import Scope
 
 from tests.acceptance.agreement import assert_agreement
 from tests.acceptance.messages import Pause
+from tests.factories import BY
 from xblock_user_state.actions import move_state
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import BlockKey, ServiceUnavailable, XBlockUserStateClient
@@ -181,7 +182,7 @@ def move_until_death(old: UsageKey, new: UsageKey, page: int, statement: int) ->
     with ExitStack() as watched:
         for alias in connections:
             watched.enter_context(connections[alias].execute_wrapper(executioner))
-        moved = move_state(old, new)
+        moved = move_state(old, new, **BY)
     yield moved.states
 
 

@@ -219,13 +219,13 @@ def test_deletion_of_a_block(people: dict[str, Any], settings: Settings, monkeyp
     for name in NAMES:
         _answer(name, 2)
     actions.delete_learner(people[NAMES[0]])
-    assert actions.delete_block(ONE) == (3, 0)
+    assert actions.delete_block(ONE, actor=people[NAMES[3]], reason="a test") == (3, 0)
     assert {state.username for state in Client().iter_all_for_block(TWO)} == {*NAMES[1:]}
     assert list(Client().iter_all_for_block(ONE)) == []
     for model, alias in stores("default"):
         left = model._base_manager.using(alias).values_list("student_id", "block_id").distinct()
         assert {*left} <= {(people[name].pk, identify_block(TWO).id) for name in NAMES[1:]}
-    assert actions.delete_course(COURSE) == (3, 0)
+    assert actions.delete_course(COURSE, actor=people[NAMES[3]], reason="a test") == (3, 0)
     assert not any(model._base_manager.using(alias).exists() for model, alias in stores("default"))
 
 
@@ -240,8 +240,8 @@ def test_a_move_of_a_block(people: dict[str, Any], settings: Settings, monkeypat
     Client().set(NAMES[0], new, {"own": 1})
     before = {name: [entry[2:] for entry in Client().get_history(name, ONE)] for name in NAMES}
     actors = {entry.actor_id for entry in StudentModuleHistory.objects.filter(block_id=identify_block(ONE).id)}
-    assert actions.move_state(ONE, new, username=NAMES[1])[:3] == (1, 0, 0)
-    result = actions.move_state(ONE, new)
+    assert actions.move_state(ONE, new, username=NAMES[1], actor=people[NAMES[3]], reason="a test")[:3] == (1, 0, 0)
+    result = actions.move_state(ONE, new, actor=people[NAMES[3]], reason="a test")
     assert (result[:3], [left.username for left in result.details]) == ((2, 0, 1), [NAMES[0]])
     after = {name: [entry[2:] for entry in Client().get_history(name, new)] for name in NAMES[1:]}
     assert after == {name: before[name] for name in NAMES[1:]}

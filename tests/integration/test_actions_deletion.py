@@ -16,21 +16,23 @@ from opaque_keys.edx.locator import CourseLocator
 from pytest_django import Settings
 from xblock.fields import Scope
 
-from tests.factories import COURSE, make_block, make_blocks, make_learners
+from tests.factories import BY, COURSE, make_block, make_blocks, make_learners
 from tests.integration.histories import revisions
 from tests.integration.interference import just_after, just_before, on_another_connection
 from tests.integration.outage import Outage
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
 from tests.integration.statements import captured, verbs
+from tests.policies import Asked, refuse
 from tests.relaying import ship_all
 from xblock_user_state.actions import Deleted, delete_block, delete_course, delete_learner
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import TOMBSTONE, extended_model, stores
-from xblock_user_state.interface import BlockKeyCollision, DoesNotExist
+from xblock_user_state.interface import BlockKeyCollision, DoesNotExist, PermissionDenied
 from xblock_user_state.maintenance import deletion
 from xblock_user_state.models import (
     Block,
     HistoryOutbox,
+    LoggedAction,
     Preferences,
     StudentModule,
     StudentModuleHistory,
@@ -147,7 +149,7 @@ def failing_at(number: int, model: type[models.Model]) -> Iterator[None]:
 def test_a_block_is_deleted_for_all_learners_and_nothing_else(learners: list[User], site: str) -> None:
     ship(site)
     before = stored()
-    assert delete_block(FIRST) == Deleted(states=5, shared=1)
+    assert delete_block(FIRST, **BY) == Deleted(states=5, shared=1)
     ship(site)
     assert stored() == without_blocks(before, FIRST)
 
@@ -156,7 +158,7 @@ def test_a_block_is_deleted_for_all_learners_and_nothing_else(learners: list[Use
 def test_a_course_is_deleted_with_its_asides_and_nothing_else(learners: list[User], site: str) -> None:
     ship(site)
     before = stored()
-    assert delete_course(COURSE) == Deleted(states=20, shared=4)
+    assert delete_course(COURSE, **BY) == Deleted(states=20, shared=4)
     ship(site)
     assert stored() == without_blocks(before, *BLOCKS, ASIDE)
     assert len(before["StudentModule"]) == 25
@@ -165,7 +167,7 @@ def test_a_course_is_deleted_with_its_asides_and_nothing_else(learners: list[Use
 
 def test_entries_that_were_not_shipped_go_too(learners: list[User], site: str) -> None:
     before = stored()
-    delete_block(FIRST)
+    delete_block(FIRST, **BY)
     client = DjangoXBlockUserStateClient()
     with pytest.raises(DoesNotExist):
         next(client.get_history("ann", FIRST))
@@ -189,7 +191,7 @@ def test_history_of_all_stores_goes(settings: Settings) -> None:
             client.set_many(name, {key: {"at": str(flags)} for key in (FIRST, SECOND)})
     assert {*revisions()} == {"StudentModuleHistory", "HistoryOutbox", "StudentModuleHistoryExtended"}
     before = stored()
-    delete_block(FIRST)
+    delete_block(FIRST, **BY)
     tombstones = HistoryOutbox.objects.filter(revision=TOMBSTONE)
     assert {*tombstones.values_list("block_id", flat=True)} == {id_of(FIRST)}
     assert tombstones.count() == 2
@@ -213,7 +215,7 @@ def test_a_block_is_deleted_while_the_history_database_is_down(settings: Setting
         client.set_many(name, {key: {"a": 1} for key in (FIRST, SECOND)})
     before = stored()
     with outage.lasts():
-        assert delete_block(FIRST) == Deleted(states=2, shared=0)
+        assert delete_block(FIRST, **BY) == Deleted(states=2, shared=0)
         assert HistoryOutbox.objects.count() == 2
     with pytest.raises(DoesNotExist):
         next(client.get_history("ann", FIRST))
@@ -222,7 +224,7 @@ def test_a_block_is_deleted_while_the_history_database_is_down(settings: Setting
 
 
 def test_a_deleted_block_begins_anew(learners: list[User], site: str) -> None:
-    delete_block(FIRST)
+    delete_block(FIRST, **BY)
     client = DjangoXBlockUserStateClient()
     client.set("ann", FIRST, {"life": 2})
     ship(site)
@@ -231,19 +233,19 @@ def test_a_deleted_block_begins_anew(learners: list[User], site: str) -> None:
 
 
 def test_deleting_again_deletes_nothing(learners: list[User], site: str) -> None:
-    delete_block(FIRST)
-    delete_course(OTHER_COURSE)
+    delete_block(FIRST, **BY)
+    delete_course(OTHER_COURSE, **BY)
     ship(site)
     before = stored()
-    assert delete_block(FIRST) == delete_course(OTHER_COURSE) == Deleted(0, 0)
+    assert delete_block(FIRST, **BY) == delete_course(OTHER_COURSE, **BY) == Deleted(0, 0)
     ship(site)
     assert stored() == before
 
 
 def test_a_block_or_course_without_state_is_no_error(learners: list[User]) -> None:
     before = stored()
-    assert delete_block(make_block("unknown")) == Deleted(0, 0)
-    assert delete_course(CourseKey.from_string("course-v1:No+No+No")) == Deleted(0, 0)
+    assert delete_block(make_block("unknown"), **BY) == Deleted(0, 0)
+    assert delete_course(CourseKey.from_string("course-v1:No+No+No"), **BY) == Deleted(0, 0)
     assert stored() == before
 
 
@@ -252,7 +254,7 @@ def test_an_interrupted_deletion_keeps_whole_rows_and_goes_on(learners: list[Use
     ship(site)
     before = stored()
     with failing_at(3, StudentModule), pytest.raises(RuntimeError, match="killed"):
-        delete_course(COURSE)
+        delete_course(COURSE, **BY)
     ship(site)
     left = stored()
     assert len(left["StudentModule"]) == 25 - 4
@@ -261,7 +263,7 @@ def test_an_interrupted_deletion_keeps_whole_rows_and_goes_on(learners: list[Use
     for name in ("StudentModule", "StudentModuleHistory", "StudentModuleHistoryExtended"):
         assert left.get(name) == (before.get(name) and [row for row in before[name] if row[:2] not in gone])
     assert left["UserStateSummary"] == before["UserStateSummary"]
-    assert delete_course(COURSE) == Deleted(states=16, shared=4)
+    assert delete_course(COURSE, **BY) == Deleted(states=16, shared=4)
     ship(site)
     assert stored() == without_blocks(before, *BLOCKS, ASIDE)
 
@@ -269,7 +271,7 @@ def test_an_interrupted_deletion_keeps_whole_rows_and_goes_on(learners: list[Use
 def test_a_deletion_in_a_transaction_is_rolled_back_with_it(learners: list[User], site: str) -> None:
     before = stored()
     with transaction.atomic():
-        assert delete_block(FIRST).states == 5
+        assert delete_block(FIRST, **BY).states == 5
         transaction.set_rollback(True)
     assert stored() == before
 
@@ -311,7 +313,7 @@ def test_shipping_deletes_a_blocks_history_by_one_statement(settings: Settings, 
     ship_all()
     model, alias = extended_model(), "student_module_history"
     with just_before("DELETE", model, lambda: None, alias) as seen:
-        delete_block(FIRST)
+        delete_block(FIRST, **BY)
         ship_all()
     assert len(seen) == 1
     assert {*model._base_manager.using(alias).values_list("block_id", flat=True)} == {id_of(SECOND)}
@@ -326,7 +328,7 @@ def test_a_row_that_is_begun_meanwhile_goes_whole_or_stays_whole(learners: list[
     client = DjangoXBlockUserStateClient()
     when = just_before if moment == "before the lock" else just_after
     with when("SELECT", StudentModule, lambda: on_another_connection(lambda: client.set("fay", FIRST, {"new": 1}))):
-        delete_block(FIRST)
+        delete_block(FIRST, **BY)
     ship(site)
     rows = {row[:2]: row[2] for row in stored()["StudentModule"] if row[1] == id_of(FIRST)}
     entries: dict[Any, list[int]] = {}
@@ -356,7 +358,7 @@ def test_a_writer_of_a_locked_row_waits_and_begins_anew(learners: list[User], si
         assert writer.is_alive(), "the writer did not wait for the page"
 
     with just_after("SELECT", StudentModule, begin_to_write):
-        assert delete_block(FIRST).states == 5
+        assert delete_block(FIRST, **BY).states == 5
     writer.join(30)
     ship(site)
     assert StudentModule.objects.get(block_id=id_of(FIRST)).revision == 1
@@ -367,20 +369,20 @@ def test_a_block_with_the_id_of_another_is_not_deleted(learners: list[User]) -> 
     Block.objects.filter(pk=id_of(FIRST)).update(usage_key="block-v1:A+B+C+type@problem+block@collision")
     before = stored()
     with pytest.raises(BlockKeyCollision):
-        delete_block(FIRST)
+        delete_block(FIRST, **BY)
     assert stored() == before
 
 
 @pytest.mark.parametrize("key", ["block-v1:A+B+C+type@problem+block@x", None, COURSE])
 def test_a_block_is_named_by_its_key(key: Any) -> None:
     with pytest.raises(TypeError, match="block_key must be a UsageKey"):
-        delete_block(key)
+        delete_block(key, **BY)
 
 
 @pytest.mark.parametrize("key", ["course-v1:A+B+C", None, FIRST])
 def test_a_course_is_named_by_its_key(key: Any) -> None:
     with pytest.raises(TypeError, match="course_key must be"):
-        delete_course(key)
+        delete_course(key, **BY)
 
 
 @pytest.mark.parametrize("named_by", [lambda user: user, lambda user: user.pk], ids=["user", "id"])
@@ -418,9 +420,35 @@ def test_the_history_of_a_row_that_sql_deleted_stays_for_the_sweep(learners: lis
     ship(site)
     rows = StudentModule.objects.filter(student=learners[0], block_id=id_of(FIRST))
     rows._raw_delete("default")
-    assert delete_block(FIRST).states == 4
+    assert delete_block(FIRST, **BY).states == 4
     ship(site)
     model = extended_model() if SITES[site] else StudentModuleHistory
     alias = "student_module_history" if SITES[site] else "default"
     entries = model._base_manager.using(alias).filter(block_id=id_of(FIRST))
     assert {*entries.values_list("student_id", flat=True)} == {learners[0].pk}
+
+
+def test_a_deletion_of_all_learners_is_in_the_log(learners: list[User]) -> None:
+    delete_block(FIRST, **BY)
+    delete_course(OTHER_COURSE, **BY)
+    rows: Any = LoggedAction.objects.order_by("created")
+    assert list(rows.values_list("act", "student_id", "block__usage_key", "context__key")) == [
+        ("delete_block", None, str(FIRST), str(COURSE)),
+        ("delete_course", None, None, str(OTHER_COURSE)),
+    ]
+
+
+def test_a_policy_is_asked_to_erase(learners: list[User]) -> None:
+    policy = Asked(refuse)
+    refused = pytest.raises(PermissionDenied, match="'ada' may not erase the state of all learners")
+    with captured() as seen:
+        with refused:
+            delete_block(FIRST, policy=policy, **BY)
+        with refused:
+            delete_course(COURSE, policy=policy, **BY)
+    assert len(seen) == 0
+    assert [question[1:] for question in policy.questions] == [
+        ("erase", None, COURSE, FIRST),
+        ("erase", None, COURSE, None),
+    ]
+    assert not LoggedAction.objects.exists()

@@ -18,13 +18,14 @@ from opaque_keys.edx.locator import CourseLocator
 from pytest_django import Settings
 from xblock.fields import Scope
 
-from tests.factories import COURSE, make_block, make_blocks, make_learners
+from tests.factories import ADA, BY, COURSE, make_block, make_blocks, make_learners
 from tests.integration import histories
 from tests.integration.histories import ESSAY, add_entries_to_every_store
 from tests.integration.interference import refusing
 from tests.integration.outage import Outage
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
 from tests.integration.statements import captured, verbs
+from tests.policies import Asked, refuse
 from tests.relaying import ship_all
 from xblock_user_state.actions import Moved, Skipped, move_state
 from xblock_user_state.actions import moving as action
@@ -34,6 +35,7 @@ from xblock_user_state.interface import (
     BlockKeyCollision,
     Conflict,
     DoesNotExist,
+    PermissionDenied,
     ServiceUnavailable,
     UserDoesNotExist,
 )
@@ -43,6 +45,7 @@ from xblock_user_state.maintenance.moving import HAS_HISTORY, HAS_STATE
 from xblock_user_state.models import (
     Block,
     HistoryOutbox,
+    LoggedAction,
     Preferences,
     StudentModule,
     StudentModuleHistory,
@@ -200,7 +203,7 @@ def write_in_all(*keys: UsageKey, names: Sequence[str] = NAMES, value: str = "")
 def test_a_block_moves_with_all_of_its_columns_and_nothing_else_moves(learners: list[User], site: str) -> None:
     ship(site)
     rows, seen, nothing = stored(), seen_at(FIRST), seen_at(TARGET)
-    assert move_state(FIRST, TARGET) == Moved(5, 1, 0, ())
+    assert move_state(FIRST, TARGET, **BY) == Moved(5, 1, 0, ())
     ship(site)
     assert stored() == moved(rows, (FIRST, TARGET))
     assert seen_at(TARGET) == seen
@@ -212,7 +215,7 @@ def test_a_block_moves_with_all_of_its_columns_and_nothing_else_moves(learners: 
 def test_history_is_readable_before_it_is_shipped(learners: list[User], site: str) -> None:
     """By relay, all entries are in the outbox before and after; nothing is shipped in between."""
     rows, seen, nothing = stored(), seen_at(FIRST), seen_at(TARGET)
-    move_state(FIRST, TARGET)
+    move_state(FIRST, TARGET, **BY)
     assert seen_at(TARGET) == seen
     assert seen_at(FIRST) == nothing
     check_history()
@@ -238,7 +241,7 @@ def test_history_moves_out_of_every_store_whatever_the_flags(
     rows, seen = stored(), seen_at(histories.BLOCK)
     assert len(rows["StudentModuleHistory"]) > 3
     assert len(rows["StudentModuleHistoryExtended"]) > 3
-    assert move_state(histories.BLOCK, TARGET) == Moved(3, 0, 0, ())
+    assert move_state(histories.BLOCK, TARGET, **BY) == Moved(3, 0, 0, ())
     assert stored() == moved(rows, (histories.BLOCK, TARGET))
     assert seen_at(TARGET) == seen
     assert check_history()
@@ -252,7 +255,7 @@ def test_waiting_entries_move_beside_shipped_ones(settings: Settings) -> None:
         add_entries_to_every_store(settings, DjangoXBlockUserStateClient(), name)
     rows, seen = stored(), seen_at(histories.BLOCK)
     assert {*histories.revisions()} == {"HistoryOutbox", "StudentModuleHistory", "StudentModuleHistoryExtended"}
-    move_state(histories.BLOCK, TARGET)
+    move_state(histories.BLOCK, TARGET, **BY)
     assert seen_at(TARGET) == seen
     assert history_of("ann", histories.BLOCK) == []
     ship_all()
@@ -270,7 +273,7 @@ def test_a_course_run_moves_with_its_asides(learners: list[User], site: str) -> 
     pairs = [(key, mapped(key, NEW_RUN)) for key in (*BLOCKS, *ASIDES, FILM)]
     old, new = [key for key, _ in pairs], [key for _, key in pairs]
     rows, seen = stored(), seen_at(*old)
-    assert move_state(COURSE, NEW_RUN) == Moved(30, 5, 0, ())
+    assert move_state(COURSE, NEW_RUN, **BY) == Moved(30, 5, 0, ())
     ship(site)
     assert stored() == moved(rows, *pairs)
     assert seen_at(*new) == seen
@@ -279,7 +282,7 @@ def test_a_course_run_moves_with_its_asides(learners: list[User], site: str) -> 
     }
     assert list(DjangoXBlockUserStateClient().iter_all_for_course(COURSE)) == []
     assert Block.objects.filter(context__key=str(NEW_RUN)).count() == len(pairs)
-    assert move_state(COURSE, NEW_RUN) == Moved(0, 0, 0, ())
+    assert move_state(COURSE, NEW_RUN, **BY) == Moved(0, 0, 0, ())
 
 
 @pytest.mark.usefixtures("small_pages")
@@ -287,7 +290,7 @@ def test_several_blocks_move_by_a_mapping(learners: list[User], site: str) -> No
     ship(site)
     pairs = {SECOND: TARGET, THIRD: mapped(SECOND, NEW_RUN)}
     rows, seen = stored(), seen_at(*pairs)
-    assert move_state(pairs) == Moved(10, 2, 0, ())
+    assert move_state(pairs, **BY) == Moved(10, 2, 0, ())
     ship(site)
     assert stored() == moved(rows, *pairs.items())
     assert seen_at(*pairs.values()) == seen
@@ -295,7 +298,7 @@ def test_several_blocks_move_by_a_mapping(learners: list[User], site: str) -> No
 
 def test_an_empty_mapping_moves_nothing(learners: list[User]) -> None:
     rows = stored()
-    assert move_state({}) == Moved(0, 0, 0, ())
+    assert move_state({}, **BY) == Moved(0, 0, 0, ())
     assert stored() == rows
 
 
@@ -327,9 +330,9 @@ def test_blocks_move_between_courses_and_libraries_of_all_kinds(old: str, new: s
     seen = seen_at(old_key, aside)
     if old == new:
         with pytest.raises(ValueError, match="can't be moved to itself"):
-            move_state(old_context, new_context)
+            move_state(old_context, new_context, **BY)
         return
-    assert move_state(old_context, new_context).states == 10
+    assert move_state(old_context, new_context, **BY).states == 10
     assert seen_at(new_key, new_aside) == seen
     found = {one.block_key for one in DjangoXBlockUserStateClient().iter_all_for_course(new_context)}
     assert found == {new_key, new_aside}
@@ -339,7 +342,7 @@ def test_a_block_without_a_key_in_the_new_context_stops_the_move_before_it_begin
     write_in_all(make_block("a:b"))
     rows = stored()
     with pytest.raises(ValueError, match=r"block@a:b can't be moved to lib:Astro:Lib: .*nothing was moved"):
-        move_state(COURSE, LearningContextKey.from_string("lib:Astro:Lib"))
+        move_state(COURSE, LearningContextKey.from_string("lib:Astro:Lib"), **BY)
     assert stored() == rows
     assert not Block.objects.filter(context__key="lib:Astro:Lib").exists()
 
@@ -348,7 +351,7 @@ def test_a_block_with_a_stored_key_that_can_not_be_read_stops_the_move_of_its_co
     Block.objects.filter(pk=id_of(SECOND)).update(usage_key="nonsense")
     rows = stored()
     with pytest.raises(ValueError, match="nonsense can't be moved to"):
-        move_state(COURSE, NEW_RUN)
+        move_state(COURSE, NEW_RUN, **BY)
     assert stored() == rows
 
 
@@ -356,21 +359,21 @@ def test_a_single_learner_moves_alone(learners: list[User], site: str) -> None:
     ship(site)
     rows = stored()
     with pytest.raises(UserDoesNotExist, match="no user 'nobody'"):
-        move_state(FIRST, TARGET, username="nobody")
+        move_state(FIRST, TARGET, username="nobody", **BY)
     with pytest.raises(TypeError, match="username must be a string, not 7"):
-        move_state(FIRST, TARGET, username=7)  # type: ignore[arg-type]
-    assert move_state(FIRST, TARGET, username="bob") == Moved(1, 0, 0, ())
+        move_state(FIRST, TARGET, username=7, **BY)  # type: ignore[arg-type]
+    assert move_state(FIRST, TARGET, username="bob", **BY) == Moved(1, 0, 0, ())
     ship(site)
     bob = learners[NAMES.index("bob")].pk
     assert stored() == moved(rows, (FIRST, TARGET), learners=[bob])
-    assert move_state(COURSE, NEW_RUN, username="bob").states == 6
-    assert move_state(FIRST, TARGET) == Moved(4, 1, 0, ())
+    assert move_state(COURSE, NEW_RUN, username="bob", **BY).states == 6
+    assert move_state(FIRST, TARGET, **BY) == Moved(4, 1, 0, ())
 
 
 def test_an_unrecorded_block_moves_and_leaves_no_tombstone(learners: list[User], site: str) -> None:
     seen = seen_at(FILM)
     ship(site)
-    assert move_state(FILM, OTHER_FILM).states == 5
+    assert move_state(FILM, OTHER_FILM, **BY).states == 5
     assert seen_at(OTHER_FILM) == seen
     assert not HistoryOutbox.objects.exists()
 
@@ -379,24 +382,24 @@ def test_moving_there_and_back_leaves_everything_as_it_was(learners: list[User],
     ship(site)
     rows, seen = stored(), seen_at(FIRST)
     # By relay, the tombstones and the entries of both moves meet in the outbox.
-    move_state(FIRST, TARGET)
-    move_state(TARGET, FIRST)
+    move_state(FIRST, TARGET, **BY)
+    move_state(TARGET, FIRST, **BY)
     assert seen_at(FIRST) == seen
-    move_state(FIRST, TARGET)
+    move_state(FIRST, TARGET, **BY)
     assert seen_at(TARGET) == seen
-    move_state(TARGET, FIRST)
+    move_state(TARGET, FIRST, **BY)
     ship(site)
     assert stored() == rows
     assert check_history()
 
 
 def test_moving_again_or_nothing_is_no_error(learners: list[User], site: str) -> None:
-    move_state(FIRST, TARGET)
+    move_state(FIRST, TARGET, **BY)
     ship(site)
     rows = stored()
-    assert move_state(FIRST, TARGET) == Moved(0, 0, 0, ())
-    assert move_state(make_block("unknown"), make_block("unknown-too")) == Moved(0, 0, 0, ())
-    assert move_state(CourseKey.from_string("course-v1:No+No+No"), NEW_RUN) == Moved(0, 0, 0, ())
+    assert move_state(FIRST, TARGET, **BY) == Moved(0, 0, 0, ())
+    assert move_state(make_block("unknown"), make_block("unknown-too"), **BY) == Moved(0, 0, 0, ())
+    assert move_state(CourseKey.from_string("course-v1:No+No+No"), NEW_RUN, **BY) == Moved(0, 0, 0, ())
     assert stored() == rows
     assert not Block.objects.filter(usage_key__contains="unknown").exists()
 
@@ -411,7 +414,7 @@ def test_a_learner_with_a_state_under_the_new_key_stays_and_is_named(learners: l
     client.set("ann", TARGET, {"own": 1}, Scope.user_state_summary)
     ship(site)
     rows, staying = stored(), {"bob", "dan", "eve"}
-    result = move_state(FIRST, TARGET)
+    result = move_state(FIRST, TARGET, **BY)
     assert result[:3] == (2, 0, 4)
     assert {*result.details} == {
         *(Skipped(name, FIRST, TARGET, HAS_STATE) for name in staying),
@@ -421,7 +424,7 @@ def test_a_learner_with_a_state_under_the_new_key_stays_and_is_named(learners: l
     moving_learners = [user.pk for user in learners if user.username not in staying]
     assert stored() == moved(rows, (FIRST, TARGET), learners=moving_learners)
     assert check_history()
-    assert move_state(FIRST, TARGET)[:3] == (0, 0, 4)
+    assert move_state(FIRST, TARGET, **BY)[:3] == (0, 0, 4)
 
 
 @pytest.mark.usefixtures("small_pages")
@@ -432,7 +435,7 @@ def test_a_learner_with_history_alone_under_the_new_key_stays(learners: list[Use
         ship(site)
     StudentModule.objects.filter(block_id=id_of(TARGET))._raw_delete("default")
     rows = stored()
-    result = move_state(FIRST, TARGET)
+    result = move_state(FIRST, TARGET, **BY)
     assert result == Moved(4, 1, 1, (Skipped("bob", FIRST, TARGET, HAS_HISTORY),))
     ship(site)
     bob = learners[NAMES.index("bob")].pk
@@ -441,14 +444,14 @@ def test_a_learner_with_history_alone_under_the_new_key_stays(learners: list[Use
     now = [row for name, of_model in stored().items() if "History" in name or "Outbox" in name for row in of_model]
     assert in_order(kept) == in_order(row for row in now if row in kept)
     call_command("sweep_history", stdout=StringIO())
-    assert move_state(FIRST, TARGET) == Moved(1, 0, 0, ())
+    assert move_state(FIRST, TARGET, **BY) == Moved(1, 0, 0, ())
     assert check_history()
 
 
 def test_the_details_of_a_result_are_bounded(learners: list[User], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(action, "MOST_DETAILS", 3)
     write_in_all(TARGET, make_block("moved-too"), value="own")
-    result = move_state({FIRST: TARGET, SECOND: make_block("moved-too")})
+    result = move_state({FIRST: TARGET, SECOND: make_block("moved-too")}, **BY)
     assert result[:3] == (0, 2, 10)
     assert len(result.details) == 3
 
@@ -456,7 +459,7 @@ def test_the_details_of_a_result_are_bounded(learners: list[User], monkeypatch: 
 def test_a_learner_who_is_no_user_any_more_moves_and_has_no_name(learners: list[User]) -> None:
     write_in_all(TARGET, names=["ann"])
     User.objects.filter(username__in=["ann", "bob"])._raw_delete("default")
-    result = move_state(FIRST, TARGET)
+    result = move_state(FIRST, TARGET, **BY)
     assert result == Moved(4, 1, 1, (Skipped(None, FIRST, TARGET, HAS_STATE),))
 
 
@@ -472,7 +475,7 @@ def test_a_deletion_that_was_not_shipped_stays_a_deletion(learners: list[User], 
         if flags:
             assert HistoryOutbox.objects.filter(revision=TOMBSTONE).count() == 10
         seen = seen_at(FIRST)
-        assert move_state(FIRST, TARGET).states == 5
+        assert move_state(FIRST, TARGET, **BY).states == 5
         assert seen_at(TARGET) == seen
     ship(site)
     assert seen_at(TARGET) == seen
@@ -494,7 +497,7 @@ def test_an_entry_in_the_outbox_and_in_the_extended_history_moves_once(settings:
     ship_all()
     HistoryOutbox._base_manager.bulk_create(waiting)
     seen = seen_at(FIRST)
-    move_state(FIRST, TARGET)
+    move_state(FIRST, TARGET, **BY)
     assert seen_at(TARGET) == seen
     ship_all()
     assert seen_at(TARGET) == seen
@@ -517,7 +520,7 @@ def test_both_lives_of_a_restored_row_move(settings: Settings) -> None:
     for row in backup:
         row.save_base(raw=True, force_insert=True)
     write_in_all(FIRST, value="other life", names=NAMES[:3])
-    assert move_state(FIRST, TARGET).states == 5
+    assert move_state(FIRST, TARGET, **BY).states == 5
     ship_all()
     for name in NAMES:
         lives = ["3", "2", "1"]
@@ -538,7 +541,7 @@ def test_an_entry_in_both_histories_stays_in_both(settings: Settings) -> None:
         pass
     settings.XBLOCK_USER_STATE = SITES["at once"]
     rows = stored()
-    move_state(FIRST, TARGET)
+    move_state(FIRST, TARGET, **BY)
     assert stored() == moved(rows, (FIRST, TARGET))
     settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": True, "READ_MULTIPLE_HISTORIES": False}
     assert len(history_of("ann", TARGET)) == 1
@@ -551,9 +554,9 @@ def test_nothing_moves_while_the_history_database_is_down(settings: Settings, ou
     write_in_all(FIRST)
     rows = stored()
     with outage.lasts(), pytest.raises(ServiceUnavailable, match="nothing more was moved: the history can't be read"):
-        move_state(FIRST, TARGET)
+        move_state(FIRST, TARGET, **BY)
     assert stored() == rows
-    assert move_state(FIRST, TARGET).states == 5
+    assert move_state(FIRST, TARGET, **BY).states == 5
     assert stored() == moved(rows, (FIRST, TARGET))
 
 
@@ -565,7 +568,7 @@ def test_entries_that_can_not_be_shipped_wait_in_the_outbox(settings: Settings, 
     write_in_all(FIRST, value="2")
     seen, rows = seen_at(FIRST), stored()
     with refusing("INSERT", extended_model(), "NEW.revision = 2", "student_module_history"):
-        assert move_state(FIRST, TARGET).states == 5
+        assert move_state(FIRST, TARGET, **BY).states == 5
         assert HistoryOutbox.objects.filter(revision=2, block_id=id_of(TARGET)).count() == 5
         assert seen_at(TARGET) == seen
     ship_all()
@@ -578,7 +581,7 @@ def test_more_entries_than_one_shipment_takes_are_all_shipped(settings: Settings
     make_learners("ann")
     for number in range(110):
         DjangoXBlockUserStateClient().set("ann", FIRST, {"number": number})
-    assert move_state(FIRST, TARGET).states == 1
+    assert move_state(FIRST, TARGET, **BY).states == 1
     assert histories.revisions() == {"StudentModuleHistoryExtended": [*range(1, 111)]}
     assert len(history_of("ann", TARGET)) == 110
 
@@ -591,7 +594,7 @@ def test_an_interrupted_move_keeps_whole_rows_and_goes_on(learners: list[User], 
     assert next(moving.move_blocks("default", [move])).states == 2
     ship(site)
     assert stored() == moved(rows, (FIRST, TARGET), learners=[user.pk for user in learners[:2]])
-    assert move_state(FIRST, TARGET) == Moved(3, 1, 0, ())
+    assert move_state(FIRST, TARGET, **BY) == Moved(3, 1, 0, ())
     ship(site)
     assert stored() == moved(rows, (FIRST, TARGET))
     assert seen_at(TARGET, SECOND, THIRD) == seen
@@ -600,11 +603,11 @@ def test_an_interrupted_move_keeps_whole_rows_and_goes_on(learners: list[User], 
 def test_a_move_in_a_transaction_is_rolled_back_with_it(learners: list[User], site: str) -> None:
     rows = stored()
     with transaction.atomic():
-        assert move_state(FIRST, TARGET).states == 5
+        assert move_state(FIRST, TARGET, **BY).states == 5
         transaction.set_rollback(True)
     assert stored() == rows
     with transaction.atomic():
-        move_state(FIRST, TARGET)
+        move_state(FIRST, TARGET, **BY)
     ship(site)
     assert {row["block_id"] for row in stored()["StudentModule"]} >= {id_of(TARGET)}
     assert check_history()
@@ -645,13 +648,13 @@ def test_a_client_that_remembers_the_old_row_begins_anew(learners: list[User], s
     client = DjangoXBlockUserStateClient()
     client.set("ann", FIRST, {"before": 1})
     seen, revision = seen_at(FIRST), client.get("ann", FIRST).revision
-    move_state(FIRST, TARGET)
+    move_state(FIRST, TARGET, **BY)
     with pytest.raises(Conflict) as caught:
         client.set("ann", FIRST, {"after": 1}, if_revision=revision)
     assert [(row.expected, row.actual) for row in caught.value.rows] == [(revision, 0)]
     remembering = DjangoXBlockUserStateClient()
     remembering.set("ann", TARGET, {"there": 1})
-    assert move_state(TARGET, make_block("again"), username="ann").states == 1
+    assert move_state(TARGET, make_block("again"), username="ann", **BY).states == 1
     remembering.set("bob", FIRST, {"after": 1})
     remembering.set("ann", TARGET, {"after": 1})
     assert [entry[:1] + entry[2:3] for entry in history_of("ann", TARGET)] == [({"after": 1}, 1)]
@@ -663,7 +666,7 @@ def test_a_client_that_remembers_the_old_row_begins_anew(learners: list[User], s
 
 def test_a_learner_goes_on_under_the_new_key(learners: list[User], site: str) -> None:
     before = history_of("ann", FIRST)
-    move_state(FIRST, TARGET)
+    move_state(FIRST, TARGET, **BY)
     client = DjangoXBlockUserStateClient()
     client.set("ann", TARGET, {"after": 1})
     client.set_score("ann", TARGET, 3, 10)
@@ -681,7 +684,7 @@ def test_a_block_with_the_id_of_another_is_not_moved(learners: list[User]) -> No
         usage_key = Block.objects.get(pk=id_of(key)).usage_key
         Block.objects.filter(pk=id_of(key)).update(usage_key="block-v1:A+B+C+type@problem+block@collision")
         with pytest.raises(BlockKeyCollision):
-            move_state(FIRST, TARGET)
+            move_state(FIRST, TARGET, **BY)
         Block.objects.filter(pk=id_of(key)).update(usage_key=usage_key)
     assert stored() == rows
 
@@ -691,3 +694,14 @@ def test_the_columns_of_all_stores_move(site: str) -> None:
     assert {*COLUMNS} == {field.attname for field in StudentModuleHistory._meta.concrete_fields}
     if SITES[site]:
         assert {*COLUMNS} == {field.attname for field in extended_model()._meta.concrete_fields}
+
+
+def test_a_move_is_in_the_log_and_asks_first(learners: list[User]) -> None:
+    with pytest.raises(PermissionDenied, match="'ada' may not act on the state of all learners"):
+        move_state(FIRST, TARGET, policy=Asked(refuse), **BY)
+    assert not LoggedAction.objects.exists()
+    move_state(FIRST, TARGET, username="bob", **BY)
+    [row] = LoggedAction.objects.all()
+    assert (row.act, row.block_id, row.actor_id) == ("move_state", identify_block(FIRST).id, ADA.pk)
+    assert (row.revision_before, row.revision_after) == (None, None)
+    assert row.student_id == next(user.pk for user in learners if user.username == "bob")

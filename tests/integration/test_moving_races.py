@@ -17,7 +17,7 @@ from django.db import connection, connections
 from opaque_keys.edx.keys import UsageKey
 from pytest_django import Settings
 
-from tests.factories import make_block, make_learners
+from tests.factories import BY, make_block, make_learners
 from tests.integration.interference import just_after, just_before, on_another_connection, second_connection
 from tests.relaying import ship_all, ship_any
 from xblock_user_state.actions import Moved, Skipped, move_state
@@ -145,7 +145,7 @@ def test_no_write_is_lost_or_doubled_while_others_write(site: str, monkeypatch: 
     for number in range(8):
         # There and back: each learner moves when the other key is free.
         old, new = (OLD, NEW) if number % 2 == 0 else (NEW, OLD)
-        moved += move_state(old, new).states
+        moved += move_state(old, new, **BY).states
     stop.set()
     for thread in threads:
         thread.join(120)
@@ -161,7 +161,7 @@ def test_a_state_that_begins_under_the_new_key_meanwhile_is_not_overwritten(lear
     for name in ("ann", "bob", "cid"):
         write(name, OLD, 1, 2)
     with just_before("UPDATE", StudentModule, lambda: on_another_connection(lambda: write("bob", NEW, "own"))):
-        result = move_state(OLD, NEW)
+        result = move_state(OLD, NEW, **BY)
     assert result == Moved(2, 0, 1, (Skipped("bob", OLD, NEW, HAS_STATE),))
     finish(site)
     assert values_at("bob", NEW) == ["own"]
@@ -177,7 +177,7 @@ def test_a_writer_waits_for_the_page(learners: list[User], site: str, key: Usage
         waiting_thread(lambda: write("ann", key, 3)) as begin_to_write,
         just_after("UPDATE", StudentModule, begin_to_write),
     ):
-        assert move_state(OLD, NEW) == Moved(1, 0, 0, ())
+        assert move_state(OLD, NEW, **BY) == Moved(1, 0, 0, ())
     finish(site)
     expected = {OLD: ([3], [2, 1]), NEW: ([], [3, 2, 1])}
     assert (values_at("ann", OLD), values_at("ann", NEW)) == expected[key]
@@ -187,7 +187,7 @@ def test_a_writer_waits_for_the_page(learners: list[User], site: str, key: Usage
 def test_a_write_before_the_lock_moves_along(learners: list[User], site: str) -> None:
     write("ann", OLD, 1, 2)
     with just_after("SELECT", StudentModule, lambda: on_another_connection(lambda: write("ann", OLD, 3))):
-        assert move_state(OLD, NEW) == Moved(1, 0, 0, ())
+        assert move_state(OLD, NEW, **BY) == Moved(1, 0, 0, ())
     finish(site)
     assert (values_at("ann", OLD), values_at("ann", NEW)) == ([], [3, 2, 1])
 
@@ -199,7 +199,7 @@ def test_a_move_waits_for_a_shipment_that_is_half_done(learners: list[User], set
     settings.XBLOCK_USER_STATE = SITES["by relay"]
     write("ann", OLD, 1, 2, 3)
     with (
-        waiting_thread(lambda: move_state(OLD, NEW)) as begin_to_move,
+        waiting_thread(lambda: move_state(OLD, NEW, **BY)) as begin_to_move,
         just_before("DELETE", HistoryOutbox, begin_to_move),
     ):
         assert ship_any() == 3
@@ -218,7 +218,7 @@ def test_a_move_waits_for_the_shipment_of_a_tombstone(learners: list[User], sett
     StudentModule.objects.all().delete()
     write("ann", OLD, "new life")
     with (
-        waiting_thread(lambda: move_state(OLD, NEW)) as begin_to_move,
+        waiting_thread(lambda: move_state(OLD, NEW, **BY)) as begin_to_move,
         just_before("DELETE", HistoryOutbox, begin_to_move),
     ):
         assert ship_any() == 2
@@ -240,7 +240,7 @@ def test_a_move_waits_for_a_back_fill_that_is_half_done(learners: list[User], se
     settings.XBLOCK_USER_STATE = SITES["by relay"]
     write("ann", OLD, 3)
     with (
-        waiting_thread(lambda: move_state(OLD, NEW)) as begin_to_move,
+        waiting_thread(lambda: move_state(OLD, NEW, **BY)) as begin_to_move,
         just_before("DELETE", StudentModuleHistory, begin_to_move),
     ):
         back_fill()
@@ -262,7 +262,7 @@ def test_a_back_fill_waits_for_a_move_that_is_half_done(learners: list[User], se
         waiting_thread(back_fill) as begin_to_fill,
         just_after("UPDATE", StudentModuleHistory, begin_to_fill),
     ):
-        assert move_state(OLD, NEW) == Moved(1, 0, 0, ())
+        assert move_state(OLD, NEW, **BY) == Moved(1, 0, 0, ())
     assert values_at("ann", NEW) == [3, 2, 1]
     finish("by relay")
     back_fill()
@@ -284,7 +284,7 @@ def test_a_relay_and_a_sweep_pass_by_a_move_that_is_half_done(learners: list[Use
         call_command("sweep_history", stdout=StringIO())
 
     with just_after("UPDATE", HistoryOutbox, lambda: on_another_connection(pass_by)):
-        assert move_state(OLD, NEW) == Moved(1, 0, 0, ())
+        assert move_state(OLD, NEW, **BY) == Moved(1, 0, 0, ())
     assert values_at("ann", NEW) == [3, 2, 1]
     finish("by relay")
     assert (values_at("ann", OLD), values_at("ann", NEW)) == ([], [3, 2, 1])
@@ -297,7 +297,7 @@ def test_a_sweep_removes_nothing_that_moves_while_it_looks(learners: list[User],
     settings.XBLOCK_USER_STATE = SITES["by relay"]
     write("ann", OLD, 1, 2)
     ship_all()
-    with just_before("SELECT", StudentModule, lambda: on_another_connection(lambda: move_state(OLD, NEW))):
+    with just_before("SELECT", StudentModule, lambda: on_another_connection(lambda: move_state(OLD, NEW, **BY))):
         call_command("sweep_history", stdout=StringIO())
     finish("by relay")
     assert (values_at("ann", OLD), values_at("ann", NEW)) == ([], [2, 1])
@@ -313,7 +313,7 @@ def test_a_learner_who_is_deleted_meanwhile_leaves_nothing(learners: list[User],
         waiting_thread(lambda: User.objects.get(username="ann").delete()) as begin_to_delete,
         just_after("UPDATE", StudentModule, begin_to_delete),
     ):
-        move_state(OLD, NEW)
+        move_state(OLD, NEW, **BY)
     finish(site)
     assert values_at("bob", NEW) == [1]
     models = [(StudentModule, "default"), (HistoryOutbox, "default"), (StudentModuleHistory, "default")]
@@ -329,10 +329,10 @@ def test_two_moves_at_once_move_each_state_once(learners: list[User], site: str)
         write(name, OLD, 1, 2)
     result: list[Moved] = []
     with (
-        waiting_thread(lambda: result.append(move_state(OLD, NEW))) as begin_to_move,
+        waiting_thread(lambda: result.append(move_state(OLD, NEW, **BY))) as begin_to_move,
         just_after("UPDATE", StudentModule, begin_to_move),
     ):
-        result.append(move_state(OLD, NEW))
+        result.append(move_state(OLD, NEW, **BY))
     finish(site)
     assert sorted(one.states for one in result) == [0, 3]
     assert [values_at(name, NEW) for name in ("ann", "bob", "cid")] == [[2, 1]] * 3
@@ -358,7 +358,7 @@ def test_a_move_waits_for_no_row_of_another_block(site: str) -> None:
                         f"SELECT 1 FROM {table} WHERE student_id = %s AND block_id = %s FOR UPDATE",  # noqa: S608
                         [student_id, identify_block(other).id],
                     )
-        assert move_state(OLD, NEW).states == 40
+        assert move_state(OLD, NEW, **BY).states == 40
         holder.rollback()
     connection.close()
     finish(site)

@@ -20,7 +20,7 @@ from pytest_django import Settings
 from xblock.fields import Scope
 
 from tests.documentation import ROOT
-from tests.factories import make_learners
+from tests.factories import BY, make_learners
 from tests.openedx_platform.courseware import model_data
 from tests.openedx_platform.courseware.models import Override, StrictOverride, StudentModule, StudentModuleHistory
 from tests.openedx_platform.courseware.user_state_client import DjangoXBlockUserStateClient as PlatformsClient
@@ -455,10 +455,10 @@ def test_what_would_change_one_store_only_is_refused(stage: Stage, ada: User, na
     stage(name)
     save(ada, BLOCK, answer="red")
     refused: list[Callable[[], object]] = [
-        lambda: actions.delete_block(KEY),
-        lambda: actions.delete_course(COURSE),
+        lambda: actions.delete_block(KEY, **BY),
+        lambda: actions.delete_course(COURSE, **BY),
         lambda: actions.delete_learner(ada),
-        lambda: actions.move_state(KEY, usage_key(make_block("two"))),
+        lambda: actions.move_state(KEY, usage_key(make_block("two")), **BY),
     ]
     for action in refused:
         with pytest.raises(RuntimeError, match="OPENEDX_STAGE"):

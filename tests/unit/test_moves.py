@@ -10,7 +10,7 @@ from opaque_keys.edx.asides import AsideUsageKeyV1, AsideUsageKeyV2
 from opaque_keys.edx.keys import CourseKey, LearningContextKey, UsageKey
 from opaque_keys.edx.locator import CourseLocator
 
-from tests.factories import COURSE, make_block, make_blocks
+from tests.factories import BY, COURSE, make_block, make_blocks
 from xblock_user_state.actions import move_state
 from xblock_user_state.state.keys import identify_block
 from xblock_user_state.state.moves import Move, moves_of_blocks, moves_of_context
@@ -61,7 +61,7 @@ REFUSED: Mapping[str, tuple[Any, Any, str]] = {
 @pytest.mark.parametrize(("old", "new", "message"), REFUSED.values(), ids=REFUSED)
 def test_moves_that_do_not_fit_are_refused(old: Any, new: Any, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        move_state(old, new)
+        move_state(old, new, **BY)
 
 
 MISTYPED: Mapping[str, tuple[Any, Any, str]] = {
@@ -81,7 +81,7 @@ MISTYPED: Mapping[str, tuple[Any, Any, str]] = {
 @pytest.mark.parametrize(("old", "new", "message"), MISTYPED.values(), ids=MISTYPED)
 def test_keys_of_other_types_are_refused(old: Any, new: Any, message: str) -> None:
     with pytest.raises(TypeError, match=message):
-        move_state(old, new)
+        move_state(old, new, **BY)
 
 
 NAMESAKES = [

@@ -12,11 +12,13 @@ from django.contrib.auth import get_user_model
 from django.core.exceptions import ValidationError
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
+from xblock_user_state.access import Action, Policy
 from xblock_user_state.actions.copied import refuse_while_copied
+from xblock_user_state.actions.order import Order
 from xblock_user_state.clients import arguments
 from xblock_user_state.history import deletion as of_learner
 from xblock_user_state.maintenance.deletion import Deleted, delete_blocks
-from xblock_user_state.state.keys import checked_block, identify_context
+from xblock_user_state.state.keys import checked_block, context_of, identify_context
 from xblock_user_state.store.blocks import registered
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.dialects.rows import value_field
@@ -26,8 +28,10 @@ from xblock_user_state.store.transactions import errors_translated
 from xblock_user_state.store.users import id_of
 
 
-def delete_block(block_key: UsageKey) -> Deleted:
+def delete_block(block_key: UsageKey, *, actor: Any, reason: str, policy: Policy | None = None) -> Deleted:
     """Delete the states, scores and history of all learners in a block or an aside, and its shared state.
+
+    The log gets one row, before the first page. A `policy` is asked to erase the states of all learners in the block.
 
     Goes over the learners in pages of 500, each a transaction with a few statements. In a transaction of the caller all
     pages commit together. Returns the numbers of deleted rows.
@@ -36,25 +40,31 @@ def delete_block(block_key: UsageKey) -> Deleted:
     others. Raises ``RuntimeError`` on an Open edX site at the stages `shadow` and `lead`.
     """
     refuse_while_copied()
-    database = state_database()
+    order = Order("delete_block", actor, reason, policy)
     block = checked_block(block_key)
+    order.ask(Action.ERASE, None, context_of(block_key), block_key)
+    database = state_database()
     with errors_translated(database):
         # Raises `BlockKeyCollision` if the id belongs to another block, whose state must stay.
         registered(database, [block])
+        order.log(order.entry(block_id=block.id, context_id=block.context_id))
     return _delete(database, [block.id])
 
 
-def delete_course(course_key: LearningContextKey) -> Deleted:
+def delete_course(course_key: LearningContextKey, *, actor: Any, reason: str, policy: Policy | None = None) -> Deleted:
     """Delete the states, scores and history of all learners in all blocks of a course or library.
 
     Works as `delete_block` does, block by block: at least one page for each registered block. State of block types
     (``preferences``) and of learners (``user_info``) belongs to no course and stays.
     """
     refuse_while_copied()
-    database = state_database()
+    order = Order("delete_course", actor, reason, policy)
     context_id = identify_context(arguments.checked_course(course_key))
+    order.ask(Action.ERASE, None, course_key)
+    database = state_database()
     with errors_translated(database):
         block_ids = sorted(blocks_of(database, context_id, None))
+        order.log(order.entry(context_id=context_id))
     return _delete(database, block_ids)
 
 

@@ -8,10 +8,13 @@ from typing import Any, NamedTuple
 
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
+from xblock_user_state.access import Action, Policy
 from xblock_user_state.actions.copied import refuse_while_copied
+from xblock_user_state.actions.models import LoggedAction
+from xblock_user_state.actions.order import Order
 from xblock_user_state.interface import UserDoesNotExist
 from xblock_user_state.maintenance.moving import MovedPage, move_blocks
-from xblock_user_state.state.keys import identify_context, parse_block
+from xblock_user_state.state.keys import context_of, identify_context, parse_block
 from xblock_user_state.state.moves import Move, check_contexts, moves_of_blocks, moves_of_context
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.iteration import blocks_of
@@ -48,6 +51,9 @@ def move_state(
     new_key: UsageKey | LearningContextKey | None = None,
     *,
     username: str | None = None,
+    actor: Any,
+    reason: str,
+    policy: Policy | None = None,
 ) -> Moved:
     """Move the states, scores and history of all learners, and shared state, to other usage keys.
 
@@ -58,6 +64,9 @@ def move_state(
     Nothing is overwritten or merged: if a learner has a state or history under the new key, the state under the old key
     stays, and the result counts it. Revisions, times, actors and stored texts stay as they are.
 
+    The log gets a row for each old block, or one for a course, before the first page. A `policy` is asked to act on the
+    learner, or on all learners, in each old and new place.
+
     Goes over the learners of each block in pages of 100, each a transaction. In a transaction of the caller all pages
     commit together.
 
@@ -67,9 +76,30 @@ def move_state(
     `lead`.
     """
     refuse_while_copied()
+    order = Order("move_state", actor, reason, policy)
+    for place in _places(old_key, new_key):
+        if isinstance(place, UsageKey):
+            order.ask(Action.ACT, username, context_of(place), place)
+        else:
+            order.ask(Action.ACT, username, place)
     database = state_database()
     moves = _moves(database, old_key, new_key)
-    return _collected(move_blocks(database, moves, None if username is None else _student_id(username)))
+    student_id = None if username is None else _student_id(username)
+    with errors_translated(database):
+        order.log(*_entries(order, old_key, moves, student_id))
+    return _collected(move_blocks(database, moves, student_id))
+
+
+def _places(old_key: Any, new_key: Any) -> Iterator[UsageKey | LearningContextKey]:
+    pairs = old_key.items() if isinstance(old_key, Mapping) else [(old_key, new_key)]
+    # Other objects are refused by `_moves`.
+    return (key for pair in pairs for key in pair if isinstance(key, UsageKey | LearningContextKey))
+
+
+def _entries(order: Order, old_key: object, moves: Sequence[Move], student_id: Any) -> list[LoggedAction]:
+    if isinstance(old_key, LearningContextKey):
+        return [order.entry(student_id=student_id, context_id=identify_context(old_key))]
+    return [order.entry(student_id=student_id, block_id=move.old.id, context_id=move.old.context_id) for move in moves]
 
 
 def _moves(database: str, old_key: object, new_key: object) -> Sequence[Move]:

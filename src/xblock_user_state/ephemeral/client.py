@@ -82,6 +82,10 @@ class EphemeralXBlockUserStateClient(CheckedClient):
 
         self._entry.hand_over(take)
 
+    def forget(self) -> None:
+        """Remove this visitor's states and scores. Later writes of a page that is still open are `PermissionDenied`."""
+        self._entry.hand_over(lambda _: None)
+
     def _checked_name(self, username: object) -> str | UserId:
         name = super()._checked_name(username)
         if name:

@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from typing import Any
 
+from django.contrib.auth import get_user_model
 from django.core.management.base import BaseCommand, CommandError, CommandParser
 from django.db.utils import Error
 from opaque_keys import InvalidKeyError
@@ -95,6 +96,21 @@ def at_least_one(options: Mapping[str, Any], name: str) -> int:
     if number < 1:
         raise CommandError(f"--{name} is {number}; it must be 1 or more")
     return number
+
+
+def add_actor(parser: CommandParser) -> None:
+    """Add ``--actor`` and ``--reason``, which actions need."""
+    parser.add_argument("--actor", required=True, metavar="USERNAME", help="the user who acts")
+    parser.add_argument("--reason", required=True, metavar="TEXT", help="why; the log keeps it")
+
+
+def acting_user(options: Mapping[str, Any]) -> Any:
+    """Return the user whom ``--actor`` names. One statement."""
+    model = get_user_model()
+    user = model._base_manager.filter(**{model.USERNAME_FIELD: options["actor"]}).first()
+    if user is None:
+        raise CommandError(f"--actor: there is no user {options['actor']!r}")
+    return user
 
 
 def need_extended_history() -> None:

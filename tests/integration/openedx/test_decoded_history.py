@@ -13,7 +13,7 @@ from django.core.management import CommandError, call_command
 from django.db import connection
 from pytest_django import Settings
 
-from tests.factories import COURSE, make_block, make_blocks, make_learners
+from tests.factories import BY, COURSE, make_block, make_blocks, make_learners
 from xblock_user_state import actions
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
 from xblock_user_state.history.encoding import PLAIN
@@ -105,7 +105,7 @@ def test_copies_are_deleted_with_the_history(learners: list[Any]) -> None:
     assert DecodedHistory.objects.filter(student=ada).count() == 81
     actions.delete_learner(ada)
     assert not DecodedHistory.objects.filter(student=ada).exists()
-    actions.delete_block(BLOCKS[1])
+    actions.delete_block(BLOCKS[1], **BY)
     assert DecodedHistory.objects.filter(student=ben).count() == 81
     ben.delete()
     assert not DecodedHistory.objects.exists()
@@ -113,7 +113,7 @@ def test_copies_are_deleted_with_the_history(learners: list[Any]) -> None:
 
 def test_copies_follow_rows_that_were_moved_or_began_again(learners: list[Any]) -> None:
     run()
-    actions.move_state({BLOCKS[0]: make_block("moved")})
+    actions.move_state({BLOCKS[0]: make_block("moved")}, **BY)
     ada = learners[0]
     # Past the ORM, as SQL does it.
     where = {"student_id": ada.pk, "block_id": identify_block(BLOCKS[1]).id}
