@@ -11,13 +11,14 @@ from django.core import checks
 from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.models import Model
 from django.db.utils import Error
+from django.utils.module_loading import import_string
 
 from xblock_user_state import conf
 from xblock_user_state.history.entries import extended_model, has_extended_table
 from xblock_user_state.metrics import current
 from xblock_user_state.store.databases import state_database
 
-_FLAGS = ("EXTENDED_HISTORY", "READ_MULTIPLE_HISTORIES")
+_FLAGS = ("EXTENDED_HISTORY", "READ_MULTIPLE_HISTORIES", "LOG_ACCESS")
 _CHOICES = {
     "HISTORY_ENCODING": ("delta", "plain"),
     "SHIP_HISTORY": ("at_once", "by_relay"),
@@ -43,6 +44,7 @@ def register() -> None:
         check_extended_history,
         check_timeouts,
         check_metrics,
+        check_staff_courses,
     )
     for check in every:
         checks.register(check, TAG)
@@ -102,6 +104,9 @@ def _check_values() -> list[checks.CheckMessage]:
     # True is an int in Python.
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
         wrong.append(("HISTORY_TIMEOUT", "a number of seconds above 0"))
+    staff = conf.value("STAFF_COURSES")
+    if staff is not None and not isinstance(staff, str):
+        wrong.append(("STAFF_COURSES", "the dotted path of a function, or None"))
     switch = conf.value("OPENEDX_COURSES")
     if switch is not None and (not isinstance(switch, str) or conf.value("OPENEDX_STAGE") == "alone"):
         wrong.append(("OPENEDX_COURSES", "the dotted path of a function, or None, which it must be at the stage alone"))
@@ -396,3 +401,21 @@ _METRICS_HINT = (
     'A dotted path, such as "xblock_user_state.metrics.dogstatsd.DogStatsDSink", or {"SINK": such a path, "OPTIONS": '
     "{...}}. Our sinks need an extra each: pip install 'xblock-user-state[dogstatsd]', [prometheus] or [opentelemetry]."
 )
+
+
+def check_staff_courses(**_: Any) -> list[checks.CheckMessage]:
+    """Check that ``STAFF_COURSES`` can be imported: else each question about a holder of permissions raises."""
+    path = conf.value("STAFF_COURSES") if _is_readable() else None
+    if not isinstance(path, str):
+        return []
+    try:
+        import_string(path)
+    except ImportError as error:
+        return [
+            checks.Error(
+                f'XBLOCK_USER_STATE["STAFF_COURSES"] names no function: {error}.',
+                hint="The dotted path of a function of a user and the key of a course or library, or None.",
+                id="xblock_user_state.E013",
+            )
+        ]
+    return []

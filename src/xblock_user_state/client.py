@@ -11,6 +11,8 @@ from django.db import connections, transaction
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
+from xblock_user_state.access import Policy
+from xblock_user_state.clients.asking import asker_for
 from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows, refuse_anonymous
 from xblock_user_state.history.entries import take_write_lock
 from xblock_user_state.history.models import BaseStudentModuleHistory
@@ -18,6 +20,7 @@ from xblock_user_state.history.reading import BlockHistory
 from xblock_user_state.history.recording import HistoryRecorder
 from xblock_user_state.interface import BlockKey, BlockScore, Conflict, DamagedHistory, State, UserDoesNotExist, UserId
 from xblock_user_state.metrics import names
+from xblock_user_state.metrics.access import report_access
 from xblock_user_state.metrics.calls import report_read, report_write
 from xblock_user_state.metrics.current import count, started
 from xblock_user_state.state.change import Changes, Row, existing_state
@@ -49,14 +52,19 @@ class DjangoXBlockUserStateClient(CheckedClient):
     the blocks of a course. Where a write ships its history at once, about 8 more follow the commit.
     """
 
-    def __init__(self, user: Any = None) -> None:
-        """`user` is the client's user, if there is one: their id needs no lookup, and history names them as actor."""
+    def __init__(self, user: Any = None, policy: Policy | None = None) -> None:
+        """`user` is the client's user, if there is one: their id needs no lookup, and history names them as actor.
+
+        With a `policy` each method asks it first whether `user` may do this, and raises `PermissionDenied` if not.
+        Without one the client serves the host's own code, which may do everything.
+        """
         # In the client, not in the process: after a renaming, a freed name must not show another learner's state.
         self._user_ids: dict[str, Any] = {}
         self._row_cache = RowCache()
         self._actor_id: Any = None
         if user is not None and user.is_authenticated:
             self._actor_id = self._user_ids[user.get_username()] = users.id_of(user)
+        self._asker = asker_for(user, policy, report_access, self._actor_id)
 
     def _rows(self, username: str | UserId, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
         database, table = state_database(), TABLES[scope]

@@ -30,6 +30,10 @@ DEFAULTS: Mapping[str, Any] = {
     "HISTORY_TIMEOUT": 5,
     # Sink of metrics: a dotted path, or a dict of "SINK" and "OPTIONS"; None reports nothing.
     "METRICS": None,
+    # Log refusals of a policy, and reads of other learners' state.
+    "LOG_ACCESS": False,
+    # Courses in which holders of permissions may use them: a dotted path of a function of a user and a course key.
+    "STAFF_COURSES": None,
     # On an Open edX site, which store serves and which gets copies: "off", "shadow", "lead" or "alone".
     "OPENEDX_STAGE": "off",
     # Courses whose state takes part: a dotted path of a function of the course key; None for all.

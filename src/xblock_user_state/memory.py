@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
+from copy import copy
 from itertools import islice
 from threading import RLock
 from typing import Any
@@ -14,6 +15,8 @@ from typing import Any
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
+from xblock_user_state.access import Policy, Question, name_of
+from xblock_user_state.clients.asking import asker_for
 from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows, refuse_anonymous
 from xblock_user_state.interface import UserId
 from xblock_user_state.state.change import Changes, Row, check_conditions, clock, existing_state, score_of
@@ -29,19 +32,37 @@ class InMemoryXBlockUserStateClient(CheckedClient):
     """Keeps learner state in the object itself. Threads may share it."""
 
     def __init__(
-        self, recorded_block_types: Collection[str] = ("problem",), user_ids: Mapping[str, Any] | None = None
+        self,
+        recorded_block_types: Collection[str] = ("problem",),
+        user_ids: Mapping[str, Any] | None = None,
+        *,
+        user: Any = None,
+        policy: Policy | None = None,
     ) -> None:
         """`recorded_block_types` is as the setting ``RECORDED_BLOCK_TYPES``: ``"*"`` for all.
 
         `user_ids` has the ids of users by name, for calls with a `UserId`. Ids are compared by their texts. Any other
         id is a learner without a name, whom iterations leave out as they do deleted users.
+
+        `user` is a user or a username, and `policy` as for `DjangoXBlockUserStateClient`.
         """
         self._recorded = recorded_block_types
         self._names = {str(id_): name for name, id_ in (user_ids or {}).items()}
         self._stored: dict[_Address, Row] = {}
-        self._entries: dict[_Address, list[Row]] = {}
+        self._entries: dict[_Address, list[tuple[Row, str | None]]] = {}
         # Reentrant: a thread that holds it in `locked` goes on reading and writing.
         self._lock = RLock()
+        self._act_as(user, policy)
+
+    def for_user(self, user: Any, policy: Policy | None = None) -> InMemoryXBlockUserStateClient:
+        """Return a client of another user over the same state."""
+        client = copy(self)
+        client._act_as(user, policy)  # noqa: SLF001 (its own class)
+        return client
+
+    def _act_as(self, user: Any, policy: Policy | None) -> None:
+        self._asker = asker_for(user, policy, _unreported)
+        self._actor = name_of(user) or None
 
     def _checked_name(self, username: object) -> str | UserId:
         name = super()._checked_name(username)
@@ -59,10 +80,10 @@ class InMemoryXBlockUserStateClient(CheckedClient):
     ) -> Iterator[RecordedState]:
         # A copy, because a writer may append meanwhile.
         newest_first = self._entries.get(_address(username, block, Scope.user_state), [])[::-1]
-        older = (row for row in newest_first if before_revision is None or row.revision < before_revision)
-        for row in islice(older, limit):
+        older = (entry for entry in newest_first if before_revision is None or entry[0].revision < before_revision)
+        for row, actor in islice(older, limit):
             score = score_of(row.grade, row.max_grade, row.modified)
-            yield RecordedState(row.revision, existing_state(row.text), row.modified, score)
+            yield RecordedState(row.revision, existing_state(row.text), row.modified, score, actor)
 
     def _all_of_block(self, key: RowKey, scope: Scope, batch_size: int) -> Iterator[LearnerRow]:
         return self._all_of(scope, lambda found: found == key)
@@ -122,7 +143,7 @@ class InMemoryXBlockUserStateClient(CheckedClient):
             self._stored.update(written)
             for address, row in written.items():
                 if self._is_recorded(*address):
-                    self._entries.setdefault(address, []).append(row)
+                    self._entries.setdefault(address, []).append((row, self._actor))
             return {scope: self._rows(username, [*by_key], scope) for scope, by_key in changes.items()}
 
     def _locked(
@@ -133,6 +154,10 @@ class InMemoryXBlockUserStateClient(CheckedClient):
 
     def _is_recorded(self, scope: Scope, _: str | UserId | None, key: RowKey) -> bool:
         return scope == Scope.user_state and isinstance(key, BlockId) and is_among(key.block_type, self._recorded)
+
+
+def _unreported(question: Question, is_allowed: bool) -> None:
+    """Log nothing: the client knows no settings."""
 
 
 def _address(username: str | UserId, key: RowKey, scope: Scope) -> _Address:

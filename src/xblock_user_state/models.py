@@ -1,5 +1,6 @@
 """The models by name. Each room owns its tables; Django and hosts find all of them here."""
 
+from xblock_user_state.actions.models import LoggedAction
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
 from xblock_user_state.store.models import (
     Block,
@@ -16,6 +17,7 @@ __all__ = [
     "Block",
     "HistoryOutbox",
     "LearningContext",
+    "LoggedAction",
     "Preferences",
     "StudentModule",
     "StudentModuleHistory",

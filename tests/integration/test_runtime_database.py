@@ -16,6 +16,7 @@ from demo.host.services import username_of
 from tests.blocks import ASIDE_TYPE, PageRuntime, make_page
 from tests.factories import make_block, make_blocks, make_learners
 from tests.integration.statements import captured, verbs
+from tests.policies import Asked
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule, StudentModuleHistory
 from xblock_user_state.runtime import UserStateKeyValueStore, UserStateService
@@ -108,7 +109,7 @@ def test_the_demo_finds_a_learner_by_name_or_address(name: str) -> None:
 
 
 def test_an_unknown_learner_has_an_empty_state(ada: User) -> None:
-    service = UserStateService(DjangoXBlockUserStateClient(ada), "staff", lambda *_: True, username_of=username_of)
+    service = UserStateService(DjangoXBlockUserStateClient(ada), "staff", Asked(), username_of=username_of)
     assert service.get_state_as_dict("nobody", str(BLOCK)) == {}
     assert service.get_state_as_dict("ada", str(BLOCK)) == {}
 

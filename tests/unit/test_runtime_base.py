@@ -22,6 +22,7 @@ from xblock.plugin import PluginMissingError
 
 from tests.blocks import ASIDE_TYPE, PageRuntime, QuizBlock, make_page
 from tests.factories import make_block
+from tests.policies import Asked
 from xblock_user_state.interface import PermissionDenied
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 from xblock_user_state.runtime import (
@@ -113,7 +114,7 @@ def test_learners_read_their_own_state_by_default(client: InMemoryXBlockUserStat
 
 
 def test_a_host_may_replace_a_service(client: InMemoryXBlockUserStateClient) -> None:
-    own = UserStateService(client, "ada", lambda *_: True)
+    own = UserStateService(client, "ada", Asked())
     runtime = bare(client, services={"user_state": own})
     assert runtime.service(_Asking(runtime, _scope_ids()), "user_state") is own
 

@@ -5,15 +5,16 @@ from __future__ import annotations
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from opaque_keys.edx.asides import AsideUsageKeyV2
-from opaque_keys.edx.keys import UsageKey
 from xblock.core import XBlock
 from xblock.exceptions import NoSuchServiceError
 from xblock.field_data import DictFieldData
 from xblock.fields import ScopeIds
 from xblock.test.tools import TestRuntime
 
-from tests.factories import make_block, make_blocks
+from tests.factories import BEN, COURSE, make_block, make_blocks
+from tests.policies import Asked, refuse
 from xblock_user_state.interface import PermissionDenied
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 from xblock_user_state.runtime import UserStateService
@@ -47,22 +48,17 @@ def test_nobody_elses_state_is_read_unless_the_host_says_so(client: InMemoryXBlo
 
 
 def test_the_host_is_asked_who_reads_whose_state_in_which_block(client: InMemoryXBlockUserStateClient) -> None:
-    asked: list[tuple[str, str, UsageKey]] = []
-
-    def may_read(reader: str, learner: str, block_key: UsageKey) -> bool:
-        asked.append((reader, learner, block_key))
-        return block_key != OTHER
-
-    service = UserStateService(client, "grace", may_read)
+    policy = Asked(lambda question: question.block_key != OTHER)
+    service = UserStateService(client, "grace", policy)
     assert service.get_states("ann", [BLOCK, EMPTY]) == {BLOCK: {"a": [1], "b": 2}}
-    assert asked == [("grace", "ann", BLOCK), ("grace", "ann", EMPTY)]
+    assert policy.questions == [("grace", "read", "ann", COURSE, BLOCK), ("grace", "read", "ann", COURSE, EMPTY)]
     with pytest.raises(PermissionDenied, match=str(OTHER).replace("+", r"\+")):
         service.get_states("ann", [BLOCK, OTHER])
 
 
 def test_the_host_may_deny_a_learner_their_own_state(client: InMemoryXBlockUserStateClient) -> None:
     with pytest.raises(PermissionDenied):
-        UserStateService(client, "ann", lambda *_: False).get_state("ann", BLOCK)
+        UserStateService(client, "ann", Asked(refuse)).get_state("ann", BLOCK)
 
 
 def test_blocks_can_change_returned_states(client: InMemoryXBlockUserStateClient) -> None:
@@ -105,7 +101,7 @@ def test_it_returns_an_empty_state_where_there_is_none(client: InMemoryXBlockUse
 
 @pytest.mark.parametrize("nobody", ["nobody", "nobody@example.com", "ANN", "", None], ids=repr)
 def test_it_returns_an_empty_state_for_nobody(client: InMemoryXBlockUserStateClient, nobody: str | None) -> None:
-    service = UserStateService(client, "grace", lambda *_: True, username_of=names)
+    service = UserStateService(client, "grace", Asked(), username_of=names)
     assert service.get_state_as_dict(nobody, BLOCK) == {}
 
 
@@ -113,7 +109,7 @@ def test_it_finds_a_learner_by_address_as_the_host_says(client: InMemoryXBlockUs
     assert UserStateService(client, "bob", username_of=names).get_state_as_dict("bob@example.com", BLOCK) == {
         "a": "bob's"
     }
-    assert UserStateService(client, "grace", lambda *_: True).get_state_as_dict("bob@example.com", BLOCK) == {}
+    assert UserStateService(client, "grace", Asked()).get_state_as_dict("bob@example.com", BLOCK) == {}
 
 
 @pytest.mark.parametrize("learner", ["ann", "ann@example.com", "nobody", "nobody@example.com"])
@@ -123,14 +119,15 @@ def test_it_asks_the_policy_also_for_nobody(client: InMemoryXBlockUserStateClien
 
 
 def test_the_policy_is_asked_about_the_learner_s_username(client: InMemoryXBlockUserStateClient) -> None:
-    asked: list[str] = []
+    policy = Asked()
+    UserStateService(client, "grace", policy, username_of=names).get_state_as_dict("bob@example.com", BLOCK)
+    assert [question.username for question in policy.questions] == ["bob"]
 
-    def may_read(_reader: str, learner: str, _key: UsageKey) -> bool:
-        asked.append(learner)
-        return True
 
-    UserStateService(client, "grace", may_read, username_of=names).get_state_as_dict("bob@example.com", BLOCK)
-    assert asked == ["bob"]
+def test_a_reader_is_a_user_or_their_name(client: InMemoryXBlockUserStateClient) -> None:
+    assert UserStateService(client, User(username="ann")).get_state("ann", OTHER) == {"b": 3}
+    with pytest.raises(PermissionDenied, match="'ben' may not read"):
+        UserStateService(client, BEN).get_state("ann", OTHER)
 
 
 def test_an_object_that_is_no_key_is_refused(client: InMemoryXBlockUserStateClient) -> None:

@@ -12,7 +12,9 @@ from typing import Any, NamedTuple
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
+from xblock_user_state.access import Action
 from xblock_user_state.clients import arguments
+from xblock_user_state.clients.asking import Asker, AskNobody
 from xblock_user_state.clients.batch import ChangeSet
 from xblock_user_state.interface import (
     Batch,
@@ -31,7 +33,15 @@ from xblock_user_state.interface import (
 )
 from xblock_user_state.state.change import Changes, Row, damaged_state, existing_state, is_state
 from xblock_user_state.state.codec import NotAState
-from xblock_user_state.state.keys import BlockId, RowKey, checked_block, find_text, identify_context, row_key
+from xblock_user_state.state.keys import (
+    BlockId,
+    RowKey,
+    checked_block,
+    context_of,
+    find_text,
+    identify_context,
+    row_key,
+)
 
 _LOG = logging.getLogger("xblock_user_state.client")
 
@@ -56,6 +66,9 @@ class RecordedState(NamedTuple):
     actor: str | None = None
 
 
+# Nothing to write is a question about the learner too.
+_NO_CHANGES: Mapping[Scope, Mapping[RowKey, Any]] = {Scope.user_state: {}}
+
 WrittenRows = Mapping[Scope, Mapping[RowKey, Row]]
 """The rows that a write named and that exist after it, changed or not."""
 
@@ -65,7 +78,11 @@ class CheckedClient(XBlockUserStateClient):
 
     The verbs get checked arguments: a username is a `UserId` or a string, empty for an anonymous user; keys are row
     keys; scopes are the package's own objects. `_history` and the iterations may read lazily.
+
+    Each method asks the policy after it has checked its arguments, and before any verb.
     """
+
+    _asker: Asker = AskNobody()
 
     @abstractmethod
     def _rows(self, username: str | UserId, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:
@@ -132,6 +149,7 @@ class CheckedClient(XBlockUserStateClient):
         name = self._checked_name(username)
         asked = row_key(block_key, scope)
         names = arguments.checked_fields(fields)
+        self._asker.rows(Action.READ, name, scope, [asked])
         row = self._rows(name, [asked], scope).get(asked)
         state = _state_in(row, names, username, block_key, scope) if row else None
         if row and state is not None:
@@ -155,6 +173,7 @@ class CheckedClient(XBlockUserStateClient):
         name = self._checked_name(username)
         keys = arguments.row_keys(block_keys, scope)
         names = arguments.checked_fields(fields)
+        self._asker.rows(Action.READ, name, scope, (row for _, row in keys))
 
         # Inside, because a generator would check its arguments only at the first next.
         def states() -> Iterator[XBlockUserState]:
@@ -174,6 +193,7 @@ class CheckedClient(XBlockUserStateClient):
         scope = arguments.checked_scope(scope)
         name = self._checked_name(username)
         keys = arguments.row_keys(block_keys, scope)
+        self._asker.rows(Action.READ, name, scope, (row for _, row in keys))
         rows = self._rows(name, [row for _, row in keys], scope)
         found = ((key, rows.get(asked)) for key, asked in keys)
         return {key: EncodedState(row.text if is_state(row.text) else None, row.revision) for key, row in found if row}
@@ -182,6 +202,7 @@ class CheckedClient(XBlockUserStateClient):
         """Return the scores of the blocks that have one."""
         name = self._checked_name(username)
         keys = arguments.row_keys(block_keys, Scope.user_state)
+        self._asker.rows(Action.READ, name, Scope.user_state, (row for _, row in keys))
         # Two keys of one block share its score.
         scores = self._scores(name, [row for _, row in keys])
         return {key: scores[row] for key, row in keys if row in scores}
@@ -200,6 +221,7 @@ class CheckedClient(XBlockUserStateClient):
         row = row_key(block_key, scope)
         limit = arguments.checked_count(limit, "limit")
         before_revision = arguments.checked_count(before_revision, "before_revision")
+        self._asker.rows(Action.SEE_HISTORY, name, scope, [row])
 
         def entries() -> Iterator[HistoryEntry]:
             is_empty = True
@@ -222,7 +244,9 @@ class CheckedClient(XBlockUserStateClient):
         """Yield the states of all learners in one block."""
         scope = arguments.checked_scope(scope)
         row = row_key(block_key, scope)
-        return _states_of(self._all_of_block(row, scope, arguments.checked_batch_size(batch_size)), scope)
+        size = arguments.checked_batch_size(batch_size)
+        self._asker.rows(Action.REPORT, None, scope, [row])
+        return _states_of(self._all_of_block(row, scope, size), scope)
 
     def iter_all_for_course(
         self,
@@ -235,11 +259,16 @@ class CheckedClient(XBlockUserStateClient):
         scope = arguments.checked_course_scope(scope)
         course = arguments.checked_course(course_key)
         name = arguments.checked_block_type(block_type)
-        return _states_of(self._all_of_course(course, name, scope, arguments.checked_batch_size(batch_size)), scope)
+        size = arguments.checked_batch_size(batch_size)
+        self._asker.context(Action.REPORT, None, course)
+        return _states_of(self._all_of_course(course, name, scope, size), scope)
 
     def find_blocks(self, usage_key: UsageKey) -> list[UsageKey]:
         """Return the registered blocks of this key, in whatever course."""
-        return list(self._find_blocks(find_text(usage_key)))
+        text = find_text(usage_key)
+        # A block is registered from the first state of any learner on.
+        self._asker.context(Action.REPORT, None, context_of(usage_key), usage_key)
+        return list(self._find_blocks(text))
 
     def get_latest(
         self, username: Learner, limit: int = 1, course_key: LearningContextKey | None = None
@@ -249,6 +278,7 @@ class CheckedClient(XBlockUserStateClient):
         most = arguments.checked_count(limit, "limit") or 1
         context_id = None if course_key is None else identify_context(arguments.checked_course(course_key))
         scope = Scope.user_state
+        self._asker.context(Action.READ, name, course_key)
         return [
             XBlockUserState(
                 username,
@@ -273,7 +303,7 @@ class CheckedClient(XBlockUserStateClient):
         scope = arguments.checked_scope(scope)
         changes = {scope: arguments.overlays(block_keys_to_state, scope)}
         arguments.add_conditions(changes, arguments.conditions(if_revisions, scope))
-        self._write(self._checked_name(username), changes, "set_many")
+        self._commit(self._checked_name(username), changes, "set_many")
 
     def delete_many(
         self,
@@ -291,7 +321,7 @@ class CheckedClient(XBlockUserStateClient):
         # A change is immutable, so all rows can share it.
         changes = {scope: dict.fromkeys((row for _, row in keys), removal)}
         arguments.add_conditions(changes, arguments.conditions(if_revisions, scope))
-        self._write(self._checked_name(username), changes, "delete_many")
+        self._commit(self._checked_name(username), changes, "delete_many")
 
     def set_score(
         self,
@@ -307,7 +337,7 @@ class CheckedClient(XBlockUserStateClient):
         changes = {Scope.user_state: {block: arguments.new_score(grade, max_grade)}}
         if if_revision is not None:
             arguments.add_conditions(changes, arguments.conditions({block_key: if_revision}, Scope.user_state))
-        row = self._write(self._checked_name(username), changes, "set_score")[Scope.user_state].get(block)
+        row = self._commit(self._checked_name(username), changes, "set_score")[Scope.user_state].get(block)
         return row.modified if row else None
 
     def replace(
@@ -324,7 +354,7 @@ class CheckedClient(XBlockUserStateClient):
         changes = {scope: {row_key(block_key, scope): arguments.replacement(block_key, state)}}
         if if_revision is not None:
             arguments.add_conditions(changes, arguments.conditions({block_key: if_revision}, scope))
-        self._write(self._checked_name(username), changes, "replace")
+        self._commit(self._checked_name(username), changes, "replace")
 
     @contextmanager
     def batch(
@@ -342,7 +372,7 @@ class CheckedClient(XBlockUserStateClient):
         # Also after an exception, because the caller may have kept the batch.
         finally:
             collected.end()
-        self._write(name, collected.completed(), "batch")
+        self._commit(name, collected.completed(), "batch")
 
     @contextmanager
     def locked(self, username: Learner, block_keys: Mapping[Scope, Iterable[BlockKey]]) -> Iterator[None]:
@@ -350,8 +380,15 @@ class CheckedClient(XBlockUserStateClient):
         name = self._checked_name(username)
         keys = {arguments.checked_scope(scope): of_scope for scope, of_scope in block_keys.items()}
         rows = {scope: [row for _, row in arguments.row_keys(of_scope, scope)] for scope, of_scope in keys.items()}
+        for scope, of_scope in (rows or _NO_CHANGES).items():
+            self._asker.rows(Action.WRITE, name, scope, of_scope)
         with self._locked(name, rows):
             yield
+
+    def _commit(self, name: str | UserId, changes: Changes, operation: str) -> WrittenRows:
+        for scope, of_scope in (changes or _NO_CHANGES).items():
+            self._asker.rows(Action.WRITE, name, scope, of_scope)
+        return self._write(name, changes, operation)
 
 
 def refuse_anonymous(username: str | UserId, scopes: Collection[Scope]) -> None:

@@ -53,6 +53,11 @@ def _pages_by_block(
             page = _page(of_block.filter(student_id__gt=page[-1].student_id)) if len(page) == PAGE else []
 
 
+def learners_of(database: str, block_ids: Sequence[int]) -> set[Any]:
+    """Return the ids of all learners with a state row in some blocks (sorted). Reads the index of these blocks once."""
+    return {owner.student_id for page in owner_pages(database, block_ids=block_ids) for owner in page}
+
+
 def lock_learners(database: str, block_id: int, size: int, after: Any = None, student_id: Any = None) -> list[Any]:
     """Lock the rows of up to `size` learners in a block, from the learner that follows `after`; return their ids.
 

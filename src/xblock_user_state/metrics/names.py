@@ -69,6 +69,9 @@ STATE_BYTES = _metric("counter", "write.state_bytes", "bytes", "operation", "sco
 HISTORY_BYTES = _metric("counter", "write.history_bytes", "bytes", "store")
 CONFLICTS = _metric("counter", "write.conflicts", "calls", "operation")
 
+ACCESS_REFUSED = _metric("counter", "access.refused", "questions", "action")
+ACCESS_OF_OTHERS = _metric("counter", "access.of_others", "questions", "action")
+
 DROPPED_WRITES = _metric("counter", "runtime.dropped_writes", "blocks", "scope")
 
 LOST_RACES = _metric("counter", "transaction.lost_races", "attempts", "cause")

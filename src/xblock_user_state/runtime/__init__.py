@@ -1,6 +1,5 @@
 """Binding of an XBlock runtime to a user state client, for hosts."""
 
-from xblock_user_state.access import only_own
 from xblock_user_state.runtime.base import BlockRuntime, UserStateRuntime, split_field_data
 from xblock_user_state.runtime.block_mixin import OpenEdXBlockMixin
 from xblock_user_state.runtime.destinations import clear_masquerade
@@ -23,7 +22,6 @@ __all__ = [
     "UserStateRuntime",
     "UserStateService",
     "clear_masquerade",
-    "only_own",
     "plain_services",
     "run_guarded",
     "split_field_data",

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Iterable
+from typing import Any
 
 from opaque_keys import InvalidKeyError
 from opaque_keys.edx.keys import UsageKey
 
-from xblock_user_state.access import MayRead, only_own
-from xblock_user_state.interface import PermissionDenied, State, XBlockUserStateClient
-from xblock_user_state.state.keys import checked_block
+from xblock_user_state.access import OWN_STATE, Action, Policy, Question, ask
+from xblock_user_state.interface import State, XBlockUserStateClient
+from xblock_user_state.metrics.access import report_access
+from xblock_user_state.state.keys import BlockId, checked_block, context_of, parse_block
 
 
 def _same_name(username: str) -> str:
@@ -27,19 +29,19 @@ class UserStateService:
     def __init__(
         self,
         client: XBlockUserStateClient,
-        reader: str,
-        may_read: MayRead = only_own,
+        reader: Any,
+        policy: Policy = OWN_STATE,
         *,
         username_of: Callable[[str], str | None] = _same_name,
     ) -> None:
-        """`reader` is the username of the user who views the page; `may_read` is the host's policy.
+        """`reader` is the user who views the page, or their username; `policy` is asked whether they may read.
 
         `username_of` returns the username for a username or an e-mail address, or ``None`` for nobody. Only
         `get_state_as_dict` calls it. By default, it knows usernames only.
         """
         self._client = client
         self._reader = reader
-        self._may_read = may_read
+        self._policy = policy
         self._username_of = username_of
 
     def get_state(self, username: str, block_key: UsageKey, fields: Collection[str] | None = None) -> State:
@@ -59,8 +61,7 @@ class UserStateService:
         keys = list(block_keys)
         # All of them before the read: a refusal must not depend on the state.
         for key in keys:
-            if not self._may_read(self._reader, username, key):
-                raise PermissionDenied(f"{self._reader!r} may not read the state of {username!r} in {key}")
+            self._ask(username, checked_block(key))
         found = self._client.get_many(username, keys, fields=fields)
         return {each.block_key: each.state or {} for each in found}
 
@@ -76,6 +77,10 @@ class UserStateService:
             return {}
         # The policy is asked about an unknown name too: a refusal must not depend on the account.
         return self.get_state(self._username_of(username_or_email) or username_or_email, key)
+
+    def _ask(self, username: str, block: BlockId) -> None:
+        key = parse_block(block.context_key, block.usage_key)
+        ask(self._policy, Question(self._reader, Action.READ, username, context_of(key), key), report_access)
 
 
 def _key_of(block_id: UsageKey | str) -> UsageKey | None:

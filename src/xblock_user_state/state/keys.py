@@ -74,7 +74,7 @@ def find_text(key: object) -> str:
     """
     if not isinstance(key, UsageKey):
         raise TypeError(f"usage_key must be a UsageKey, not {key!r} ({type(key).__name__})")
-    if _has_run(_context_of(key)):
+    if _has_run(context_of(key)):
         return identify_block(key).usage_key
     return _key_text(_without_branch(key))
 
@@ -105,7 +105,7 @@ def identify_block(key: UsageKey) -> BlockId:
 @lru_cache(_CACHED_KEYS)
 def _identify_block(key: UsageKey) -> BlockId:
     canonical = _canonical_usage_key(key)
-    context = _key_text(_context_of(canonical))
+    context = _key_text(context_of(canonical))
     usage = _key_text(canonical)
     # A key that was mapped into a course of another kind prints as another key, or as no key. Its state would be lost
     # to iterations.
@@ -122,11 +122,11 @@ def parse_block(context_key: str, usage_key: str) -> UsageKey:
     """
     try:
         key = UsageKey.from_string(usage_key)
-        if not _has_run(_context_of(key)):
+        if not _has_run(context_of(key)):
             key = key.map_into_course(CourseKey.from_string(context_key))
     except InvalidKeyError as error:
         raise ValueError(f"{usage_key} in {context_key} is not a key: its text can't be parsed") from error
-    if (str(_context_of(key)), str(key)) != (context_key, usage_key):
+    if (str(context_of(key)), str(key)) != (context_key, usage_key):
         raise ValueError(f"{usage_key} is not the canonical text of a key in {context_key}")
     return key
 
@@ -208,9 +208,9 @@ def _without_branch(key: UsageKey) -> UsageKey:
         raise ValueError(f"{key!r} is the key of no block in a course: {error}") from error
 
 
-def _context_of(key: UsageKey) -> LearningContextKey:
+def context_of(key: UsageKey) -> LearningContextKey:
     """Return the context of a block, or of an aside's block."""
-    return _context_of(key.usage_key) if isinstance(key, AsideUsageKey) else key.context_key
+    return context_of(key.usage_key) if isinstance(key, AsideUsageKey) else key.context_key
 
 
 def _without_version(key: AnyKey, context: LearningContextKey) -> AnyKey:

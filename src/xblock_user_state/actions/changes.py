@@ -1,0 +1,180 @@
+"""Actions that change the state or the score of learners, with history kept."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from functools import partial
+from typing import Any, Unpack
+
+from django.contrib.auth import get_user_model
+from opaque_keys.edx.keys import UsageKey
+
+from xblock_user_state.access import Action
+from xblock_user_state.actions.engine import Act, Acted, Call, Edit, Held, Skip, act_on
+from xblock_user_state.actions.models import LoggedAction
+from xblock_user_state.actions.order import Options, Order
+from xblock_user_state.actions.selection import Learners, Where, selected
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.clients import arguments
+from xblock_user_state.interface import DamagedHistory, DoesNotExist, HistoryEntry, UserId
+from xblock_user_state.store.databases import user_database
+
+Rescorer = Callable[[DjangoXBlockUserStateClient, Any, UsageKey], object]
+"""Scores a block anew. Arguments: a client whose user is the actor, the learner (a user), and the block's key."""
+
+NO_STATE = Skip("the learner has no state in the block")
+
+
+class _OfTheRow:
+    """An act that looks at the row alone."""
+
+    def __init__(self, edit: Callable[[Held], Edit | Call | Skip]) -> None:
+        self.edit = edit
+
+    def logged(self, entries: Sequence[LoggedAction]) -> None:
+        pass
+
+
+def reset_attempts(
+    where: Where = None, learners: Learners = None, *, actor: Any, reason: str, **options: Unpack[Options]
+) -> Acted:
+    """Set the field ``attempts`` to 0, so that learners may try again. Answers and scores stay.
+
+    Blocks without this field are skipped. See `Options` for the keywords.
+    """
+    order = Order("reset_attempts", actor, reason, **options)
+    return _act(order, where, learners, _OfTheRow(_without_attempts))
+
+
+def _without_attempts(held: Held) -> Edit | Skip:
+    if held.state is None or "attempts" not in held.state:
+        return Skip("the state has no field 'attempts'")
+    return Edit({**held.state, "attempts": 0}, _score(held))
+
+
+def delete_state(
+    where: Where = None, learners: Learners = None, *, actor: Any, reason: str, **options: Unpack[Options]
+) -> Acted:
+    """Delete states and scores. Rows and history stay, so it can be undone; `erase_learner` deletes for good."""
+    order = Order("delete_state", actor, reason, **options)
+    return _act(order, where, learners, _OfTheRow(lambda _: Edit(None, (None, None))))
+
+
+def override_score(
+    where: Where = None,
+    learners: Learners = None,
+    *,
+    grade: float | None,
+    max_grade: float | None,
+    actor: Any,
+    reason: str,
+    **options: Unpack[Options],
+) -> Acted:
+    """Set the score, and leave the state alone. ``None`` for both removes it.
+
+    A learner who is named, in a block that is named, gets the score also if they never opened the block.
+    """
+    arguments.new_score(grade, max_grade)
+    order = Order("override_score", actor, reason, **options)
+    return _act(order, where, learners, _OfTheRow(lambda held: Edit(held.state, (grade, max_grade))))
+
+
+def restore(
+    where: Where = None,
+    learners: Learners = None,
+    *,
+    revision: int | None = None,
+    at: datetime | None = None,
+    actor: Any,
+    reason: str,
+    **options: Unpack[Options],
+) -> Acted:
+    """Bring back state and score as they were after a `revision`, or at a time. It is a new revision.
+
+    A revision belongs to one learner and block. At a time before the first revision there was no state. Blocks without
+    a history, or whose history has been damaged there, are skipped.
+    """
+    if (revision is None) == (at is None):
+        raise ValueError("give either revision or at, the time of the state")
+    if at is not None and at.tzinfo is None:
+        raise ValueError(f"at must have a time zone, not be {at!r}")
+    arguments.checked_count(revision, "revision")
+    order = Order("restore", actor, reason, **options)
+    find = partial(_entry_at, at=at) if at is not None else partial(entry_of, revision=revision or 0)
+    return _act(order, where, learners, _OfTheRow(partial(restored, find)))
+
+
+def rescore(
+    where: Where = None,
+    learners: Learners = None,
+    *,
+    rescorer: Rescorer,
+    actor: Any,
+    reason: str,
+    **options: Unpack[Options],
+) -> Acted:
+    """Call a function of the host for each block and learner with state, in the transaction of the learner.
+
+    It loads the block over the client, and saves its score. It may use a guarded unit of work. After a `Conflict` all
+    blocks of the learner are scored again, so it must have no effect outside of the database. A dry run does not call
+    it. Learners who are no users any more are skipped.
+    """
+    order = Order("rescore", actor, reason, **options)
+    return _act(order, where, learners, _OfTheRow(partial(_scored_anew, rescorer)))
+
+
+def _scored_anew(rescorer: Rescorer, held: Held) -> Call | Skip:
+    if held.state is None:
+        return NO_STATE
+    users = get_user_model()._base_manager.using(user_database())
+    learner = users.filter(pk=held.student_id).first()
+    if learner is None:
+        return Skip("the learner is no user any more")
+    return Call(partial(rescorer, held.client, learner, held.block_key))
+
+
+Find = Callable[[Held], HistoryEntry | None]
+"""Finds an entry of the history; ``None`` for the time before the first one."""
+
+
+def restored(find: Find, held: Held) -> Edit | Skip:
+    """Return the edit that brings back an entry of the history."""
+    try:
+        entry = find(held)
+        if entry is None:
+            return Edit(None, (None, None))
+        score = (entry.score.grade, entry.score.max_grade) if entry.score else (None, None)
+        return Edit(entry.state, score)
+    except DoesNotExist:
+        return Skip("no history was recorded")
+    except DamagedHistory as error:
+        return Skip(f"the history can't be read: {error}")
+
+
+def entry_of(held: Held, revision: int) -> HistoryEntry:
+    """Return the entry of a revision. Raises `DoesNotExist`."""
+    learner = UserId(held.student_id)
+    for entry in held.client.get_history(learner, held.block_key, limit=1, before_revision=revision + 1):
+        if entry.revision == revision:
+            return entry
+    raise DoesNotExist(f"there is no revision {revision}")
+
+
+def _entry_at(held: Held, at: datetime) -> HistoryEntry | None:
+    oldest = 0
+    for entry in held.client.get_history(UserId(held.student_id), held.block_key):
+        if entry.updated <= at:
+            return entry
+        oldest = entry.revision
+    if oldest > 1:
+        raise DoesNotExist("the history begins later")
+    return None
+
+
+def _score(held: Held) -> tuple[float | None, float | None]:
+    return (held.score.grade, held.score.max_grade) if held.score else (None, None)
+
+
+def _act(order: Order, where: Where, learners: Learners, act: Act) -> Acted:
+    return act_on(order, act, selected(order, Action.ACT, where, learners))

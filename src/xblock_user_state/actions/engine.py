@@ -1,0 +1,274 @@
+"""Acts on learners' state: one transaction a learner, with rows in the log."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any, NamedTuple, Protocol
+from uuid import UUID
+
+from opaque_keys.edx.keys import UsageKey
+from xblock.fields import Scope
+
+from xblock_user_state.actions.copied import refuse_while_copied
+from xblock_user_state.actions.models import LoggedAction
+from xblock_user_state.actions.order import Order
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.interface import BlockScore, State, UserId
+from xblock_user_state.runtime import run_guarded
+from xblock_user_state.state import diff, encode
+from xblock_user_state.state.change import existing_state
+from xblock_user_state.state.codec import NotAState
+from xblock_user_state.state.keys import checked_block
+from xblock_user_state.store.databases import state_database
+from xblock_user_state.store.users import usernames
+
+MOST_DETAILS = 1000
+"""The most blocks that a result names."""
+
+_PAGE = 200
+
+
+class Held(NamedTuple):
+    """The row of a learner in a block, locked unless this is a dry run."""
+
+    client: DjangoXBlockUserStateClient
+    student_id: Any
+    block_key: UsageKey
+    revision: int
+    """0 if there is no row."""
+    state: State | None
+    score: BlockScore | None
+
+
+class Edit(NamedTuple):
+    """A state, ``None`` for none, and a score: grade and maximum, both ``None`` for none."""
+
+    state: State | None
+    score: tuple[float | None, float | None]
+
+
+class Call(NamedTuple):
+    """A host's function that makes the change itself, in the transaction."""
+
+    function: Callable[[], object]
+
+
+class Skip(NamedTuple):
+    """The reason for which a row is left as it is."""
+
+    reason: str
+
+
+_Change = tuple[Held, Edit | Call | Skip]
+
+
+class Act(Protocol):
+    """A kind of action."""
+
+    def edit(self, held: Held) -> Edit | Call | Skip:
+        """Return the change of a row. An edit that equals the row changes nothing."""
+
+    def logged(self, entries: Sequence[LoggedAction]) -> None:
+        """Take the rows of the log of one learner, in the transaction that saves them."""
+
+
+class Detail(NamedTuple):
+    """A block of a learner that was changed or skipped, or in a dry run would be."""
+
+    username: str | None
+    """``None`` for a learner who is no user any more."""
+    block_key: UsageKey
+    revision: int
+    """Before the action; 0 if there was no row."""
+    new_revision: int | None
+    """``None`` in a dry run, and for a skipped block."""
+    fields: tuple[str, ...]
+    """The fields that differ."""
+    score: BlockScore | None
+    new_score: tuple[float | None, float | None] | None
+    """Grade and maximum after the action; ``None`` if only the host's function knows them."""
+    skipped: str
+    """The reason why the block stayed as it is; empty for a change."""
+
+
+class Acted(NamedTuple):
+    """The result of an action, or the preview of one: numbers, and the first 1,000 blocks that change or stay."""
+
+    id: UUID | None
+    """The id of the call in the action log, for `undo` and ``resume``; ``None`` for a dry run."""
+    learners: int
+    changed: int
+    """Blocks of learners that were changed."""
+    unchanged: int
+    """Blocks that are already as the action would make them."""
+    skipped: int
+    details: tuple[Detail, ...]
+
+
+class Selected(Protocol):
+    """The learners and their blocks."""
+
+    @property
+    def student_ids(self) -> Sequence[Any]:
+        """The ids of all learners."""
+
+    def blocks_of(self, student_id: Any) -> Sequence[UsageKey]:
+        """Return the blocks of one learner."""
+
+
+def act_on(order: Order, act: Act, selection: Selected) -> Acted:
+    """Act on the learners one by one. Raises ``RuntimeError`` at stages that keep copies, and the error of a learner.
+
+    The learners before an error stay changed. ``resume`` leaves them out.
+    """
+    refuse_while_copied()
+    done = _done(order)
+    student_ids = [student_id for student_id in selection.student_ids if student_id not in done]
+    learner = _Learner(order, act, selection)
+    numbers, details = [0, 0, 0], list[Detail]()
+    for number, (name, found) in enumerate(_each(learner, student_ids), 1):
+        numbers = [sum(pair) for pair in zip(numbers, found.numbers, strict=True)]
+        details += [one._replace(username=name) for one in found.details[: MOST_DETAILS - len(details)]]
+        if order.progress is not None:
+            order.progress(number, len(student_ids))
+    changed, unchanged, skipped = numbers
+    id_ = None if order.dry_run else order.run
+    return Acted(id_, len(student_ids), changed, unchanged, skipped, tuple(details))
+
+
+def _done(order: Order) -> set[Any]:
+    if order.resume is None:
+        return set()
+    entries = LoggedAction.objects.using(state_database()).filter(run=order.resume)
+    found = set(entries.values_list("student_id", "act"))
+    if any(act != order.act for _, act in found):
+        raise ValueError(f"{order.resume} is the id of another kind of action than {order.act}")
+    return {student_id for student_id, _ in found}
+
+
+class _Found(NamedTuple):
+    """The blocks of one learner: numbers of changed, unchanged and skipped ones, and details."""
+
+    numbers: tuple[int, int, int]
+    details: list[Detail]
+
+
+def _each(learner: _Learner, student_ids: Sequence[Any]) -> Iterator[tuple[str | None, _Found]]:
+    for first in range(0, len(student_ids), _PAGE):
+        page = student_ids[first : first + _PAGE]
+        names = usernames(page)
+        for student_id in page:
+            # A deadlock on rows that the learner writes meanwhile.
+            yield names.get(student_id), run_guarded(partial(learner.act, student_id))
+
+
+@dataclass(frozen=True)
+class _Learner:
+    """Acts on one learner at a time."""
+
+    order: Order
+    kind: Act
+    selection: Selected
+
+    def act(self, student_id: Any) -> _Found:
+        """Change the blocks of a learner in one transaction; in a dry run, find the changes."""
+        keys = self.selection.blocks_of(student_id)
+        client = DjangoXBlockUserStateClient(self.order.actor)
+        if not keys:
+            return _Found((0, 0, 0), [])
+        if self.order.dry_run:
+            return _found(self._changes(client, student_id, keys), None, len(keys))
+        with client.locked(UserId(student_id), {Scope.user_state: keys}):
+            changes = self._changes(client, student_id, keys)
+            revisions = self._made(client, student_id, changes)
+        return _found(changes, revisions, len(keys))
+
+    def _changes(self, client: DjangoXBlockUserStateClient, student_id: Any, keys: Sequence[UsageKey]) -> list[_Change]:
+        """Return the rows that change or are skipped. Two statements, and those of the act."""
+        rows = client.get_encoded(UserId(student_id), keys)
+        scores = client.get_scores(UserId(student_id), keys)
+        changes: list[_Change] = []
+        for key in keys:
+            text, revision = rows.get(key, (None, 0))
+            held = Held(client, student_id, key, revision or 0, None, scores.get(key))
+            try:
+                held = held._replace(state=existing_state(text))
+                change = self.kind.edit(held)
+            except NotAState as error:
+                change = Skip(f"the stored state can't be read: {error}")
+            if not isinstance(change, Edit) or _differs(held, change):
+                changes.append((held, change))
+        return changes
+
+    def _made(
+        self,
+        client: DjangoXBlockUserStateClient,
+        student_id: Any,
+        changes: Sequence[_Change],
+    ) -> Mapping[UsageKey, int]:
+        """Make the changes and log them; return the new revisions."""
+        learner = UserId(student_id)
+        with client.batch(learner) as batch:
+            for held, change in changes:
+                if isinstance(change, Edit):
+                    # A row that never had state keeps none.
+                    if _text(held.state) != _text(change.state):
+                        batch.replace(held.block_key, change.state or {})
+                    batch.set_score(held.block_key, *change.score)
+        for _, change in changes:
+            if isinstance(change, Call):
+                change.function()
+        rows = client.get_encoded(learner, [held.block_key for held, _ in changes])
+        revisions = {key: row.revision or 0 for key, row in rows.items()}
+        entries = [
+            self._entry(held, revisions[held.block_key])
+            for held, _ in changes
+            if revisions.get(held.block_key, 0) != held.revision
+        ]
+        self.order.log(*entries)
+        self.kind.logged(entries)
+        return revisions
+
+    def _entry(self, held: Held, revision: int) -> LoggedAction:
+        block = checked_block(held.block_key)
+        return self.order.entry(
+            student_id=held.student_id,
+            block_id=block.id,
+            context_id=block.context_id,
+            revision_before=held.revision,
+            revision_after=revision,
+        )
+
+
+def _found(changes: Sequence[_Change], revisions: Mapping[UsageKey, int] | None, blocks: int) -> _Found:
+    """Return the result of a learner; `revisions` are the new ones, ``None`` in a dry run."""
+    details = []
+    for held, change in changes:
+        revision = None if revisions is None else revisions.get(held.block_key, 0)
+        # A host's function may have changed nothing.
+        if isinstance(change, Skip) or revision != held.revision:
+            details.append(_detail(held, change, revision))
+    skipped = sum(bool(one.skipped) for one in details)
+    changed = len(details) - skipped
+    return _Found((changed, blocks - changed - skipped, skipped), details)
+
+
+def _detail(held: Held, change: Edit | Call | Skip, revision: int | None) -> Detail:
+    reason = change.reason if isinstance(change, Skip) else ""
+    edit = change if isinstance(change, Edit) else None
+    fields = tuple(one.field for one in diff(held.state, edit.state)) if edit else ()
+    new_score = edit.score if edit else None
+    return Detail(
+        None, held.block_key, held.revision, None if reason else revision, fields, held.score, new_score, reason
+    )
+
+
+def _differs(held: Held, edit: Edit) -> bool:
+    score = (held.score.grade, held.score.max_grade) if held.score else (None, None)
+    return _text(held.state) != _text(edit.state) or score != edit.score
+
+
+def _text(state: State | None) -> str | None:
+    return encode(state) if state else None
