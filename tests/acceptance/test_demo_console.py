@@ -26,6 +26,7 @@ PAGES = (
     f"/console/learners/ben/{COURSE}/",
     HISTORY,
     f"{HISTORY}compare/?old=1&new=3",
+    f"/console/courses/{COURSE}/",
     f"/console/blocks/{COURSE}/{TORCH}/",
 )
 

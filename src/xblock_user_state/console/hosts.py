@@ -9,7 +9,9 @@ from django.utils.module_loading import import_string
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
 from xblock_user_state import conf
+from xblock_user_state.access import Policy
 from xblock_user_state.interface import State, XBlockUserState
+from xblock_user_state.permissions import PermissionPolicy
 
 __all__ = ["ConsoleHost", "Describe"]
 
@@ -22,6 +24,9 @@ _ANSWERS = ("student_answers", "student_answer", "choice", "choices", "answer")
 
 class ConsoleHost:
     """The answers of a host that says nothing. Subclass it, and name the class in the setting ``CONSOLE_HOST``."""
+
+    policy: Policy = PermissionPolicy()
+    """Decides who sees which pages. By default superusers, and what their permissions let others see."""
 
     def title(self, block_key: UsageKey) -> str:
         """Return the title of a block."""

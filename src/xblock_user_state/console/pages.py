@@ -14,7 +14,7 @@ from django.shortcuts import render
 from django.utils.cache import patch_cache_control
 
 from xblock_user_state import conf
-from xblock_user_state.console.access import Action, may
+from xblock_user_state.console.access import may_operate
 from xblock_user_state.interface import ServiceUnavailable
 
 View = Callable[..., HttpResponseBase]
@@ -45,7 +45,7 @@ def page(request: HttpRequest, name: str, context: Mapping[str, Any], status: in
         "console_base": conf.value("CONSOLE_BASE_TEMPLATE"),
         # With JavaScript, htmx replaces the part of a page that changes; without it, pages are loaded as a whole.
         "has_htmx": apps.is_installed("django_htmx"),
-        "may_operate": may(request.user, Action.OPERATE),
+        "may_operate": may_operate(request.user),
     }
     return render(request, f"xblock_user_state_console/{name}.html", {**frame, **context}, status=status)
 

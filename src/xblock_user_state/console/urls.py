@@ -5,7 +5,7 @@ from __future__ import annotations
 from django.urls import path, register_converter
 
 from xblock_user_state.console.converters import FileForm, SlashedText
-from xblock_user_state.console.views import blocks, health, history, learners
+from xblock_user_state.console.views import blocks, courses, health, history, learners
 
 app_name = "xblock_user_state_console"
 
@@ -23,6 +23,7 @@ urlpatterns = [
     path("learners/<slashed:username>/<slashed:course>/", learners.in_course, name="in_course"),
     path(_BLOCK, history.history, name="history"),
     path(f"{_BLOCK}compare/", history.compare, name="compare"),
+    path("courses/<slashed:course>/", courses.course, name="course"),
     path(_ALL, blocks.block, name="block"),
     path(f"{_ALL}responses.<form:form>", blocks.responses_file, name="responses"),
 ]

@@ -110,3 +110,39 @@ def estimated_rows(alias: str, model: type[Model]) -> tuple[int, bool]:
         cursor.execute(_ESTIMATES[connection.vendor], [model._meta.db_table])
         found = cursor.fetchone()
     return int(found[0]) if found else 0, True
+
+
+class CourseRow(NamedTuple):
+    """A learner's row in a block of a course, without its state."""
+
+    student_id: Any
+    block_id: int
+    revision: int
+    grade: float | None
+    modified: datetime
+
+
+ROWS_LOOKED_AT = 2_000
+"""Rows of a course in which its learners are looked for."""
+
+SAMPLE = 100
+"""Learners of a larger course whose rows are read."""
+
+ROWS_READ = 10_000
+"""Rows that are read of them at most."""
+
+
+def course_sample(database: str, block_ids: Collection[int]) -> tuple[list[CourseRow], bool]:
+    """Return the rows of a course, or of a sample of its learners, and whether they are a sample. Two statements.
+
+    The sample is of learners and not of rows: all that they did in the course is in it, so blocks can be compared.
+    """
+    of_course = all_rows(StudentModule, database).filter(block_id__in=list(block_ids)).order_by()
+    with errors_translated(database):
+        # From the index: ids of blocks are hashes, so the first ones are any blocks.
+        found = list(of_course.values_list("student_id", flat=True)[:ROWS_LOOKED_AT])
+        is_sample = len(found) == ROWS_LOOKED_AT
+        learners = list(dict.fromkeys(found))[: SAMPLE if is_sample else None]
+        columns = ("student_id", "block_id", "revision", "grade", "modified")
+        rows = of_course.filter(student_id__in=learners).values_list(*columns)[:ROWS_READ] if learners else []
+        return [CourseRow(*values) for values in rows], is_sample

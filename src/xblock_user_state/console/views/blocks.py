@@ -8,8 +8,9 @@ from typing import Any
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
 from opaque_keys.edx.keys import UsageKey
 
+from xblock_user_state.access import Action
 from xblock_user_state.console import responses
-from xblock_user_state.console.access import Action, require
+from xblock_user_state.console.access import require
 from xblock_user_state.console.answers import in_words
 from xblock_user_state.console.charts import chart
 from xblock_user_state.console.hosts import console_host

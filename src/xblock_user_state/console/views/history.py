@@ -12,8 +12,9 @@ from django.utils import timezone
 from django.utils.dateparse import parse_date
 
 from xblock_user_state import conf
+from xblock_user_state.access import Action
 from xblock_user_state.console import people, timeline
-from xblock_user_state.console.access import Action, require
+from xblock_user_state.console.access import require
 from xblock_user_state.console.answers import in_words
 from xblock_user_state.console.changes import compared, printable, readable
 from xblock_user_state.console.hosts import console_host

@@ -15,8 +15,9 @@ from django.utils.translation import gettext as _
 from opaque_keys import InvalidKeyError
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
+from xblock_user_state.access import Action
 from xblock_user_state.console import people
-from xblock_user_state.console.access import Action, require
+from xblock_user_state.console.access import require
 from xblock_user_state.console.charts import chart, over_time
 from xblock_user_state.console.hosts import ConsoleHost, console_host
 from xblock_user_state.console.keys import course_of
