@@ -71,7 +71,9 @@ INSTALLED_APPS = [
     "django.contrib.contenttypes",
     "django.contrib.sessions",
     "django.contrib.staticfiles",
+    "django_htmx",
     "xblock_user_state",
+    "xblock_user_state.console",
     "demo.host",
     # Problems load their templates from this app.
     "xblocks_contrib.problem.capa",
@@ -100,7 +102,12 @@ TEMPLATES = [
 ]
 
 # By default only problems have a history. The demo shows the history of every block type.
-XBLOCK_USER_STATE = {"RECORDED_BLOCK_TYPES": "*", "EXTENDED_HISTORY": EXTENDED_HISTORY}
+XBLOCK_USER_STATE = {
+    "RECORDED_BLOCK_TYPES": "*",
+    "EXTENDED_HISTORY": EXTENDED_HISTORY,
+    "CONSOLE_HOST": "demo.host.console.Console",
+    "CONSOLE_BASE_TEMPLATE": "host/console.html",
+}
 if HAS_EXTENDED_HISTORY:
     DATABASES["student_module_history"] = database(HISTORY_URL, HISTORY_FILE)
     INSTALLED_APPS.append("xblock_user_state.extended_history")

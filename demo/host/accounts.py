@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from django.contrib.auth import get_user_model
+from django.contrib.auth.models import Permission
 
 
 class Account(NamedTuple):
@@ -22,6 +23,8 @@ ACCOUNTS = (
 )
 # The demo prints this password and shows it on the login page: the accounts protect nothing.
 PASSWORD = "night-sky"
+# The permissions of staff for the console.
+MAY_SEE = ("view_studentmodule", "view_studentmodulehistory", "view_historyoutbox")
 
 
 def create_accounts() -> None:
@@ -29,4 +32,6 @@ def create_accounts() -> None:
     users = get_user_model().objects
     for account in ACCOUNTS:
         if not users.filter(username=account.username).exists():
-            users.create_user(**account._asdict(), password=PASSWORD, email=f"{account.username}@example.com")
+            user = users.create_user(**account._asdict(), password=PASSWORD, email=f"{account.username}@example.com")
+            if account.is_staff:
+                user.user_permissions.set(Permission.objects.filter(codename__in=MAY_SEE))

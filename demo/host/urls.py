@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from django.contrib.auth.views import LogoutView
 from django.contrib.staticfiles.views import serve
-from django.urls import path, register_converter
+from django.urls import include, path, register_converter
 
 from demo.host.accounts import ACCOUNTS, PASSWORD
 from demo.host.converters import UsageKeyConverter, UsernameConverter
@@ -33,6 +33,7 @@ urlpatterns = [
     path("staff/learners/<username:username>/<usage:key>/", staff.history, name="history"),
     path("staff/responses/<usage:key>/", staff.report, name="report"),
     path("staff/responses/<usage:key>/csv/", staff.report_csv, name="report_csv"),
+    path("console/", include("xblock_user_state.console.urls")),
     # A site has a web server for these files. DEBUG is off, so Django serves them only with `insecure`.
     path("static/<path:path>", serve, {"insecure": True}),
 ]

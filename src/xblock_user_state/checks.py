@@ -109,6 +109,10 @@ def _check_values() -> list[checks.CheckMessage]:
     switch = conf.value("OPENEDX_COURSES")
     if switch is not None and (not isinstance(switch, str) or conf.value("OPENEDX_STAGE") == "alone"):
         wrong.append(("OPENEDX_COURSES", "the dotted path of a function, or None, which it must be at the stage alone"))
+    if not isinstance(conf.value("CONSOLE_BASE_TEMPLATE"), str):
+        wrong.append(("CONSOLE_BASE_TEMPLATE", "the name of a template"))
+    if not isinstance(conf.value("CONSOLE_HOST"), str | None):
+        wrong.append(("CONSOLE_HOST", "the dotted path of a class, or None"))
     return [
         checks.Error(
             f"{conf.origin(name)} must be {right}, not {conf.value(name)!r}.",

@@ -43,6 +43,10 @@ DEFAULTS: Mapping[str, Any] = {
     "OPENEDX_STAGE": "off",
     # Courses whose state takes part: a dotted path of a function of the course key; None for all.
     "OPENEDX_COURSES": None,
+    # The template around the console's pages.
+    "CONSOLE_BASE_TEMPLATE": "xblock_user_state_console/base.html",
+    # Titles, outlines and answers in words for the console: a dotted path of a class; None for none.
+    "CONSOLE_HOST": None,
 }
 
 # Flags of Open edX, used where XBLOCK_USER_STATE has no such setting.

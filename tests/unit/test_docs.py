@@ -72,6 +72,18 @@ def test_the_guide_has_a_remedy_for_every_reason_of_an_import() -> None:
     assert set(re.findall(r"`(\w+)`", " ".join(cells))) == {reason.code for reason in Reason}
 
 
+@pytest.mark.parametrize("name", ["prometheus-rules.yml", "grafana-dashboard.json"])
+def test_alerts_and_dashboard_use_metrics_and_tags_that_exist(name: str) -> None:
+    text = (DOCS / "monitoring" / name).read_text()
+    suffixes = {"counter": "_total", "histogram": "_bucket", "gauge": ""}
+    tags = {f"{metric.name.replace('.', '_')}{suffixes[metric.kind]}": metric.tags for metric in names.METRICS.values()}
+    used = set(re.findall(r"DjangoXBlockUserStateClient_\w+", text))
+    assert used
+    assert used <= tags.keys()
+    for wanted, metric in re.findall(r"sum by \((\w+)\) \(rate\((\w+)", text):
+        assert wanted == "le" or wanted in tags[metric]
+
+
 def test_every_metric_is_reported_somewhere() -> None:
     constants = {name for name, value in vars(names).items() if isinstance(value, names.Metric)}
     assert len(constants) == len(names.METRICS)

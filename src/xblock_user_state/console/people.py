@@ -1,0 +1,84 @@
+"""Users as the console shows them: by name, in pages, and one by one."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import Any, NamedTuple
+
+from django.contrib.auth import get_user_model
+from django.db.models import Model, Q, QuerySet
+from django.http import Http404
+
+from xblock_user_state.state.keys import is_storable
+from xblock_user_state.store import users
+from xblock_user_state.store.databases import user_database
+from xblock_user_state.store.transactions import errors_translated
+
+
+class Person(NamedTuple):
+    """A user of the host."""
+
+    id: Any
+    username: str
+    name: str
+    """The full name; the username if the user model has none."""
+
+
+def find(username: str) -> Person:
+    """Return a user. Raises ``Http404`` if there is none. One statement."""
+    if not is_storable(username):
+        raise Http404
+    found = _people(_users().filter(**{get_user_model().USERNAME_FIELD: username}))
+    # MySQL's default collation finds Ann for ann.
+    person = next((person for person in found if person.username == username), None)
+    if person is None:
+        raise Http404
+    return person
+
+
+def page(words: Collection[str], after: str, count: int) -> list[Person]:
+    """Return up to `count` users in the order of their names, from the one that follows `after`. One statement.
+
+    Each of the `words` is in the username, a name or the e-mail address.
+    """
+    name = get_user_model().USERNAME_FIELD
+    rows = _users().order_by(name)
+    for word in words:
+        rows = rows.filter(_has(word))
+    if after:
+        rows = rows.filter(**{f"{name}__gt": after})
+    return _people(rows[:count])
+
+
+def names_of(user_ids: Collection[Any]) -> dict[Any, str]:
+    """Return the usernames of users that exist. One statement; none without ids."""
+    return users.usernames(user_ids) if user_ids else {}
+
+
+def _users() -> QuerySet[Any]:
+    return get_user_model()._base_manager.using(user_database())
+
+
+def _people(rows: QuerySet[Any]) -> list[Person]:
+    with errors_translated(user_database()):
+        return [Person(users.id_of(user), user.get_username(), _name_of(user)) for user in rows]
+
+
+def _name_of(user: Any) -> str:
+    # A base class of users has no names.
+    full_name = user.get_full_name().strip() if hasattr(user, "get_full_name") else ""
+    return full_name or str(user.get_username())
+
+
+def _has(word: str) -> Q:
+    model = get_user_model()
+    email = getattr(model, "EMAIL_FIELD", None)
+    condition = Q()
+    for name in dict.fromkeys((model.USERNAME_FIELD, "first_name", "last_name", email)):
+        if name and _has_column(model, name):
+            condition |= Q(**{f"{name}__icontains": word})
+    return condition
+
+
+def _has_column(model: type[Model], name: str) -> bool:
+    return any(field.name == name for field in model._meta.concrete_fields)

@@ -1,0 +1,108 @@
+"""A course: activity over time, its busiest blocks, and learners who may be stuck."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Mapping, Sequence
+from heapq import nlargest
+from typing import NamedTuple
+
+from django.http import HttpRequest, HttpResponse
+from django.utils import timezone
+from opaque_keys.edx.keys import LearningContextKey, UsageKey
+
+from xblock_user_state.access import Action
+from xblock_user_state.console import people
+from xblock_user_state.console.access import require
+from xblock_user_state.console.charts import chart, over_time
+from xblock_user_state.console.hosts import ConsoleHost, console_host
+from xblock_user_state.console.keys import course_of
+from xblock_user_state.console.pages import page, staff_page
+from xblock_user_state.maintenance.reports import CourseRow, course_sample
+from xblock_user_state.state.keys import identify_context, parse_block
+from xblock_user_state.store.databases import state_database
+from xblock_user_state.store.models import Block
+from xblock_user_state.store.transactions import errors_translated
+
+BLOCKS = 5_000
+"""Blocks of a course that a page looks at."""
+
+SHOWN = 10
+"""Blocks, and learners, in a list."""
+
+MANY_CHANGES = 6
+"""Changes without a point from which on a learner may be stuck."""
+
+
+class BusyBlock(NamedTuple):
+    """A block with its learners and changes in the sample."""
+
+    key: UsageKey
+    title: str
+    learners: int
+    changes: int
+
+
+class Stuck(NamedTuple):
+    """A learner who changed a state often and has no points, where others have."""
+
+    username: str
+    key: UsageKey
+    title: str
+    changes: int
+
+
+@staff_page
+def course(request: HttpRequest, course: str) -> HttpResponse:
+    """Show the activity in a course."""
+    key = course_of(course)
+    require(request, Action.REPORT, context_key=key)
+    keys = _blocks(key)
+    rows, is_sample = course_sample(state_database(), keys)
+    host = console_host()
+    context = {
+        "course": course,
+        "learners": len({row.student_id for row in rows}),
+        "is_sample": is_sample,
+        "chart": chart(over_time(timezone.localdate(row.modified) for row in rows)),
+        "busiest": _busiest(host, keys, rows),
+        "stuck": list(_stuck(host, keys, rows)),
+    }
+    return page(request, "course", context)
+
+
+def _blocks(course: LearningContextKey) -> dict[int, UsageKey]:
+    """Return the keys of the registered blocks. One statement."""
+    database = state_database()
+    blocks = Block.objects.using(database).filter(context_id=identify_context(course)).order_by("id")
+    keys = {}
+    with errors_translated(database):
+        for id_, text in blocks.values_list("id", "usage_key")[:BLOCKS]:
+            try:
+                keys[id_] = parse_block(str(course), text)
+            except ValueError:
+                # Restored or imported rows may have texts of no key.
+                continue
+    return keys
+
+
+def _busiest(host: ConsoleHost, keys: Mapping[int, UsageKey], rows: Sequence[CourseRow]) -> list[BusyBlock]:
+    learners = Counter(row.block_id for row in rows)
+    changes: Counter[int] = Counter()
+    for row in rows:
+        changes[row.block_id] += row.revision
+    return [
+        BusyBlock(keys[id_], host.title(keys[id_]), learners[id_], count) for id_, count in changes.most_common(SHOWN)
+    ]
+
+
+def _stuck(host: ConsoleHost, keys: Mapping[int, UsageKey], rows: Sequence[CourseRow]) -> Iterator[Stuck]:
+    graded = {row.block_id for row in rows if row.grade}
+    found = [row for row in rows if row.revision >= MANY_CHANGES and not row.grade and row.block_id in graded]
+    worst = nlargest(SHOWN, found, key=lambda row: row.revision)
+    names = people.names_of([row.student_id for row in worst])
+    for row in worst:
+        # A deleted user's rows may outlive them.
+        if row.student_id in names:
+            key = keys[row.block_id]
+            yield Stuck(names[row.student_id], key, host.title(key), row.revision)

@@ -1,0 +1,148 @@
+"""Figures over many learners for the console's pages, each one statement with a bounded number of rows."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from datetime import datetime
+from typing import Any, NamedTuple
+
+from django.db import connections
+from django.db.models import Count, Max, Min, Model, Sum
+
+from xblock_user_state.history.entries import all_rows
+from xblock_user_state.history.models import HistoryOutbox
+from xblock_user_state.state.keys import is_storable
+from xblock_user_state.store.models import StudentModule
+from xblock_user_state.store.transactions import errors_translated
+
+
+class Activity(NamedTuple):
+    """The sums over a learner's states."""
+
+    blocks: int
+    last: datetime
+    grade: float | None
+    max_grade: float | None
+
+
+def activity_of(
+    database: str,
+    student_ids: Collection[Any],
+    *,
+    context_id: int | None = None,
+    block_type: str | None = None,
+    since: datetime | None = None,
+) -> dict[Any, Activity]:
+    """Return the activity of learners who have any, in a course, in blocks of a type, or since a time.
+
+    The statement reads the rows of these learners, which are neighbours in the primary key.
+    """
+    if not student_ids or (block_type is not None and not is_storable(block_type)):
+        return {}
+    rows = all_rows(StudentModule, database).filter(student_id__in=list(student_ids))
+    if context_id is not None:
+        rows = rows.filter(block__context_id=context_id)
+    if block_type is not None:
+        rows = rows.filter(block__block_type=block_type)
+    if since is not None:
+        rows = rows.filter(modified__gte=since)
+    sums = {"blocks": Count("*"), "last": Max("modified"), "grades": Sum("grade"), "max_grades": Sum("max_grade")}
+    with errors_translated(database):
+        found = rows.order_by().values("student_id").annotate(**sums).values_list("student_id", *sums)
+        return {id_: Activity(*values) for id_, *values in found}
+
+
+class Response(NamedTuple):
+    """A learner's row in a block."""
+
+    student_id: Any
+    text: str | None
+    grade: float | None
+    max_grade: float | None
+    revision: int
+    modified: datetime
+
+
+def responses(database: str, block_id: int, count: int, after: Any = None) -> list[Response]:
+    """Return up to `count` rows of a block in the order of the learners' ids, from the one that follows `after`."""
+    rows = all_rows(StudentModule, database).filter(block_id=block_id)
+    if after is not None:
+        rows = rows.filter(student_id__gt=after)
+    columns = ("student_id", "state", "grade", "max_grade", "revision", "modified")
+    with errors_translated(database):
+        return [Response(*values) for values in rows.order_by("student_id").values_list(*columns)[:count]]
+
+
+def learners_in(database: str, block_id: int, most: int) -> int:
+    """Return the number of rows of a block, or `most` if there are more. The statement stops counting there."""
+    rows = all_rows(StudentModule, database).filter(block_id=block_id).order_by()
+    with errors_translated(database):
+        return rows.values("student_id")[:most].count()
+
+
+def backlog(database: str) -> tuple[int, datetime | None]:
+    """Return the number of entries in the outbox, and the time of the oldest. It scans the outbox, which is small."""
+    with errors_translated(database):
+        found = all_rows(HistoryOutbox, database).aggregate(waiting=Count("*"), oldest=Min("created"))
+    return found["waiting"], found["oldest"]
+
+
+COUNTED = 100_000
+"""Rows that are counted where the database has no estimate."""
+
+_ESTIMATES = {
+    # Negative before the first ANALYZE.
+    "postgresql": "SELECT GREATEST(reltuples, 0) FROM pg_class WHERE oid = to_regclass(%s)",
+    "mysql": "SELECT table_rows FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s",
+}
+
+
+def estimated_rows(alias: str, model: type[Model]) -> tuple[int, bool]:
+    """Return the number of rows of a table, and whether it is an estimate. One statement. Raises errors of Django's.
+
+    Servers keep an estimate. On SQLite rows are counted up to `COUNTED`.
+    """
+    connection = connections[alias]
+    if connection.vendor not in _ESTIMATES:
+        rows = all_rows(model, alias).order_by().values("student_id")[: COUNTED + 1].count()
+        return min(rows, COUNTED), rows > COUNTED
+    with connection.cursor() as cursor:
+        cursor.execute(_ESTIMATES[connection.vendor], [model._meta.db_table])
+        found = cursor.fetchone()
+    return int(found[0]) if found else 0, True
+
+
+class CourseRow(NamedTuple):
+    """A learner's row in a block of a course, without its state."""
+
+    student_id: Any
+    block_id: int
+    revision: int
+    grade: float | None
+    modified: datetime
+
+
+ROWS_LOOKED_AT = 2_000
+"""Rows of a course in which its learners are looked for."""
+
+SAMPLE = 100
+"""Learners of a larger course whose rows are read."""
+
+ROWS_READ = 10_000
+"""Rows that are read of them at most."""
+
+
+def course_sample(database: str, block_ids: Collection[int]) -> tuple[list[CourseRow], bool]:
+    """Return the rows of a course, or of a sample of its learners, and whether they are a sample. Two statements.
+
+    The sample is of learners and not of rows: all that they did in the course is in it, so blocks can be compared.
+    """
+    of_course = all_rows(StudentModule, database).filter(block_id__in=list(block_ids)).order_by()
+    with errors_translated(database):
+        # From the index: ids of blocks are hashes, so the first ones are any blocks.
+        found = list(of_course.values_list("student_id", flat=True)[:ROWS_LOOKED_AT])
+        is_sample = len(found) == ROWS_LOOKED_AT
+        learners = list(dict.fromkeys(found))[: SAMPLE if is_sample else None]
+        columns = ("student_id", "block_id", "revision", "grade", "modified")
+        rows = of_course.filter(student_id__in=learners).values_list(*columns)[:ROWS_READ] if learners else []
+        return [CourseRow(*values) for values in rows], is_sample

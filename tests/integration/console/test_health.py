@@ -1,0 +1,76 @@
+"""The health of the store, for operators and load balancers."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+from django.contrib.auth.models import User
+from django.db import connection
+from django.db.utils import OperationalError
+from django.test import Client, override_settings
+
+from tests.factories import make_block, make_learners
+from tests.integration.console.conftest import Login
+from tests.integration.console.reading import MOST_STATEMENTS, address, read, statements
+from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history.outbox.breaker import SHIPPING
+from xblock_user_state.maintenance import reports
+from xblock_user_state.models import StudentModule
+
+
+def test_operators_see_sizes_checks_and_versions(ann: User, login: Login) -> None:
+    DjangoXBlockUserStateClient().set("ann", make_block(), {"a": 1})
+    client = login("view_historyoutbox")
+    text = read(client, address("health"))
+    assert "no extended history" in text or "0 entries" in text
+    assert "default history" in text
+    assert "xblock-user-state" in text
+    assert statements(client, address("health")) <= MOST_STATEMENTS
+
+
+@override_settings(USE_TZ=True, XBLOCK_USER_STATE={"NO_SUCH_SETTING": 1})
+def test_problems_of_system_checks_are_shown(login: Login) -> None:
+    assert "xblock_user_state.W001" in read(login("*"), address("health"))
+
+
+def test_only_operators_are_led_there(login: Login) -> None:
+    assert "Health" not in login("view_studentmodule").get(address("learners")).content.decode()
+
+
+def test_counts_are_estimates_where_a_count_would_scan(ann: User, monkeypatch: pytest.MonkeyPatch) -> None:
+    DjangoXBlockUserStateClient().set_many("ann", {make_block(name): {"a": 1} for name in ("a", "b", "c")})
+    monkeypatch.setattr(reports, "COUNTED", 2)
+    rows, is_estimate = reports.estimated_rows("default", StudentModule)
+    assert is_estimate
+    assert rows == 2 or connection.vendor != "sqlite"
+
+
+def test_load_balancers_need_no_login(db: None, monkeypatch: pytest.MonkeyPatch) -> None:
+    answer = Client().get(address("health_json"))
+    assert (answer.status_code, answer.json()) == (200, {"status": "ok"})
+
+    def fail(*_: Any) -> None:
+        raise OperationalError("down")
+
+    monkeypatch.setattr("xblock_user_state.console.health.state_database", fail)
+    answer = Client().get(address("health_json"))
+    assert (answer.status_code, answer.json()) == (503, {"status": "unavailable"})
+
+
+@pytest.mark.extended_history
+@pytest.mark.django_db(transaction=True)
+@override_settings(XBLOCK_USER_STATE={"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"})
+def test_the_outbox_and_the_breaker_are_shown(transactional_db: None) -> None:
+    make_learners("ann")
+    DjangoXBlockUserStateClient().set("ann", make_block(), {"a": 1})
+    client = Client()
+    client.force_login(User.objects.create(username="root", is_superuser=True))
+    SHIPPING.failed(OperationalError("down"))
+    try:
+        text = read(client, address("health"))
+    finally:
+        SHIPPING.forget()
+    assert "1 entry" in text
+    assert "failed at the last attempt" in text
+    assert "extended history" in text

@@ -1,0 +1,7 @@
+"""URLs of the test suite: the console, mounted as hosts do."""
+
+from __future__ import annotations
+
+from django.urls import include, path
+
+urlpatterns = [path("console/", include("xblock_user_state.console.urls"))]
