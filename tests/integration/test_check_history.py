@@ -341,7 +341,7 @@ def test_an_encoding_that_nobody_knows(site: str, client: DjangoXBlockUserStateC
     add_entries(client, 1)
     history().update(encoding=99)
     [fault] = reported_faults()
-    assert fault.startswith("revision 1 has the encoding 99, which this version can't read")
+    assert fault.startswith("revision 1 can't be read: it has the encoding 99, which this version does not know")
 
 
 COPY_CHANGES: dict[str, dict[str, Any]] = {

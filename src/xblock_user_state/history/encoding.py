@@ -13,6 +13,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple
 
+from xblock_user_state.history import packs
 from xblock_user_state.interface import DamagedHistory
 
 if sys.version_info >= (3, 14):
@@ -32,6 +33,9 @@ DELTA = 2
 LOST = 3
 """No text: the text was lost, and `repair_history` has closed the entry off. The body holds encoding and body of the
 damaged entry (`close_off`); NULL where there was no entry."""
+
+PACK = 5
+"""Entries up to this revision, in one body (`history.packs`). As an entry, the newest of them."""
 
 MAX_CHAIN = 32
 """The longest chain of entries: one full entry and the deltas that follow it."""
@@ -102,17 +106,9 @@ def decode_alone(entry: Stored) -> str | DamagedHistory | None:
 def decode(entry: Stored, before: Decoded) -> str | DamagedHistory | None:
     """Return the text of an entry, or a `DamagedHistory`; `before` is the decoded entry before it."""
     try:
-        if entry.encoding == PLAIN:
-            return None if entry.body is None else entry.body.decode()
-        if entry.encoding == FULL:
-            return _decompress(entry.body, None)
-        if entry.encoding == DELTA:
-            return _decompress(entry.body, _base(entry, before))
+        return _text(entry, before)
     except (zstd.ZstdError, UnicodeDecodeError, DamagedHistory) as error:
         return DamagedHistory(f"revision {entry.revision} can't be read: {error}")
-    if entry.encoding == LOST:
-        return DamagedHistory(f"revision {entry.revision} can't be read: it was lost, and is closed off")
-    return DamagedHistory(f"revision {entry.revision} has the encoding {entry.encoding}, which this version can't read")
 
 
 def close_off(entry: Stored) -> tuple[int, bytes]:
@@ -126,6 +122,26 @@ def closed_off(entry: Stored) -> Stored | None:
         return None
     encoding, body = entry.body[:_ENCODING_BYTES], entry.body[_ENCODING_BYTES:]
     return Stored(entry.revision, int.from_bytes(encoding, "big"), body)
+
+
+def _text(entry: Stored, before: Decoded) -> str | None:
+    if entry.encoding == DELTA:
+        return _decompress(_body(entry), _base(entry, before))
+    if entry.encoding == FULL:
+        return _decompress(_body(entry), None)
+    if entry.encoding == PLAIN:
+        return None if entry.body is None else entry.body.decode()
+    if entry.encoding == PACK:
+        return next(packs.unpack(entry.revision, _body(entry))).text
+    if entry.encoding == LOST:
+        raise DamagedHistory("it was lost, and is closed off")
+    raise DamagedHistory(f"it has the encoding {entry.encoding}, which this version does not know")
+
+
+def _body(entry: Stored) -> bytes:
+    if entry.body is None:
+        raise DamagedHistory("its body is missing")
+    return entry.body
 
 
 def _base(entry: Stored, before: Decoded) -> str:
@@ -167,9 +183,7 @@ def _options(window_log: int) -> Mapping[int, int]:
     return options
 
 
-def _decompress(body: bytes | None, before: str | None) -> str:
-    if body is None:
-        raise DamagedHistory("its body is missing")
+def _decompress(body: bytes, before: str | None) -> str:
     return zstd.decompress(body, zstd_dict=_dictionary(before)).decode()
 
 

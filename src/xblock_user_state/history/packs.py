@@ -61,7 +61,7 @@ class Packed(NamedTuple):
 
 
 Change = int | list[int]
-"""How the value of a field follows from its value in the next revision. An empty value stands for no field.
+"""The way from the value of a field in the next revision to its value. An empty value stands for no field.
 
 0: it is the same. Three numbers: leave out so many bytes, keep so many after them, and put so many new ones in between.
 Two numbers: it is the last item of a list, in the field with this number, and has so many bytes.

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
-from django.db.models import Q
+from django.db.models import Q, QuerySet, Subquery
+from django.db.models.functions import Coalesce
 
-from xblock_user_state.history.entries import TOMBSTONE, Owner, all_rows
+from xblock_user_state.history.entries import TOMBSTONE, Entry, Owner, all_rows
 from xblock_user_state.history.models import BaseStudentModuleHistory
+from xblock_user_state.history.unpacking import unpacked_newest_first
 
 Key = tuple[int, int]
 """Block and revision: the key of an entry among the entries of one learner."""
@@ -39,11 +42,19 @@ class Window:
         return Q(student_id=self.student_id, **blocks)
 
     def read(self, model: type[BaseStudentModuleHistory], alias: str) -> Entries:
-        """Return the rows that a store has in the window, tombstones included. One statement."""
+        """Return the entries that a store has in the window, tombstones included. One statement."""
         rows = all_rows(model, alias).filter(self.condition())
-        if self.before is not None:
-            rows = rows.filter(revision__lt=self.before)
-        return {(row.block_id, row.revision): row for row in rows.order_by("block_id", "-revision")[: self.count]}
+        rows = rows if self.before is None else _up_to(rows, self.before)
+        # One row more, because the first may be the pack that ends at `before` or later.
+        count = None if self.count is None else self.count + (self.before is not None)
+        entries = unpacked_newest_first(rows.order_by("block_id", "-revision")[:count])
+        wanted = (entry for entry in entries if self.before is None or entry.revision < self.before)
+        found: Entries = {}
+        for entry in islice(wanted, self.count):
+            key = entry.block_id, entry.revision
+            entry.hidden = found.get(key)
+            found[key] = entry
+        return found
 
     def newest(self, found: Entries) -> Entries:
         """Return the newest `count` entries of a merge of several stores, without tombstones."""
@@ -55,3 +66,10 @@ class Window:
         top = latest if self.before is None else min(latest, self.before - 1)
         bottom = 1 if self.count is None else max(1, top - self.count + 1)
         return range(bottom, top + 1)
+
+
+def _up_to(rows: QuerySet[Entry], before: int) -> QuerySet[Entry]:
+    """Return the rows before the revision `before`, and the pack that has older entries too, if there is one."""
+    # The key of a pack is its newest revision. The next key is that of the pack, or of a row that is left out later.
+    following = rows.filter(revision__gte=before).order_by("revision").values("revision")[:1]
+    return rows.filter(revision__lte=Coalesce(Subquery(following), before))

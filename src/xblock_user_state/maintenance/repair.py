@@ -52,6 +52,7 @@ from xblock_user_state.maintenance.rules import (
     decode_checked,
     expects_base,
     is_raised,
+    is_wrong_place,
     values_of,
 )
 from xblock_user_state.maintenance.verification import Verification
@@ -242,7 +243,7 @@ class RowRepair:
         elif newest and highest > self._row.revision:
             self._lift_restored(newest)
         elif newest and newest.is_readable and newest.agrees(self._row):
-            self._check_chain(newest)
+            self._check_chain(newest, has_packs=any(version.entry.pack is not None for version in versions))
         elif newest:
             is_lost = not newest.is_readable
             reason = f"revision {highest} is lost" if is_lost else f"it was changed after revision {highest}"
@@ -393,12 +394,13 @@ class RowRepair:
         template.grade, template.max_grade = self._row.grade, self._row.max_grade
         self._add(home, _entry(home, template, revision=revision, encoding=encoding, body=body))
 
-    def _check_chain(self, newest: Version) -> None:
+    def _check_chain(self, newest: Version, *, has_packs: bool) -> None:
         """Let the next entry be a full one, unless the row's chain and checksum are those of the newest entry."""
         row = self._row
         chain = self._changes.get("history_chain", row.history_chain)
         is_wrong = not self._is_vouched() and row.history_checksum is not None
-        if is_wrong or (expects_base(row) and chain != newest.place):
+        is_wrong |= expects_base(row) and is_wrong_place(chain, newest.place, has_packs=has_packs)
+        if is_wrong:
             self._begin_chain("the next entry will be a full one: history_chain or history_checksum was wrong")
 
     def _begin_chain(self, act: str) -> None:

@@ -79,7 +79,7 @@ class RowHistory:
         self._is_recorded = block.block_type is not None and conf.is_recorded(block.block_type)
         self._newest: _DecodedEntry | None = None
         self._followers: list[_DecodedEntry] = []
-        self._is_uneven = self._is_closed = False
+        self._is_uneven = self._is_closed = self._has_packs = False
         self.faults: list[str] = []
         self.note: str | None = None
         self.entries = self.hidden = self.lost = 0
@@ -153,6 +153,7 @@ class RowHistory:
                 self._name_damaged(copy)
         self.lost += not readable and not damaged
         self._is_closed |= any(closed_off(stored(copy)) for copy in copies)
+        self._has_packs |= any(copy.pack is not None for copy in copies)
         if len(copies) > 1:
             self._compare_copies(revision, decoded)
         # A damaged copy does not hide a readable one: the next delta is decoded against the readable copy.
@@ -219,7 +220,7 @@ class RowHistory:
             self._fault(f"the score was changed by something else than the client after revision {revision}")
         if are_apart(*sorted((newest.entry.created, row.modified))):
             self._note(f"revision {revision} has another time than the state")
-        if expects_base(row) and row.history_chain != newest.place:
+        if expects_base(row) and is_wrong_place(row.history_chain, newest.place, has_packs=self._has_packs):
             self._fault(
                 f"revision {revision} is number {newest.place} of its chain, and the state's history_chain is "
                 f"{row.history_chain}"
@@ -248,6 +249,12 @@ def expects_base(row: StudentModule) -> bool:
     text = row.state
     has_checksum = text is not None and row.history_checksum == checksum(row.revision, text)
     return has_checksum and row.history_chain > 0
+
+
+def is_wrong_place(chain: int, place: int, *, has_packs: bool) -> bool:
+    """Tell whether a row's ``history_chain`` is not the `place` of its newest entry in its chain."""
+    # An entry in a pack needs no other, so a pack makes chains shorter than the row has counted.
+    return chain < place if has_packs else chain != place
 
 
 def is_raised(row: StudentModule, newest: int, text: str | DamagedHistory | None) -> bool:

@@ -7,6 +7,7 @@ that moves meanwhile.
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
+from heapq import merge
 from itertools import groupby
 from operator import attrgetter
 
@@ -25,6 +26,7 @@ from xblock_user_state.history.entries import (
     tombstoned_in,
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
+from xblock_user_state.history.unpacking import unpacked_in_order
 from xblock_user_state.maintenance.paging import rows_of
 from xblock_user_state.store.dialects.rows import value_field
 from xblock_user_state.store.transactions import errors_translated
@@ -66,12 +68,12 @@ def _entries(database: str, which: Q, size: int) -> Iterator[BaseStudentModuleHi
 class _Window:
     """The entries that follow a key, up to the key `last`: the lowest last key of the stores with a full page.
 
-    ``None`` as `last` means that no store has more.
+    ``None`` as `last` means that no store has more. Keeps packs as they are stored until their entries are needed.
     """
 
     def __init__(self, database: str, which: Q, size: int, after: Key | None) -> None:
         self._database, self._which, self._after = database, which, after
-        found: list[BaseStudentModuleHistory] = []
+        pages: list[list[BaseStudentModuleHistory]] = []
         last_keys: list[Key] = []
         buried: set[Owner] = set()
         for model, alias in stores(database):
@@ -80,11 +82,16 @@ class _Window:
             last_keys += [_key_of(page[-1])] if len(page) == size else []
             if model is HistoryOutbox:
                 buried = self._buried(page)
-            found += page if alias == database else [entry for entry in page if owner_of(entry) not in buried]
+            pages.append(page if alias == database else [entry for entry in page if owner_of(entry) not in buried])
         self.last = min(last_keys, default=None)
-        inside = [entry for entry in found if entry.revision != TOMBSTONE and self._is_inside(entry)]
-        # The sort is stable: copies with one key stay in the order of the stores.
-        self.entries = sorted(inside, key=_key_of)
+        self._pages = pages
+
+    @property
+    def entries(self) -> Iterator[BaseStudentModuleHistory]:
+        """The entries in key order. Of copies with one key, each store's come in the order of the stores."""
+        # The merge is stable. It has one pack of each store in memory.
+        entries = merge(*map(unpacked_in_order, self._pages), key=_key_of)
+        return (entry for entry in entries if entry.revision != TOMBSTONE and self._is_inside(entry))
 
     def _page(self, model: type[BaseStudentModuleHistory], alias: str, size: int) -> list[BaseStudentModuleHistory]:
         rows = following(all_rows(model, alias).filter(self._which), self._after)
@@ -92,7 +99,9 @@ class _Window:
             return list(rows[:size])
 
     def _is_inside(self, entry: BaseStudentModuleHistory) -> bool:
-        return self.last is None or _key_of(entry) <= self.last
+        # The key of a pack is its newest revision: its entries may belong to the windows before, and to those after.
+        key = _key_of(entry)
+        return (self._after is None or key > self._after) and (self.last is None or key <= self.last)
 
     def _buried(self, outbox: Sequence[BaseStudentModuleHistory]) -> set[Owner]:
         """Return the owners whose entries in the extended history are buried by a tombstone."""
