@@ -23,7 +23,7 @@ from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixtur
 from tests.integration.test_check_history import SITES
 from xblock_user_state.archive.format import read_export
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.encoding import DELTA, FULL, LOST, MAX_CHAIN, checksum, encode_compact
+from xblock_user_state.history.encoding import FULL, LOST, MAX_CHAIN, SPLICE, checksum, encode_compact
 from xblock_user_state.history.entries import COLUMNS, VALUE_COLUMNS, extended_model, stores
 from xblock_user_state.interface import DamagedHistory, HistoryEntry
 from xblock_user_state.maintenance.backfill import Backfill
@@ -289,7 +289,7 @@ def test_a_chain_that_is_too_long_is_cut(client: DjangoXBlockUserStateClient) ->
     change_row(history_chain=0)
     assert repair() == ["revision 33 built on 32 others; it is stored in full"]
     encodings = StudentModuleHistory.objects.order_by("revision").values_list("encoding", flat=True)
-    assert list(encodings) == [FULL, *[DELTA] * 31, FULL, DELTA, DELTA]
+    assert list(encodings) == [FULL, *[SPLICE] * 31, FULL, SPLICE, SPLICE]
     assert len(readable()) == MAX_CHAIN + 3
     assert_sound()
 
@@ -587,7 +587,7 @@ def test_a_crash_between_the_two_databases(client: DjangoXBlockUserStateClient, 
         run("repair_history")
     assert row().revision == 8
     assert extended_model()._base_manager.using(ALIAS).get(revision=4).encoding == LOST
-    assert StudentModuleHistory.objects.get(revision=4).encoding == DELTA
+    assert StudentModuleHistory.objects.get(revision=4).encoding == SPLICE
     repair()
     assert lost() == [4, 5, 6, 7, 8]
     assert row().revision == 9

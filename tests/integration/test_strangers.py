@@ -17,7 +17,7 @@ from tests.factories import make_block, make_learners
 from tests.integration.histories import BLOCK, add_entries
 from tests.integration.shipping import relay
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.encoding import DELTA, FULL, MAX_CHAIN
+from xblock_user_state.history.encoding import FULL, MAX_CHAIN, SPLICE
 from xblock_user_state.history.entries import COLUMNS, extended_model, stores
 from xblock_user_state.interface import HistoryEntry
 from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule, StudentModuleHistory
@@ -102,7 +102,7 @@ def test_no_entry_is_lost_after_a_change_by_sql(client: DjangoXBlockUserStateCli
 
     assert numbers() == [0, 1, 2, *range(100, 100 + 2 * MAX_CHAIN)]
     assert encodings()[4] == FULL
-    assert encodings()[5] == DELTA
+    assert encodings()[5] == SPLICE
 
 
 @in_every_store
@@ -122,7 +122,7 @@ def test_a_change_of_the_score_by_sql_breaks_no_chain(client: DjangoXBlockUserSt
 
     add_entries(DjangoXBlockUserStateClient(), 1, start=3)
 
-    assert encodings()[4] == DELTA
+    assert encodings()[4] == SPLICE
     assert numbers() == [0, 1, 2, 3]
 
 
@@ -144,7 +144,7 @@ def test_a_row_of_an_earlier_version_begins_with_a_full_entry(client: DjangoXBlo
 
     add_entries(DjangoXBlockUserStateClient(), 2, start=3)
 
-    assert [encodings()[revision] for revision in (3, 4, 5)] == [DELTA, FULL, DELTA]
+    assert [encodings()[revision] for revision in (3, 4, 5)] == [SPLICE, FULL, SPLICE]
     assert numbers() == [0, 1, 2, 3, 4]
 
 

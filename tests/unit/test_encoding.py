@@ -1,9 +1,9 @@
-"""Encodings of history entries: plain, in full, and as a delta to the revision before."""
+"""Encodings of history entries: plain, in full, and as deltas to the revision before."""
 
 from __future__ import annotations
 
 import random
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pytest
@@ -17,6 +17,7 @@ from xblock_user_state.history.encoding import (
     LOST,
     MAX_CHAIN,
     PLAIN,
+    SPLICE,
     Stored,
     checksum,
     close_off,
@@ -25,6 +26,7 @@ from xblock_user_state.history.encoding import (
     decode_alone,
     encode_compact,
     encode_plain,
+    is_delta,
     next_chain,
 )
 from xblock_user_state.interface import DamagedHistory
@@ -44,7 +46,25 @@ def stored(texts: Sequence[str | None]) -> list[Stored]:
 
 
 def attempts(count: int) -> list[str]:
+    """Return texts with short changes, which are stored as splices."""
     return [f'{{"attempts":{number},"answers":[{",".join(map(str, range(number)))}]}}' for number in range(count)]
+
+
+def essays(count: int) -> list[str]:
+    """Return texts with long changes, which are stored as frames."""
+    words = random.Random(count)
+    return [f'{{"essay":"{" ".join(f"{words.random()}" for _ in range(20))}"}}' for _ in range(count)]
+
+
+HISTORIES = pytest.mark.parametrize(("texts_of", "encoding"), [(attempts, SPLICE), (essays, DELTA)])
+TextsOf = Callable[[int], list[str]]
+
+
+def changed(entry: Stored, place: int, difference: int) -> Stored:
+    """Return the entry with another byte at this place."""
+    body = bytearray(entry.body or b"")
+    body[place % len(body)] ^= difference
+    return entry._replace(body=bytes(body))
 
 
 @given(TEXTS)
@@ -59,9 +79,12 @@ def test_a_plain_body_is_the_text_itself(text: str | None) -> None:
     assert decode_alone(Stored(1, encoding, body)) == text
 
 
-def test_one_entry_in_a_chain_is_full() -> None:
-    encodings = [entry.encoding for entry in stored(attempts(3 * MAX_CHAIN))]
-    assert encodings == ([FULL] + [DELTA] * (MAX_CHAIN - 1)) * 3
+@HISTORIES
+def test_one_entry_in_a_chain_is_full(texts_of: TextsOf, encoding: int) -> None:
+    encodings = [entry.encoding for entry in stored(texts_of(3 * MAX_CHAIN))]
+    assert encodings == ([FULL] + [encoding] * (MAX_CHAIN - 1)) * 3
+    assert is_delta(encoding)
+    assert not is_delta(FULL)
 
 
 def test_a_delta_costs_what_has_changed() -> None:
@@ -100,34 +123,74 @@ def test_a_text_beyond_the_usual_window_is_stored_as_what_has_changed() -> None:
     assert [text for _, text in decode_all(entries)] == [long, long + "k"]
 
 
-def test_a_damaged_entry_is_named_and_takes_down_only_what_builds_on_it() -> None:
-    texts = attempts(2 * MAX_CHAIN)
+@HISTORIES
+def test_a_damaged_entry_is_named_and_takes_down_only_what_builds_on_it(texts_of: TextsOf, encoding: int) -> None:
+    texts = texts_of(2 * MAX_CHAIN)
     entries = stored(texts)
-    body = entries[9].body or b""
-    entries[9] = entries[9]._replace(body=body[:-1] + bytes([body[-1] ^ 1]))
+    entries[9] = changed(entries[9], -1, 1)
     found = dict(decode_all(entries))
     damaged = [revision for revision, text in found.items() if isinstance(text, DamagedHistory)]
     assert damaged == list(range(10, MAX_CHAIN + 1))
+    assert entries[9].encoding == encoding
     assert "revision 10 " in str(found[10])
     assert all(found[revision] == texts[revision - 1] for revision in found.keys() - set(damaged))
 
 
-@given(st.integers(0, 10_000), st.integers(1, 255))
-def test_no_damage_gives_another_text(place: int, difference: int) -> None:
-    texts = attempts(3)
+@HISTORIES
+@given(place=st.integers(0, 10_000), difference=st.integers(1, 255))
+def test_no_damage_gives_another_text(texts_of: TextsOf, encoding: int, place: int, difference: int) -> None:
+    texts = texts_of(3)
     entries = stored(texts)
-    body = bytearray(entries[2].body or b"")
-    body[place % len(body)] ^= difference
-    entries[2] = entries[2]._replace(body=bytes(body))
+    entries[2] = changed(entries[2], place, difference)
     text = dict(decode_all(entries))[3]
+    assert entries[2].encoding == encoding
     assert isinstance(text, DamagedHistory) or text == texts[2]
 
 
-def test_an_entry_without_its_base_is_damaged() -> None:
-    entries = stored(attempts(5))
+@HISTORIES
+@given(length=st.integers(0, 10_000))
+def test_a_body_that_was_cut_off_is_damaged(texts_of: TextsOf, encoding: int, length: int) -> None:
+    entries = stored(texts_of(3))
+    body = entries[2].body or b""
+    entries[2] = entries[2]._replace(body=body[: length % len(body)])
+    assert entries[2].encoding == encoding
+    assert isinstance(dict(decode_all(entries))[3], DamagedHistory)
+
+
+@HISTORIES
+def test_a_missing_body_is_damaged(texts_of: TextsOf, encoding: int) -> None:
+    entries = stored(texts_of(2))
+    text = dict(decode_all([entries[0], Stored(2, encoding, None)]))[2]
+    assert "its body is missing" in str(text)
+
+
+@HISTORIES
+def test_an_entry_on_another_base_is_damaged(texts_of: TextsOf, encoding: int) -> None:
+    entries = stored(texts_of(3))
+    assert entries[2].encoding == encoding
+    # A plain body has no checksum of its own.
+    entries[1] = Stored(2, *encode_plain(texts_of(2)[1].replace("{", "[")))
+    assert isinstance(dict(decode_all(entries))[3], DamagedHistory)
+
+
+@HISTORIES
+def test_an_entry_without_its_base_is_damaged(texts_of: TextsOf, encoding: int) -> None:
+    entries = stored(texts_of(5))
     found = dict(decode_all([entries[0], *entries[2:]]))
+    assert entries[2].encoding == encoding
     assert "builds on revision 2, which is missing" in str(found[3])
     assert isinstance(decode_alone(entries[1]), DamagedHistory)
+
+
+def test_entries_of_the_first_version_mix_with_later_ones() -> None:
+    texts = attempts(4)
+    frames = [
+        Stored(revision, DELTA, encoding._compress(texts[revision - 1], texts[revision - 2])) for revision in (2, 4)
+    ]
+    splice = Stored(3, *encode_compact(texts[2], texts[1]))
+    entries = [Stored(1, *encode_compact(texts[0], None)), frames[0], splice, frames[1]]
+    assert [entry.encoding for entry in entries] == [FULL, DELTA, SPLICE, DELTA]
+    assert [text for _, text in decode_all(entries)] == texts
 
 
 def test_encodings_mix() -> None:
@@ -140,12 +203,12 @@ def test_encodings_mix() -> None:
     assert [text for _, text in decode_all(entries)] == [first, second, third]
 
 
-@pytest.mark.parametrize("encoding", [4, 200])
+@pytest.mark.parametrize("encoding", [6, 200])
 def test_an_unknown_encoding_is_refused(encoding: int) -> None:
     assert f"encoding {encoding}" in str(decode_alone(Stored(1, encoding, b"{}")))
 
 
-@pytest.mark.parametrize("encoding", [PLAIN, FULL, DELTA, 32_767])
+@pytest.mark.parametrize("encoding", [PLAIN, FULL, DELTA, SPLICE, 32_767])
 @pytest.mark.parametrize("body", [b"", b"damaged", b"\x00" * 9])
 def test_a_closed_entry_keeps_encoding_and_body(encoding: int, body: bytes) -> None:
     entry = Stored(7, encoding, body)

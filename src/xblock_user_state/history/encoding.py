@@ -1,8 +1,9 @@
 """Encodes and decodes the bodies of history entries. Each entry names its encoding, so one table may mix them.
 
-A capa problem keeps lists over all attempts, so full copies grow with the square of the attempts. A delta is the text
-compressed with the text of the revision before as dictionary, so its size depends on the change. At least one entry in
-`MAX_CHAIN` is full, so decoding an entry needs a bounded number of others. Needs no Django.
+A capa problem keeps lists over all attempts, so full copies grow with the square of the attempts. A delta builds on the
+text of the revision before, so its size depends on the change: a short change is a splice (`history.splicing`), another
+one the text compressed with the text before as dictionary. At least one entry in `MAX_CHAIN` is full, so decoding an
+entry needs a bounded number of others. Needs no Django.
 """
 
 from __future__ import annotations
@@ -14,6 +15,7 @@ from functools import lru_cache
 from typing import NamedTuple
 
 from xblock_user_state.history import packs
+from xblock_user_state.history.splicing import apply, splice
 from xblock_user_state.interface import DamagedHistory
 
 if sys.version_info >= (3, 14):
@@ -33,6 +35,9 @@ DELTA = 2
 LOST = 3
 """No text: the text was lost, and `repair_history` has closed the entry off. The body holds encoding and body of the
 damaged entry (`close_off`); NULL where there was no entry."""
+
+SPLICE = 4
+"""A splice of the text of the revision before (`history.splicing`)."""
 
 PACK = 5
 """Entries up to this revision, in one body (`history.packs`). As an entry, the newest of them."""
@@ -61,6 +66,11 @@ Decoded = tuple[int, str | DamagedHistory | None]
 """Revision and text of an entry, or the error that stands for the text."""
 
 
+def is_delta(encoding: int) -> bool:
+    """Tell whether entries of an encoding build on the revision before."""
+    return encoding in (SPLICE, DELTA)
+
+
 def next_chain(chain: int) -> int:
     """Return the place of an entry in its chain, from the place of the revision before.
 
@@ -83,7 +93,10 @@ def encode_compact(text: str | None, before: str | None) -> tuple[int, bytes | N
     """Return encoding and body of `text`: a delta against the text `before`, or a full entry if that is ``None``."""
     if text is None:
         return encode_plain(text)
-    return (FULL, _compress(text, None)) if before is None else (DELTA, _compress(text, before))
+    if before is None:
+        return FULL, _compress(text, None)
+    short = splice(before, text)
+    return (DELTA, _compress(text, before)) if short is None else (SPLICE, short)
 
 
 def decode_all(entries: Iterable[Stored]) -> Iterator[Decoded]:
@@ -125,6 +138,8 @@ def closed_off(entry: Stored) -> Stored | None:
 
 
 def _text(entry: Stored, before: Decoded) -> str | None:
+    if entry.encoding == SPLICE:
+        return apply(_body(entry), _base(entry, before))
     if entry.encoding == DELTA:
         return _decompress(_body(entry), _base(entry, before))
     if entry.encoding == FULL:
@@ -132,7 +147,7 @@ def _text(entry: Stored, before: Decoded) -> str | None:
     if entry.encoding == PLAIN:
         return None if entry.body is None else entry.body.decode()
     if entry.encoding == PACK:
-        return next(packs.unpack(entry.revision, _body(entry))).text
+        return next(packs.unpack(entry.revision, entry.body or b"")).text
     if entry.encoding == LOST:
         raise DamagedHistory("it was lost, and is closed off")
     raise DamagedHistory(f"it has the encoding {entry.encoding}, which this version does not know")

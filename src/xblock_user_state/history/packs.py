@@ -16,10 +16,11 @@ from datetime import UTC, datetime, timedelta
 from io import BytesIO
 from itertools import accumulate
 from operator import sub
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import msgspec
 
+from xblock_user_state.history.splicing import common_ends
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.state import codec
 
@@ -113,6 +114,8 @@ def unpack(newest: int, body: bytes) -> Iterator[Packed]:
 
     Raises `DamagedHistory`, at once.
     """
+    if not body:
+        raise DamagedHistory("its pack is damaged")
     if body[: len(_LAYOUT)] != _LAYOUT:
         raise DamagedHistory("its pack has a layout that this version does not know")
     try:
@@ -170,7 +173,7 @@ def _change(later: bytes, value: bytes, values: Sequence[bytes], new: list[bytes
         for number, other in enumerate(values):
             if other.endswith(item):
                 return [number, len(value)]
-    head, tail = _common_ends(later, value)
+    head, tail = common_ends(later, value)
     new.append(value[head : len(value) - tail])
     return [len(later) - head - tail, tail, len(new[-1])]
 
@@ -222,18 +225,3 @@ def _labels(names: Sequence[str]) -> list[bytes]:
 def _join(labels: Sequence[bytes], values: Sequence[bytes]) -> str:
     fields = [label + value for label, value in zip(labels, values, strict=True) if value]
     return (b"{" + b",".join(fields) + b"}").decode()
-
-
-def _common_ends(one: bytes, other: bytes) -> tuple[int, int]:
-    """Return the lengths of the common beginning and of the common end, which do not overlap."""
-    most = min(len(one), len(other))
-    head = _equal(one[:most], other[:most], "little")
-    most -= head
-    return head, _equal(one[len(one) - most :], other[len(other) - most :], "big")
-
-
-def _equal(one: bytes, other: bytes, order: Literal["little", "big"]) -> int:
-    """Return the number of equal bytes at the beginning of two texts of one length; in order ``big`` at their end."""
-    # Python has no call for it. As integers, the lowest bit that differs tells, without a loop over the bytes.
-    difference = int.from_bytes(one, order) ^ int.from_bytes(other, order)
-    return ((difference & -difference).bit_length() - 1) // 8 if difference else len(one)

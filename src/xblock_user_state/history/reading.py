@@ -14,7 +14,7 @@ from operator import attrgetter, itemgetter
 from typing import Any
 
 from xblock_user_state import conf
-from xblock_user_state.history.encoding import DELTA, MAX_CHAIN, decode_all
+from xblock_user_state.history.encoding import MAX_CHAIN, decode_all, is_delta
 from xblock_user_state.history.entries import Owner
 from xblock_user_state.history.extended_store import HistoryUnreadable, read_extended
 from xblock_user_state.history.merging import merged
@@ -96,7 +96,7 @@ def _bases(found: Entries, oldest: int) -> set[Key]:
     # Newest first: a delta that is a base itself is met after the entry that builds on it.
     for block_id, revision in sorted(found, reverse=True):
         is_wanted = revision >= oldest or (block_id, revision) in bases
-        if is_wanted and found[block_id, revision].encoding == DELTA:
+        if is_wanted and is_delta(found[block_id, revision].encoding):
             bases.add((block_id, revision - 1))
     return bases
 

@@ -7,7 +7,7 @@ shipped and deleted as any row. Its entries are unsaved instances with plain bod
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import pairwise
+from itertools import groupby, pairwise
 from operator import attrgetter
 from typing import Any, TypeVar
 
@@ -47,6 +47,14 @@ def unpacked_in_order(rows: Sequence[Entry]) -> Iterator[Entry]:
     if are_in_order(rows):
         return unpacked(rows)
     return iter(sorted(unpacked(rows), key=attrgetter("student_id", "block_id", "revision")))
+
+
+def without_hidden(entries: Iterable[Entry]) -> Iterator[Entry]:
+    """Yield the first entry of each revision of `unpacked_in_order`; it knows the other one, if there is one."""
+    for _, copies in groupby(entries, key=attrgetter("student_id", "block_id", "revision")):
+        entry, *others = copies
+        entry.hidden = others[0] if others else None
+        yield entry
 
 
 def are_in_order(rows: Sequence[BaseStudentModuleHistory]) -> bool:

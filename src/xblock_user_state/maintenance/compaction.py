@@ -14,14 +14,14 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
 from functools import partial
-from itertools import chain
+from itertools import chain, groupby
 from typing import Any, NamedTuple
 
 from django.db.models import Count, Q, QuerySet
 
 from xblock_user_state import conf
 from xblock_user_state.history import packs
-from xblock_user_state.history.encoding import PACK, Decoded, decode
+from xblock_user_state.history.encoding import PACK
 from xblock_user_state.history.entries import (
     Owner,
     all_rows,
@@ -30,10 +30,11 @@ from xblock_user_state.history.entries import (
     take_write_lock,
     without_tombstones,
 )
-from xblock_user_state.history.models import BaseStudentModuleHistory, StudentModuleHistory, stored
+from xblock_user_state.history.models import BaseStudentModuleHistory, StudentModuleHistory
 from xblock_user_state.history.packs import MOST_CHARACTERS, MOST_ENTRIES, Packed
-from xblock_user_state.history.unpacking import are_in_order, as_packed, unpacked
+from xblock_user_state.history.unpacking import are_in_order, as_packed
 from xblock_user_state.interface import DamagedHistory
+from xblock_user_state.maintenance.decoding import decoded
 from xblock_user_state.maintenance.paging import owner_pages, rows_of
 from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.transactions import LostRace, errors_translated, repeat
@@ -147,7 +148,7 @@ class Compaction:
     def _runs(self, rows: Sequence[BaseStudentModuleHistory], done: Compacted) -> Iterator[list[_Part]]:
         """Yield runs of old rows that belong into one pack; count the old entries that belong into none."""
         run: list[_Part] = []
-        for part, is_readable in _parts(rows):
+        for part, is_readable in _parts(self.database, rows):
             is_old = all(entry.created < self.older_than for entry in part.entries)
             if run and not (is_old and is_readable and _fits(run, part)):
                 yield run
@@ -160,19 +161,18 @@ class Compaction:
             yield run
 
 
-def _parts(rows: Sequence[BaseStudentModuleHistory]) -> Iterator[tuple[_Part, bool]]:
+def _parts(database: str, rows: Sequence[BaseStudentModuleHistory]) -> Iterator[tuple[_Part, bool]]:
     """Yield the decoded entries of each row, and whether all can be read; none if two lives have the same revisions."""
     if not are_in_order(rows):
         return
-    before: Decoded = (0, None)
-    for row in rows:
+    by_revision = {row.revision: row for row in rows}
+    for revision, group in groupby(decoded(database, rows), key=lambda found: found[0].pack or found[0].revision):
         entries: list[Packed] = []
         is_readable = True
-        for entry in unpacked([row]):
-            before = entry.revision, decode(stored(entry), before)
-            is_readable &= not isinstance(before[1], DamagedHistory)
-            entries.append(as_packed(entry, None if isinstance(before[1], DamagedHistory) else before[1]))
-        yield _Part(row, entries), is_readable
+        for entry, text in group:
+            is_readable &= not isinstance(text, DamagedHistory)
+            entries.append(as_packed(entry, None if isinstance(text, DamagedHistory) else text))
+        yield _Part(by_revision[revision], entries), is_readable
 
 
 def _fits(run: Sequence[_Part], part: _Part) -> bool:

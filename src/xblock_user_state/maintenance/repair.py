@@ -229,6 +229,10 @@ class RowRepair:
         self.has_two_lives = not is_settled and not all(version.is_single for version in versions)
         if self.has_two_lives:
             return
+        if any(map(_is_of_two_lives, versions)):
+            # A life in rows and another in a pack of the same store, of which no other store has entries.
+            self._history = [copy for version in versions for copy in version.copies]
+            return
         newest = versions[-1] if versions else None
         if newest:
             self._write_anew(newest)
@@ -237,13 +241,18 @@ class RowRepair:
             self._close_gap(before, version.revision, _home(version.entry), version.entry.created)
             self._settle(version)
             before = version
+        self._open_packs(versions)
+        self._follow(newest, has_packs=any(version.entry.pack is not None for version in versions))
+
+    def _follow(self, newest: Version | None, *, has_packs: bool) -> None:
+        """Let the row and its newest entry agree."""
         highest = newest.revision if newest else 0
         if highest < self._row.revision:
             self._extend(newest)
         elif newest and highest > self._row.revision:
             self._lift_restored(newest)
         elif newest and newest.is_readable and newest.agrees(self._row):
-            self._check_chain(newest, has_packs=any(version.entry.pack is not None for version in versions))
+            self._check_chain(newest, has_packs=has_packs)
         elif newest:
             is_lost = not newest.is_readable
             reason = f"revision {highest} is lost" if is_lost else f"it was changed after revision {highest}"
@@ -301,7 +310,7 @@ class RowRepair:
             encoding=version.encoding,
             body=version.body,
         )
-        stale = [each for each in version.copies if values_of(each) != values_of(settled)]
+        stale = [each for each in version.copies if _is_stale(each, settled, version)]
         if stale and version.act is None:
             store = store_name(type(version.entry))
             version.act = f"revision {version.revision} is not the same in all stores; the entry of the {store} is kept"
@@ -310,6 +319,16 @@ class RowRepair:
         for model in {type(each) for each in stale}:
             self._put(model, settled)
         self._history.append(settled)
+
+    def _open_packs(self, versions: Sequence[Version]) -> None:
+        """Make rows of the entries of each pack that has an entry to change."""
+        changed = {(model, entry.revision) for model, entries in self._puts.items() for entry in entries}
+        packed = [each for version in versions for each in version.copies if each.pack is not None]
+        opened = {(type(each), each.pack) for each in packed if (type(each), each.revision) in changed}
+        for each in packed:
+            if (type(each), each.pack) in opened and (type(each), each.revision) not in changed:
+                encoding, body = encode_compact(each.state, None)
+                self._put(type(each), _entry(type(each), each, revision=each.revision, encoding=encoding, body=body))
 
     def _close_gap(self, before: Version | None, end: int, home: Store, created: datetime) -> None:
         """Close off the missing revisions between a version and the revision `end`."""
@@ -414,6 +433,18 @@ class RowRepair:
     def _put(self, home: Store, entry: BaseStudentModuleHistory) -> None:
         copied = _entry(home, entry, **stored(entry)._asdict())
         self._puts.setdefault(home, []).append(copied)
+
+
+def _is_of_two_lives(version: Version) -> bool:
+    """Tell whether a store has two entries of a revision, one of them in a pack, which differ."""
+    return not version.is_single and len({type(copy) for copy in version.copies}) < len(version.copies)
+
+
+def _is_stale(copy: BaseStudentModuleHistory, settled: BaseStudentModuleHistory, version: Version) -> bool:
+    """Tell whether a copy must be stored anew, so that all copies of a version are the same."""
+    if copy.pack is not None and version.is_single and copy.damage is None:
+        return False
+    return values_of(copy) != values_of(settled)
 
 
 def _put_all(model: Store, alias: str, entries: Sequence[BaseStudentModuleHistory]) -> None:

@@ -14,7 +14,6 @@ from typing import NamedTuple
 
 from xblock_user_state import conf
 from xblock_user_state.history.encoding import (
-    DELTA,
     LOST,
     MAX_CHAIN,
     PLAIN,
@@ -23,6 +22,7 @@ from xblock_user_state.history.encoding import (
     checksum,
     closed_off,
     decode,
+    is_delta,
 )
 from xblock_user_state.history.entries import VALUE_COLUMNS, store_name
 from xblock_user_state.history.models import BaseStudentModuleHistory, stored
@@ -162,7 +162,7 @@ class RowHistory:
 
     def _compare_copies(self, revision: int, decoded: Sequence[_DecodedEntry]) -> None:
         # Equal texts may be encoded in different ways, and times may have lost their microseconds: that is no fault.
-        self._is_uneven |= len({values_of(copy.entry) for copy in decoded}) > 1
+        self._is_uneven |= len({values_of(copy.entry) for copy in decoded if copy.entry.pack is None}) > 1
         contents = {(*copy.content, copy.entry.actor_id) for copy in decoded if copy.is_readable}
         times = [copy.entry.created for copy in decoded]
         is_half_lost = len({copy.is_lost for copy in decoded}) > 1
@@ -170,10 +170,12 @@ class RowHistory:
             self._fault(f"revision {revision} is in {len(decoded)} stores, and is not the same in all of them")
 
     def _follows(self, copy: _DecodedEntry) -> bool:
-        """Tell whether a copy can't be read because the entry before it can't be read."""
-        is_next = self._newest is not None and copy.entry.revision == self._newest.entry.revision + 1
-        is_base_damaged = self._newest is not None and not self._newest.is_readable
-        return is_next and is_base_damaged and copy.entry.encoding == DELTA
+        """Tell whether a copy can't be read because the entry before it can't be read, or is in the same pack."""
+        if self._newest is None or self._newest.is_readable:
+            return False
+        before, entry = self._newest.entry, copy.entry
+        is_next = entry.revision == before.revision + 1
+        return is_next and (is_delta(entry.encoding) or (entry.pack is not None and entry.pack == before.pack))
 
     def _name_damaged(self, copy: _DecodedEntry) -> None:
         self._fault(f"{copy.text} (in the {store_name(type(copy.entry))})")
@@ -184,7 +186,11 @@ class RowHistory:
             self._name_damaged(self._followers[0])
         elif self._followers:
             first, last = (self._followers[place].entry.revision for place in (0, -1))
-            self._fault(f"revisions {first} to {last} can't be read: they build on revision {first - 1}")
+            pack = self._followers[0].entry.pack
+            reason = f"they build on revision {first - 1}"
+            if pack is not None:
+                reason = f"they are in the damaged pack of revision {pack}, or build on it"
+            self._fault(f"revisions {first} to {last} can't be read: {reason}")
         self._followers = []
 
     def _decode(self, entry: BaseStudentModuleHistory) -> _DecodedEntry:
@@ -192,16 +198,16 @@ class RowHistory:
         base: Decoded = (previous.entry.revision, previous.text) if previous else (0, None)
         text = decode_checked(stored(entry), base)
         # An entry without a text is no base, so its place is 0.
-        is_delta = entry.encoding == DELTA
-        return _DecodedEntry(entry, text, previous.place + 1 if previous and is_delta else int(text is not None))
+        place = previous.place + 1 if previous and is_delta(entry.encoding) else int(text is not None)
+        return _DecodedEntry(entry, text, place)
 
     def _compare_with_previous(self, previous: _DecodedEntry | None, newest: _DecodedEntry) -> None:
         revision, last = newest.entry.revision, previous.entry.revision if previous else 0
         if previous and are_apart(newest.entry.created, previous.entry.created):
             self._note(f"revision {revision} is earlier than revision {last}")
         # A full entry may follow a change by something else than the client, so it may be equal to the entry before.
-        is_delta = newest.entry.encoding == DELTA
-        if previous and is_delta and newest.is_readable and newest.content == previous.content:
+        is_equal = previous is not None and newest.is_readable and newest.content == previous.content
+        if is_equal and is_delta(newest.entry.encoding):
             self._fault(f"revision {revision} changed nothing")
         if newest.is_readable and newest.place > MAX_CHAIN:
             others = newest.place - 1

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from operator import attrgetter
 
-from xblock_user_state.history.encoding import DELTA, LOST, MAX_CHAIN, Decoded, closed_off, encode_compact
+from xblock_user_state.history.encoding import LOST, MAX_CHAIN, Decoded, closed_off, encode_compact, is_delta
 from xblock_user_state.history.models import BaseStudentModuleHistory, stored
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.rules import are_apart, decode_checked
@@ -115,7 +115,7 @@ def _read(
     versions = []
     for base in bases or [None]:
         text = decode_checked(entry, _decoded(base))
-        place = base.place + 1 if base is not None and entry.encoding == DELTA else int(text is not None)
+        place = base.place + 1 if base is not None and is_delta(entry.encoding) else int(text is not None)
         versions.append(Version(copies, copy, entry.encoding, entry.body, text, place, base))
     version = next((each for each in versions if each.is_readable), versions[0])
     if inside and version.is_readable:

@@ -146,7 +146,7 @@ ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created =
     revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
-VALUES (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s);
+VALUES (%s, %s, <id>, 2, %s, 4, NULL, NULL, %s);
 COMMIT;
 
 -- === set_many: update of two rows, in the row cache
@@ -165,7 +165,7 @@ ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created =
     revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
-VALUES (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s), (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s);
+VALUES (%s, %s, <id>, 2, %s, 4, NULL, NULL, %s), (%s, %s, <id>, 2, %s, 4, NULL, NULL, %s);
 COMMIT;
 
 -- === set_many: update of two rows, looked up
@@ -194,7 +194,7 @@ ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state
     revision = IF(revision = VALUES(revision) - 1, VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
-VALUES (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s), (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s);
+VALUES (%s, %s, <id>, 2, %s, 4, NULL, NULL, %s), (%s, %s, <id>, 2, %s, 4, NULL, NULL, %s);
 COMMIT;
 
 -- === set_many: two updates and a new row, looked up
@@ -227,7 +227,7 @@ INSERT INTO studentmodule (student_id, block_id, revision, state, created, modif
     history_checksum)
 VALUES (%s, %s, 1, %s, %s, %s, NULL, NULL, 1, <id>);
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
-VALUES (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s), (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s),
+VALUES (%s, %s, <id>, 2, %s, 4, NULL, NULL, %s), (%s, %s, <id>, 2, %s, 4, NULL, NULL, %s),
     (%s, %s, <id>, 1, %s, 1, NULL, NULL, %s);
 COMMIT;
 
@@ -263,7 +263,7 @@ ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state
 
 -- The history of the same change.
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
-VALUES (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s);
+VALUES (%s, %s, <id>, 2, %s, 4, NULL, NULL, %s);
 
 COMMIT;
 
@@ -299,7 +299,7 @@ ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state
 
 -- As for a hot row. The caller commits.
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
-VALUES (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s);
+VALUES (%s, %s, <id>, 2, %s, 4, NULL, NULL, %s);
 
 RELEASE SAVEPOINT <savepoint>;
 
@@ -325,7 +325,7 @@ ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created =
 
 -- The entries.
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
-VALUES (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s);
+VALUES (%s, %s, <id>, 2, %s, 4, NULL, NULL, %s);
 
 RELEASE SAVEPOINT <savepoint>;
 
@@ -347,7 +347,7 @@ ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created =
     revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 INSERT INTO historyoutbox (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
-VALUES (%s, %s, <id>, 2, %s, 2, NULL, NULL, %s);
+VALUES (%s, %s, <id>, 2, %s, 4, NULL, NULL, %s);
 COMMIT;
 
 -- === delete_many
@@ -370,7 +370,7 @@ ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created =
     revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
-VALUES (%s, %s, <id>, 2, %s, 2, 1.0, 2.0, %s);
+VALUES (%s, %s, <id>, 2, %s, 4, 1.0, 2.0, %s);
 COMMIT;
 
 -- === replace

@@ -37,7 +37,6 @@ class Command(ProgressCommand):
         parser.add_argument(
             "--older-than",
             required=True,
-            type=_age,
             metavar="AGE",
             help="pack entries of at least this age: a number of hours, days or weeks, such as 36h, 90d or 26w",
         )
@@ -97,15 +96,15 @@ class Command(ProgressCommand):
 
 
 def _age(text: str) -> timedelta:
-    """Return the age that a text names. Raises ``ValueError``, which argparse reports."""
+    """Return the age that a text names. Raises ``CommandError``."""
     found = re.fullmatch(r"(\d+)([hdw])", text)
     if not found:
-        raise ValueError(text)
+        raise CommandError(f"{text!r} is not an age, such as 36h, 90d or 26w")
     return int(found[1]) * _UNITS[found[2]]
 
 
 def _compaction(options: dict[str, Any]) -> Compaction:
-    database = state_database()
+    database, before = state_database(), datetime.now(UTC) - _age(options["older_than"])
     student_id = block_ids = None
     if options["learner"] is not None:
         student_id = user_id(options["learner"])
@@ -113,7 +112,7 @@ def _compaction(options: dict[str, Any]) -> Compaction:
             raise CommandError(f"there is no user {options['learner']!r}")
     if options["context"] is not None:
         block_ids = blocks_of_context(database, options["context"])
-    return Compaction(database, datetime.now(UTC) - options["older_than"], student_id, block_ids)
+    return Compaction(database, before, student_id, block_ids)
 
 
 def _checkpoint(path: Path, database: str) -> Checkpoint:

@@ -1,0 +1,100 @@
+"""Splices: short changes of a text as edits of its bytes. Needs no Django.
+
+Most changes set a few fields to values of a few bytes. Edits take fewer bytes than a zstd frame of such a change, are
+found in less time, and are applied in a fifth of the time.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import Annotated, Literal
+
+import msgspec
+
+from xblock_user_state.interface import DamagedHistory
+
+LIMIT = 64
+"""The most bytes of a splice. Frames of longer changes were shorter, nearly always (decision 29)."""
+
+_Size = Annotated[int, msgspec.Meta(ge=0)]
+Edit = tuple[_Size, _Size, bytes]
+"""The number of bytes to keep, the number of bytes to leave out after them, and the bytes to insert in their place."""
+
+_CHECKSUM_BYTES = 4
+# An edit takes at least the bytes of its two numbers, of its array and of the length of what is inserted.
+_EDIT_BYTES = 5
+# Between the fields of a state, and of the objects in it. Most changes leave the number of fields as it is.
+_SEPARATOR = b',"'
+
+_pack = msgspec.msgpack.Encoder().encode
+_unpack = msgspec.msgpack.Decoder(list[Edit]).decode
+
+
+def splice(before: str, after: str) -> bytes | None:
+    """Return the splice that makes `after` from `before`; ``None`` if it is longer than `LIMIT`."""
+    if len(after) - len(before) > LIMIT:
+        return None
+    new = after.encode()
+    edits: list[Edit] = []
+    left = LIMIT - _CHECKSUM_BYTES
+    for edit in _edits(before.encode(), new):
+        left -= _EDIT_BYTES + len(edit[2])
+        if left < 0:
+            return None
+        edits.append(edit)
+    body = _checksum(new) + _pack(edits)
+    return body if len(body) <= LIMIT else None
+
+
+def apply(body: bytes, before: str) -> str:
+    """Return the text that a splice makes from `before`. Raises `DamagedHistory`."""
+    old = before.encode()
+    place = 0
+    parts: list[bytes] = []
+    try:
+        for kept, left_out, inserted in _unpack(body[_CHECKSUM_BYTES:]):
+            parts += old[place : place + kept], inserted
+            place += kept + left_out
+    except msgspec.DecodeError as error:
+        raise DamagedHistory(f"its edits are damaged: {error}") from error
+    new = b"".join((*parts, old[place:]))
+    # The checksum reveals a damaged body, and a wrong or damaged base.
+    if _checksum(new) != body[:_CHECKSUM_BYTES]:
+        raise DamagedHistory("its checksum is wrong")
+    return new.decode()
+
+
+def _edits(old: bytes, new: bytes) -> Iterator[Edit]:
+    """Yield an edit for each field that differs. Where a text has more fields, all its last ones count as one."""
+    olds, news = old.split(_SEPARATOR), new.split(_SEPARATOR)
+    if len(olds) != len(news):
+        most = min(len(olds), len(news)) - 1
+        olds, news = old.split(_SEPARATOR, most), new.split(_SEPARATOR, most)
+    kept = 0
+    for one, other in zip(olds, news, strict=True):
+        if one == other:
+            kept += len(one) + len(_SEPARATOR)
+        else:
+            head, tail = common_ends(one, other)
+            yield kept + head, len(one) - head - tail, other[head : len(other) - tail]
+            kept = tail + len(_SEPARATOR)
+
+
+def common_ends(one: bytes, other: bytes) -> tuple[int, int]:
+    """Return the lengths of the common beginning and of the common end, which do not overlap."""
+    most = min(len(one), len(other))
+    head = _equal(one[:most], other[:most], "little")
+    most -= head
+    return head, _equal(one[len(one) - most :], other[len(other) - most :], "big")
+
+
+def _equal(one: bytes, other: bytes, order: Literal["little", "big"]) -> int:
+    """Return the number of equal bytes at the beginning of two texts of one length; in order ``big`` at their end."""
+    # Python has no call for it. As integers, the lowest bit that differs tells, without a loop over the bytes.
+    difference = int.from_bytes(one, order) ^ int.from_bytes(other, order)
+    return ((difference & -difference).bit_length() - 1) // 8 if difference else len(one)
+
+
+def _checksum(text: bytes) -> bytes:
+    return zlib.crc32(text).to_bytes(_CHECKSUM_BYTES, "big")
