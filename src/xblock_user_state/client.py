@@ -13,14 +13,13 @@ from xblock.fields import Scope
 
 from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows, refuse_anonymous
 from xblock_user_state.history.entries import take_write_lock
-from xblock_user_state.history.models import BaseStudentModuleHistory
 from xblock_user_state.history.reading import BlockHistory
 from xblock_user_state.history.recording import HistoryRecorder
 from xblock_user_state.interface import BlockKey, BlockScore, Conflict, DamagedHistory, State, UserDoesNotExist, UserId
 from xblock_user_state.metrics import names
 from xblock_user_state.metrics.calls import report_read, report_write
 from xblock_user_state.metrics.current import count, started
-from xblock_user_state.state.change import Changes, Row, existing_state
+from xblock_user_state.state.change import Changes, Row, existing_state, score_of
 from xblock_user_state.state.codec import NotAState
 from xblock_user_state.state.keys import BlockId, RowKey, canonical_key, identify_context, is_storable, parse_block
 from xblock_user_state.store import activity, iteration, reader, users
@@ -93,11 +92,14 @@ class DjangoXBlockUserStateClient(CheckedClient):
                 return
             # Most changes are the learner's own: their name, or that of the client's user, needs no statement.
             actors: dict[Any, str | None] = {None: None, **{id_: name for name, id_ in self._user_ids.items()}}
-            for entry in BlockHistory(database, student_id, block.id).newest_first(limit, before_revision):
-                state = _state_of(entry, f"{username!r} in {block.usage_key}")
-                if entry.actor_id not in actors:
-                    actors[entry.actor_id] = users.usernames([entry.actor_id]).get(entry.actor_id)
-                yield RecordedState(entry.revision, state, entry.created, entry.score, actors[entry.actor_id])
+            for row, text in BlockHistory(database, student_id, block.id).rows(limit, before_revision):
+                state = _state_of(row.revision, text)
+                if isinstance(state, DamagedHistory):
+                    state = DamagedHistory(f"{username!r} in {block.usage_key}: {state}")
+                if row.actor_id not in actors:
+                    actors[row.actor_id] = users.usernames([row.actor_id]).get(row.actor_id)
+                score = score_of(row.grade, row.max_grade, row.created)
+                yield RecordedState(row.revision, state, row.created, score, actors[row.actor_id])
 
     def _all_of_block(self, key: RowKey, scope: Scope, batch_size: int) -> Iterator[LearnerRow]:
         table = TABLES[scope]
@@ -207,11 +209,11 @@ def _readable(blocks: Mapping[int, tuple[str, str]]) -> dict[int, UsageKey]:
     return keys
 
 
-def _state_of(entry: BaseStudentModuleHistory, name: str) -> State | DamagedHistory | None:
-    """Return the state, or its error: entries after a damaged one can still be read."""
+def _state_of(revision: int, text: str | DamagedHistory | None) -> State | DamagedHistory | None:
+    """Return the state of a history entry, or its error: entries after a damaged one can still be read."""
+    if isinstance(text, DamagedHistory):
+        return text
     try:
-        return existing_state(entry.state)
-    except DamagedHistory:
-        return DamagedHistory(f"{name}: {entry.damage}")
+        return existing_state(text)
     except NotAState as error:
-        return DamagedHistory(f"{name}: revision {entry.revision} can't be read: {error}")
+        return DamagedHistory(f"revision {revision} can't be read: {error}")

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import json
 import re
+from typing import Any
 
 import pytest
+from django.contrib.auth import get_user_model
 from django.db import connections
+from django.db.models.signals import post_init
 
 from tests.factories import make_block, make_blocks, make_learners
 from tests.integration.histories import ESSAY
 from tests.integration.statements import captured
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history.encoding import MAX_CHAIN, PLAIN
+from xblock_user_state.history import encoding
+from xblock_user_state.history.encoding import DELTA, FULL, MAX_CHAIN, PLAIN, SPLICE
+from xblock_user_state.history.entries import COLUMNS, EntryRow
 from xblock_user_state.history.reading import decode
 from xblock_user_state.interface import BlockScore, DamagedHistory, HistoryEntry, State
 from xblock_user_state.models import BaseStudentModuleHistory, StudentModule, StudentModuleHistory
@@ -72,6 +78,60 @@ def test_the_history_of_some_modules_is_newest_first(client: DjangoXBlockUserSta
     assert {(entry.student_id, entry.block_id) for entry in entries} == {
         (module.student_id, module.block_id) for module in modules
     }
+
+
+def test_entries_are_the_rows_of_their_store(client: DjangoXBlockUserStateClient) -> None:
+    ann = get_user_model().objects.get(username="ann")
+    client.set("ann", make_block(), {"a": 1})
+    DjangoXBlockUserStateClient(ann).set_score("ann", make_block(), 1, 2)
+    entries = BaseStudentModuleHistory.get_history(StudentModule.objects.all())
+    rows = list(StudentModuleHistory.objects.order_by("-revision"))
+    assert [(type(entry), entry._state.db, entry._state.adding) for entry in entries] == [
+        (StudentModuleHistory, "default", False)
+    ] * 2
+    assert [values(entry) for entry in entries] == [values(row) for row in rows]
+    assert [entry.state for entry in entries] == ['{"a":1}'] * 2
+
+
+def values(entry: BaseStudentModuleHistory) -> list[Any]:
+    """Return the values of all columns."""
+    return [getattr(entry, name) for name in COLUMNS]
+
+
+def test_a_row_has_all_columns_of_an_entry() -> None:
+    assert EntryRow._fields == (*COLUMNS, "store", "pack", "hidden")
+    assert [field.attname for field in StudentModuleHistory._meta.concrete_fields] == [*COLUMNS]
+
+
+def test_the_client_makes_no_instances_of_entries(client: DjangoXBlockUserStateClient) -> None:
+    for number in range(3):
+        client.set("ann", make_block(), {"a": number})
+    made: list[object] = []
+
+    def note(instance: object, **_: object) -> None:
+        made.append(instance)
+
+    post_init.connect(note, sender=StudentModuleHistory)
+    try:
+        history = list(client.get_history("ann", make_block()))
+    finally:
+        post_init.disconnect(note, sender=StudentModuleHistory)
+    assert [entry.state for entry in history] == [{"a": 2}, {"a": 1}, {"a": 0}]
+    assert made == []
+
+
+def test_entries_of_every_encoding_are_read_in_one_pass(client: DjangoXBlockUserStateClient) -> None:
+    for number in range(4):
+        client.set("ann", make_block(), {"number": number, "essay": ESSAY})
+    texts = [f'{{"number":{number},"essay":{json.dumps(ESSAY)}}}' for number in range(4)]
+    rows = StudentModuleHistory._base_manager.filter(student__username="ann")
+    # Frames of the first version, which had no splices.
+    rows.filter(revision=2).update(encoding=DELTA, body=encoding._compress(texts[1], texts[0]))
+    rows.filter(revision=4).update(encoding=PLAIN, body=texts[3].encode())
+    assert [*rows.order_by("revision").values_list("encoding", flat=True)] == [FULL, DELTA, SPLICE, PLAIN]
+    for limit in (None, 1, 2, 3):
+        history = client.get_history("ann", make_block(), limit=limit)
+        assert [(state_of(entry) or {})["number"] for entry in history] == [3, 2, 1, 0][:limit]
 
 
 def test_the_history_of_a_learners_modules_is_one_statement(client: DjangoXBlockUserStateClient) -> None:

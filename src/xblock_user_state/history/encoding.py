@@ -12,7 +12,7 @@ import sys
 import zlib
 from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from xblock_user_state.history import packs
 from xblock_user_state.history.splicing import apply, splice
@@ -54,8 +54,24 @@ _USUAL_WINDOW_LOG, _MAX_WINDOW_LOG = 21, 27
 _ENCODING_BYTES = 4
 
 
+class Encoded(Protocol):
+    """An entry as far as decoding needs it."""
+
+    @property
+    def revision(self) -> int:
+        """The revision of the row."""
+
+    @property
+    def encoding(self) -> int:
+        """The encoding of the body."""
+
+    @property
+    def body(self) -> bytes | None:
+        """The stored text."""
+
+
 class Stored(NamedTuple):
-    """The stored columns of one entry, as far as decoding needs them."""
+    """The columns of an entry that decoding needs."""
 
     revision: int
     encoding: int
@@ -99,7 +115,7 @@ def encode_compact(text: str | None, before: str | None) -> tuple[int, bytes | N
     return (DELTA, _compress(text, before)) if short is None else (SPLICE, short)
 
 
-def decode_all(entries: Iterable[Stored]) -> Iterator[Decoded]:
+def decode_all(entries: Iterable[Encoded]) -> Iterator[Decoded]:
     """Yield revision and text of each of the entries, which must come by rising revision.
 
     If an entry can't be decoded, yields a `DamagedHistory` in place of its text. Entries that do not build on it are
@@ -116,7 +132,7 @@ def decode_alone(entry: Stored) -> str | DamagedHistory | None:
     return decode(entry, (0, None))
 
 
-def decode(entry: Stored, before: Decoded) -> str | DamagedHistory | None:
+def decode(entry: Encoded, before: Decoded) -> str | DamagedHistory | None:
     """Return the text of an entry, or a `DamagedHistory`; `before` is the decoded entry before it."""
     try:
         return _text(entry, before)
@@ -137,7 +153,7 @@ def closed_off(entry: Stored) -> Stored | None:
     return Stored(entry.revision, int.from_bytes(encoding, "big"), body)
 
 
-def _text(entry: Stored, before: Decoded) -> str | None:
+def _text(entry: Encoded, before: Decoded) -> str | None:
     if entry.encoding == SPLICE:
         return apply(_body(entry), _base(entry, before))
     if entry.encoding == DELTA:
@@ -153,13 +169,13 @@ def _text(entry: Stored, before: Decoded) -> str | None:
     raise DamagedHistory(f"it has the encoding {entry.encoding}, which this version does not know")
 
 
-def _body(entry: Stored) -> bytes:
+def _body(entry: Encoded) -> bytes:
     if entry.body is None:
         raise DamagedHistory("its body is missing")
     return entry.body
 
 
-def _base(entry: Stored, before: Decoded) -> str:
+def _base(entry: Encoded, before: Decoded) -> str:
     revision, text = before
     if revision != entry.revision - 1 or text is None:
         raise DamagedHistory(f"it builds on revision {entry.revision - 1}, which is missing")

@@ -27,6 +27,7 @@ from django.db.utils import Error
 
 from xblock_user_state import conf
 from xblock_user_state.history.entries import (
+    EntryRow,
     Owner,
     all_rows,
     owner_of,
@@ -55,8 +56,8 @@ class _Local(NamedTuple):
     colliding: set[Owner]
 
 
-def merged(window: Window) -> Entries:
-    """Return the entries of a window from the stores that the flags show. One statement for each store.
+def merged(window: Window) -> list[EntryRow]:
+    """Return the entries of a window from the stores that the flags show, newest first. One statement for each store.
 
     While the history database is down, returns the entries of the local stores if these are all, with one statement
     more for the rows' revisions. Raises `HistoryUnreadable` if they are not.
@@ -135,7 +136,7 @@ def _tombstoned(window: Window, outbox: Entries) -> set[Owner]:
     return tombstoned_among(all_rows(HistoryOutbox, window.database).filter(window.condition()), window.owners())
 
 
-def _complete_local(window: Window) -> Entries | None:
+def _complete_local(window: Window) -> list[EntryRow] | None:
     """Return the entries of the local stores if they hold every revision of the window; else ``None``."""
     # The revisions first: an entry that is committed between the two reads is then found, but not expected. In the
     # opposite order it would be expected and missed.

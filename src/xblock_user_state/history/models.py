@@ -14,7 +14,7 @@ from django.conf import settings
 from django.db import models
 
 from xblock_user_state.fields import UtcDateTimeField
-from xblock_user_state.history.encoding import Stored, decode_alone
+from xblock_user_state.history.encoding import Encoded, Stored, decode_alone
 from xblock_user_state.interface import BlockScore, DamagedHistory
 from xblock_user_state.state.change import score_of
 from xblock_user_state.store.instances import WrittenOnceModel
@@ -105,7 +105,7 @@ class BaseStudentModuleHistory(WrittenOnceModel):
         return found
 
 
-def stored(entry: BaseStudentModuleHistory) -> Stored:
+def stored(entry: BaseStudentModuleHistory | Encoded) -> Stored:
     """Return the columns of an entry that decoding needs."""
     # Drivers return bytes or a memoryview.
     return Stored(entry.revision, entry.encoding, None if entry.body is None else bytes(entry.body))

@@ -11,15 +11,16 @@ from dataclasses import dataclass
 from heapq import merge
 from itertools import groupby
 from operator import attrgetter, itemgetter
-from typing import Any
+from typing import Any, NamedTuple
 
 from xblock_user_state import conf
 from xblock_user_state.history.encoding import MAX_CHAIN, decode_all, is_delta
-from xblock_user_state.history.entries import Owner
+from xblock_user_state.history.entries import COLUMNS, EntryRow, Owner
 from xblock_user_state.history.extended_store import HistoryUnreadable, read_extended
 from xblock_user_state.history.merging import merged
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory, stored
 from xblock_user_state.history.window import Entries, Key, Window
+from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.metrics import current, names
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.models import StudentModule
@@ -27,6 +28,13 @@ from xblock_user_state.store.statements import pieces
 
 PAGE = 128
 """Entries that are read and decoded at a time. It bounds a reader's memory, however long the history is."""
+
+
+class DecodedRow(NamedTuple):
+    """A history entry and the text of its state, or the error that stands for the text."""
+
+    row: EntryRow
+    text: str | DamagedHistory | None
 
 
 @dataclass(frozen=True)
@@ -40,25 +48,23 @@ class BlockHistory:
     def newest_first(
         self, limit: int | None = None, before_revision: int | None = None
     ) -> Iterator[BaseStudentModuleHistory]:
-        """Yield the entries that the flags show, decoded. One statement for each store and 128 entries."""
+        """Yield the entries that the flags show, as instances of the stores' models."""
+        for decoded in self.rows(limit, before_revision):
+            yield _instance(self.database, decoded)
+
+    def rows(self, limit: int | None = None, before_revision: int | None = None) -> Iterator[DecodedRow]:
+        """Yield the entries that the flags show, newest first. One statement for each store and 128 entries."""
         left, before = limit, before_revision
         while left is None or left > 0:
             count = PAGE if left is None else min(PAGE, left)
-            entries = self._page(before, count)
-            yield from entries
-            if len(entries) < count:
+            # The page's oldest entry may build on up to 31 older ones. Reading them with the page saves statements.
+            window = Window(self.database, self.student_id, [self.block_id], before, count + MAX_CHAIN - 1)
+            page = _decoded(window, merged(window), count)
+            yield from page
+            if len(page) < count:
                 return
-            before = entries[-1].revision
+            before = page[-1].row.revision
             left = None if left is None else left - count
-
-    def _page(self, before: int | None, count: int) -> list[BaseStudentModuleHistory]:
-        # The page's oldest entry may build on up to 31 older ones. Reading them with the page saves statements.
-        window = Window(self.database, self.student_id, [self.block_id], before, count + MAX_CHAIN - 1)
-        found = merged(window)
-        wanted = sorted(found, reverse=True)[:count]
-        if wanted:
-            _decode_with_bases(window, found, oldest=wanted[-1][1])
-        return [found[key] for key in wanted]
 
 
 def entries_of(student_modules: Iterable[StudentModule | Owner]) -> list[BaseStudentModuleHistory]:
@@ -74,36 +80,68 @@ def entries_of(student_modules: Iterable[StudentModule | Owner]) -> list[BaseStu
     for student_id, block_ids in blocks.items():
         for some in pieces(database, sorted(block_ids)):
             window = Window(database, student_id, some)
-            found = merged(window)
-            _decode_with_bases(window, found)
-            for _, keys in groupby(sorted(found, reverse=True), key=itemgetter(0)):
-                histories.append([found[key] for key in keys])
+            found = [_instance(database, decoded) for decoded in _decoded(window, merged(window))]
+            histories += [list(history) for _, history in groupby(found, key=attrgetter("block_id"))]
     # A merge keeps the order of each history. A sort would not, where two times are the same or disagree.
     return list(merge(*histories, key=attrgetter("created"), reverse=True))
 
 
-def _decode_with_bases(window: Window, found: Entries, oldest: int = 1) -> None:
-    """Decode the entries down to the revision `oldest`; fetch missing bases from the stores that the flags hide."""
-    missing = _bases(found, oldest) - found.keys()
-    chains = {**_hidden_bases(window, missing), **found} if missing else found
-    for _, keys in groupby(sorted(chains), key=itemgetter(0)):
-        decode([chains[key] for key in keys])
+def _instance(database: str, decoded: DecodedRow) -> BaseStudentModuleHistory:
+    values, store = decoded.row[: len(COLUMNS)], decoded.row.store
+    alias = database if store in (HistoryOutbox, StudentModuleHistory) else conf.history_database()
+    instance: BaseStudentModuleHistory = store.from_db(alias, COLUMNS, values)
+    instance.state = decoded.text
+    return instance
 
 
-def _bases(found: Entries, oldest: int) -> set[Key]:
-    """Return the keys of the entries that the deltas down to the revision `oldest` build on, directly or in turn."""
+def _decoded(window: Window, rows: Sequence[EntryRow], count: int | None = None) -> list[DecodedRow]:
+    """Return the first `count` of the rows, decoded; fetch missing bases from the stores that the flags hide.
+
+    The rows come newest first; those after the first `count` are bases.
+    """
+    if count is not None:
+        rows = _with_bases(rows, count)
+    decoded = [*_with_texts(rows)][:count]
+    if any(isinstance(each.text, DamagedHistory) for each in decoded):
+        found = {(row.block_id, row.revision): row for row in rows}
+        missing = _bases(rows, len(decoded)) - found.keys()
+        if missing:
+            bases = {**_hidden_bases(window, missing), **found}
+            chains = [bases[key] for key in sorted(bases, reverse=True)]
+            decoded = [each for each in _with_texts(chains) if (each.row.block_id, each.row.revision) in found][:count]
+    return decoded
+
+
+def _with_texts(rows: Sequence[EntryRow]) -> Iterator[DecodedRow]:
+    """Yield rows with their texts. They come newest first: by falling block and revision."""
+    for _, of_block in groupby(rows, key=attrgetter("block_id")):
+        chain = [*of_block]
+        texts = [text for _, text in decode_all(reversed(chain))]
+        yield from map(DecodedRow, chain, reversed(texts))
+
+
+def _with_bases(rows: Sequence[EntryRow], count: int) -> Sequence[EntryRow]:
+    """Return the first `count` rows of one block and the rows that they build on, down to a full entry."""
+    end = min(count, len(rows))
+    while end < len(rows) and is_delta(rows[end - 1].encoding):
+        end += 1
+    return rows[:end]
+
+
+def _bases(rows: Sequence[EntryRow], count: int) -> set[Key]:
+    """Return the keys of the entries that the deltas among the first `count` rows build on, directly or in turn."""
     bases: set[Key] = set()
     # Newest first: a delta that is a base itself is met after the entry that builds on it.
-    for block_id, revision in sorted(found, reverse=True):
-        is_wanted = revision >= oldest or (block_id, revision) in bases
-        if is_wanted and is_delta(found[block_id, revision].encoding):
-            bases.add((block_id, revision - 1))
+    for number, row in enumerate(rows):
+        is_wanted = number < count or (row.block_id, row.revision) in bases
+        if is_wanted and is_delta(row.encoding):
+            bases.add((row.block_id, row.revision - 1))
     return bases
 
 
 def _hidden_bases(window: Window, missing: set[Key]) -> Entries:
     """Return entries of all stores, hidden or not, down to the full entries that the `missing` ones build on."""
-    found: Entries = {}
+    found: dict[Key, EntryRow] = {}
     for block_id, keys in groupby(sorted(missing), key=itemgetter(0)):
         revisions = [revision for _, revision in keys]
         before, count = revisions[-1] + 1, revisions[-1] - revisions[0] + MAX_CHAIN
@@ -113,11 +151,11 @@ def _hidden_bases(window: Window, missing: set[Key]) -> Entries:
 
 def _from_every_store(window: Window) -> Entries:
     # The outbox even without an extended history: its rows may have outlived the settings that they were written under.
-    found = window.read(HistoryOutbox, window.database) | window.read(StudentModuleHistory, window.database)
+    found = {**window.read(HistoryOutbox, window.database), **window.read(StudentModuleHistory, window.database)}
     if not conf.has_extended_history():
         return found
     try:
-        return found | read_extended(window)
+        return {**found, **read_extended(window)}
     except HistoryUnreadable:
         current.count(names.UNAVAILABLE, 1, "history")
         raise

@@ -43,7 +43,7 @@ def splice(before: str, after: str) -> bytes | None:
         if left < 0:
             return None
         edits.append(edit)
-    body = _checksum(new) + _pack(edits)
+    body = zlib.crc32(new).to_bytes(_CHECKSUM_BYTES, "big") + _pack(edits)
     return body if len(body) <= LIMIT else None
 
 
@@ -58,9 +58,10 @@ def apply(body: bytes, before: str) -> str:
             place += kept + left_out
     except msgspec.DecodeError as error:
         raise DamagedHistory(f"its edits are damaged: {error}") from error
-    new = b"".join((*parts, old[place:]))
+    parts.append(old[place:])
+    new = b"".join(parts)
     # The checksum reveals a damaged body, and a wrong or damaged base.
-    if _checksum(new) != body[:_CHECKSUM_BYTES]:
+    if zlib.crc32(new) != int.from_bytes(body[:_CHECKSUM_BYTES], "big"):
         raise DamagedHistory("its checksum is wrong")
     return new.decode()
 
@@ -94,7 +95,3 @@ def _equal(one: bytes, other: bytes, order: Literal["little", "big"]) -> int:
     # Python has no call for it. As integers, the lowest bit that differs tells, without a loop over the bytes.
     difference = int.from_bytes(one, order) ^ int.from_bytes(other, order)
     return ((difference & -difference).bit_length() - 1) // 8 if difference else len(one)
-
-
-def _checksum(text: bytes) -> bytes:
-    return zlib.crc32(text).to_bytes(_CHECKSUM_BYTES, "big")

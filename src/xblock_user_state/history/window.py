@@ -1,23 +1,29 @@
-"""A window of one learner's history: some blocks and a range of revisions, as a query that every store answers."""
+"""A window of one learner's history: some blocks and a range of revisions, as a query that every store answers.
+
+The rows are plain tuples. `Window.read` is the one place where readers turn rows of a store into entries.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import islice
 from typing import Any
 
-from django.db.models import Q, QuerySet, Subquery
-from django.db.models.functions import Coalesce
+from django.db import connections
+from django.db.models import Q
 
-from xblock_user_state.history.entries import TOMBSTONE, Entry, Owner, all_rows
+from xblock_user_state.history.entries import COLUMNS, TOMBSTONE, EntryRow, Owner
 from xblock_user_state.history.models import BaseStudentModuleHistory
 from xblock_user_state.history.unpacking import unpacked_newest_first
+from xblock_user_state.store.dialects import dialect_of
+from xblock_user_state.store.dialects.rows import Sql, Target
+from xblock_user_state.store.statements import fetch, selected
 
 Key = tuple[int, int]
 """Block and revision: the key of an entry among the entries of one learner."""
 
-Entries = dict[Key, BaseStudentModuleHistory]
+Entries = Mapping[Key, EntryRow]
 
 
 @dataclass(frozen=True)
@@ -43,22 +49,26 @@ class Window:
 
     def read(self, model: type[BaseStudentModuleHistory], alias: str) -> Entries:
         """Return the entries that a store has in the window, tombstones included. One statement."""
-        rows = all_rows(model, alias).filter(self.condition())
-        rows = rows if self.before is None else _up_to(rows, self.before)
-        # One row more, because the first may be the pack that ends at `before` or later.
-        count = None if self.count is None else self.count + (self.before is not None)
-        entries = unpacked_newest_first(rows.order_by("block_id", "-revision")[:count])
+        target = Target(connections[alias], model, COLUMNS, {"student_id": self.student_id})
+        _, block_id, revision, *_ = target.layout.names
+        condition, parameters = self._in_sql(target)
+        sql = f"SELECT {selected(target)} FROM {target.table} WHERE {condition} ORDER BY {block_id}, {revision} DESC"
+        if self.count is not None:
+            # One row more, because the first may be the pack that ends at `before` or later.
+            sql, parameters = f"{sql} LIMIT %s", [*parameters, self.count + (self.before is not None)]
+        entries = unpacked_newest_first(
+            EntryRow._make((*values, model, None, None)) for values in fetch(target, sql, parameters)
+        )
         wanted = (entry for entry in entries if self.before is None or entry.revision < self.before)
-        found: Entries = {}
+        found: dict[Key, EntryRow] = {}
         for entry in islice(wanted, self.count):
             key = entry.block_id, entry.revision
-            entry.hidden = found.get(key)
-            found[key] = entry
+            found[key] = entry._replace(hidden=found[key]) if key in found else entry
         return found
 
-    def newest(self, found: Entries) -> Entries:
-        """Return the newest `count` entries of a merge of several stores, without tombstones."""
-        return {key: found[key] for key in sorted(found, reverse=True)[: self.count] if key[1] != TOMBSTONE}
+    def newest(self, found: Entries) -> list[EntryRow]:
+        """Return the newest `count` entries of a merge of several stores, newest first, without tombstones."""
+        return [found[key] for key in sorted(found, reverse=True)[: self.count] if key[1] != TOMBSTONE]
 
     def revisions(self, latest: int) -> range:
         """Return the revisions that the window shows of a block whose latest revision this is."""
@@ -67,9 +77,19 @@ class Window:
         bottom = 1 if self.count is None else max(1, top - self.count + 1)
         return range(bottom, top + 1)
 
-
-def _up_to(rows: QuerySet[Entry], before: int) -> QuerySet[Entry]:
-    """Return the rows before the revision `before`, and the pack that has older entries too, if there is one."""
-    # The key of a pack is its newest revision. The next key is that of the pack, or of a row that is left out later.
-    following = rows.filter(revision__gte=before).order_by("revision").values("revision")[:1]
-    return rows.filter(revision__lte=Coalesce(Subquery(following), before))
+    def _in_sql(self, target: Target) -> Sql:
+        student_id, block_id, revision, *_ = target.layout.names
+        # As in `condition`.
+        of_blocks, blocks = f"{block_id} = %s", [*self.block_ids]
+        if len(self.block_ids) != 1:
+            of_blocks, blocks = dialect_of(target.connection).in_list(block_id, self.block_ids)
+        conditions, parameters = [f"{student_id} = %s", of_blocks], [*target.pinned_values(), *blocks]
+        condition = " AND ".join(conditions)
+        if self.before is None:
+            return condition, parameters
+        # A pack has its newest revision as key. The next key is that of the pack, or of a row that is left out later.
+        next_key = (
+            f"SELECT {revision} FROM {target.table} WHERE {condition} AND {revision} >= %s ORDER BY {revision} LIMIT 1"
+        )
+        limits = [*parameters, self.before, self.before]
+        return f"{condition} AND {revision} <= COALESCE(({next_key}), %s)", [*parameters, *limits]

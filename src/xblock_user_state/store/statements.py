@@ -33,14 +33,14 @@ def fetch(target: Target, sql: str, parameters: Iterable[Any], leading: int = 0)
     with target.connection.cursor() as cursor:
         cursor.execute(sql, list(parameters))
         found: Sequence[Sequence[Any]] = cursor.fetchall()
-    if not converters:
+    if not converters or not found:
         yield from found
         return
-    for values in found:
-        converted = list(values)
-        for number, convert in converters:
-            converted[leading + number] = convert(converted[leading + number], target.connection)
-        yield converted
+    # Column by column: turning rows into columns and back takes less time than a list for each row.
+    columns = list(zip(*found, strict=True))
+    for number, convert in converters:
+        columns[leading + number] = tuple([convert(value, target.connection) for value in columns[leading + number]])
+    yield from zip(*columns, strict=True)
 
 
 def selected(target: Target, prefix: str = "") -> str:

@@ -76,14 +76,12 @@ ORDER BY 1 ASC;
 -- === get_history
 -- Reads a page of the history, newest first: a range of the primary key, backwards. A page has 128 entries, and up to
 -- 31 more: as many as a chain of deltas may take back to a full entry.
-SELECT studentmodulehistory.student_id, studentmodulehistory.block_id, studentmodulehistory.revision,
-    studentmodulehistory.created, studentmodulehistory.encoding, studentmodulehistory.body,
-    studentmodulehistory.grade, studentmodulehistory.max_grade, studentmodulehistory.version,
-    studentmodulehistory.actor_id
+SELECT student_id, block_id, revision, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created), encoding, body, grade,
+    max_grade, version, actor_id
 FROM studentmodulehistory
-WHERE (studentmodulehistory.block_id = %s AND studentmodulehistory.student_id = %s)
-ORDER BY studentmodulehistory.block_id ASC, studentmodulehistory.revision DESC
-LIMIT 159;
+WHERE student_id = %s AND block_id = %s
+ORDER BY block_id, revision DESC
+LIMIT %s;
 
 -- === set_many: two blocks that nobody has written
 -- Lookup: one row for each id. The first join tells whether the block is registered, and under which key; the second

@@ -28,7 +28,15 @@ from xblock_user_state.history.encoding import (
     encode_compact,
     is_delta,
 )
-from xblock_user_state.history.entries import TOMBSTONE, Owner, all_rows, delete_rows, extended_model, take_write_lock
+from xblock_user_state.history.entries import (
+    TOMBSTONE,
+    EntryRow,
+    Owner,
+    all_rows,
+    delete_rows,
+    extended_model,
+    take_write_lock,
+)
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory, stored
 from xblock_user_state.history.outbox.deadline import answer_expected
 from xblock_user_state.history.unpacking import unpacked_in_order, without_hidden
@@ -47,6 +55,7 @@ Entries = Mapping[int, BaseStudentModuleHistory]
 """Entries of one learner and block, by revision."""
 
 _Key = tuple[int, int]
+_Entry = BaseStudentModuleHistory | EntryRow
 _Text = str | DamagedHistory | None
 
 
@@ -57,14 +66,12 @@ class _Place(NamedTuple):
     model: Store
 
 
-def is_same_entry(one: BaseStudentModuleHistory, other: BaseStudentModuleHistory) -> bool:
+def is_same_entry(one: _Entry, other: _Entry) -> bool:
     """Tell whether two rows of one key are copies of one entry. Times are not compared: a transfer may cut them."""
     return _content(one) == _content(other)
 
 
-def differing(
-    some: Mapping[_Key, BaseStudentModuleHistory], others: Mapping[_Key, BaseStudentModuleHistory]
-) -> list[_Key]:
+def differing(some: Mapping[_Key, _Entry], others: Mapping[_Key, _Entry]) -> list[_Key]:
     """Return the keys, of block and revision, under which two stores have entries that are no copies of one entry."""
     keys = [key for key in sorted(some.keys() & others.keys()) if not is_same_entry(some[key], others[key])]
     # An entry of a pack is stored in another way than its copy, so their texts tell.
@@ -75,15 +82,13 @@ def differing(
     return [key for key in keys if key not in packed or _tell_apart(here[key], there[key], some[key], others[key])]
 
 
-def _tell_apart(
-    text: _Text, other_text: _Text, entry: BaseStudentModuleHistory, other: BaseStudentModuleHistory
-) -> bool:
+def _tell_apart(text: _Text, other_text: _Text, entry: _Entry, other: _Entry) -> bool:
     """Tell whether two entries differ in score, or in texts that can both be read."""
     are_readable = not (isinstance(text, DamagedHistory) or isinstance(other_text, DamagedHistory))
     return _score(entry) != _score(other) or (are_readable and text != other_text)
 
 
-def _texts_by_key(entries: Mapping[_Key, BaseStudentModuleHistory]) -> dict[_Key, _Text]:
+def _texts_by_key(entries: Mapping[_Key, _Entry]) -> dict[_Key, _Text]:
     return {
         (block_id, revision): text
         for block_id, keys in groupby(sorted(entries), key=itemgetter(0))
@@ -274,9 +279,9 @@ def _by_revision(rows: QuerySet[BaseStudentModuleHistory]) -> Entries:
     return {entry.revision: entry for entry in without_hidden(unpacked_in_order(list(rows.order_by("revision"))))}
 
 
-def _content(entry: BaseStudentModuleHistory) -> tuple[object, ...]:
+def _content(entry: _Entry) -> tuple[object, ...]:
     return *stored(entry), *_score(entry)
 
 
-def _score(entry: BaseStudentModuleHistory) -> tuple[float | None, float | None]:
+def _score(entry: _Entry) -> tuple[float | None, float | None]:
     return entry.grade, entry.max_grade

@@ -191,4 +191,4 @@ def convert_runs(convert: Callable[[Any], Any], values: Iterable[Any]) -> Iterat
 
 def microseconds_to_time(microseconds: int | None, _: BaseDatabaseWrapper | None = None) -> datetime | None:
     """Convert microseconds since 1970 to a time in UTC."""
-    return None if microseconds is None else _EPOCH + timedelta(microseconds=microseconds)
+    return None if microseconds is None else _EPOCH + timedelta(0, 0, microseconds)
