@@ -12,6 +12,7 @@ from bench.page import (
     history_size,
     iteration,
     latency,
+    maintenance,
     metrics,
     openedx_import,
     processes,
@@ -35,6 +36,7 @@ OF_WORKLOADS: Mapping[str, ModuleType] = {
     "metrics": metrics,
     "profile": profile,
     "history-size": history_size,
+    "maintenance": maintenance,
     "openedx-import": openedx_import,
 }
 """Sections from the results of one workload, by its name."""

@@ -47,6 +47,9 @@ class Scale:
     imported: int
     """Learners of the smaller old site that is imported; each has 100 blocks and about 600 history rows."""
 
+    maintained: int
+    """Learners whose history is exported and checked; each has 100 blocks and about 600 entries."""
+
 
 FULL = Scale(
     repetitions={1: 200, 10: 100, 100: 25, 1000: 7},
@@ -58,6 +61,7 @@ FULL = Scale(
     storage=20_000,
     round_trips=20,
     imported=100,
+    maintained=340,
 )
 QUICK = Scale(
     repetitions={1: 20, 10: 8, 100: 2},
@@ -69,6 +73,7 @@ QUICK = Scale(
     storage=5_000,
     round_trips=3,
     imported=5,
+    maintained=10,
 )
 
 

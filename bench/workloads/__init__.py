@@ -29,6 +29,7 @@ WORKLOADS = {
     "metrics": Entry("bench.workloads.metrics"),
     "profile": Entry("bench.workloads.profiling"),
     "history-size": Entry("bench.workloads.history_size", "demo.settings", DATABASES),
+    "maintenance": Entry("bench.workloads.maintenance", databases=DATABASES),
     "openedx-import": Entry("bench.workloads.openedx_import", "bench.site.openedx_settings", DATABASES),
 }
 """The workloads by name, in the order in which they run."""

@@ -18,6 +18,8 @@ from django.core.management import CommandError, call_command
 from opaque_keys.edx.locator import CourseLocator
 
 from tests.factories import COURSE, make_block, make_blocks, make_learners
+from tests.integration.statements import captured
+from xblock_user_state.archive import selection
 from xblock_user_state.archive.format import ExportError, ExportWriter, read_export
 from xblock_user_state.archive.selection import Selection
 from xblock_user_state.client import DjangoXBlockUserStateClient
@@ -301,7 +303,7 @@ def test_the_reader_compares_counts_and_format(
 
 def test_a_part_with_fewer_entries_than_the_manifest_says_is_an_error(folder: Path) -> None:
     writer = ExportWriter(folder, {}, resume=False)
-    writer.write(["1", "1", "1"], {"state": None})
+    writer.write([1, 1, 1], '{"state":null}\n')
     writer.finish()
     manifest = manifest_of(folder)
     manifest["files"][0]["entries"] = manifest["entries"] = 2
@@ -331,6 +333,56 @@ def test_unrecorded_blocks_cost_no_statement_of_their_own(client: Any, django_as
     client.set("ann", make_block(), {"n": 1})
     with django_assert_max_num_queries(8):
         assert len(list(Selection("default").entries())) == 1
+
+
+def test_the_number_of_statements_does_not_grow_with_the_blocks(client: Any) -> None:
+    counts = []
+    for number in (5, 100):
+        for revision in range(4):
+            client.set_many("ann", {block: {"n": number + revision} for block in make_blocks(number)})
+        with captured() as statements:
+            assert len(list(Selection("default").entries())) >= 4 * number
+        counts.append(len(statements))
+    assert counts[0] == counts[1]
+
+
+def test_a_state_of_sql_is_one_line(client: Any, export: Export) -> None:
+    """A score records the text of the row as it is: JSON of SQL may have several lines, or be none."""
+    text = '{"answer": "d\u00e9j\u00e0 vu \u2028",\n "list": [1,\n 2], "rate": NaN}'
+    for name, of_sql in (("ann", text), ("ben", "garbage\n{")):
+        client.set(name, make_block(), {"n": 1})
+        StudentModule._base_manager.filter(student__username=name).update(state=of_sql)
+        # A client that has not read the row before.
+        stranger = DjangoXBlockUserStateClient()
+        stranger.set_score(name, make_block(), 1, 2)
+        stranger.set_score(name, make_block(), 2, 2)
+    *of_ann, first_of_ann, second, third, first_of_ben = export()
+    assert len(of_ann) == 2
+    for entry in of_ann:
+        assert math.isnan(entry["state"].pop("rate"))
+        assert entry["state"] == {"answer": "d\u00e9j\u00e0 vu \u2028", "list": [1, 2]}
+    assert first_of_ann["state"] == first_of_ben["state"] == {"n": 1}
+    assert all("it is not JSON" in entry["damaged"] for entry in (second, third))
+
+
+def test_a_long_history_is_read_in_pages(client: Any, export: Export, monkeypatch: pytest.MonkeyPatch) -> None:
+    expected = write_history(client, revisions=12)
+    for long in (11, 12):
+        monkeypatch.setattr(selection, "LONG", long)
+        entries = list(Selection("default").entries())
+        assert {(*key_of(json.loads(entry.line)),) for entry in entries} == expected
+        assert [entry.key.revision for entry in entries] == [*range(12, 0, -1)] * 10
+        assert all(json.loads(entry.line)["state"] == {"n": entry.key.revision - 1} for entry in entries)
+
+
+@pytest.mark.parametrize("window", [1, 7, 2_000])
+def test_windows_of_any_size_give_the_same(client: Any, monkeypatch: pytest.MonkeyPatch, window: int) -> None:
+    write_history(client, revisions=6)
+    next(Backfill("default", 33).pages())
+    whole = list(Selection("default").entries())
+    monkeypatch.setattr(selection, "WINDOW", window)
+    assert list(Selection("default").entries()) == whole
+    assert len(whole) == 60
 
 
 def test_learners_who_are_gone_have_no_name(client: Any, export: Export) -> None:

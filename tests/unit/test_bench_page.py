@@ -36,8 +36,10 @@ def test_the_documentation_is_rendered_from_the_stored_results() -> None:
     assert sections.rendered(page, report.known()) == page
 
 
-def test_every_workload_has_stored_results_and_a_section() -> None:
-    assert report.known().keys() == sections.OF_WORKLOADS.keys() == WORKLOADS.keys()
+def test_every_workload_has_a_section_on_the_page() -> None:
+    assert report.known().keys() <= sections.OF_WORKLOADS.keys() == WORKLOADS.keys()
+    page = report.PAGE.read_text()
+    assert all(f"<!-- bench: {name} -->" in page for name in WORKLOADS)
 
 
 def test_every_chart_of_the_page_exists() -> None:

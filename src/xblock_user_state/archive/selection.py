@@ -1,24 +1,52 @@
 """Reads the history of many learners for `export_history`: decoded, and merged from all stores that readers see.
 
-Pages over the state rows by key, and reads the entries learner by learner.
+Pages over the state rows by key, and reads the entries of a page together.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
-from datetime import UTC, datetime
-from itertools import islice
-from typing import Any
+from datetime import datetime
+from itertools import groupby, islice, pairwise
+from operator import itemgetter
+from typing import Any, NamedTuple
 
-from xblock_user_state.history.entries import Key, Owner
-from xblock_user_state.history.models import BaseStudentModuleHistory
-from xblock_user_state.history.reading import PAGE, BlockHistory
+from xblock_user_state.archive.lines import OwnerLines
+from xblock_user_state.history.encoding import Decoded, decode, is_delta
+from xblock_user_state.history.entries import EntryRow, Key, Owner, shown_models
+from xblock_user_state.history.models import BaseStudentModuleHistory, stored
+from xblock_user_state.history.outbox.collisions import is_same_entry
+from xblock_user_state.history.reading import BlockHistory
 from xblock_user_state.interface import DamagedHistory
-from xblock_user_state.maintenance.naming import block_names
-from xblock_user_state.maintenance.paging import owner_pages, owners_with_history
+from xblock_user_state.maintenance.naming import BlockNames
+from xblock_user_state.maintenance.paging import owner_pages, rows_between, rows_of
+from xblock_user_state.maintenance.windows import entries_by_key
 from xblock_user_state.state import codec
 from xblock_user_state.store.users import Usernames
+
+WINDOW = 2_000
+"""Entries of each store that are read at a time."""
+
+LONG = 1_000
+"""Entries of one history that are in memory at a time, as they are stored. A longer one is read in pages of its own."""
+
+
+class Exported(NamedTuple):
+    """An entry as a line of the export."""
+
+    key: Key
+    line: str
+    is_damaged: bool
+
+
+class DecodedEntry(NamedTuple):
+    """An entry and its text, or the error that stands for the text."""
+
+    entry: EntryRow
+    text: str | DamagedHistory | None
+    is_checked: bool = False
+    """Tell whether the text is known to be a state."""
 
 
 @dataclass(frozen=True)
@@ -34,56 +62,99 @@ class Selection:
     since: datetime | None = None
     until: datetime | None = None
 
-    def entries(self, after: Key | None = None) -> Iterator[tuple[Key, dict[str, Any]]]:
-        """Yield keys and entries, from the entry that follows `after`. Entries of an owner come together, newest first.
+    def entries(self, after: Key | None = None) -> Iterator[Exported]:
+        """Yield the entries, from the entry that follows `after`. Entries of an owner come together, newest first.
 
         Raises `UserStateError` or a database error.
         """
-        usernames = Usernames()
+        usernames, blocks = Usernames(), BlockNames(self.database)
         begun = None if after is None else after.owner
         # The owner at which the export was interrupted; its newer entries are in complete parts.
         if begun is not None and after is not None:
-            yield from self._of_page([begun], usernames, before_revision=after.revision)
+            yield from self._of_page([begun], usernames, blocks, before_revision=after.revision)
         for page in owner_pages(self.database, self.student_id, self.block_ids, begun):
-            recorded = owners_with_history(self.database, page)
-            yield from self._of_page([owner for owner in page if owner in recorded], usernames)
+            if page:
+                yield from self._of_page(page, usernames, blocks)
 
     def _of_page(
-        self, owners: Sequence[Owner], usernames: Usernames, before_revision: int | None = None
-    ) -> Iterator[tuple[Key, dict[str, Any]]]:
+        self, owners: Sequence[Owner], usernames: Usernames, blocks: BlockNames, before_revision: int | None = None
+    ) -> Iterator[Exported]:
         learners = usernames.of({owner.student_id for owner in owners})
-        blocks = block_names(self.database, {owner.block_id for owner in owners})
-        for owner in owners:
-            history = BlockHistory(self.database, *owner).newest_first(before_revision=before_revision)
-            entries = self._in_range(history)
+        names = blocks.of({owner.block_id for owner in owners})
+        for owner, history in self._histories(owners):
+            lines = OwnerLines(learners.get(owner.student_id), names[owner.block_id])
+            wanted = self._in_range(history, before_revision)
             # Names of actors are looked up for a page of entries, not for each.
-            while some := list(islice(entries, PAGE)):
-                actors = usernames.of({entry.actor_id for entry in some if entry.actor_id is not None})
-                for entry in some:
-                    of_owner = {"learner": learners.get(owner.student_id), **blocks[owner.block_id]._asdict()}
-                    yield Key(*owner, entry.revision), {**of_owner, **_exported(entry, actors)}
+            while some := list(islice(wanted, LONG)):
+                actors = usernames.of({read.entry.actor_id for read in some if read.entry.actor_id is not None})
+                for entry, text, is_checked in some:
+                    line, is_damaged = lines.line(entry, text, actors.get(entry.actor_id), is_checked=is_checked)
+                    yield Exported(Key(*owner, entry.revision), line, is_damaged)
 
-    def _in_range(self, entries: Iterator[BaseStudentModuleHistory]) -> Iterator[BaseStudentModuleHistory]:
-        for entry in entries:
+    def _histories(self, owners: Sequence[Owner]) -> Iterator[tuple[Owner, Iterator[DecodedEntry]]]:
+        """Yield the owners that have entries, each with its history, newest first."""
+        known = set(owners)
+        which = rows_of(owners) if self.block_ids is not None else rows_between(owners)
+        for key, rows in groupby(entries_by_key(self.database, owners, WINDOW, which), itemgetter(0, 1)):
+            history = list(islice(rows, LONG + 1))
+            if key in known:
+                yield Owner(*key), self._newest_first(Owner(*key), history)
+
+    def _newest_first(self, owner: Owner, history: Sequence[EntryRow]) -> Iterator[DecodedEntry]:
+        shown = shown_models()
+        chosen = _one_of_each(history, shown)
+        # Of two lives, readers give the entries of one other revisions.
+        if len(history) > LONG or (len(chosen) < len(history) and _has_two_lives(history)):
+            for row, text in BlockHistory(self.database, *owner).rows():
+                yield DecodedEntry(row, text)
+            return
+        for chain in _chains_newest_first(chosen):
+            yield from (each for each in reversed(decoded(chain)) if each.entry.store in shown)
+
+    def _in_range(self, history: Iterator[DecodedEntry], before_revision: int | None) -> Iterator[DecodedEntry]:
+        for read in history:
+            created = read.entry.created
             # Times fall strictly with the revisions, so all further entries are too old.
-            if self.since is not None and entry.created < self.since:
+            if self.since is not None and created < self.since:
                 return
-            if self.until is None or entry.created < self.until:
-                yield entry
+            is_new = before_revision is None or read.entry.revision < before_revision
+            if is_new and (self.until is None or created < self.until):
+                yield read
 
 
-def _exported(entry: BaseStudentModuleHistory, actors: Mapping[Any, str]) -> dict[str, Any]:
-    columns = {
-        "revision": entry.revision,
-        "created": entry.created.astimezone(UTC).isoformat(timespec="microseconds"),
-        "grade": entry.grade,
-        "max_grade": entry.max_grade,
-        "actor": actors.get(entry.actor_id),
-    }
-    try:
-        text = entry.state
-        return {**columns, "state": None if text is None else codec.decode_state(text)}
-    except DamagedHistory as error:
-        return {**columns, "damaged": str(error)}
-    except codec.NotAState as error:
-        return {**columns, "damaged": f"revision {entry.revision} can't be read: {error}"}
+def _one_of_each(history: Sequence[EntryRow], shown: Collection[type[BaseStudentModuleHistory]]) -> list[EntryRow]:
+    """Return an entry of each revision, in their order: of copies the first that readers are `shown`."""
+    found: dict[int, EntryRow] = {}
+    for entry in history:
+        first = found.setdefault(entry.revision, entry)
+        if first is not entry and first.store not in shown and entry.store in shown:
+            found[entry.revision] = entry
+    return list(found.values())
+
+
+def _has_two_lives(history: Sequence[EntryRow]) -> bool:
+    """Tell whether two stores have different entries of one revision."""
+    return any(one.revision == other.revision and not is_same_entry(one, other) for one, other in pairwise(history))
+
+
+def _chains_newest_first(history: Sequence[EntryRow]) -> Iterator[Sequence[EntryRow]]:
+    """Cut a history into chains: a full entry, and the deltas that build on it."""
+    end = len(history)
+    for start in range(end - 1, -1, -1):
+        if start == 0 or not is_delta(history[start].encoding):
+            yield history[start:end]
+            end = start
+
+
+def decoded(rows: Sequence[EntryRow]) -> list[DecodedEntry]:
+    """Return the entries of one owner, decoded. They come by rising revision, each revision once."""
+    found: list[DecodedEntry] = []
+    before: Decoded = (0, None)
+    is_checked = False
+    for entry in rows:
+        text = decode(stored(entry), before)
+        before = entry.revision, text
+        # A delta on a state is a state. Another text is checked: SQL may have written it, and a score recorded it.
+        is_checked = isinstance(text, str) and ((is_checked and is_delta(entry.encoding)) or codec.is_state(text))
+        found.append(DecodedEntry(entry, text, is_checked))
+    return found

@@ -103,6 +103,16 @@ class EntryRow(NamedTuple):
     hidden: EntryRow | None = None
     """As in `BaseStudentModuleHistory`."""
 
+    @property
+    def owner(self) -> Owner:
+        """The learner and block of the entry."""
+        return Owner(self[0], self[1])
+
+    @property
+    def key(self) -> Key:
+        """The primary key of the entry."""
+        return Key(self[0], self[1], self[2])
+
 
 def owner_of(row: StudentModule | BaseStudentModuleHistory | EntryRow) -> Owner:
     """Return the owner of a state row or of a history entry."""

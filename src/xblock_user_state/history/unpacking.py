@@ -46,6 +46,8 @@ def unpacked_in_order(rows: Sequence[Entry]) -> Iterator[Entry]:
 
     Where a row has a revision that a pack has too (decision 30), the row comes first. Such rows are all in memory.
     """
+    if all(row.encoding != PACK for row in rows):
+        return iter(rows)
     if are_in_order(rows):
         return unpacked(rows)
     return iter(sorted(unpacked(rows), key=attrgetter("student_id", "block_id", "revision")))

@@ -59,24 +59,30 @@ class Checkpoint:
         # Texts, because ids of users may be UUIDs.
         place = None if after is None else after.texts()
         kept = {"job": self.job, "databases": self._databases(), "after": place, "totals": totals}
-        # Two back-fills at once must not write the same temporary file.
-        temporary = self.path.with_name(f"{self.path.name}.{os.getpid()}.new")
-        with temporary.open("w") as file:
-            json.dump(kept, file)
-            # On disk before it is renamed: after a crash of the machine the name must not lead to an empty file.
-            file.flush()
-            os.fsync(file.fileno())
-        temporary.replace(self.path)
+        replace_file(self.path, kept)
 
     def clear(self) -> None:
         """Remove the file: the pass is complete, and the next pass begins at the first row."""
         self.path.unlink(missing_ok=True)
 
     def _databases(self) -> list[str]:
-        return [_describe_database(self.source), _describe_database(self.target)]
+        return [describe_database(self.source), describe_database(self.target)]
 
 
-def _describe_database(alias: str) -> str:
+def replace_file(path: Path, content: Mapping[str, Any]) -> None:
+    """Replace a file of JSON in one step. Raises ``OSError``."""
+    # Two processes at once must not write the same temporary file.
+    temporary = path.with_name(f"{path.name}.{os.getpid()}.new")
+    with temporary.open("w") as file:
+        json.dump(content, file)
+        # On disk before it is renamed: after a crash of the machine the name must not lead to an empty file.
+        file.flush()
+        os.fsync(file.fileno())
+    temporary.replace(path)
+
+
+def describe_database(alias: str) -> str:
+    """Return vendor, server and name of a database, for files that belong to it."""
     database: Any = connections[alias]
     parts = database.settings_dict
     return f"{database.vendor} {parts['HOST']}:{parts['PORT']}/{parts['NAME']}"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Mapping
+from functools import lru_cache
 from typing import NamedTuple
 
 from xblock_user_state.history.entries import Owner, all_rows
@@ -28,6 +29,30 @@ def block_names(database: str, block_ids: Collection[int]) -> dict[int, BlockNam
     return names
 
 
+MAX_NAMES = 20_000
+"""Names that one pass caches at most. They take some megabytes."""
+
+
+class BlockNames:
+    """A cache of the names of blocks for one pass. Blocks come again with every learner of a course."""
+
+    def __init__(self, database: str) -> None:
+        self._database = database
+        self._names: dict[int, BlockName] = {}
+
+    def of(self, block_ids: Collection[int]) -> Mapping[int, BlockName]:
+        """Return the names of all given blocks, and maybe of others. At most one statement."""
+        # A block without a name may be registered meanwhile.
+        unknown = [id_ for id_ in block_ids if self._names.get(id_, BlockName()).block_type is None]
+        if len(self._names) + len(unknown) > MAX_NAMES:
+            self._names, unknown = {}, list(block_ids)
+        if unknown:
+            self._names |= block_names(self._database, unknown)
+        return self._names
+
+
+# Parsing a key takes longer than checking a row.
+@lru_cache(MAX_NAMES)
 def unreadable_key(name: BlockName) -> str | None:
     """Return why the key of a registered block can't be read; ``None`` if it can."""
     try:

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
+from operator import itemgetter
 from typing import NamedTuple
 
 from django.db import connections
@@ -42,6 +43,7 @@ from xblock_user_state.history.outbox.answers import BATCH_SECONDS, FILE_SECONDS
 from xblock_user_state.history.outbox.deadline import answer_expected
 from xblock_user_state.history.outbox.reaching import await_file, reach_history
 from xblock_user_state.maintenance.paging import PAGE, rows_of
+from xblock_user_state.maintenance.shares import ALL_LEARNERS, Share
 from xblock_user_state.store.dialects import Failure, dialect_of
 from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.statements import pieces
@@ -52,10 +54,11 @@ _NO_REVISION = 0
 
 
 class SweptPage(NamedTuple):
-    """The number of entries in a page, and the orphans among them."""
+    """The number of entries in a page, the orphans among them, and the last entry."""
 
     entries: int
     orphans: Sequence[Key]
+    last: Key
 
 
 @dataclass(frozen=True)
@@ -67,24 +70,24 @@ class Sweep:
     model: type[BaseStudentModuleHistory]
     alias: str
     size: int
+    share: Share = ALL_LEARNERS
+    """The learners whose entries are checked."""
 
     @property
     def store(self) -> str:
         """The name of the store, for messages."""
         return store_name(self.model)
 
-    def pages(self, *, remove: bool) -> Iterator[SweptPage]:
-        """Yield the orphans of each page; with `remove` they have been deleted.
+    def pages(self, *, remove: bool, after: Key | None = None) -> Iterator[SweptPage]:
+        """Yield the orphans of each page, from the entry that follows `after`; with `remove` they have been deleted.
 
         Raises `HistoryUnavailable`, `ServiceUnavailable` or a database error. Orphans of the pages before stay deleted.
         """
-        after: Key | None = None
         while page := self._entries(after):
-            # A page of entries may have more owners than one statement takes.
-            found = [orphan for some in pieces(self.database, page, PAGE) for orphan in self._orphans(some)]
+            found = list(self._orphans(page))
             with errors_translated(self.alias):
                 orphans = self._remove(found) if remove else self._remaining(found)
-            yield SweptPage(len(page), orphans)
+            yield SweptPage(len(page), orphans, page[-1])
             after = page[-1]
 
     def described(self, orphans: Sequence[Key]) -> Iterator[tuple[Owner, str]]:
@@ -108,14 +111,13 @@ class Sweep:
             return [Key(*row) for row in rows.values_list(*KEY)[: self.size]]
 
     def _orphans(self, entries: Sequence[Key]) -> Iterator[Key]:
-        owners = {entry.owner for entry in entries}
+        owners = [Owner(*owner) for owner, _ in groupby(entries, itemgetter(0, 1)) if self.share.has(owner[0])]
         # Rows before tombstones: a deletion commits its tombstone together with the end of the row.
-        owned = self._with_row(owners)
-        buried = self._buried(owners)
-        for entry in entries:
+        without = set(owners).difference(*map(self._with_row, pieces(self.database, owners, PAGE)))
+        if without:
+            without -= self._buried(without)
             # The relay deletes tombstones, and the entries that they bury.
-            if entry.owner not in owned and entry.owner not in buried and entry.revision != TOMBSTONE:
-                yield entry
+            yield from (entry for entry in entries if entry.owner in without and entry.revision != TOMBSTONE)
 
     def _with_row(self, owners: Collection[Owner]) -> set[Owner]:
         rows = all_rows(StudentModule, self.database).filter(rows_of(owners))
@@ -195,6 +197,6 @@ def _claim(database: str, owners: Collection[Owner]) -> set[Owner]:
     return {Owner(*row) for row in claimed.values_list("student_id", "block_id")}
 
 
-def sweeps(database: str, size: int) -> Iterator[Sweep]:
+def sweeps(database: str, size: int, share: Share = ALL_LEARNERS) -> Iterator[Sweep]:
     """Yield a sweep for each store, in the order in which entries move: a later sweep meets moved entries."""
-    return (Sweep(database, model, alias, size) for model, alias in stores(database))
+    return (Sweep(database, model, alias, size, share) for model, alias in stores(database))

@@ -12,7 +12,7 @@ from django.db.models import Q, QuerySet
 from xblock_user_state.history.entries import Owner, all_rows, stores
 from xblock_user_state.store.models import StudentModule
 
-PAGE = 200
+PAGE = 500
 """Owners in one statement: SQLite's parser takes up to 1,000 alternatives."""
 
 
@@ -88,6 +88,18 @@ def rows_of(owners: Collection[Owner]) -> Q:
     for student_id, ids in blocks.items():
         which |= Q(student_id=student_id, block_id__in=ids)
     return which
+
+
+def rows_between(owners: Sequence[Owner]) -> Q:
+    """Return the condition that selects the rows of these owners, if they are all of their learners' in key order.
+
+    All from the first owner to the last, that is: the first and the last learner may have more. It has a value for
+    each learner, where `rows_of` has one for each owner.
+    """
+    first, last = owners[0], owners[-1]
+    before = Q(student_id=first.student_id, block_id__lt=first.block_id)
+    behind = Q(student_id=last.student_id, block_id__gt=last.block_id)
+    return Q(student_id__in=list(dict.fromkeys(owner.student_id for owner in owners))) & ~before & ~behind
 
 
 def owners_with_history(database: str, owners: Sequence[Owner]) -> set[tuple[Any, int]]:

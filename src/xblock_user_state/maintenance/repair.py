@@ -26,10 +26,11 @@ from django.db.models import Q
 from django.db.utils import Error
 
 from xblock_user_state import conf
-from xblock_user_state.history.encoding import LOST, Stored, checksum, close_off, encode_compact, encode_plain
+from xblock_user_state.history.encoding import LOST, PACK, Stored, checksum, close_off, encode_compact, encode_plain
 from xblock_user_state.history.entries import (
     KEY,
     VALUE_COLUMNS,
+    EntryRow,
     Owner,
     all_rows,
     insert_or_replace,
@@ -44,6 +45,7 @@ from xblock_user_state.history.outbox.deadline import answer_expected
 from xblock_user_state.history.outbox.reaching import await_file, reach_history
 from xblock_user_state.history.outbox.sending import loads
 from xblock_user_state.history.outbox.shipping import ship_after_commit
+from xblock_user_state.history.rows import instance
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.naming import BlockName, block_names
 from xblock_user_state.maintenance.rules import (
@@ -213,8 +215,8 @@ class RowRepair:
         self._row, self._block, self._late_start, self._lost_start = row, block, late_start, lost_start
         self._is_recorded = block.block_type is not None and conf.is_recorded(block.block_type)
         self._changes: dict[str, Any] = {}
-        self._puts: dict[Store, list[BaseStudentModuleHistory]] = {}
-        self._history: list[BaseStudentModuleHistory] = []
+        self._puts: dict[Store, list[EntryRow]] = {}
+        self._history: list[EntryRow] = []
         self.acts: list[str] = []
         self.has_two_lives = False
         """True if two stores have different entries of a revision: nothing is planned before that is settled."""
@@ -304,7 +306,7 @@ class RowRepair:
             version.act = f"{version.text}; it is closed off"
             version.encoding, version.body = close_off(stored(version.entry))
         settled = _entry(
-            type(version.entry),
+            version.entry.store,
             version.entry,
             revision=version.revision,
             encoding=version.encoding,
@@ -312,23 +314,24 @@ class RowRepair:
         )
         stale = [each for each in version.copies if _is_stale(each, settled, version)]
         if stale and version.act is None:
-            store = store_name(type(version.entry))
+            store = store_name(version.entry.store)
             version.act = f"revision {version.revision} is not the same in all stores; the entry of the {store} is kept"
         if version.act:
             self.acts.append(version.act)
-        for model in {type(each) for each in stale}:
+        for model in {each.store for each in stale}:
             self._put(model, settled)
         self._history.append(settled)
 
     def _open_packs(self, versions: Sequence[Version]) -> None:
         """Make rows of the entries of each pack that has an entry to change."""
-        changed = {(model, entry.revision) for model, entries in self._puts.items() for entry in entries}
+        changed = {(store, entry.revision) for store, entries in self._puts.items() for entry in entries}
         packed = [each for version in versions for each in version.copies if each.pack is not None]
-        opened = {(type(each), each.pack) for each in packed if (type(each), each.revision) in changed}
+        opened = {(each.store, each.pack) for each in packed if (each.store, each.revision) in changed}
         for each in packed:
-            if (type(each), each.pack) in opened and (type(each), each.revision) not in changed:
-                encoding, body = encode_compact(each.state, None)
-                self._put(type(each), _entry(type(each), each, revision=each.revision, encoding=encoding, body=body))
+            if (each.store, each.pack) in opened and (each.store, each.revision) not in changed:
+                text = None if each.body is None else bytes(each.body).decode()
+                encoding, body = encode_compact(text, None)
+                self._put(each.store, each._replace(encoding=encoding, body=body))
 
     def _close_gap(self, before: Version | None, end: int, home: Store, created: datetime) -> None:
         """Close off the missing revisions between a version and the revision `end`."""
@@ -409,8 +412,7 @@ class RowRepair:
 
     def _record(self, home: Store, revision: int, created: datetime) -> None:
         encoding, body = _full(self._row.state)
-        template = _lost(self._row, created)
-        template.grade, template.max_grade = self._row.grade, self._row.max_grade
+        template = _lost(self._row, created)._replace(grade=self._row.grade, max_grade=self._row.max_grade)
         self._add(home, _entry(home, template, revision=revision, encoding=encoding, body=body))
 
     def _check_chain(self, newest: Version, *, has_packs: bool) -> None:
@@ -426,35 +428,35 @@ class RowRepair:
         self.acts.append(act)
         self._changes |= {"history_chain": 0, "history_checksum": None}
 
-    def _add(self, home: Store, entry: BaseStudentModuleHistory) -> None:
+    def _add(self, home: Store, entry: EntryRow) -> None:
         self._put(home, entry)
         self._history.append(entry)
 
-    def _put(self, home: Store, entry: BaseStudentModuleHistory) -> None:
-        copied = _entry(home, entry, **stored(entry)._asdict())
-        self._puts.setdefault(home, []).append(copied)
+    def _put(self, home: Store, entry: EntryRow) -> None:
+        self._puts.setdefault(home, []).append(entry._replace(store=home))
 
 
 def _is_of_two_lives(version: Version) -> bool:
     """Tell whether a store has two entries of a revision, one of them in a pack, which differ."""
-    return not version.is_single and len({type(copy) for copy in version.copies}) < len(version.copies)
+    return not version.is_single and len({each.store for each in version.copies}) < len(version.copies)
 
 
-def _is_stale(copy: BaseStudentModuleHistory, settled: BaseStudentModuleHistory, version: Version) -> bool:
+def _is_stale(each: EntryRow, settled: EntryRow, version: Version) -> bool:
     """Tell whether a copy must be stored anew, so that all copies of a version are the same."""
-    if copy.pack is not None and version.is_single and copy.damage is None:
+    # An entry of a pack that can be read is plain.
+    if each.pack is not None and version.is_single and each.encoding != PACK:
         return False
-    return values_of(copy) != values_of(settled)
+    return values_of(each) != values_of(settled)
 
 
-def _put_all(model: Store, alias: str, entries: Sequence[BaseStudentModuleHistory]) -> None:
-    for load in loads(entries):
+def _put_all(model: Store, alias: str, entries: Sequence[EntryRow]) -> None:
+    for load in loads([instance(entry) for entry in entries]):
         insert_or_replace(model, alias, load, VALUE_COLUMNS)
 
 
-def _home(entry: BaseStudentModuleHistory) -> Store:
+def _home(entry: EntryRow) -> Store:
     """Return the store of new entries beside this one: the outbox beside entries of the extended history."""
-    return StudentModuleHistory if isinstance(entry, StudentModuleHistory) else HistoryOutbox
+    return StudentModuleHistory if entry.store is StudentModuleHistory else HistoryOutbox
 
 
 def _new_home() -> Store:
@@ -462,18 +464,14 @@ def _new_home() -> Store:
     return HistoryOutbox if conf.writes_extended_history() else StudentModuleHistory
 
 
-def _lost(row: StudentModule, created: datetime) -> BaseStudentModuleHistory:
+def _lost(row: StudentModule, created: datetime) -> EntryRow:
     """Return an entry of the row of which only the time is known."""
-    return HistoryOutbox(student_id=row.student_id, block_id=row.block_id, created=created)
+    return EntryRow(row.student_id, row.block_id, 0, created, LOST, None, None, None, None, None, HistoryOutbox)
 
 
-def _entry(
-    model: Store, like: BaseStudentModuleHistory, *, revision: int, encoding: int, body: bytes | None
-) -> BaseStudentModuleHistory:
+def _entry(model: Store, like: EntryRow, *, revision: int, encoding: int, body: bytes | None) -> EntryRow:
     """Return an entry with the columns of another, but for its revision, encoding and body."""
-    columns = {name: getattr(like, name) for name in VALUE_COLUMNS}
-    columns |= {"revision": revision, "encoding": encoding, "body": body}
-    return model(student_id=like.student_id, block_id=like.block_id, **columns)
+    return like._replace(store=model, revision=revision, encoding=encoding, body=body)
 
 
 def _full(text: str | None) -> tuple[int, bytes | None]:

@@ -9,8 +9,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
-from operator import attrgetter
-from typing import NamedTuple
+from operator import itemgetter
+from typing import Any, NamedTuple
 
 from xblock_user_state import conf
 from xblock_user_state.history.encoding import (
@@ -24,7 +24,7 @@ from xblock_user_state.history.encoding import (
     decode,
     is_delta,
 )
-from xblock_user_state.history.entries import VALUE_COLUMNS, store_name
+from xblock_user_state.history.entries import COLUMNS, KEY, EntryRow, store_name
 from xblock_user_state.history.models import BaseStudentModuleHistory, stored
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.naming import BlockName, unreadable_key
@@ -40,11 +40,30 @@ MOST_FAULTS = 100
 # Django's JSON fixtures cut times to milliseconds.
 _RESOLUTION = timedelta(milliseconds=1)
 
+_revision = itemgetter(2)
+
+
+class StateRow(NamedTuple):
+    """The columns of a state row that the rules compare."""
+
+    student_id: Any
+    block_id: int
+    revision: int
+    state: str | None
+    modified: datetime
+    grade: float | None
+    max_grade: float | None
+    history_chain: int
+    history_checksum: int | None
+
+
+AnyRow = StateRow | StudentModule
+
 
 class _DecodedEntry(NamedTuple):
     """An entry, its text, and its place in its chain: 1 for a full entry, one more for each delta."""
 
-    entry: BaseStudentModuleHistory
+    entry: EntryRow
     text: str | DamagedHistory | None
     place: int
 
@@ -68,7 +87,7 @@ class RowHistory:
 
     def __init__(
         self,
-        row: StudentModule,
+        row: AnyRow,
         block: BlockName,
         *,
         shown: tuple[type[BaseStudentModuleHistory], ...],
@@ -93,9 +112,9 @@ class RowHistory:
         elif (problem := unreadable_key(block)) is not None:
             self._fault(f"iterations leave out its block: {problem}")
 
-    def add(self, entries: Iterable[BaseStudentModuleHistory]) -> None:
+    def add(self, entries: Iterable[EntryRow]) -> None:
         """Check all entries of the row, by rising revision."""
-        for revision, copies in groupby(entries, key=attrgetter("revision")):
+        for revision, copies in groupby(entries, key=_revision):
             self.entries += 1
             self._check_revision(revision, list(copies))
 
@@ -130,20 +149,30 @@ class RowHistory:
     def _check_state(self) -> None:
         if self._row.state is not None:
             try:
-                codec.split(self._row.state)
+                codec.check_state(self._row.state)
             except codec.NotAState as error:
                 self.is_unreadable = True
                 self._fault(f"{UNREADABLE}: {error}")
 
-    def _check_revision(self, revision: int, copies: Sequence[BaseStudentModuleHistory]) -> None:
+    def _check_revision(self, revision: int, copies: Sequence[EntryRow]) -> None:
         last = self._newest.entry.revision if self._newest else 0
+        decoded = [self._decode(copy) for copy in copies]
+        self._has_packs |= copies[0].pack is not None or copies[-1].pack is not None
+        # Nearly all revisions have one entry, which follows the one before and can be read: no copy to compare.
+        is_plain = len(copies) == 1 and revision == last + 1 and decoded[0].is_readable and not self._followers
+        if not is_plain or copies[0].store not in self._shown:
+            self._check_copies(revision, last, decoded)
+        # A damaged copy does not hide a readable one: the next delta is decoded against the readable copy.
+        previous, self._newest = self._newest, next((copy for copy in decoded if copy.is_readable), decoded[0])
+        self._compare_with_previous(previous, self._newest)
+
+    def _check_copies(self, revision: int, last: int, decoded: Sequence[_DecodedEntry]) -> None:
+        """Check the entries of a revision; `last` is the revision that came before."""
         if revision > last + 1:
             # The cause first: entries that follow may build on a missing one.
             self._name_followers()
             self._check_gap(last + 1, revision - 1)
-        self.hidden += not any(isinstance(copy, self._shown) for copy in copies)
-        decoded = [self._decode(copy) for copy in copies]
-        readable = [copy for copy in decoded if copy.is_readable]
+        self.hidden += not any(copy.entry.store in self._shown for copy in decoded)
         damaged = [copy for copy in decoded if not copy.is_readable and not copy.is_lost]
         if damaged and all(self._follows(copy) for copy in decoded):
             self._followers.append(damaged[0])
@@ -151,14 +180,10 @@ class RowHistory:
             self._name_followers()
             for copy in damaged:
                 self._name_damaged(copy)
-        self.lost += not readable and not damaged
-        self._is_closed |= any(closed_off(stored(copy)) for copy in copies)
-        self._has_packs |= any(copy.pack is not None for copy in copies)
-        if len(copies) > 1:
+        self.lost += not damaged and all(copy.is_lost for copy in decoded)
+        self._is_closed |= any(closed_off(stored(copy.entry)) for copy in decoded)
+        if len(decoded) > 1:
             self._compare_copies(revision, decoded)
-        # A damaged copy does not hide a readable one: the next delta is decoded against the readable copy.
-        previous, self._newest = self._newest, (readable or decoded)[0]
-        self._compare_with_previous(previous, self._newest)
 
     def _compare_copies(self, revision: int, decoded: Sequence[_DecodedEntry]) -> None:
         # Equal texts may be encoded in different ways, and times may have lost their microseconds: that is no fault.
@@ -178,7 +203,7 @@ class RowHistory:
         return is_next and (is_delta(entry.encoding) or (entry.pack is not None and entry.pack == before.pack))
 
     def _name_damaged(self, copy: _DecodedEntry) -> None:
-        self._fault(f"{copy.text} (in the {store_name(type(copy.entry))})")
+        self._fault(f"{copy.text} (in the {store_name(copy.entry.store)})")
 
     def _name_followers(self) -> None:
         """Report the entries that build on a damaged entry: several in one line, as they may be sound themselves."""
@@ -193,7 +218,7 @@ class RowHistory:
             self._fault(f"revisions {first} to {last} can't be read: {reason}")
         self._followers = []
 
-    def _decode(self, entry: BaseStudentModuleHistory) -> _DecodedEntry:
+    def _decode(self, entry: EntryRow) -> _DecodedEntry:
         previous = self._newest
         base: Decoded = (previous.entry.revision, previous.text) if previous else (0, None)
         text = decode_checked(stored(entry), base)
@@ -206,8 +231,8 @@ class RowHistory:
         if previous and are_apart(newest.entry.created, previous.entry.created):
             self._note(f"revision {revision} is earlier than revision {last}")
         # A full entry may follow a change by something else than the client, so it may be equal to the entry before.
-        is_equal = previous is not None and newest.is_readable and newest.content == previous.content
-        if is_equal and is_delta(newest.entry.encoding):
+        is_change = previous is None or not newest.is_readable or not is_delta(newest.entry.encoding)
+        if previous and not is_change and newest.content == previous.content:
             self._fault(f"revision {revision} changed nothing")
         if newest.is_readable and newest.place > MAX_CHAIN:
             others = newest.place - 1
@@ -250,7 +275,7 @@ class RowHistory:
         self.note = self.note or f"times disagree: {text}"
 
 
-def expects_base(row: StudentModule) -> bool:
+def expects_base(row: AnyRow) -> bool:
     """Tell whether the next entry of a row may be a delta; a full one is always right."""
     text = row.state
     has_checksum = text is not None and row.history_checksum == checksum(row.revision, text)
@@ -263,7 +288,7 @@ def is_wrong_place(chain: int, place: int, *, has_packs: bool) -> bool:
     return chain < place if has_packs else chain != place
 
 
-def is_raised(row: StudentModule, newest: int, text: str | DamagedHistory | None) -> bool:
+def is_raised(row: AnyRow, newest: int, text: str | DamagedHistory | None) -> bool:
     """Tell whether something else than the client has raised the row's revision; `text` is of its newest entry.
 
     The checksum proves it: the client's last write of the row made the revision `newest`, so no entry is missing.
@@ -273,12 +298,12 @@ def is_raised(row: StudentModule, newest: int, text: str | DamagedHistory | None
 
 def are_apart(earlier: datetime, later: datetime) -> bool:
     """Tell whether a time is later than another by a millisecond or more. Both must be in UTC."""
-    return later - earlier >= _RESOLUTION
+    return later > earlier and later - earlier >= _RESOLUTION
 
 
-def values_of(entry: BaseStudentModuleHistory) -> tuple[object, ...]:
+def values_of(entry: EntryRow) -> tuple[object, ...]:
     """Return all columns of an entry except its key, for a comparison."""
-    return *(getattr(entry, name) for name in VALUE_COLUMNS if name != "body"), stored(entry).body
+    return entry[len(KEY) : len(COLUMNS)]
 
 
 def decode_checked(entry: Stored, before: Decoded) -> str | DamagedHistory | None:
@@ -291,7 +316,7 @@ def decode_checked(entry: Stored, before: Decoded) -> str | DamagedHistory | Non
 def _check_json(revision: int, text: str) -> str | DamagedHistory:
     """Return the text if it is a JSON object, else the error that readers get."""
     try:
-        codec.decode_state(text)
+        codec.check_state(text)
     except codec.NotAState as error:
         return DamagedHistory(f"revision {revision} can't be read: {error}")
     return text

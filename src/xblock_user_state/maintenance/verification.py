@@ -6,22 +6,27 @@ readers. The site may be running, so a row that seems wrong is read again under 
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
-from itertools import groupby
+from functools import cached_property, partial
+from itertools import groupby, islice
+from operator import itemgetter
 
 from django.db.models import Q
 
 from xblock_user_state import conf
-from xblock_user_state.history.entries import Owner, all_rows, owner_of, shown_models, take_write_lock
+from xblock_user_state.history.entries import Owner, all_rows, shown_models, take_write_lock
 from xblock_user_state.history.models import HistoryOutbox
-from xblock_user_state.maintenance.naming import block_names
-from xblock_user_state.maintenance.paging import owner_pages, rows_of
-from xblock_user_state.maintenance.rules import RowHistory
+from xblock_user_state.history.rows import tuples
+from xblock_user_state.maintenance.naming import BlockNames
+from xblock_user_state.maintenance.paging import PAGE, owner_pages, rows_between, rows_of
+from xblock_user_state.maintenance.rules import RowHistory, StateRow
+from xblock_user_state.maintenance.shares import ALL_LEARNERS, Share
 from xblock_user_state.maintenance.windows import entries_by_key
 from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.transactions import errors_translated, repeat
+
+NUMBERS = ("rows", "entries", "hidden", "lost", "wrong_rows", "noted_rows", "late_rows")
 
 
 @dataclass
@@ -29,7 +34,7 @@ class Findings:
     """Numbers of rows and entries that were checked, of entries hidden from readers or lost, and of rows with faults.
 
     ``faults`` has the first hundred of each row. ``notes`` has times that disagree; ``noted_rows`` counts their rows.
-    ``late_rows`` counts the rows of which the first revisions are missing.
+    ``late_rows`` counts the rows of which the first revisions are missing. ``last`` is the last owner of a page.
     """
 
     rows: int = 0
@@ -39,18 +44,18 @@ class Findings:
     wrong_rows: int = 0
     noted_rows: int = 0
     late_rows: int = 0
+    last: Owner | None = None
     faults: list[tuple[Owner, str]] = field(default_factory=list)
     notes: list[tuple[Owner, str]] = field(default_factory=list)
 
-    def add_numbers(self, other: Findings) -> None:
-        """Add the numbers of a page to these, without its faults and notes."""
-        self.rows += other.rows
-        self.entries += other.entries
-        self.hidden += other.hidden
-        self.lost += other.lost
-        self.wrong_rows += other.wrong_rows
-        self.noted_rows += other.noted_rows
-        self.late_rows += other.late_rows
+    def numbers(self) -> dict[str, int]:
+        """Return the numbers by their names."""
+        return {name: getattr(self, name) for name in NUMBERS}
+
+    def add_numbers(self, numbers: Mapping[str, int]) -> None:
+        """Add the numbers of a page, or of an interrupted check."""
+        for name in NUMBERS:
+            setattr(self, name, getattr(self, name) + numbers.get(name, 0))
 
     def add(self, owner: Owner, history: RowHistory) -> None:
         """Add the findings of a row."""
@@ -68,16 +73,18 @@ class Findings:
 
 @dataclass(frozen=True)
 class Verification:
-    """One pass over the rows of the state's `database`, or over the rows of some blocks (sorted).
+    """One pass over the rows of the state's `database`: all, or of some blocks (sorted), or of a share of learners.
 
-    Keeps up to `size` entries of each store in memory. With `late_start` the history of a row may begin after its first
-    revision: its block type was not recorded before.
+    Begins with the row that follows `after`. Keeps up to `size` entries of each store in memory. With `late_start` the
+    history of a row may begin after its first revision: its block type was not recorded before.
     """
 
     database: str
     block_ids: Sequence[int] | None = None
     size: int = 250
     late_start: bool = False
+    share: Share = ALL_LEARNERS
+    after: Owner | None = None
 
     def pages(self) -> Iterator[Findings]:
         """Yield the findings of each page. Raises `ServiceUnavailable` or a database error."""
@@ -86,23 +93,26 @@ class Verification:
 
     def owners(self) -> Iterator[list[Owner]]:
         """Yield pages of the owners of the rows. Raises `ServiceUnavailable` or a database error."""
-        pages = owner_pages(self.database, block_ids=self.block_ids)
+        pages = owner_pages(self.database, block_ids=self.block_ids, after=self.after)
+        # A share has a few owners of each page. Together they fill pages of their own.
+        wanted = (owner for page in pages for owner in page if self.share.has(owner.student_id))
         while True:
             with errors_translated(self.database):
-                owners = next(pages, None)
-            if owners is None:
+                owners = list(islice(wanted, PAGE))
+            if not owners:
                 return
-            if owners:
-                yield owners
+            yield owners
 
-    def count(self) -> int:
-        """Return the number of rows to check. One statement, which reads a whole index."""
+    def count(self) -> int | None:
+        """Return the number of rows to check, ``None`` for a share. One statement, which reads a whole index."""
+        if not self.share.is_all:
+            return None
         rows = all_rows(StudentModule, self.database)
         with errors_translated(self.database):
             return (rows if self.block_ids is None else rows.filter(block_id__in=self.block_ids)).count()
 
     def _page(self, owners: Sequence[Owner]) -> Findings:
-        findings = Findings()
+        findings = Findings(last=owners[-1])
         for owner, unlocked in self.verify(owners).items():
             history = self._verify_locked(owner) if unlocked.faults else unlocked
             if history is not None:  # Else the row was deleted meanwhile.
@@ -121,9 +131,11 @@ class Verification:
 
     def verify(self, owners: Sequence[Owner], *, lock: bool = False) -> dict[Owner, RowHistory]:
         """Verify rows that exist. Without a lock a row may seem wrong that a request is changing."""
+        # A lock must take no other row.
+        which = rows_of(owners) if lock or self.block_ids is not None else rows_between(owners)
         # Rows before entries: a commit in between adds entries that seem wrong, and the locked pass clears them up.
-        histories = self._rows(rows_of(owners), lock=lock)
-        for owner, entries in groupby(entries_by_key(self.database, owners, self.size), key=owner_of):
+        histories = self._rows(which, lock=lock)
+        for owner, entries in groupby(entries_by_key(self.database, owners, self.size, which), key=itemgetter(0, 1)):
             if owner in histories:
                 histories[owner].add(entries)
         for history in histories.values():
@@ -133,10 +145,14 @@ class Verification:
     def _rows(self, which: Q, *, lock: bool) -> dict[Owner, RowHistory]:
         found = all_rows(StudentModule, self.database).filter(which)
         with errors_translated(self.database):
-            rows = list(found.select_for_update() if lock else found)
-            names = block_names(self.database, {row.block_id for row in rows})
+            rows = [StateRow(*row) for row in tuples(found.select_for_update() if lock else found, StateRow._fields)]
+            names = self._names.of({row.block_id for row in rows})
         history_of = partial(RowHistory, shown=shown_models(), late_start=self.late_start)
-        return {owner_of(row): history_of(row, names[row.block_id]) for row in rows}
+        return {Owner(*row[:2]): history_of(row, names[row.block_id]) for row in rows}
+
+    @cached_property
+    def _names(self) -> BlockNames:
+        return BlockNames(self.database)
 
 
 def count_stranded(database: str) -> int:

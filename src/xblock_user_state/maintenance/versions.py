@@ -13,7 +13,8 @@ from itertools import groupby
 from operator import attrgetter
 
 from xblock_user_state.history.encoding import LOST, MAX_CHAIN, Decoded, closed_off, encode_compact, is_delta
-from xblock_user_state.history.models import BaseStudentModuleHistory, stored
+from xblock_user_state.history.entries import EntryRow
+from xblock_user_state.history.models import stored
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.rules import are_apart, decode_checked
 from xblock_user_state.store.models import StudentModule
@@ -23,9 +24,9 @@ from xblock_user_state.store.models import StudentModule
 class Version:
     """One version of a revision: an entry, and its encoding and body as they should be stored."""
 
-    copies: Sequence[BaseStudentModuleHistory]
+    copies: Sequence[EntryRow]
     """All entries of the revision, of this version and of others, in the order in which entries move."""
-    entry: BaseStudentModuleHistory
+    entry: EntryRow
     encoding: int
     body: bytes | None
     text: str | DamagedHistory | None
@@ -68,7 +69,7 @@ class Version:
         return self.is_readable and content == (row.state, row.grade, row.max_grade)
 
 
-def versions_of(row: StudentModule, entries: Iterable[BaseStudentModuleHistory]) -> list[Version]:
+def versions_of(row: StudentModule, entries: Iterable[EntryRow]) -> list[Version]:
     """Return the version of each revision that belongs to the state, oldest first. Only the last one has its text.
 
     `entries` are all entries of the row, by rising revision, copies in the order in which entries move.
@@ -89,7 +90,7 @@ def versions_of(row: StudentModule, entries: Iterable[BaseStudentModuleHistory])
     return chosen[::-1]
 
 
-def _next_versions(before: Sequence[Version], copies: Sequence[BaseStudentModuleHistory]) -> list[Version]:
+def _next_versions(before: Sequence[Version], copies: Sequence[EntryRow]) -> list[Version]:
     """Return the readable versions of a revision, or the first damaged one."""
     found: list[Version] = []
     for copy in copies:
@@ -102,16 +103,14 @@ def _next_versions(before: Sequence[Version], copies: Sequence[BaseStudentModule
     return readable or found[:1]
 
 
-def _read(
-    before: Sequence[Version], copies: Sequence[BaseStudentModuleHistory], copy: BaseStudentModuleHistory
-) -> Version:
+def _read(before: Sequence[Version], copies: Sequence[EntryRow], copy: EntryRow) -> Version:
     """Return the version of an entry, read on the first version before it that makes it readable."""
     as_stored = stored(copy)
     # The base of an entry that was closed off may be back.
     inside = closed_off(as_stored)
     entry = inside or as_stored
     # Stable: after the store of this entry, in the order in which readers ask.
-    bases: list[Version | None] = [*sorted(before, key=lambda version: type(version.entry) is not type(copy))]
+    bases: list[Version | None] = [*sorted(before, key=lambda version: version.entry.store is not copy.store)]
     versions = []
     for base in bases or [None]:
         text = decode_checked(entry, _decoded(base))

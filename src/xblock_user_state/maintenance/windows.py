@@ -9,40 +9,42 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator, Sequence
 from heapq import merge
 from itertools import groupby
-from operator import attrgetter
+from operator import attrgetter, itemgetter
 
 from django.db import models
 from django.db.models import Q
 
 from xblock_user_state.history.entries import (
     TOMBSTONE,
+    EntryRow,
     Key,
     Owner,
     all_rows,
     following,
-    owner_of,
     stores,
     tombstoned_among,
     tombstoned_in,
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
+from xblock_user_state.history.rows import entry_rows
 from xblock_user_state.history.unpacking import unpacked_in_order
 from xblock_user_state.maintenance.paging import rows_of
 from xblock_user_state.store.dialects.rows import value_field
 from xblock_user_state.store.transactions import errors_translated
 
 
-def entries_by_key(database: str, owners: Collection[Owner], size: int) -> Iterator[BaseStudentModuleHistory]:
+def entries_by_key(database: str, owners: Collection[Owner], size: int, which: Q | None = None) -> Iterator[EntryRow]:
     """Yield the entries of these owners in all stores, owner by owner, each owner's by revision.
 
     Copies of one entry come in the order in which entries move. Leaves out tombstones, and the entries that they bury.
-    Reads up to `size` entries of each store at a time.
+    Reads up to `size` entries of each store at a time: one statement a store, whatever the number of owners. `which` is
+    a condition for their rows, if the caller has a shorter one than `rows_of`.
     """
     if _are_ordered_alike(HistoryOutbox):
         learners = [owner.student_id for owner in owners]
         # The range follows from the owners. For a LIMIT, PostgreSQL may walk the index from its first row without it.
         within = Q(student_id__gte=min(learners), student_id__lte=max(learners))
-        yield from _entries(database, rows_of(owners) & within, size)
+        yield from _entries(database, (which or rows_of(owners)) & within, size)
         return
     # Databases sort texts by their collations, and MariaDB sorts UUIDs by their last bytes: no key of a learner would
     # bound the windows of all stores. Within one learner the keys are numbers.
@@ -55,11 +57,11 @@ def _are_ordered_alike(model: type[BaseStudentModuleHistory]) -> bool:
     return isinstance(value_field(model._meta.get_field("student")), models.IntegerField)
 
 
-def _entries(database: str, which: Q, size: int) -> Iterator[BaseStudentModuleHistory]:
+def _entries(database: str, which: Q, size: int) -> Iterator[EntryRow]:
     after: Key | None = None
     while True:
         window = _Window(database, which, size, after)
-        yield from window.entries
+        yield from window.entries()
         if window.last is None:
             return
         after = window.last
@@ -73,37 +75,35 @@ class _Window:
 
     def __init__(self, database: str, which: Q, size: int, after: Key | None) -> None:
         self._database, self._which, self._after = database, which, after
-        pages: list[list[BaseStudentModuleHistory]] = []
+        self._pages: list[list[EntryRow]] = []
         last_keys: list[Key] = []
         buried: set[Owner] = set()
         for model, alias in stores(database):
             page = self._page(model, alias, size)
             # A full page may be followed by more entries, so the window is complete up to its last key only.
-            last_keys += [_key_of(page[-1])] if len(page) == size else []
+            last_keys += [page[-1].key] if len(page) == size else []
             if model is HistoryOutbox:
                 buried = self._buried(page)
-            pages.append(page if alias == database else [entry for entry in page if owner_of(entry) not in buried])
+            is_local = alias == database or not buried
+            self._pages.append(page if is_local else [entry for entry in page if entry.owner not in buried])
         self.last = min(last_keys, default=None)
-        self._pages = pages
 
-    @property
-    def entries(self) -> Iterator[BaseStudentModuleHistory]:
-        """The entries in key order. Of copies with one key, each store's come in the order of the stores."""
+    def entries(self) -> Iterator[EntryRow]:
+        """Yield the entries in key order. Copies with one key come in the order of the stores."""
         # The merge is stable. It has one pack of each store in memory.
-        entries = merge(*map(unpacked_in_order, self._pages), key=_key_of)
-        return (entry for entry in entries if entry.revision != TOMBSTONE and self._is_inside(entry))
+        for entry in merge(*map(unpacked_in_order, filter(None, self._pages)), key=_key):
+            if self.last is not None and entry[:3] > self.last:
+                return
+            # The key of a pack is its newest revision, so older entries of it may belong to the windows before.
+            if entry.revision != TOMBSTONE and (entry.pack is None or self._after is None or entry[:3] > self._after):
+                yield entry
 
-    def _page(self, model: type[BaseStudentModuleHistory], alias: str, size: int) -> list[BaseStudentModuleHistory]:
+    def _page(self, model: type[BaseStudentModuleHistory], alias: str, size: int) -> list[EntryRow]:
         rows = following(all_rows(model, alias).filter(self._which), self._after)
         with errors_translated(alias):
-            return list(rows[:size])
+            return entry_rows(rows[:size])
 
-    def _is_inside(self, entry: BaseStudentModuleHistory) -> bool:
-        # The key of a pack is its newest revision: its entries may belong to the windows before, and to those after.
-        key = _key_of(entry)
-        return (self._after is None or key > self._after) and (self.last is None or key <= self.last)
-
-    def _buried(self, outbox: Sequence[BaseStudentModuleHistory]) -> set[Owner]:
+    def _buried(self, outbox: Sequence[EntryRow]) -> set[Owner]:
         """Return the owners whose entries in the extended history are buried by a tombstone."""
         buried = tombstoned_in(outbox)
         if self._after is not None:
@@ -113,6 +113,4 @@ class _Window:
         return buried
 
 
-def _key_of(entry: BaseStudentModuleHistory) -> Key:
-    # Django makes ``pk`` anew each time, from a list of fields.
-    return Key(entry.student_id, entry.block_id, entry.revision)
+_key = itemgetter(0, 1, 2)

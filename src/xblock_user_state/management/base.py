@@ -16,7 +16,7 @@ from xblock_user_state import conf
 from xblock_user_state.history.entries import Owner
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.maintenance.naming import describe_owners
-from xblock_user_state.management.progress import Progress
+from xblock_user_state.management.progress import Count, Progress
 from xblock_user_state.state.keys import identify_context
 from xblock_user_state.store.iteration import blocks_of
 
@@ -47,7 +47,7 @@ class ProgressCommand(PipedCommand):
     """A command that shows its progress."""
 
     @contextmanager
-    def progress(self, things: str, count: Callable[[], int] | None = None, before: int = 0) -> Iterator[Progress]:
+    def progress(self, things: str, count: Count | None = None, before: int = 0) -> Iterator[Progress]:
         """Show progress on a terminal, and wipe the line at the end, also after an error."""
         progress = Progress(self.stdout, things, count, before)
         try:

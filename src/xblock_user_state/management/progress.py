@@ -12,6 +12,9 @@ from xblock_user_state.interface import ServiceUnavailable
 
 _EVERY_SECONDS = 0.2
 
+Count = Callable[[], int | None]
+"""Returns the number of things to do; ``None`` if it is not known."""
+
 
 class Output(Protocol):
     """The standard output of a command."""
@@ -32,7 +35,7 @@ class Progress:
     An interrupted run did `before` of the things. They are among the things done, and do not count for the rate.
     """
 
-    def __init__(self, output: Output, things: str, count: Callable[[], int] | None = None, before: int = 0) -> None:
+    def __init__(self, output: Output, things: str, count: Count | None = None, before: int = 0) -> None:
         self._output, self._things = output, things
         self._is_terminal = output.isatty()
         self._total = count_or_none(count) if count and self._is_terminal else None
@@ -44,8 +47,10 @@ class Progress:
     def advance(self, number: int) -> None:
         """Add `number` to the things done, and rewrite the line if it is old enough."""
         self._done += number
+        if not self._is_terminal:
+            return
         now = time.monotonic()
-        if self._is_terminal and now - self._shown_at >= _EVERY_SECONDS:
+        if now - self._shown_at >= _EVERY_SECONDS:
             self._shown_at = now
             rate = (self._done - self._before) / max(now - self._started, 1e-9)
             self._show(describe(self._done, self._total, rate, self._things))
@@ -62,8 +67,8 @@ class Progress:
         self._width = len(line)
 
 
-def count_or_none(count: Callable[[], int]) -> int | None:
-    """Call `count`, and return its number; ``None`` if the database fails."""
+def count_or_none(count: Count) -> int | None:
+    """Call `count`, and return its number; ``None`` if it has none, or the database fails."""
     try:
         return count()
     except (Error, ServiceUnavailable):

@@ -44,6 +44,8 @@ FieldTexts = dict[str, msgspec.Raw]
 """A state as the JSON texts of its fields."""
 
 _read_fast = msgspec.json.Decoder().decode
+# A structure without fields: the decoder checks the syntax of all, and keeps nothing.
+_skip_fast = msgspec.json.Decoder(msgspec.defstruct("_Object", ())).decode
 _split_fast = msgspec.json.Decoder(FieldTexts).decode
 _join_fast = msgspec.json.Encoder().encode
 # The standard library's encoder, because msgspec writes NaN as null and leaves non-ASCII characters unescaped.
@@ -79,6 +81,24 @@ def decode_state(text: str) -> dict[str, Any]:
     if type(state) is not dict:
         raise NotAState("it is not a JSON object")
     return state
+
+
+def check_state(text: str) -> None:
+    """Raise `NotAState` unless a text is the JSON object of a state. Makes no values."""
+    try:
+        _skip_fast(text)
+    # msgspec can't read NaN, lone surrogates, and texts that are no state.
+    except (msgspec.DecodeError, RecursionError):
+        decode_state(text)
+
+
+def is_state(text: str) -> bool:
+    """Tell whether a text is the JSON object of a state."""
+    try:
+        check_state(text)
+    except NotAState:
+        return False
+    return True
 
 
 def normal_text(text: str) -> str:

@@ -2,16 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from pathlib import Path
 from typing import Any
 
 from django.core.management.base import CommandError, CommandParser
 
 from xblock_user_state import conf
+from xblock_user_state.history.entries import Owner
+from xblock_user_state.maintenance.checkpoint import BadCheckpoint
 from xblock_user_state.maintenance.naming import first_missing
-from xblock_user_state.maintenance.orphans import sweeps
+from xblock_user_state.maintenance.orphans import Sweep, sweeps
+from xblock_user_state.maintenance.passes import ROWS, Place, StateFile
+from xblock_user_state.maintenance.shares import Share, share_of
 from xblock_user_state.maintenance.verification import Findings, Verification, count_stranded
 from xblock_user_state.management.base import HistoryCommand, at_least_one, blocks_of_context, interruptions
+from xblock_user_state.management.fault_lines import FAULT, NOTE, FaultLines
+from xblock_user_state.management.progress import Progress
 from xblock_user_state.store.databases import state_database
 
 
@@ -33,6 +40,12 @@ class Command(HistoryCommand):
             action="store_true",
             help="accept histories that begin after the first revision: their block type was not recorded before",
         )
+        parser.add_argument("--part", metavar="K/N", help="only part K of N parts of the learners, such as 2/8")
+        parser.add_argument("--sample", metavar="PERCENT", help="only a sample of the learners, such as 1%%")
+        parser.add_argument("--report", type=Path, metavar="FILE", help="append a line of JSON for each fault and note")
+        parser.add_argument(
+            "--state-file", type=Path, metavar="FILE", help="keep the position here: an interrupted check goes on there"
+        )
         super().add_arguments(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
@@ -44,32 +57,65 @@ class Command(HistoryCommand):
         def interrupted(error: Exception) -> str:
             return f"interrupted after {total.rows:,} rows: {error}. Run the command again"
 
-        with interruptions(interrupted):
+        with interruptions(interrupted, OSError):
+            share = _share(options)
+            self._lines = FaultLines(options["report"])
             block_ids = None if options["context"] is None else blocks_of_context(database, options["context"])
-            self._verify(Verification(database, block_ids, size, options["late_start"]), total)
+            asked = {name: options[name] for name in ("context", "late_start", "part", "sample")}
+            self._place_file = StateFile(options["state_file"], database, asked)
+            begun = self._begun()
+            total.add_numbers(begun.totals)
+            orphans = begun.totals.get("orphans", 0)
+            if begun.stage == ROWS:
+                after = None if begun.after is None else begun.after.owner
+                self._verify(Verification(database, block_ids, size, options["late_start"], share, after), total)
             # An orphan's block may not be registered any more, so its context may be unknown.
-            orphans = self._orphans(database, size) if block_ids is None else 0
+            if block_ids is None:
+                orphans = self._orphans(list(sweeps(database, size, share)), begun, total, orphans)
             stranded = count_stranded(database)
+            self._lines.end(**total.numbers(), orphans=orphans, stranded=stranded)
+            self._place_file.clear()
         self._report(total, orphans, stranded)
 
+    def _begun(self) -> Place:
+        try:
+            begun = self._place_file.read()
+        except BadCheckpoint as error:
+            raise CommandError(str(error)) from error
+        # A file that can't be written is an error now, and not hours later.
+        self._place_file.write(*begun)
+        if begun.after is not None:
+            self.stdout.write(f"going on in the {begun.stage}, after learner {begun.after[0]}, block {begun.after[1]}")
+        return begun
+
     def _verify(self, verification: Verification, total: Findings) -> None:
-        with self.progress("rows", verification.count) as progress:
+        with self.progress("rows", verification.count, total.rows) as progress:
             for page in verification.pages():
                 progress.advance(page.rows)
-                total.add_numbers(page)
-                self.name(verification.database, page.faults + page.notes, progress)
+                total.add_numbers(page.numbers())
+                self._tell(verification.database, FAULT, page.faults, progress)
+                self._tell(verification.database, NOTE, page.notes, progress)
+                self._place_file.write(ROWS, page.last and (*page.last, 0), total.numbers())
 
-    def _orphans(self, database: str, size: int) -> int:
+    def _orphans(self, stores: Sequence[Sweep], begun: Place, total: Findings, found: int) -> int:
         """Name entries without a row, and return their number."""
-        found = 0
-        for sweep in sweeps(database, size):
+        names = [sweep.store for sweep in stores]
+        first = names.index(begun.stage) if begun.stage in names else 0
+        for sweep in stores[first:]:
+            after = begun.after if sweep.store == begun.stage else None
             with self.progress(f"entries of the {sweep.store}", sweep.count) as progress:
-                for page in sweep.pages(remove=False):
+                for page in sweep.pages(remove=False, after=after):
                     progress.advance(page.entries)
                     found += len(page.orphans)
                     faults = [(owner, f"{text}; run sweep_history") for owner, text in sweep.described(page.orphans)]
-                    self.name(database, faults, progress)
+                    self._tell(sweep.database, FAULT, faults, progress)
+                    self._place_file.write(sweep.store, page.last, {**total.numbers(), "orphans": found})
         return found
+
+    def _tell(self, database: str, kind: str, lines: Sequence[tuple[Owner, str]], progress: Progress) -> None:
+        """Print lines, and report them."""
+        self.name(database, lines, progress)
+        self._lines.add(kind, lines)
 
     def _report(self, total: Findings, orphans: int, stranded: int) -> None:
         self.stdout.write(f"{total.rows:,} rows with {total.entries:,} entries were checked.")
@@ -84,6 +130,13 @@ class Command(HistoryCommand):
         verdict = " ".join(_verdict(total, orphans, stranded))
         if verdict:
             raise CommandError(verdict)
+
+
+def _share(options: dict[str, Any]) -> Share:
+    try:
+        return share_of(options["part"], options["sample"])
+    except ValueError as error:
+        raise CommandError(str(error)) from error
 
 
 def _verdict(total: Findings, orphans: int, stranded: int) -> Iterator[str]:

@@ -62,8 +62,8 @@ class Command(ProgressCommand):
         after = None if writer.last_key is None else Key.from_texts(writer.last_key)
         try:
             with interruptions(_interrupted, OSError, UserStateError), self.progress("entries") as progress:
-                for key, entry in selection.entries(after):
-                    writer.write(key.texts(), entry)
+                for key, line, is_damaged in selection.entries(after):
+                    writer.write(key, line, is_damaged=is_damaged)
                     progress.advance(1)
                 writer.finish()
         finally:

@@ -10,8 +10,8 @@ from operator import attrgetter
 from typing import NamedTuple
 
 from xblock_user_state.history.encoding import Decoded, decode
-from xblock_user_state.history.entries import Owner, owner_of
-from xblock_user_state.history.models import BaseStudentModuleHistory, stored
+from xblock_user_state.history.entries import EntryRow, Owner, owner_of
+from xblock_user_state.history.models import stored
 from xblock_user_state.maintenance.paging import PAGE
 from xblock_user_state.maintenance.windows import entries_by_key
 from xblock_user_state.openedx.importing.building import OldState, Source, contents
@@ -92,18 +92,18 @@ class HistoryComparison:
 class _Following:
     """Entries of owners, each taken once, in the order in which they come."""
 
-    def __init__(self, entries: Iterator[BaseStudentModuleHistory]) -> None:
+    def __init__(self, entries: Iterator[EntryRow]) -> None:
         self._groups = groupby(entries, key=owner_of)
         self._next = next(self._groups, None)
 
-    def of(self, owner: Owner) -> Iterator[BaseStudentModuleHistory]:
+    def of(self, owner: Owner) -> Iterator[EntryRow]:
         """Yield the entries of an owner; none if another one's come first. Read them to the end."""
         if self._next is not None and self._next[0] == owner:
             yield from self._next[1]
             self._next = next(self._groups, None)
 
 
-def _contents_here(entries: Iterable[BaseStudentModuleHistory]) -> Iterator[tuple[object, ...]]:
+def _contents_here(entries: Iterable[EntryRow]) -> Iterator[tuple[object, ...]]:
     """Yield state and score of each revision; an error stands for a state that can't be read."""
     before: Decoded = (0, None)
     for revision, copies in groupby(entries, key=attrgetter("revision")):
