@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping
 from bench.page.report import Results, table
 
 STORED_AS = {
-    "packed": "deltas, packed",
     "delta": "deltas",
+    "packed": "deltas, after packing",
     "plain": "full copies",
     "old": "full copies in the old table",
     "uncompressed": "the same, uncompressed",
 }
-HEADS = ("database", "stored as", "table", "indexes", "bytes an entry", "times as many as deltas")
+HEADS = ("database", "stored as", "table", "indexes", "bytes an entry", "÷ deltas", "÷ after packing")
 
 
 def section(results: Mapping[str, Results]) -> str:
@@ -39,7 +39,6 @@ def _average_text(full_copies: Results) -> str:
 
 
 def _rows(database: str, measured: Results) -> Iterator[tuple[str, ...]]:
-    deltas = total(measured["delta"])
     for stored_as in sorted(measured, key=[*STORED_AS].index):
         one = measured[stored_as]
         yield (
@@ -48,8 +47,12 @@ def _rows(database: str, measured: Results) -> Iterator[tuple[str, ...]]:
             _megabytes(one["table"]),
             _megabytes(one["indexes"]),
             f"{bytes_an_entry(one):,.0f}",
-            f"{total(one) / deltas:.1f}",
+            *(_times(one, measured.get(name)) for name in ("delta", "packed")),
         )
+
+
+def _times(one: Results, ours: Results | None) -> str:
+    return f"{total(one) / total(ours):.1f}" if ours else "–"
 
 
 def total(measured: Results) -> int:

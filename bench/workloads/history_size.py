@@ -1,4 +1,4 @@
-"""Bytes of the history: as deltas, as full copies in the package's table, and as full copies in the old table.
+"""Bytes of the history: as deltas, as packs, and as full copies, in the package's table and in the old table.
 
 The states are recordings of real problems (`bench.site.recordings`). Learners work side by side, so that rows reach the
 tables in the order in which a site would write them.
@@ -6,8 +6,10 @@ tables in the order in which a site would write them.
 
 from __future__ import annotations
 
+import tempfile
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from io import StringIO
 from itertools import count
 from pathlib import Path
 from random import Random
@@ -29,7 +31,7 @@ from bench.site import recordings
 from bench.site.recordings import Problem, Revision
 from bench.site.sizes import size_of
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.models import StudentModuleHistory
+from xblock_user_state.models import StudentModule, StudentModuleHistory
 from xblock_user_state.state import codec
 
 COURSE = CourseLocator("Starfield", "BENCH", "2026")
@@ -56,6 +58,8 @@ SCENARIOS = (
     Scenario(recordings.TEN_INPUTS, recorded=10, crowd=Crowd(learners=40, problems=15)),
     Scenario(recordings.FIVE_INPUTS, recorded=5, crowd=Crowd(learners=15, problems=10)),
 )
+
+_REBUILDS = {"postgresql": "VACUUM FULL {table}", "mysql": "OPTIMIZE TABLE {table}", "sqlite": "VACUUM"}
 
 Entry = TypeVar("Entry")
 
@@ -107,6 +111,7 @@ def _recorded(folder: Path, scenario: Scenario) -> list[list[Revision]]:
 def _measure(scenario: Scenario, recorded: Sequence[Sequence[Revision]]) -> Results:
     return {
         "delta": _measure_ours("delta", scenario.crowd, recorded),
+        "packed": _measure_packed(),
         "plain": _measure_ours("plain", scenario.crowd, recorded),
         "old": _measure_old(scenario.crowd, recorded),
         **_measure_uncompressed(scenario.crowd, recorded),
@@ -118,6 +123,18 @@ def _measure_ours(encoding: str, crowd: Crowd, recorded: Sequence[Sequence[Revis
     with override_settings(XBLOCK_USER_STATE={"HISTORY_ENCODING": encoding}):
         replay(crowd, recorded)
     return _measured(StudentModuleHistory, "body")
+
+
+def _measure_packed() -> Results:
+    """Measure the deltas that were replayed last, after packing, in a table as it is after a rebuild."""
+    with tempfile.TemporaryDirectory() as folder:
+        options = {"older_than": "0h", "state_file": Path(folder) / "position.json"}
+        call_command("compact_history", verbosity=0, stdout=StringIO(), **options)
+    with connection.cursor() as cursor:
+        cursor.execute(_REBUILDS[connection.vendor].format(table=StudentModuleHistory._meta.db_table))
+    # A row of the table is a pack now, but the entries are the same.
+    entries = sum(StudentModule._base_manager.values_list("revision", flat=True))
+    return {**_measured(StudentModuleHistory, "body"), "entries": entries}
 
 
 def _measure_uncompressed(crowd: Crowd, recorded: Sequence[Sequence[Revision]]) -> Results:

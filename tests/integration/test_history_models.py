@@ -99,7 +99,7 @@ def values(entry: BaseStudentModuleHistory) -> list[Any]:
 
 
 def test_a_row_has_all_columns_of_an_entry() -> None:
-    assert EntryRow._fields == (*COLUMNS, "store")
+    assert EntryRow._fields == (*COLUMNS, "store", "pack", "hidden")
     assert [field.attname for field in StudentModuleHistory._meta.concrete_fields] == [*COLUMNS]
 
 

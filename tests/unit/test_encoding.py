@@ -203,7 +203,7 @@ def test_encodings_mix() -> None:
     assert [text for _, text in decode_all(entries)] == [first, second, third]
 
 
-@pytest.mark.parametrize("encoding", [5, 200])
+@pytest.mark.parametrize("encoding", [6, 200])
 def test_an_unknown_encoding_is_refused(encoding: int) -> None:
     assert f"encoding {encoding}" in str(decode_alone(Stored(1, encoding, b"{}")))
 

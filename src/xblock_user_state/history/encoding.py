@@ -14,6 +14,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
+from xblock_user_state.history import packs
 from xblock_user_state.history.splicing import apply, splice
 from xblock_user_state.interface import DamagedHistory
 
@@ -37,6 +38,9 @@ damaged entry (`close_off`); NULL where there was no entry."""
 
 SPLICE = 4
 """A splice of the text of the revision before (`history.splicing`)."""
+
+PACK = 5
+"""Entries up to this revision, in one body (`history.packs`). As an entry, the newest of them."""
 
 MAX_CHAIN = 32
 """The longest chain of entries: one full entry and the deltas that follow it."""
@@ -158,6 +162,8 @@ def _text(entry: Encoded, before: Decoded) -> str | None:
         return _decompress(_body(entry), None)
     if entry.encoding == PLAIN:
         return None if entry.body is None else entry.body.decode()
+    if entry.encoding == PACK:
+        return next(packs.unpack(entry.revision, entry.body or b"")).text
     if entry.encoding == LOST:
         raise DamagedHistory("it was lost, and is closed off")
     raise DamagedHistory(f"it has the encoding {entry.encoding}, which this version does not know")

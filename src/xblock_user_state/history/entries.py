@@ -98,6 +98,10 @@ class EntryRow(NamedTuple):
     version: str | None
     actor_id: Any
     store: type[BaseStudentModuleHistory]
+    pack: int | None = None
+    """As in `BaseStudentModuleHistory`."""
+    hidden: EntryRow | None = None
+    """As in `BaseStudentModuleHistory`."""
 
     @property
     def owner(self) -> Owner:

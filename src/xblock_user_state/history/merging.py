@@ -110,11 +110,7 @@ def _settle(database: str, owner: Owner) -> None:
 
 def _colliding(some: Entries, others: Entries) -> set[Owner]:
     """Return the owners who have one entry of a key here, and another there."""
-    return {
-        owner_of(some[key])
-        for key in some.keys() & others.keys()
-        if not collisions.is_same_entry(some[key], others[key])
-    }
+    return {owner_of(some[key]) for key in collisions.differing(some, others)}
 
 
 def _read_local(window: Window) -> _Local:
@@ -127,7 +123,9 @@ def _read_local(window: Window) -> _Local:
         tombstoned = _tombstoned(window, outbox)
     if StudentModuleHistory in models:
         default = window.read(StudentModuleHistory, window.database)
-    return _Local({**default, **outbox}, tombstoned, _colliding(outbox, default))
+    entries = {**default, **outbox}
+    hiding = {owner_of(entry) for entry in entries.values() if entry.hidden}
+    return _Local(entries, tombstoned, _colliding(outbox, default) | hiding)
 
 
 def _tombstoned(window: Window, outbox: Entries) -> set[Owner]:

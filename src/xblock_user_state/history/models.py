@@ -53,6 +53,11 @@ class BaseStudentModuleHistory(WrittenOnceModel):
     version = models.CharField(max_length=255, null=True)
     actor = models.ForeignKey(null=True, **_BY_STUDENT)
 
+    pack: int | None = None
+    """The revision of the pack that the entry was in (`history.unpacking`); ``None`` for a row of the table."""
+    hidden: BaseStudentModuleHistory | None = None
+    """Another entry of this revision, in a pack of the same store: of a life of the row before (decision 30)."""
+
     class Meta(WrittenOnceModel.Meta):
         abstract = True
 

@@ -87,7 +87,7 @@ def entries_of(student_modules: Iterable[StudentModule | Owner]) -> list[BaseStu
 
 
 def _instance(database: str, decoded: DecodedRow) -> BaseStudentModuleHistory:
-    *values, store = decoded.row
+    values, store = decoded.row[: len(COLUMNS)], decoded.row.store
     alias = database if store in (HistoryOutbox, StudentModuleHistory) else conf.history_database()
     instance: BaseStudentModuleHistory = store.from_db(alias, COLUMNS, values)
     instance.state = decoded.text

@@ -77,12 +77,12 @@ def _edits(old: bytes, new: bytes) -> Iterator[Edit]:
         if one == other:
             kept += len(one) + len(_SEPARATOR)
         else:
-            head, tail = _common_ends(one, other)
+            head, tail = common_ends(one, other)
             yield kept + head, len(one) - head - tail, other[head : len(other) - tail]
             kept = tail + len(_SEPARATOR)
 
 
-def _common_ends(one: bytes, other: bytes) -> tuple[int, int]:
+def common_ends(one: bytes, other: bytes) -> tuple[int, int]:
     """Return the lengths of the common beginning and of the common end, which do not overlap."""
     most = min(len(one), len(other))
     head = _equal(one[:most], other[:most], "little")

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any
 
 from django.db import connections
@@ -14,6 +15,7 @@ from django.db.models import Q
 
 from xblock_user_state.history.entries import COLUMNS, TOMBSTONE, EntryRow, Owner
 from xblock_user_state.history.models import BaseStudentModuleHistory
+from xblock_user_state.history.unpacking import unpacked_newest_first
 from xblock_user_state.store.dialects import dialect_of
 from xblock_user_state.store.dialects.rows import Sql, Target
 from xblock_user_state.store.statements import fetch, selected
@@ -52,9 +54,17 @@ class Window:
         condition, parameters = self._in_sql(target)
         sql = f"SELECT {selected(target)} FROM {target.table} WHERE {condition} ORDER BY {block_id}, {revision} DESC"
         if self.count is not None:
-            sql, parameters = f"{sql} LIMIT %s", [*parameters, self.count]
-        rows = (EntryRow._make((*values, model)) for values in fetch(target, sql, parameters, keep_plan=True))
-        return {(row.block_id, row.revision): row for row in rows}
+            # One row more, because the first may be the pack that ends at `before` or later.
+            sql, parameters = f"{sql} LIMIT %s", [*parameters, self.count + (self.before is not None)]
+        entries = unpacked_newest_first(
+            EntryRow._make((*values, model, None, None)) for values in fetch(target, sql, parameters, keep_plan=True)
+        )
+        wanted = (entry for entry in entries if self.before is None or entry.revision < self.before)
+        found: dict[Key, EntryRow] = {}
+        for entry in islice(wanted, self.count):
+            key = entry.block_id, entry.revision
+            found[key] = entry._replace(hidden=found[key]) if key in found else entry
+        return found
 
     def newest(self, found: Entries) -> list[EntryRow]:
         """Return the newest `count` entries of a merge of several stores, newest first, without tombstones."""
@@ -73,8 +83,13 @@ class Window:
         of_blocks, blocks = f"{block_id} = %s", [*self.block_ids]
         if len(self.block_ids) != 1:
             of_blocks, blocks = dialect.in_list(block_id, self.block_ids, keep_plan=True)
-        conditions = [*dialect.pinned(target.layout), of_blocks]
-        parameters = [*target.pinned_values(), *blocks]
-        if self.before is not None:
-            conditions, parameters = [*conditions, f"{revision} < %s"], [*parameters, self.before]
-        return " AND ".join(conditions), parameters
+        condition, parameters = " AND ".join([*dialect.pinned(target.layout), of_blocks]), target.pinned_values()
+        parameters = [*parameters, *blocks]
+        if self.before is None:
+            return condition, parameters
+        # A pack has its newest revision as key. The next key is that of the pack, or of a row that is left out later.
+        next_key = (
+            f"SELECT {revision} FROM {target.table} WHERE {condition} AND {revision} >= %s ORDER BY {revision} LIMIT 1"
+        )
+        limits = [*parameters, self.before, self.before]
+        return f"{condition} AND {revision} <= COALESCE(({next_key}), %s)", [*parameters, *limits]

@@ -5,6 +5,9 @@ a page stay locked while it is copied. A deletion for good waits for the lock, a
 deletes the copies too. Rows whose tombstone is still in the outbox stay where they are: the tombstone would delete the
 copies of entries that were written after it. An entry leaves the default history only in a transaction that has read
 the same entry in the extended history, so readers, which ask the default history first, find it in one of the two.
+
+Packs are rows as others, unless the two histories have the same entries in different rows: copies that were made before
+one of the histories was compacted. Then their entries are compared one by one.
 """
 
 from __future__ import annotations
@@ -21,11 +24,14 @@ from django.db import connections, transaction
 from django.db.models import QuerySet
 
 from xblock_user_state import conf
+from xblock_user_state.history.encoding import PACK, encode_compact
 from xblock_user_state.history.entries import (
     COLUMNS,
     KEY,
     KEYS_IN_A_STATEMENT,
+    TOMBSTONE,
     Key,
+    Owner,
     all_rows,
     delete_of_keys,
     extended_model,
@@ -34,14 +40,19 @@ from xblock_user_state.history.entries import (
     take_write_lock,
     tombstoned_among,
 )
-from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
+from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory, stored
+from xblock_user_state.history.unpacking import are_in_order
+from xblock_user_state.interface import DamagedHistory
+from xblock_user_state.maintenance.decoding import decoded
 from xblock_user_state.maintenance.history_database import history_answers, reach
+from xblock_user_state.maintenance.paging import PAGE, rows_of
 from xblock_user_state.store.dialects import dialect_of
 from xblock_user_state.store.dialects.rows import Target
 from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.transactions import errors_translated, repeat
 
-RowsByKey = dict[Key, tuple[Any, ...]]
+Values = tuple[Any, ...]
+RowsByKey = dict[Key, Values]
 
 # The longest wait for the locks of a deletion that is not yet committed.
 _MAX_WAIT_SECONDS = 60.0
@@ -144,9 +155,11 @@ class Backfill:
         # Tombstones after the locks: a deletion that has not committed its tombstone by now waits for these locks.
         buried = tombstoned_among(all_rows(HistoryOutbox, self.database), {key.owner for key in rows})
         moved = {key: row for key, row in rows.items() if key.owner not in buried}
+        packed, alike = _apart(moved)
         with history_answers():
-            copied = _copy(moved)
-            digests = _compare(moved)
+            copied = _copy(alike) + sum(_copy_packed(self.database, *each) for each in packed.items())
+            digests = _compare(alike)
+        digests |= {key: _digest(moved[key]) for keys in packed.values() for key in keys}
         if self.remove_source:
             for some in pieces(self.database, list(moved), KEYS_IN_A_STATEMENT):
                 delete_of_keys(all_rows(StudentModuleHistory, self.database), some)
@@ -158,12 +171,15 @@ def _copy(rows: RowsByKey) -> int:
     model, alias = extended_model(), conf.history_database()
     present = _fetch(model, alias, list(rows), KEY)
     missing = [row for key, row in rows.items() if key not in present]
-    if missing:
-        connection = connections[alias]
-        # Committed before the source row goes: a crash in between leaves two copies, never none.
-        with transaction.atomic(using=alias):
-            dialect_of(connection).insert(Target(connection, model, COLUMNS, {}), missing)
+    _insert(missing)
     return len(missing)
+
+
+def _insert(rows: Sequence[tuple[Any, ...]]) -> None:
+    alias = conf.history_database()
+    # Committed before the source row goes: a crash in between leaves two copies, never none.
+    with transaction.atomic(using=alias):
+        dialect_of(connections[alias]).insert(Target(connections[alias], extended_model(), COLUMNS, {}), rows)
 
 
 def _compare(rows: RowsByKey) -> dict[Key, bytes]:
@@ -172,8 +188,66 @@ def _compare(rows: RowsByKey) -> dict[Key, bytes]:
     digests = {key: _digest(row) for key, row in rows.items()}
     different = [key for key, digest in digests.items() if key not in copies or _digest(copies[key]) != digest]
     if different:
-        raise EntriesDiffer(f"the two histories differ, nothing of this page was removed: {_describe_keys(different)}")
+        raise EntriesDiffer(_differing(different))
     return digests
+
+
+def _apart(rows: RowsByKey) -> tuple[dict[Owner, dict[Key, Values]], RowsByKey]:
+    """Return the rows of owners of whom one of the histories has packs, and the other rows."""
+    # The two may have the same entries in different rows.
+    alias, owners = conf.history_database(), {key.owner for key in rows}
+    packed = {key.owner for key, row in rows.items() if row[COLUMNS.index("encoding")] == PACK}
+    with history_answers():
+        for some in pieces(alias, sorted(owners - packed), PAGE):
+            found = all_rows(extended_model(), alias).filter(rows_of(some), encoding=PACK)
+            packed.update(Owner(*row) for row in found.values_list("student_id", "block_id"))
+    by_owner = {owner: {key: row for key, row in rows.items() if key.owner == owner} for owner in packed}
+    return by_owner, {key: row for key, row in rows.items() if key.owner not in packed}
+
+
+def _copy_packed(database: str, owner: Owner, rows: Mapping[Key, Values]) -> int:
+    """Copy the entries of an owner's rows that the extended history lacks, and compare all; return their number."""
+    here = _contents(database, StudentModuleHistory, database, owner)
+    there = _contents(database, extended_model(), conf.history_database(), owner)
+    whole: list[Values] = []
+    missing: list[BaseStudentModuleHistory] = []
+    copied = 0
+    for key, row in rows.items():
+        of_row = [entry for entry, _ in here.values() if key.revision in (entry.pack, entry.revision)]
+        lacking = [entry for entry in of_row if entry.revision not in there]
+        copied += len(lacking)
+        if len(lacking) == len(of_row):
+            whole.append(row)
+        else:
+            missing += lacking
+    for entry in missing:
+        text = here[entry.revision][1][0]
+        if isinstance(text, str):
+            entry.encoding, entry.body = encode_compact(text, None)
+    _insert([*whole, *(tuple(getattr(entry, column) for column in COLUMNS) for entry in missing)])
+    there = _contents(database, extended_model(), conf.history_database(), owner)
+    moved = {revision for revision, (entry, _) in here.items() if (*owner, entry.pack or revision) in rows}
+    different = [Key(*owner, each) for each in moved if each not in there or here[each][1] != there[each][1]]
+    if different:
+        raise EntriesDiffer(_differing(different))
+    return copied
+
+
+def _contents(
+    database: str, model: type[BaseStudentModuleHistory], alias: str, owner: Owner
+) -> dict[int, tuple[BaseStudentModuleHistory, tuple[Any, ...]]]:
+    """Return each entry of an owner, and all that it holds, with its text decoded, by revision."""
+    rows = list(all_rows(model, alias).filter(rows_of([owner]), revision__gt=TOMBSTONE).order_by("revision"))
+    if not are_in_order(rows):
+        raise EntriesDiffer(
+            f"learner {owner.student_id}, block {owner.block_id} has revisions twice: run check_history"
+        )
+    contents = {}
+    for entry, text in decoded(database, rows):
+        known = stored(entry) if isinstance(text, DamagedHistory) else text
+        score = entry.grade, entry.max_grade
+        contents[entry.revision] = entry, (known, entry.created, *score, entry.version, entry.actor_id)
+    return contents
 
 
 def _fetch(
@@ -202,6 +276,10 @@ def _comparable(value: Any) -> Any:
 
 def _checksum(digests: Iterable[bytes]) -> str:
     return hashlib.sha256(b"".join(digests)).hexdigest()
+
+
+def _differing(keys: Collection[Key]) -> str:
+    return f"the two histories differ, nothing of this page was removed: {_describe_keys(keys)}"
 
 
 def _describe_keys(keys: Collection[Key], most: int = 20) -> str:

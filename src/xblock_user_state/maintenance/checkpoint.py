@@ -1,4 +1,4 @@
-"""The checkpoint of an interrupted back-fill: the last key that it has copied, and its totals, in a small file.
+"""The checkpoint of an interrupted back-fill or compaction: the last key that it has done, and its totals, in a file.
 
 The tables can't tell the key: shipped entries stand among the copies, and new entries among the rows still to copy. The
 file is replaced in one step after each page, so a killed process leaves the old key or the new key. A key that is too
@@ -20,11 +20,11 @@ from xblock_user_state.history.entries import Key
 
 
 class BadCheckpoint(Exception):
-    """The file holds no checkpoint, or the checkpoint of another pair of databases."""
+    """The file holds no checkpoint, or the checkpoint of another job or of other databases."""
 
 
 class Position(NamedTuple):
-    """The last key that was copied; ``None`` before the first page. And the totals of the pass up to there."""
+    """The last key that was done; ``None`` before the first page. And the totals of the pass up to there."""
 
     after: Key | None
     totals: Mapping[str, int]
@@ -32,29 +32,33 @@ class Position(NamedTuple):
 
 @dataclass(frozen=True)
 class Checkpoint:
-    """The checkpoint at `path` of a back-fill from the database `source` to the database `target`."""
+    """The checkpoint at `path` of a job, such as a back-fill from the database `source` to the database `target`."""
 
     path: Path
     source: str
     target: str
+    job: str = "back-fill"
 
     def read(self) -> Position:
         """Return the position of an unfinished pass, or of a new one if there is no file. Raises `BadCheckpoint`."""
         try:
             kept = json.loads(self.path.read_text())
             databases, after, totals = kept["databases"], kept["after"], dict(kept["totals"])
+            # Files of earlier versions name no job.
+            job = kept.get("job", "back-fill")
         except FileNotFoundError:
             return Position(None, {})
         except (ValueError, LookupError, TypeError) as error:
-            raise BadCheckpoint(f"{self.path} holds no position of a back-fill; remove it to begin anew") from error
-        if databases != self._databases():
-            raise BadCheckpoint(f"{self.path} belongs to a back-fill of {' to '.join(databases)}; name another file")
+            raise BadCheckpoint(f"{self.path} holds no position of a {self.job}; remove it to begin anew") from error
+        if (job, databases) != (self.job, self._databases()):
+            raise BadCheckpoint(f"{self.path} belongs to a {job} of {' to '.join(databases)}; name another file")
         return Position(None if after is None else Key.from_texts(after), totals)
 
     def write(self, after: Key | None, totals: Mapping[str, int]) -> None:
         """Replace the checkpoint."""
         # Texts, because ids of users may be UUIDs.
-        kept = {"databases": self._databases(), "after": None if after is None else after.texts(), "totals": totals}
+        place = None if after is None else after.texts()
+        kept = {"job": self.job, "databases": self._databases(), "after": place, "totals": totals}
         replace_file(self.path, kept)
 
     def clear(self) -> None:

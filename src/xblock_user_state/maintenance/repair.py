@@ -26,7 +26,7 @@ from django.db.models import Q
 from django.db.utils import Error
 
 from xblock_user_state import conf
-from xblock_user_state.history.encoding import LOST, Stored, checksum, close_off, encode_compact, encode_plain
+from xblock_user_state.history.encoding import LOST, PACK, Stored, checksum, close_off, encode_compact, encode_plain
 from xblock_user_state.history.entries import (
     KEY,
     VALUE_COLUMNS,
@@ -54,6 +54,7 @@ from xblock_user_state.maintenance.rules import (
     decode_checked,
     expects_base,
     is_raised,
+    is_wrong_place,
     values_of,
 )
 from xblock_user_state.maintenance.verification import Verification
@@ -230,6 +231,10 @@ class RowRepair:
         self.has_two_lives = not is_settled and not all(version.is_single for version in versions)
         if self.has_two_lives:
             return
+        if any(map(_is_of_two_lives, versions)):
+            # A life in rows and another in a pack of the same store, of which no other store has entries.
+            self._history = [copy for version in versions for copy in version.copies]
+            return
         newest = versions[-1] if versions else None
         if newest:
             self._write_anew(newest)
@@ -238,13 +243,18 @@ class RowRepair:
             self._close_gap(before, version.revision, _home(version.entry), version.entry.created)
             self._settle(version)
             before = version
+        self._open_packs(versions)
+        self._follow(newest, has_packs=any(version.entry.pack is not None for version in versions))
+
+    def _follow(self, newest: Version | None, *, has_packs: bool) -> None:
+        """Let the row and its newest entry agree."""
         highest = newest.revision if newest else 0
         if highest < self._row.revision:
             self._extend(newest)
         elif newest and highest > self._row.revision:
             self._lift_restored(newest)
         elif newest and newest.is_readable and newest.agrees(self._row):
-            self._check_chain(newest)
+            self._check_chain(newest, has_packs=has_packs)
         elif newest:
             is_lost = not newest.is_readable
             reason = f"revision {highest} is lost" if is_lost else f"it was changed after revision {highest}"
@@ -302,7 +312,7 @@ class RowRepair:
             encoding=version.encoding,
             body=version.body,
         )
-        stale = [each for each in version.copies if values_of(each) != values_of(settled)]
+        stale = [each for each in version.copies if _is_stale(each, settled, version)]
         if stale and version.act is None:
             store = store_name(version.entry.store)
             version.act = f"revision {version.revision} is not the same in all stores; the entry of the {store} is kept"
@@ -311,6 +321,17 @@ class RowRepair:
         for model in {each.store for each in stale}:
             self._put(model, settled)
         self._history.append(settled)
+
+    def _open_packs(self, versions: Sequence[Version]) -> None:
+        """Make rows of the entries of each pack that has an entry to change."""
+        changed = {(store, entry.revision) for store, entries in self._puts.items() for entry in entries}
+        packed = [each for version in versions for each in version.copies if each.pack is not None]
+        opened = {(each.store, each.pack) for each in packed if (each.store, each.revision) in changed}
+        for each in packed:
+            if (each.store, each.pack) in opened and (each.store, each.revision) not in changed:
+                text = None if each.body is None else bytes(each.body).decode()
+                encoding, body = encode_compact(text, None)
+                self._put(each.store, each._replace(encoding=encoding, body=body))
 
     def _close_gap(self, before: Version | None, end: int, home: Store, created: datetime) -> None:
         """Close off the missing revisions between a version and the revision `end`."""
@@ -394,12 +415,13 @@ class RowRepair:
         template = _lost(self._row, created)._replace(grade=self._row.grade, max_grade=self._row.max_grade)
         self._add(home, _entry(home, template, revision=revision, encoding=encoding, body=body))
 
-    def _check_chain(self, newest: Version) -> None:
+    def _check_chain(self, newest: Version, *, has_packs: bool) -> None:
         """Let the next entry be a full one, unless the row's chain and checksum are those of the newest entry."""
         row = self._row
         chain = self._changes.get("history_chain", row.history_chain)
         is_wrong = not self._is_vouched() and row.history_checksum is not None
-        if is_wrong or (expects_base(row) and chain != newest.place):
+        is_wrong |= expects_base(row) and is_wrong_place(chain, newest.place, has_packs=has_packs)
+        if is_wrong:
             self._begin_chain("the next entry will be a full one: history_chain or history_checksum was wrong")
 
     def _begin_chain(self, act: str) -> None:
@@ -412,6 +434,19 @@ class RowRepair:
 
     def _put(self, home: Store, entry: EntryRow) -> None:
         self._puts.setdefault(home, []).append(entry._replace(store=home))
+
+
+def _is_of_two_lives(version: Version) -> bool:
+    """Tell whether a store has two entries of a revision, one of them in a pack, which differ."""
+    return not version.is_single and len({each.store for each in version.copies}) < len(version.copies)
+
+
+def _is_stale(each: EntryRow, settled: EntryRow, version: Version) -> bool:
+    """Tell whether a copy must be stored anew, so that all copies of a version are the same."""
+    # An entry of a pack that can be read is plain.
+    if each.pack is not None and version.is_single and each.encoding != PACK:
+        return False
+    return values_of(each) != values_of(settled)
 
 
 def _put_all(model: Store, alias: str, entries: Sequence[EntryRow]) -> None:

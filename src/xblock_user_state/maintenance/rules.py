@@ -24,7 +24,7 @@ from xblock_user_state.history.encoding import (
     decode,
     is_delta,
 )
-from xblock_user_state.history.entries import KEY, EntryRow, store_name
+from xblock_user_state.history.entries import COLUMNS, KEY, EntryRow, store_name
 from xblock_user_state.history.models import BaseStudentModuleHistory, stored
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.naming import BlockName, unreadable_key
@@ -98,7 +98,7 @@ class RowHistory:
         self._is_recorded = block.block_type is not None and conf.is_recorded(block.block_type)
         self._newest: _DecodedEntry | None = None
         self._followers: list[_DecodedEntry] = []
-        self._is_uneven = self._is_closed = False
+        self._is_uneven = self._is_closed = self._has_packs = False
         self.faults: list[str] = []
         self.note: str | None = None
         self.entries = self.hidden = self.lost = 0
@@ -157,6 +157,7 @@ class RowHistory:
     def _check_revision(self, revision: int, copies: Sequence[EntryRow]) -> None:
         last = self._newest.entry.revision if self._newest else 0
         decoded = [self._decode(copy) for copy in copies]
+        self._has_packs |= copies[0].pack is not None or copies[-1].pack is not None
         # Nearly all revisions have one entry, which follows the one before and can be read: no copy to compare.
         is_plain = len(copies) == 1 and revision == last + 1 and decoded[0].is_readable and not self._followers
         if not is_plain or copies[0].store not in self._shown:
@@ -186,7 +187,7 @@ class RowHistory:
 
     def _compare_copies(self, revision: int, decoded: Sequence[_DecodedEntry]) -> None:
         # Equal texts may be encoded in different ways, and times may have lost their microseconds: that is no fault.
-        self._is_uneven |= len({values_of(copy.entry) for copy in decoded}) > 1
+        self._is_uneven |= len({values_of(copy.entry) for copy in decoded if copy.entry.pack is None}) > 1
         contents = {(*copy.content, copy.entry.actor_id) for copy in decoded if copy.is_readable}
         times = [copy.entry.created for copy in decoded]
         is_half_lost = len({copy.is_lost for copy in decoded}) > 1
@@ -194,10 +195,12 @@ class RowHistory:
             self._fault(f"revision {revision} is in {len(decoded)} stores, and is not the same in all of them")
 
     def _follows(self, copy: _DecodedEntry) -> bool:
-        """Tell whether a copy can't be read because the entry before it can't be read."""
-        is_next = self._newest is not None and copy.entry.revision == self._newest.entry.revision + 1
-        is_base_damaged = self._newest is not None and not self._newest.is_readable
-        return is_next and is_base_damaged and is_delta(copy.entry.encoding)
+        """Tell whether a copy can't be read because the entry before it can't be read, or is in the same pack."""
+        if self._newest is None or self._newest.is_readable:
+            return False
+        before, entry = self._newest.entry, copy.entry
+        is_next = entry.revision == before.revision + 1
+        return is_next and (is_delta(entry.encoding) or (entry.pack is not None and entry.pack == before.pack))
 
     def _name_damaged(self, copy: _DecodedEntry) -> None:
         self._fault(f"{copy.text} (in the {store_name(copy.entry.store)})")
@@ -208,7 +211,11 @@ class RowHistory:
             self._name_damaged(self._followers[0])
         elif self._followers:
             first, last = (self._followers[place].entry.revision for place in (0, -1))
-            self._fault(f"revisions {first} to {last} can't be read: they build on revision {first - 1}")
+            pack = self._followers[0].entry.pack
+            reason = f"they build on revision {first - 1}"
+            if pack is not None:
+                reason = f"they are in the damaged pack of revision {pack}, or build on it"
+            self._fault(f"revisions {first} to {last} can't be read: {reason}")
         self._followers = []
 
     def _decode(self, entry: EntryRow) -> _DecodedEntry:
@@ -244,7 +251,7 @@ class RowHistory:
             self._fault(f"the score was changed by something else than the client after revision {revision}")
         if are_apart(*sorted((newest.entry.created, row.modified))):
             self._note(f"revision {revision} has another time than the state")
-        if expects_base(row) and row.history_chain != newest.place:
+        if expects_base(row) and is_wrong_place(row.history_chain, newest.place, has_packs=self._has_packs):
             self._fault(
                 f"revision {revision} is number {newest.place} of its chain, and the state's history_chain is "
                 f"{row.history_chain}"
@@ -275,6 +282,12 @@ def expects_base(row: AnyRow) -> bool:
     return has_checksum and row.history_chain > 0
 
 
+def is_wrong_place(chain: int, place: int, *, has_packs: bool) -> bool:
+    """Tell whether a row's ``history_chain`` is not the `place` of its newest entry in its chain."""
+    # An entry in a pack needs no other, so a pack makes chains shorter than the row has counted.
+    return chain < place if has_packs else chain != place
+
+
 def is_raised(row: AnyRow, newest: int, text: str | DamagedHistory | None) -> bool:
     """Tell whether something else than the client has raised the row's revision; `text` is of its newest entry.
 
@@ -290,7 +303,7 @@ def are_apart(earlier: datetime, later: datetime) -> bool:
 
 def values_of(entry: EntryRow) -> tuple[object, ...]:
     """Return all columns of an entry except its key, for a comparison."""
-    return entry[len(KEY) : -1]
+    return entry[len(KEY) : len(COLUMNS)]
 
 
 def decode_checked(entry: Stored, before: Decoded) -> str | DamagedHistory | None:

@@ -27,6 +27,7 @@ from xblock_user_state.history.entries import (
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox
 from xblock_user_state.history.rows import entry_rows
+from xblock_user_state.history.unpacking import unpacked_in_order
 from xblock_user_state.maintenance.paging import rows_of
 from xblock_user_state.store.dialects.rows import value_field
 from xblock_user_state.store.transactions import errors_translated
@@ -69,7 +70,7 @@ def _entries(database: str, which: Q, size: int) -> Iterator[EntryRow]:
 class _Window:
     """The entries that follow a key, up to the key `last`: the lowest last key of the stores with a full page.
 
-    ``None`` as `last` means that no store has more.
+    ``None`` as `last` means that no store has more. Keeps packs as they are stored until their entries are needed.
     """
 
     def __init__(self, database: str, which: Q, size: int, after: Key | None) -> None:
@@ -89,11 +90,12 @@ class _Window:
 
     def entries(self) -> Iterator[EntryRow]:
         """Yield the entries in key order. Copies with one key come in the order of the stores."""
-        # The merge is stable.
-        for entry in merge(*filter(None, self._pages), key=_key):
+        # The merge is stable. It has one pack of each store in memory.
+        for entry in merge(*map(unpacked_in_order, filter(None, self._pages)), key=_key):
             if self.last is not None and entry[:3] > self.last:
                 return
-            if entry.revision != TOMBSTONE:
+            # The key of a pack is its newest revision, so older entries of it may belong to the windows before.
+            if entry.revision != TOMBSTONE and (entry.pack is None or self._after is None or entry[:3] > self._after):
                 yield entry
 
     def _page(self, model: type[BaseStudentModuleHistory], alias: str, size: int) -> list[EntryRow]:
