@@ -56,7 +56,7 @@ UNUSED_AT_FIRST = (
     "prometheus_client",
     "pyarrow",
     "xblock.core",
-    "xblock_user_state.actions",
+    "xblock_user_state.actions.engine",
     "xblock_user_state.archive",
     "xblock_user_state.checks",
     "xblock_user_state.history.outbox",
