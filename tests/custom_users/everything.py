@@ -17,14 +17,15 @@ from xblock.runtime import KeyValueStore
 
 from tests.factories import COURSE, make_block, make_blocks
 from tests.integration.rows import assert_history_is_gapless
-from xblock_user_state import actions, maintenance
+from xblock_user_state import actions
 from xblock_user_state.archive.format import read_export
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
 from xblock_user_state.history import deletion
 from xblock_user_state.history.entries import Key, Owner, extended_model, stores
 from xblock_user_state.hosting import store_for
 from xblock_user_state.interface import PermissionDenied, UserId
-from xblock_user_state.maintenance import paging
+from xblock_user_state.maintenance import deletion as deletion_for_good
+from xblock_user_state.maintenance import moved_history, moving, paging
 from xblock_user_state.maintenance.modified import rows_modified
 from xblock_user_state.maintenance.verification import Verification
 from xblock_user_state.models import HistoryOutbox, StudentModule, StudentModuleHistory, UserInfo
@@ -213,7 +214,7 @@ def test_the_runtime_keeps_the_fields_of_a_learner(people: dict[str, Any]) -> No
 
 
 def test_deletion_of_a_block(people: dict[str, Any], settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maintenance.deletion, "PAGE", 2)
+    monkeypatch.setattr(deletion_for_good, "PAGE", 2)
     if "student_module_history" in settings.DATABASES:
         settings.XBLOCK_USER_STATE = {"RECORDED_BLOCK_TYPES": "*", "EXTENDED_HISTORY": True}
     for name in NAMES:
@@ -230,8 +231,8 @@ def test_deletion_of_a_block(people: dict[str, Any], settings: Settings, monkeyp
 
 
 def test_a_move_of_a_block(people: dict[str, Any], settings: Settings, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(maintenance.moving, "PAGE", 2)
-    monkeypatch.setattr(maintenance.moved_history, "ENTRIES", 3)
+    monkeypatch.setattr(moving, "PAGE", 2)
+    monkeypatch.setattr(moved_history, "ENTRIES", 3)
     new = make_block("new")
     for extended in (False, True) if "student_module_history" in settings.DATABASES else (False,):
         settings.XBLOCK_USER_STATE = {"RECORDED_BLOCK_TYPES": "*", "EXTENDED_HISTORY": extended}
