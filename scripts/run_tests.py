@@ -182,7 +182,9 @@ def _program(run: Run, *, measured: bool) -> Program:
     colour = ["--color=yes"] if sys.stdout.isatty() else []
     coverage = ["-m", "coverage", "run"] if measured else []
     command = [sys.executable, "-X", "dev", *coverage, "-m", "pytest", *colour, *run.arguments]
-    environment = {**os.environ, "DATABASE_URL": run.urls.default, "HISTORY_DATABASE_URL": run.urls.history}
+    urls = {"DATABASE_URL": run.urls.default, "HISTORY_DATABASE_URL": run.urls.history}
+    # The development mode shows warnings. It also checks the interpreter's memory, which takes a seventh of the time.
+    environment = {"PYTHONMALLOC": "pymalloc", **os.environ, **urls}
     return Program(f"Tests: {run.name}", command, environment)
 
 
