@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +9,10 @@ from django.core.management.base import CommandError, CommandParser
 
 from xblock_user_state import conf
 from xblock_user_state.history.outbox.answers import HistoryUnavailable
-from xblock_user_state.maintenance.backfill import Backfill, CopiedPage, EntriesDiffer, RowsLocked
+from xblock_user_state.maintenance.backfill import Backfill, EntriesDiffer, RowsLocked
 from xblock_user_state.maintenance.checkpoint import BadCheckpoint, Checkpoint, Position
 from xblock_user_state.management.base import HistoryCommand, at_least_one, interruptions, need_extended_history
+from xblock_user_state.management.pacing import paced
 from xblock_user_state.store.databases import state_database
 
 STATE_FILE = "backfill_extended_history.json"
@@ -68,7 +67,7 @@ class Command(HistoryCommand):
         done = {name: totals.get(name, 0) for name in _COUNTS}
         before = done["compared"] + done["waiting"]
         with self.progress("entries", lambda: before + backfill.count(after), before) as progress:
-            for page in _paced(backfill.pages(after), rate):
+            for page in paced(backfill.pages(after), lambda page: page.compared + page.waiting, rate):
                 for name in _COUNTS:
                     done[name] += getattr(page, name)
                 if not backfill.remove_source:
@@ -113,14 +112,3 @@ def _begin(checkpoint: Checkpoint) -> Position:
 
 def _interrupted(error: Exception) -> str:
     return f"interrupted: {error}. Run the command again: it goes on from there"
-
-
-def _paced(pages: Iterator[CopiedPage], rate: int | None) -> Iterator[CopiedPage]:
-    """Yield the pages, at most `rate` rows in a second."""
-    started = time.monotonic()
-    for page in pages:
-        yield page
-        if rate:
-            rows = page.compared + page.waiting
-            time.sleep(max(0.0, rows / rate - (time.monotonic() - started)))
-        started = time.monotonic()

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import re
-import time
-from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,8 +12,9 @@ from django.core.management.base import CommandError, CommandParser
 from xblock_user_state import conf
 from xblock_user_state.history.entries import Key
 from xblock_user_state.maintenance.checkpoint import BadCheckpoint, Checkpoint
-from xblock_user_state.maintenance.compaction import Compacted, Compaction, Step
+from xblock_user_state.maintenance.compaction import Compacted, Compaction
 from xblock_user_state.management.base import ProgressCommand, at_least_one, blocks_of_context, interruptions
+from xblock_user_state.management.pacing import paced
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.users import user_id
 
@@ -77,7 +76,7 @@ class Command(ProgressCommand):
             self.stdout.write(f"going on after learner {after.student_id}, block {after.block_id}")
             done.add(Compacted(**position.totals))
         with self.progress("rows", compaction.count, done.rows) as progress:
-            for step in _paced(compaction.steps(after), rate):
+            for step in paced(compaction.steps(after), lambda step: step.done.entries, rate):
                 done.add(step.done)
                 progress.advance(step.done.rows)
                 if checkpoint and step.last:
@@ -118,13 +117,3 @@ def _compaction(options: dict[str, Any]) -> Compaction:
 def _checkpoint(path: Path, database: str) -> Checkpoint:
     extended = conf.history_database() if conf.has_extended_history() else database
     return Checkpoint(path, database, extended, "compaction")
-
-
-def _paced(steps: Iterator[Step], rate: int | None) -> Iterator[Step]:
-    """Yield the steps, at most `rate` packed entries in a second."""
-    started = time.monotonic()
-    for step in steps:
-        yield step
-        if rate:
-            time.sleep(max(0.0, step.done.entries / rate - (time.monotonic() - started)))
-        started = time.monotonic()

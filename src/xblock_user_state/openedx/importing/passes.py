@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -226,16 +225,6 @@ class Pass:
         [progress] = all_rows(ImportProgress, self.database).filter(name=self.name)
         progress.ended, progress.covered, progress.learner = _now(), progress.started, None
         progress.save(using=self.database)
-
-
-def paced(pages: Iterator[Done], rate: int | None) -> Iterator[Done]:
-    """Yield the numbers of each transaction, at most `rate` rows and entries read in a second."""
-    started = time.monotonic()
-    for done in pages:
-        yield done
-        if rate:
-            time.sleep(max(0.0, (done.modules + done.read) / rate - (time.monotonic() - started)))
-        started = time.monotonic()
 
 
 def _now() -> datetime:

@@ -9,8 +9,9 @@ from django.core.management import call_command
 from django.core.management.base import CommandError, CommandParser
 
 from xblock_user_state.management.base import at_least_one, interruptions
+from xblock_user_state.management.pacing import paced
 from xblock_user_state.openedx.importing.learners import Done
-from xblock_user_state.openedx.importing.passes import GROUP, NoFirstPass, Pass, paced
+from xblock_user_state.openedx.importing.passes import GROUP, NoFirstPass, Pass
 from xblock_user_state.openedx.importing.report import Report
 from xblock_user_state.openedx.management.old_site import OldSiteCommand
 from xblock_user_state.openedx.old.tables import EXTENDED
@@ -87,7 +88,7 @@ class Command(OldSiteCommand):
             done = Done()
             count = None if catch_up else lambda: importing.site.count(importing.selection, after)
             with self.progress("rows", count) as progress:
-                for page in paced(pages, rate):
+                for page in paced(pages, lambda page: page.modules + page.read, rate):
                     done += page
                     progress.advance(page.modules)
         except NoFirstPass as error:
