@@ -108,6 +108,6 @@ check-environment:
 	@$(SET_UP) check demo docs postgresql test
 
 clean:  ## remove the files of all other targets
-	rm -rf .venv .venv-newest .venv-workbench .tox .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.*
+	rm -rf .venv .venv-newest .venv-workbench .tox .postgresql .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache .coverage .coverage.*
 	rm -rf build dist demo/var docs/_build
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -1,6 +1,6 @@
 """Runs the tests: the unit tests once, the integration and acceptance tests on each database.
 
-    python -m scripts.run_tests [--database NAME]... [--jobs NUMBER] [-- ARGUMENTS OF PYTEST]
+    python -m scripts.run_tests [--database NAME]... [--postgresql VERSION] [--jobs NUMBER] [-- ARGUMENTS OF PYTEST]
 
 Tests marked ``extended_history`` then run with two databases, on two servers. The script starts servers for PostgreSQL
 and MariaDB. With ``DATABASE_URL`` in the environment the tests run on that database only, and with two databases if
@@ -27,6 +27,7 @@ from types import FrameType
 from typing import NoReturn
 
 from scripts.database_servers import SERVERS, BinariesMissing
+from scripts.postgresql_versions import RELEASES, programs_of
 from scripts.side_by_side import Ended, Program, run_side_by_side
 
 DATABASES = ("sqlite", *SERVERS)
@@ -83,6 +84,12 @@ def main() -> int:
     arguments = _parse_arguments()
     for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(each, _stop_everything)
+    if arguments.postgresql:
+        try:
+            _prefer(arguments.postgresql)
+        except BinariesMissing as missing:
+            print(missing, flush=True)
+            return 1
     with ExitStack() as servers:
         urls, skipped = _start(arguments.database or DATABASES, servers)
         if skipped and os.environ.get("REQUIRE_DATABASES") == "1":
@@ -99,10 +106,16 @@ def main() -> int:
 def _parse_arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m scripts.run_tests")
     parser.add_argument("--database", action="append", choices=DATABASES, help="a database to test on (default: all)")
+    parser.add_argument("--postgresql", choices=RELEASES, help="this version of PostgreSQL instead of the machine's")
     parser.add_argument("--jobs", type=_number_of_jobs, default=JOBS, help="runs at a time (default: %(default)s)")
     parser.add_argument("--coverage", action="store_true", help="measure coverage, into files that coverage combines")
     parser.add_argument("pytest", nargs="*", help="arguments of pytest, after --")
     return parser.parse_args()
+
+
+def _prefer(version: str) -> None:
+    """Let this process, and the tests, find the programs of this version of PostgreSQL first."""
+    os.environ["PATH"] = os.pathsep.join([str(programs_of(version)), os.environ["PATH"]])
 
 
 def _number_of_jobs(number: str) -> int:

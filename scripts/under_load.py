@@ -23,6 +23,7 @@ RACES = (
     "tests/acceptance/test_batches.py",
     "tests/acceptance/test_callers_transactions.py",
     "tests/acceptance/test_check_live.py",
+    "tests/acceptance/test_compact_kill.py",
     "tests/acceptance/test_crowd.py",
     "tests/acceptance/test_deletion.py",
     "tests/acceptance/test_extended_kill.py",
