@@ -11,7 +11,7 @@ from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock_user_state import conf
 from xblock_user_state.access import Policy
 from xblock_user_state.interface import State, XBlockUserState
-from xblock_user_state.permissions import PermissionPolicy
+from xblock_user_state.permissions import site_policy
 
 __all__ = ["ConsoleHost", "Describe"]
 
@@ -25,8 +25,10 @@ _ANSWERS = ("student_answers", "student_answer", "choice", "choices", "answer")
 class ConsoleHost:
     """The answers of a host that says nothing. Subclass it, and name the class in the setting ``CONSOLE_HOST``."""
 
-    policy: Policy = PermissionPolicy()
-    """Decides who sees which pages. By default superusers, and what their permissions let others see."""
+    @property
+    def policy(self) -> Policy:
+        """Decides who sees which pages, and who acts: the site's policy, unless the class names another."""
+        return site_policy()
 
     def title(self, block_key: UsageKey) -> str:
         """Return the title of a block."""

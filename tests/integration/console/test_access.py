@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client, override_settings
@@ -126,8 +128,15 @@ class HostWithPolicy(ConsoleHost):
     policy = Nobody()
 
 
-@override_settings(XBLOCK_USER_STATE={"CONSOLE_HOST": f"{__name__}.HostWithPolicy"})
-def test_the_hosts_policy_is_asked(ann: User, login: Login) -> None:
+@pytest.mark.parametrize(
+    "setting", [{"CONSOLE_HOST": f"{__name__}.HostWithPolicy"}, {"POLICY": f"{__name__}.Nobody"}], ids=str
+)
+def test_the_hosts_policy_is_asked(ann: User, login: Login, setting: Any) -> None:
+    with override_settings(XBLOCK_USER_STATE=setting):
+        only_the_policy_decides(ann, login)
+
+
+def only_the_policy_decides(ann: User, login: Login) -> None:
     root = login("*")
     assert {root.get(url).status_code for name, url in addresses("ann").items() if name != "health"} == {403}
     client = Client()
