@@ -49,7 +49,7 @@ class PermissionPolicy(OwnState):
 
 
 def site_policy() -> Policy:
-    """Return the policy of the setting ``POLICY``. The console asks it; a client asks only a policy that it is given."""
+    """Return the policy of the setting ``POLICY``. The console asks it; a client asks only the one that it is given."""
     return _policy(conf.value("POLICY"))
 
 

@@ -76,7 +76,7 @@ def erase_learner(
     if not dry_run:
         for visitor in visitors:
             EphemeralXBlockUserStateClient(visitor, DjangoXBlockUserStateClient()).forget()
-    return Receipt(None if dry_run else order.run, student_id, entry.created, rows, len(visitors))
+    return Receipt(None if dry_run else order.id, student_id, entry.created, rows, len(visitors))
 
 
 def _rows(student_id: Any) -> dict[str, int | None]:
