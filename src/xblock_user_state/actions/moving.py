@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
@@ -55,6 +56,7 @@ def move_state(  # noqa: PLR0913 (all but two by keyword)
     reason: str,
     policy: Policy | None = None,
     dry_run: bool = False,
+    run: UUID | None = None,
 ) -> Moved:
     """Move the states, scores and history of all learners, and shared state, to other usage keys.
 
@@ -67,7 +69,7 @@ def move_state(  # noqa: PLR0913 (all but two by keyword)
     moves, and the result is that of a move.
 
     The log gets a row for each old block, or one for a course, before the first page. A `policy` is asked to act on the
-    learner, or on all learners, in each old and new place.
+    learner, or on all learners, in each old and new place. `run` is the id of the call in the log.
 
     Goes over the learners of each block in pages of 100, each a transaction. In a transaction of the caller all pages
     commit together.
@@ -78,7 +80,7 @@ def move_state(  # noqa: PLR0913 (all but two by keyword)
     `lead`.
     """
     refuse_while_copied()
-    order = Order("move_state", actor, reason, policy, dry_run)
+    order = Order("move_state", actor, reason, policy, dry_run, run=run)
     for place in _places(old_key, new_key):
         if isinstance(place, UsageKey):
             order.ask(Action.ACT, username, context_of(place), place)

@@ -27,8 +27,9 @@ def undo(action_id: UUID | str | Collection[UUID], *, actor: Any, reason: str, *
     """Undo an action: bring back the state and score that each block had before, as a new revision.
 
     `action_id` is the id of a call, as its result has it, the id of a row of the log, or several ids of rows. Blocks
-    that were changed since, that are undone already, or that have no history, are skipped. An undo can be undone. Raises
-    ``ValueError`` if there is nothing to undo: acts that delete for good, move or export leave no revision to go back to.
+    that were changed since, that are undone already, or that have no history, are skipped. An undo can be undone.
+    Raises ``ValueError`` if there is nothing to undo: acts that delete for good, move or export leave no revision to go
+    back to.
     """
     order = Order("undo", actor, reason, **options)
     undoing = _Undoing.of(_rows(action_id))

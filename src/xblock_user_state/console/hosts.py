@@ -10,6 +10,7 @@ from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
 from xblock_user_state import conf
 from xblock_user_state.access import Policy
+from xblock_user_state.actions.changes import Rescorer
 from xblock_user_state.interface import State, XBlockUserState
 from xblock_user_state.permissions import site_policy
 
@@ -47,6 +48,10 @@ class ConsoleHost:
 
         `user` is the reader of the page. An exception of the function is shown in the place of the words.
         """
+        return None
+
+    def rescorer(self) -> Rescorer | None:
+        """Return the function that scores a block anew, as `actions.rescore` takes it; ``None`` offers no rescoring."""
         return None
 
 
