@@ -46,6 +46,7 @@ def check_all(**options: Any) -> list[checks.CheckMessage]:
         check_timeouts,
         check_metrics,
         check_staff_courses,
+        check_policy,
     )
     return [message for check in every for message in check(**options)]
 
@@ -103,6 +104,8 @@ def _check_values() -> list[checks.CheckMessage]:
     # True is an int in Python.
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
         wrong.append(("HISTORY_TIMEOUT", "a number of seconds above 0"))
+    if not isinstance(conf.value("POLICY"), str):
+        wrong.append(("POLICY", "the dotted path of a class"))
     staff = conf.value("STAFF_COURSES")
     if staff is not None and not isinstance(staff, str):
         wrong.append(("STAFF_COURSES", "the dotted path of a function, or None"))
@@ -404,17 +407,26 @@ _METRICS_HINT = (
 
 def check_staff_courses(**_: Any) -> list[checks.CheckMessage]:
     """Check that ``STAFF_COURSES`` can be imported: else each question about a holder of permissions raises."""
-    path = conf.value("STAFF_COURSES") if _is_readable() else None
+    return _check_path(
+        "STAFF_COURSES",
+        "no function",
+        "The dotted path of a function of a user and the key of a course or library, or None.",
+        "xblock_user_state.E013",
+    )
+
+
+def check_policy(**_: Any) -> list[checks.CheckMessage]:
+    """Check that ``POLICY`` can be imported: else each page of the console raises."""
+    hint = "The dotted path of a class with the method may, such as a subclass of PermissionPolicy."
+    return _check_path("POLICY", "no policy", hint, "xblock_user_state.E014")
+
+
+def _check_path(name: str, missing: str, hint: str, id_: str) -> list[checks.CheckMessage]:
+    path = conf.value(name) if _is_readable() else None
     if not isinstance(path, str):
         return []
     try:
         import_string(path)
     except ImportError as error:
-        return [
-            checks.Error(
-                f'XBLOCK_USER_STATE["STAFF_COURSES"] names no function: {error}.',
-                hint="The dotted path of a function of a user and the key of a course or library, or None.",
-                id="xblock_user_state.E013",
-            )
-        ]
+        return [checks.Error(f'XBLOCK_USER_STATE["{name}"] names {missing}: {error}.', hint=hint, id=id_)]
     return []

@@ -35,6 +35,8 @@ DEFAULTS: Mapping[str, Any] = {
     "PREPARE_STATEMENTS": "direct",
     # Sink of metrics: a dotted path, or a dict of "SINK" and "OPTIONS"; None reports nothing.
     "METRICS": None,
+    # Who may do what to whose state: a dotted path of a class. The console asks it, and code that is given no other.
+    "POLICY": "xblock_user_state.permissions.PermissionPolicy",
     # Log refusals of a policy, and reads of other learners' state.
     "LOG_ACCESS": False,
     # Courses in which holders of permissions may use them: a dotted path of a function of a user and a course key.

@@ -1,4 +1,4 @@
-"""The default policy of Django hosts: own state, superusers, and holders of the models' permissions."""
+"""The policy of a Django site: by default own state, superusers, and holders of the models' permissions."""
 
 from __future__ import annotations
 
@@ -10,10 +10,10 @@ from django.utils.module_loading import import_string
 from opaque_keys.edx.keys import LearningContextKey
 
 from xblock_user_state import conf
-from xblock_user_state.access import Action, OwnState
+from xblock_user_state.access import Action, OwnState, Policy
 from xblock_user_state.interface import BlockKey, Learner
 
-__all__ = ["PERMISSIONS", "PermissionPolicy"]
+__all__ = ["PERMISSIONS", "PermissionPolicy", "site_policy"]
 
 PERMISSIONS = {
     Action.READ: "xblock_user_state.view_studentmodule",
@@ -46,6 +46,17 @@ class PermissionPolicy(OwnState):
         if not hasattr(actor, "has_perm") or not actor.has_perm(PERMISSIONS[action]):
             return False
         return getattr(actor, "is_superuser", False) or _is_staff_in(actor, context_key)
+
+
+def site_policy() -> Policy:
+    """Return the policy of the setting ``POLICY``. The console asks it; a client asks only the one that it is given."""
+    return _policy(conf.value("POLICY"))
+
+
+@lru_cache(8)
+def _policy(path: str) -> Policy:
+    found: Policy = import_string(path)()
+    return found
 
 
 def _is_staff_in(user: Any, context_key: LearningContextKey | None) -> bool:

@@ -29,6 +29,7 @@ from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import PermissionDenied, UserDoesNotExist, UserId
 from xblock_user_state.models import LoggedAction, StudentModule
 from xblock_user_state.runtime import UserStateKeyValueStore
+from xblock_user_state.state import FieldChange
 
 pytestmark = pytest.mark.django_db
 
@@ -65,6 +66,37 @@ def score_of(learner: str, block: Any = BLOCK) -> Any:
 
 def numbers(acted: Acted) -> tuple[int, int, int, int]:
     return acted.learners, acted.changed, acted.unchanged, acted.skipped
+
+
+def test_a_dict_names_learners_and_their_blocks(client: DjangoXBlockUserStateClient, grace: User) -> None:
+    by: Any = {"actor": grace, **WHY}
+    users = {user.username: user.pk for user in User.objects.all()}
+    chosen: Any = {UserId(users["ann"]): [OTHER], "bob": [BLOCK]}
+    policy = Asked()
+    run = uuid4()
+    acted = reset_attempts(chosen, **by, policy=policy, run=run)
+    assert (numbers(acted), acted.id) == ((2, 2, 0, 0), run)
+    assert [state_of("ann")["attempts"], state_of("bob")["attempts"]] == [3, 0]
+    assert {question.block_key for question in policy.questions} == {OTHER, BLOCK}
+    # More of the same call, and its undoing by rows.
+    reset_attempts({"cid": [BLOCK]}, **by, run=run)
+    rows = LoggedAction.objects.filter(run=run, student_id__in=(users["bob"], users["cid"]))
+    assert numbers(undo([row.id for row in rows], **by)) == (2, 2, 0, 0)
+    assert [state_of("ann", OTHER)["attempts"], state_of("cid")["attempts"]] == [0, 3]
+
+
+def test_blocks_that_were_changed_since_a_preview_stay(client: DjangoXBlockUserStateClient, grace: User) -> None:
+    by: Any = {"actor": grace, **WHY}
+    plan = reset_attempts(BLOCK, **by, dry_run=True)
+    assert plan.details[0].changes == (FieldChange("attempts", "changed", 3, 0),)
+    users = {user.username: user.pk for user in User.objects.all()}
+    seen = {(users[str(one.username)], one.block_key): one.revision for one in plan.details}
+    client.set("ann", BLOCK, {"attempts": 4})
+    acted = reset_attempts(BLOCK, **by, if_revisions=seen)
+    assert [(one.username, one.skipped) for one in acted.details if one.skipped] == [
+        ("ann", "it was changed since: it has revision 3, not 2")
+    ]
+    assert state_of("ann")["attempts"] == 4
 
 
 def test_attempts_are_reset_and_nothing_else(client: DjangoXBlockUserStateClient, grace: User) -> None:

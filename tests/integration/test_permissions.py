@@ -15,7 +15,7 @@ from tests.integration.measuring import measured as measured  # noqa: PLC0414 (a
 from tests.integration.statements import captured
 from tests.sinks import Measurements
 from xblock_user_state.access import Action
-from xblock_user_state.checks import check_settings, check_staff_courses
+from xblock_user_state.checks import check_policy, check_settings, check_staff_courses
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import PermissionDenied
 from xblock_user_state.permissions import PERMISSIONS, PermissionPolicy
@@ -143,6 +143,8 @@ def test_the_log_names_them_if_the_setting_is_on(is_on: bool, caplog: pytest.Log
         ({"STAFF_COURSES": f"{__name__}.teaches", "LOG_ACCESS": True}, []),
         ({"STAFF_COURSES": teaches}, ["E004"]),
         ({"STAFF_COURSES": "nowhere.teaches"}, ["E013"]),
+        ({"POLICY": PermissionPolicy}, ["E004"]),
+        ({"POLICY": "nowhere.Policy"}, ["E014"]),
         ({"LOG_ACCESS": "yes"}, ["E004"]),
         (None, ["E001"]),
     ],
@@ -150,5 +152,5 @@ def test_the_log_names_them_if_the_setting_is_on(is_on: bool, caplog: pytest.Log
 )
 def test_wrong_settings_are_found(setting: Any, ids: list[str]) -> None:
     with override_settings(XBLOCK_USER_STATE=setting):
-        found = [*check_settings(), *check_staff_courses()]
+        found = [*check_settings(), *check_staff_courses(), *check_policy()]
     assert [str(message.id).rpartition(".")[2] for message in found] == ids

@@ -13,7 +13,7 @@ from django.core.management.base import CommandError
 
 from tests.factories import COURSE, make_blocks, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.models import LoggedAction
+from xblock_user_state.models import LoggedAction, StudentModule
 
 pytestmark = pytest.mark.django_db
 
@@ -79,6 +79,26 @@ def test_each_action_takes_its_options(client: DjangoXBlockUserStateClient) -> N
     assert client.get_scores("ann", [BLOCK])[BLOCK][:2] == (1, 2)
 
 
+def test_a_move_and_deletions_for_good_are_counted_first(client: DjangoXBlockUserStateClient) -> None:
+    client.set("bob", OTHER, {"attempts": 1})
+    move = ("move_state", "--block", str(BLOCK), "--to", str(OTHER))
+    plan = run(*move, "--dry-run")
+    assert "would move 1 states of learners, and 0 that all learners share; 1 stay" in plan
+    assert f"bob, {BLOCK}: stays: there is a state under the new key" in plan
+    assert attempts(client) == [3, 3]
+    assert "moved 1 states" in run(*move, "--learner", "ann")
+    for act, where in (("delete_block", ("--block", str(OTHER))), ("delete_course", ("--course", str(COURSE)))):
+        number = 2 if act == "delete_block" else 1
+        assert f"would delete {number} states" in run(act, *where, "--dry-run")
+        assert f"deleted {number} states" in run(act, *where)
+    assert not StudentModule._base_manager.exists()
+    assert list(LoggedAction.objects.order_by("created").values_list("act", flat=True)) == [
+        "move_state",
+        "delete_block",
+        "delete_course",
+    ]
+
+
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
@@ -91,6 +111,11 @@ def test_each_action_takes_its_options(client: DjangoXBlockUserStateClient) -> N
         (("restore", "--learner", "ann", "--at", "2026-01-01"), "time zone"),
         (("rescore", "--learner", "ann", "--rescorer", "nowhere.f"), "--rescorer"),
         (("undo",), "needs --action-id"),
+        (("delete_block", "--course", str(COURSE)), "delete_block needs one --block"),
+        (("delete_course",), "delete_course needs --course"),
+        (("delete_course", "--course", str(COURSE), "--learner", "ann"), "does not take --learner"),
+        (("move_state", "--block", str(BLOCK)), "move_state needs --to"),
+        (("move_state", "--course", str(COURSE), "--to", "moon"), "not a key"),
         (("undo", "--action-id", "00000000-0000-0000-0000-000000000000"), "no action"),
         (("reset_attempts", "--learners", "/nowhere/file"), "--learners"),
     ],

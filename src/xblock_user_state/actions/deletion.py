@@ -14,10 +14,11 @@ from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
 from xblock_user_state.access import Action, Policy
 from xblock_user_state.actions.copied import refuse_while_copied
+from xblock_user_state.actions.models import LoggedAction
 from xblock_user_state.actions.order import Order
 from xblock_user_state.clients import arguments
 from xblock_user_state.history import deletion as of_learner
-from xblock_user_state.maintenance.deletion import Deleted, delete_blocks
+from xblock_user_state.maintenance.deletion import Deleted, count_blocks, delete_blocks
 from xblock_user_state.state.keys import checked_block, context_of, identify_context
 from xblock_user_state.store.blocks import registered
 from xblock_user_state.store.databases import state_database
@@ -28,44 +29,46 @@ from xblock_user_state.store.transactions import errors_translated
 from xblock_user_state.store.users import id_of
 
 
-def delete_block(block_key: UsageKey, *, actor: Any, reason: str, policy: Policy | None = None) -> Deleted:
+def delete_block(
+    block_key: UsageKey, *, actor: Any, reason: str, policy: Policy | None = None, dry_run: bool = False
+) -> Deleted:
     """Delete the states, scores and history of all learners in a block or an aside, and its shared state.
 
     The log gets one row, before the first page. A `policy` is asked to erase the states of all learners in the block.
 
     Goes over the learners in pages of 500, each a transaction with a few statements. In a transaction of the caller all
-    pages commit together. Returns the numbers of deleted rows.
+    pages commit together. Returns the numbers of deleted rows; with `dry_run` nothing is deleted, and they are counted.
 
     Raises `ServiceUnavailable` or a database error if a page fails. The pages before stay deleted; call again for the
     others. Raises ``RuntimeError`` on an Open edX site at the stages `shadow` and `lead`.
     """
     refuse_while_copied()
-    order = Order("delete_block", actor, reason, policy)
+    order = Order("delete_block", actor, reason, policy, dry_run)
     block = checked_block(block_key)
     order.ask(Action.ERASE, None, context_of(block_key), block_key)
     database = state_database()
     with errors_translated(database):
         # Raises `BlockKeyCollision` if the id belongs to another block, whose state must stay.
         registered(database, [block])
-        order.log(order.entry(block_id=block.id, context_id=block.context_id))
-    return _delete(database, [block.id])
+    return _delete(order, [block.id], order.entry(block_id=block.id, context_id=block.context_id))
 
 
-def delete_course(course_key: LearningContextKey, *, actor: Any, reason: str, policy: Policy | None = None) -> Deleted:
+def delete_course(
+    course_key: LearningContextKey, *, actor: Any, reason: str, policy: Policy | None = None, dry_run: bool = False
+) -> Deleted:
     """Delete the states, scores and history of all learners in all blocks of a course or library.
 
     Works as `delete_block` does, block by block: at least one page for each registered block. State of block types
     (``preferences``) and of learners (``user_info``) belongs to no course and stays.
     """
     refuse_while_copied()
-    order = Order("delete_course", actor, reason, policy)
+    order = Order("delete_course", actor, reason, policy, dry_run)
     context_id = identify_context(arguments.checked_course(course_key))
     order.ask(Action.ERASE, None, course_key)
     database = state_database()
     with errors_translated(database):
         block_ids = sorted(blocks_of(database, context_id, None))
-        order.log(order.entry(context_id=context_id))
-    return _delete(database, block_ids)
+    return _delete(order, block_ids, order.entry(context_id=context_id))
 
 
 def delete_learner(user: Any) -> Deleted:
@@ -99,7 +102,12 @@ def _check_id(student_id: object) -> None:
         )
 
 
-def _delete(database: str, block_ids: Sequence[int]) -> Deleted:
+def _delete(order: Order, block_ids: Sequence[int], entry: LoggedAction) -> Deleted:
+    database = state_database()
+    if order.dry_run:
+        return count_blocks(database, block_ids)
+    with errors_translated(database):
+        order.log(entry)
     states = shared = 0
     for page in delete_blocks(database, block_ids):
         states += page.states

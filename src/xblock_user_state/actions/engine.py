@@ -15,10 +15,12 @@ from xblock_user_state.actions.copied import refuse_while_copied
 from xblock_user_state.actions.models import LoggedAction
 from xblock_user_state.actions.order import Order
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history.entries import Owner
 from xblock_user_state.interface import BlockScore, State, UserId
+from xblock_user_state.maintenance.reports import stored_rows
 from xblock_user_state.runtime import run_guarded
-from xblock_user_state.state import diff, encode
-from xblock_user_state.state.change import existing_state
+from xblock_user_state.state import FieldChange, diff, encode
+from xblock_user_state.state.change import existing_state, score_of
 from xblock_user_state.state.codec import NotAState
 from xblock_user_state.state.keys import checked_block
 from xblock_user_state.store.databases import state_database
@@ -26,6 +28,9 @@ from xblock_user_state.store.users import usernames
 
 MOST_DETAILS = 1000
 """The most blocks that a result names."""
+
+CHANGED_SINCE = "it was changed since"
+"""The beginning of the reason why a block stays that has another revision than the caller saw."""
 
 _PAGE = 200
 
@@ -91,6 +96,8 @@ class Detail(NamedTuple):
     """Grade and maximum after the action; ``None`` if only the host's function knows them."""
     skipped: str
     """The reason why the block stayed as it is; empty for a change."""
+    changes: tuple[FieldChange, ...] = ()
+    """These fields with their old and new values; in a dry run only."""
 
 
 class Acted(NamedTuple):
@@ -134,7 +141,7 @@ def act_on(order: Order, act: Act, selection: Selected) -> Acted:
         if order.progress is not None:
             order.progress(number, len(student_ids))
     changed, unchanged, skipped = numbers
-    id_ = None if order.dry_run else order.run
+    id_ = None if order.dry_run else order.id
     return Acted(id_, len(student_ids), changed, unchanged, skipped, tuple(details))
 
 
@@ -148,6 +155,23 @@ def _done(order: Order) -> set[Any]:
     return {student_id for student_id, _ in found}
 
 
+def changed_since(held: Held, revision: int) -> Skip:
+    """Return the reason why a row stays whose `revision` was another."""
+    return Skip(f"{CHANGED_SINCE}: it has revision {held.revision}, not {revision}")
+
+
+class _Stored(NamedTuple):
+    """What is stored in the row of a learner in a block."""
+
+    text: str | None
+    revision: int
+    score: BlockScore | None
+
+
+_NO_ROW = _Stored(None, 0, None)
+_Rows = Mapping[UsageKey, _Stored]
+
+
 class _Found(NamedTuple):
     """The blocks of one learner: numbers of changed, unchanged and skipped ones, and details."""
 
@@ -159,6 +183,9 @@ def _each(learner: _Learner, student_ids: Sequence[Any]) -> Iterator[tuple[str |
     for first in range(0, len(student_ids), _PAGE):
         page = student_ids[first : first + _PAGE]
         names = usernames(page)
+        if learner.order.dry_run:
+            yield from ((names.get(student_id), found) for student_id, found in learner.previews(page))
+            continue
         for student_id in page:
             # A deadlock on rows that the learner writes meanwhile.
             yield names.get(student_id), run_guarded(partial(learner.act, student_id))
@@ -173,34 +200,45 @@ class _Learner:
     selection: Selected
 
     def act(self, student_id: Any) -> _Found:
-        """Change the blocks of a learner in one transaction; in a dry run, find the changes."""
+        """Change the blocks of a learner in one transaction."""
         keys = self.selection.blocks_of(student_id)
         client = DjangoXBlockUserStateClient(self.order.actor)
         if not keys:
             return _Found((0, 0, 0), [])
-        if self.order.dry_run:
-            return _found(self._changes(client, student_id, keys), None, len(keys))
         with client.locked(UserId(student_id), {Scope.user_state: keys}):
-            changes = self._changes(client, student_id, keys)
+            changes = self._changes(client, student_id, keys, _read(client, student_id, keys))
             revisions = self._made(client, student_id, changes)
         return _found(changes, revisions, len(keys))
 
-    def _changes(self, client: DjangoXBlockUserStateClient, student_id: Any, keys: Sequence[UsageKey]) -> list[_Change]:
-        """Return the rows that change or are skipped. Two statements, and those of the act."""
-        rows = client.get_encoded(UserId(student_id), keys)
-        scores = client.get_scores(UserId(student_id), keys)
+    def previews(self, student_ids: Sequence[Any]) -> Iterator[tuple[Any, _Found]]:
+        """Find the changes of learners. One statement for 500 of their blocks, and those of the act."""
+        client = DjangoXBlockUserStateClient(self.order.actor)
+        keys = {student_id: self.selection.blocks_of(student_id) for student_id in student_ids}
+        rows = _read_all(keys)
+        for student_id, of_learner in keys.items():
+            changes = self._changes(client, student_id, of_learner, rows[student_id])
+            yield student_id, _found(changes, None, len(of_learner))
+
+    def _changes(
+        self, client: DjangoXBlockUserStateClient, student_id: Any, keys: Sequence[UsageKey], rows: _Rows
+    ) -> list[_Change]:
+        """Return the rows that change or are skipped."""
         changes: list[_Change] = []
         for key in keys:
-            text, revision = rows.get(key, (None, 0))
-            held = Held(client, student_id, key, revision or 0, None, scores.get(key))
+            text, revision, score = rows.get(key, _NO_ROW)
+            held = Held(client, student_id, key, revision, None, score)
             try:
                 held = held._replace(state=existing_state(text))
                 change = self.kind.edit(held)
             except NotAState as error:
                 change = Skip(f"the stored state can't be read: {error}")
             if not isinstance(change, Edit) or _differs(held, change):
-                changes.append((held, change))
+                changes.append((held, self._unless_changed(held, change)))
         return changes
+
+    def _unless_changed(self, held: Held, change: Edit | Call | Skip) -> Edit | Call | Skip:
+        expected = (self.order.if_revisions or {}).get((held.student_id, held.block_key), held.revision)
+        return change if expected == held.revision or isinstance(change, Skip) else changed_since(held, expected)
 
     def _made(
         self,
@@ -242,6 +280,24 @@ class _Learner:
         )
 
 
+def _read(client: DjangoXBlockUserStateClient, student_id: Any, keys: Sequence[UsageKey]) -> _Rows:
+    """Return the rows of a learner that exist. Two statements."""
+    rows = client.get_encoded(UserId(student_id), keys)
+    scores = client.get_scores(UserId(student_id), keys)
+    return {key: _Stored(row.text, row.revision or 0, scores.get(key)) for key, row in rows.items()}
+
+
+def _read_all(keys: Mapping[Any, Sequence[UsageKey]]) -> Mapping[Any, _Rows]:
+    """Return the rows of learners that exist."""
+    key_of = {checked_block(key).id: key for of_learner in keys.values() for key in of_learner}
+    owners = [Owner(student_id, checked_block(key).id) for student_id, some in keys.items() for key in some]
+    rows: dict[Any, dict[UsageKey, _Stored]] = {student_id: {} for student_id in keys}
+    for owner, row in stored_rows(state_database(), owners).items():
+        score = score_of(row.grade, row.max_grade, row.modified)
+        rows[owner.student_id][key_of[owner.block_id]] = _Stored(row.text, row.revision, score)
+    return rows
+
+
 def _found(changes: Sequence[_Change], revisions: Mapping[UsageKey, int] | None, blocks: int) -> _Found:
     """Return the result of a learner; `revisions` are the new ones, ``None`` in a dry run."""
     details = []
@@ -258,10 +314,17 @@ def _found(changes: Sequence[_Change], revisions: Mapping[UsageKey, int] | None,
 def _detail(held: Held, change: Edit | Call | Skip, revision: int | None) -> Detail:
     reason = change.reason if isinstance(change, Skip) else ""
     edit = change if isinstance(change, Edit) else None
-    fields = tuple(one.field for one in diff(held.state, edit.state)) if edit else ()
-    new_score = edit.score if edit else None
+    changes = tuple(diff(held.state, edit.state)) if edit else ()
     return Detail(
-        None, held.block_key, held.revision, None if reason else revision, fields, held.score, new_score, reason
+        username=None,
+        block_key=held.block_key,
+        revision=held.revision,
+        new_revision=None if reason else revision,
+        fields=tuple(one.field for one in changes),
+        score=held.score,
+        new_score=edit.score if edit else None,
+        skipped=reason,
+        changes=changes if revision is None else (),
     )
 
 

@@ -40,7 +40,7 @@ class Receipt(NamedTuple):
     """The entries of visitors, as the call named them."""
 
 
-def erase_learner(
+def erase_learner(  # noqa: PLR0913 (all but one by keyword)
     learner: Any,
     *,
     actor: Any,
@@ -48,19 +48,20 @@ def erase_learner(
     policy: Policy | None = None,
     dry_run: bool = False,
     visitors: Collection[str] = (),
+    run: UUID | None = None,
 ) -> Receipt:
     """Erase all states, scores, history, preferences and info of a learner, and the learner's rows of the action log.
 
     `learner` is a username, a `UserId` or a user, also one who is deleted already, by id. The user stays. One
     transaction. The extended history is erased through tombstones: readers find nothing from the commit on, and the
-    relay deletes the entries. The log gets one row, with the learner's id.
+    relay deletes the entries. The log gets one row, with the learner's id; `run` is the id of the call there.
 
     `visitors` are the ids of visitors (`visitor_id`) that the host knows to be this learner, whose entries in the cache
     go too; that of a visitor who logged in went at login. Not erased: state that all learners share, the learner's id
     as actor in the history of others, and backups.
     """
     refuse_while_copied()
-    order = Order("erase_learner", actor, reason, policy, dry_run)
+    order = Order("erase_learner", actor, reason, policy, dry_run, run=run)
     student_id = learner_id(order, learner, Action.ERASE)
     database = state_database()
     entry = order.entry(student_id=student_id)
@@ -76,7 +77,7 @@ def erase_learner(
     if not dry_run:
         for visitor in visitors:
             EphemeralXBlockUserStateClient(visitor, DjangoXBlockUserStateClient()).forget()
-    return Receipt(None if dry_run else order.run, student_id, entry.created, rows, len(visitors))
+    return Receipt(None if dry_run else order.id, student_id, entry.created, rows, len(visitors))
 
 
 def _rows(student_id: Any) -> dict[str, int | None]:

@@ -80,7 +80,7 @@ def export_learner(learner: Any, *, actor: Any, reason: str, policy: Policy | No
         "history": [_entry(each, texts, student_id) for each in history],
         "actions": [_action(row, texts) for row in actions],
     }
-    return Export(order.run, data)
+    return Export(order.id, data)
 
 
 def _states(table: Table, student_id: Any) -> Iterable[Any]:

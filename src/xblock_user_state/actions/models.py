@@ -34,7 +34,7 @@ class LoggedAction(models.Model):
     """
 
     id = models.UUIDField(primary_key=True, default=uuid4)
-    run = models.UUIDField(db_index=True)
+    run = models.UUIDField()
     act = models.CharField(max_length=32)
     actor = models.ForeignKey(settings.AUTH_USER_MODEL, **_LOOSE)
     reason = models.TextField()
@@ -48,7 +48,11 @@ class LoggedAction(models.Model):
     undone_by = models.UUIDField(null=True)
 
     class Meta:
-        indexes = (models.Index(fields=("student", "block", "created"), name="xus_action_student"),)
+        indexes = (
+            models.Index(fields=("student", "block", "created"), name="xus_action_student"),
+            # Pages of a call in the order of its work, whatever its size.
+            models.Index(fields=("run", "created", "id"), name="xus_action_run"),
+        )
 
     def __str__(self) -> str:
         return f"{self.act} of learner {self.student_id}, block {self.block_id}, by {self.actor_id}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any, NamedTuple
+from uuid import UUID
 
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
@@ -46,7 +47,7 @@ class Moved(NamedTuple):
     details: tuple[Skipped, ...]
 
 
-def move_state(
+def move_state(  # noqa: PLR0913 (all but two by keyword)
     old_key: UsageKey | LearningContextKey | Mapping[UsageKey, UsageKey],
     new_key: UsageKey | LearningContextKey | None = None,
     *,
@@ -54,6 +55,8 @@ def move_state(
     actor: Any,
     reason: str,
     policy: Policy | None = None,
+    dry_run: bool = False,
+    run: UUID | None = None,
 ) -> Moved:
     """Move the states, scores and history of all learners, and shared state, to other usage keys.
 
@@ -62,10 +65,11 @@ def move_state(
     `username` only the states of this learner move.
 
     Nothing is overwritten or merged: if a learner has a state or history under the new key, the state under the old key
-    stays, and the result counts it. Revisions, times, actors and stored texts stay as they are.
+    stays, and the result counts it. Revisions, times, actors and stored texts stay as they are. With `dry_run` nothing
+    moves, and the result is that of a move.
 
     The log gets a row for each old block, or one for a course, before the first page. A `policy` is asked to act on the
-    learner, or on all learners, in each old and new place.
+    learner, or on all learners, in each old and new place. `run` is the id of the call in the log.
 
     Goes over the learners of each block in pages of 100, each a transaction. In a transaction of the caller all pages
     commit together.
@@ -76,7 +80,7 @@ def move_state(
     `lead`.
     """
     refuse_while_copied()
-    order = Order("move_state", actor, reason, policy)
+    order = Order("move_state", actor, reason, policy, dry_run, run=run)
     for place in _places(old_key, new_key):
         if isinstance(place, UsageKey):
             order.ask(Action.ACT, username, context_of(place), place)
@@ -85,9 +89,10 @@ def move_state(
     database = state_database()
     moves = _moves(database, old_key, new_key)
     student_id = None if username is None else _student_id(username)
-    with errors_translated(database):
-        order.log(*_entries(order, old_key, moves, student_id))
-    return _collected(move_blocks(database, moves, student_id))
+    if not dry_run:
+        with errors_translated(database):
+            order.log(*_entries(order, old_key, moves, student_id))
+    return _collected(move_blocks(database, moves, student_id, dry_run=dry_run))
 
 
 def _places(old_key: Any, new_key: Any) -> Iterator[UsageKey | LearningContextKey]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, TypedDict
 from uuid import UUID, uuid4
@@ -29,6 +29,10 @@ class Options(TypedDict, total=False):
     """The id of an interrupted call: leave out the learners whom that call has changed, and go on under its id."""
     progress: Callable[[int, int], object] | None
     """Called after each learner with the number of learners done, and of all."""
+    run: UUID | None
+    """The id in the log, for work that is done in several calls; a new one by default."""
+    if_revisions: Mapping[tuple[Any, UsageKey], int] | None
+    """The revisions of a preview, by id of the learner and key: blocks that have another one by now are skipped."""
 
 
 @dataclass(frozen=True)
@@ -42,7 +46,9 @@ class Order:
     dry_run: bool = False
     resume: UUID | None = None
     progress: Callable[[int, int], object] | None = None
-    run: UUID = field(default_factory=uuid4)
+    run: UUID | None = None
+    if_revisions: Mapping[tuple[Any, UsageKey], int] | None = None
+    id: UUID = field(init=False, default_factory=uuid4)
 
     def __post_init__(self) -> None:
         if not getattr(self.actor, "is_authenticated", False) or id_of(self.actor) is None:
@@ -51,8 +57,9 @@ class Order:
             raise TypeError(f"reason must be a string, not {self.reason!r} ({type(self.reason).__name__})")
         if not self.reason.strip():
             raise ValueError("reason must not be empty: the log says why")
-        if self.resume is not None:
-            object.__setattr__(self, "run", self.resume)
+        id_ = self.resume or self.run
+        if id_ is not None:
+            object.__setattr__(self, "id", id_)
 
     def ask(
         self,
@@ -68,7 +75,7 @@ class Order:
     def entry(self, **columns: Any) -> LoggedAction:
         """Return a row of the log, not saved yet."""
         return LoggedAction(
-            run=self.run, act=self.act, actor_id=id_of(self.actor), reason=self.reason, created=clock(), **columns
+            run=self.id, act=self.act, actor_id=id_of(self.actor), reason=self.reason, created=clock(), **columns
         )
 
     def log(self, *entries: LoggedAction) -> None:

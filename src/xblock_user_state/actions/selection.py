@@ -10,6 +10,7 @@ from django.contrib.auth import get_user_model
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
 from xblock_user_state.access import Action
+from xblock_user_state.actions.engine import Selected
 from xblock_user_state.actions.order import Order
 from xblock_user_state.clients import arguments
 from xblock_user_state.history.entries import all_rows
@@ -24,8 +25,11 @@ from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.transactions import errors_translated
 from xblock_user_state.store.users import checked_id, id_of
 
-Where = UsageKey | LearningContextKey | Iterable[UsageKey] | None
-"""A block, several blocks, all blocks of a course or library, or (``None``) all blocks in which a learner has state."""
+Where = UsageKey | LearningContextKey | Iterable[UsageKey] | Mapping[Any, Iterable[UsageKey]] | None
+"""A block, several blocks, all blocks of a course or library, or (``None``) all blocks in which a learner has state.
+
+A dict from learners to their blocks names both: exactly these states.
+"""
 
 Learners = Any
 """A username, a `UserId`, a user, several of these, or (``None``) all learners with state in the blocks."""
@@ -53,13 +57,31 @@ class Selection:
         return [parse_block(*texts) for texts in texts_of(database, block_ids).values()]
 
 
-def selected(order: Order, action: Action, where: Where, learners: Learners) -> Selection:
+@dataclass(frozen=True)
+class Chosen:
+    """Learners by id, each with their blocks, as the caller named them."""
+
+    blocks: Mapping[Any, Sequence[UsageKey]]
+
+    @property
+    def student_ids(self) -> Sequence[Any]:
+        return list(self.blocks)
+
+    def blocks_of(self, student_id: Any) -> Sequence[UsageKey]:
+        return self.blocks[student_id]
+
+
+def selected(order: Order, action: Action, where: Where, learners: Learners) -> Selected:
     """Ask the policy, and return the selection.
 
     Raises `PermissionDenied` before any statement, and `UserDoesNotExist`, which names all unknown learners.
     """
     if where is None and learners is None:
         raise ValueError("name blocks, a course, or learners")
+    if isinstance(where, Mapping):
+        if learners is not None:
+            raise ValueError("learners must be left out beside a dict of learners and blocks")
+        return _chosen(order, action, where)
     named = None if learners is None else _named(learners)
     course = where if isinstance(where, LearningContextKey) else None
     keys = [] if where is None or course is not None else _keys(where)
@@ -72,6 +94,17 @@ def selected(order: Order, action: Action, where: Where, learners: Learners) -> 
             blocks = {block_id: parse_block(*found) for block_id, found in texts.items()}
         ids = sorted(learners_of(database, sorted(blocks or ()))) if named is None else _ids(named)
     return Selection(ids, blocks, bool(keys))
+
+
+def _chosen(order: Order, action: Action, where: Mapping[Any, Iterable[UsageKey]]) -> Chosen:
+    keys = {_named([learner])[0]: _keys(blocks) for learner, blocks in where.items()}
+    for learner, blocks in keys.items():
+        _ask(order, action, [learner], [(context_of(key), key) for key in blocks])
+    ids = _ids_by(list(keys))
+    chosen: dict[Any, list[UsageKey]] = {}
+    for learner, blocks in keys.items():
+        chosen.setdefault(ids[learner], []).extend(blocks)
+    return Chosen(chosen)
 
 
 def learner_id(order: Order, learner: Any, *needed: Action) -> Any:
@@ -118,7 +151,12 @@ def _ask(
 
 
 def _ids(named: Sequence[Learner]) -> list[Any]:
-    """Return the ids of these learners. One statement for 10,000 names."""
+    """Return the ids of these learners, each once."""
+    return list(dict.fromkeys(_ids_by(named).values()))
+
+
+def _ids_by(named: Sequence[Learner]) -> dict[Learner, Any]:
+    """Return the ids of these learners, in their order. One statement for 10,000 names."""
     model, database = get_user_model(), user_database()
     names = [one for one in named if isinstance(one, str)]
     ids: dict[Learner, Any] = {one: checked_id(one.id) for one in named if isinstance(one, UserId)}
@@ -129,4 +167,4 @@ def _ids(named: Sequence[Learner]) -> list[Any]:
     unknown = [repr(one) for one in named if one not in ids]
     if unknown:
         raise UserDoesNotExist(f"there is no user {', '.join(unknown[:20])}; nothing was done")
-    return list(dict.fromkeys(ids[one] for one in named))
+    return {one: ids[one] for one in named}

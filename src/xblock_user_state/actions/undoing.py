@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from typing import Any, Unpack
@@ -14,7 +14,7 @@ from opaque_keys.edx.keys import UsageKey
 
 from xblock_user_state.access import Action
 from xblock_user_state.actions.changes import entry_of, restored
-from xblock_user_state.actions.engine import Acted, Edit, Held, Skip, act_on
+from xblock_user_state.actions.engine import Acted, Edit, Held, Skip, act_on, changed_since
 from xblock_user_state.actions.models import LoggedAction
 from xblock_user_state.actions.order import Options, Order
 from xblock_user_state.interface import UserId
@@ -23,12 +23,13 @@ from xblock_user_state.store.blocks import texts_of
 from xblock_user_state.store.databases import state_database
 
 
-def undo(action_id: UUID | str, *, actor: Any, reason: str, **options: Unpack[Options]) -> Acted:
+def undo(action_id: UUID | str | Collection[UUID], *, actor: Any, reason: str, **options: Unpack[Options]) -> Acted:
     """Undo an action: bring back the state and score that each block had before, as a new revision.
 
-    `action_id` is the id of a call, as its result has it, or of one row of the log. Blocks that were changed since,
-    that are undone already, or that have no history, are skipped. An undo can be undone. Raises ``ValueError`` if there
-    is nothing to undo: acts that delete for good, move or export leave no revision to go back to.
+    `action_id` is the id of a call, as its result has it, the id of a row of the log, or several ids of rows. Blocks
+    that were changed since, that are undone already, or that have no history, are skipped. An undo can be undone.
+    Raises ``ValueError`` if there is nothing to undo: acts that delete for good, move or export leave no revision to go
+    back to.
     """
     order = Order("undo", actor, reason, **options)
     undoing = _Undoing.of(_rows(action_id))
@@ -38,12 +39,13 @@ def undo(action_id: UUID | str, *, actor: Any, reason: str, **options: Unpack[Op
     return act_on(order, undoing, undoing)
 
 
-def _rows(action_id: UUID | str) -> list[LoggedAction]:
-    id_ = action_id if isinstance(action_id, UUID) else UUID(action_id)
-    rows = LoggedAction.objects.using(state_database()).filter(Q(run=id_) | Q(id=id_), revision_after__isnull=False)
+def _rows(action_id: UUID | str | Collection[UUID]) -> list[LoggedAction]:
+    ids = [UUID(action_id)] if isinstance(action_id, str) else [action_id] if isinstance(action_id, UUID) else action_id
+    which = Q(id__in=ids) if len(ids) > 1 else Q(run__in=ids) | Q(id__in=ids)
+    rows = LoggedAction.objects.using(state_database()).filter(which, revision_after__isnull=False)
     found = list(rows.order_by("student_id", "block_id"))
     if not found:
-        raise ValueError(f"there is no action {id_} that can be undone")
+        raise ValueError(f"there is no action {', '.join(map(str, ids))} that can be undone")
     return found
 
 
@@ -74,7 +76,7 @@ class _Undoing:
         if row.undone_by is not None:
             return Skip("it is undone already")
         if held.revision != row.revision_after:
-            return Skip(f"it was changed since: it has revision {held.revision}, not {row.revision_after}")
+            return changed_since(held, row.revision_after or 0)
         if not row.revision_before:
             return Edit(None, (None, None))
         return restored(partial(entry_of, revision=row.revision_before), held)

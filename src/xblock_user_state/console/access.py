@@ -19,6 +19,8 @@ from xblock_user_state.metrics.access import report_access
 OPERATE = "xblock_user_state.view_historyoutbox"
 """Django's permission to see the health of the store. It is about no learner, so no policy is asked."""
 
+_READS = (Action.READ, Action.SEE_HISTORY)
+
 
 def may_operate(user: Any) -> bool:
     """Tell whether a user may see the health of the store."""
@@ -37,11 +39,27 @@ def require(
     Without a username it is about all learners. Policies let learners read their own state, and the console is for
     staff: whoever asks for their own state must be allowed to see all learners'.
     """
-    question = Question(request.user, action, username, context_key, block_key)
-    if is_own(request.user, username):
-        question = question._replace(action=Action.REPORT, username=None)
+    question = _question(request, action, username, context_key, block_key)
     try:
         ask(console_host().policy, question, report_access)
     except PermissionDenied:
         # Django logs the whole chain, and the policy's answer has been reported.
         raise exceptions.PermissionDenied from None
+
+
+def allows(
+    request: HttpRequest,
+    action: Action,
+    username: str | None = None,
+    context_key: LearningContextKey | None = None,
+    block_key: UsageKey | None = None,
+) -> bool:
+    """Tell whether `require` would let the user pass, to show a link. Not reported: nothing was asked for."""
+    return bool(console_host().policy.may(*_question(request, action, username, context_key, block_key)))
+
+
+def _question(request: HttpRequest, action: Action, username: str | None, *where: Any) -> Question:
+    question = Question(request.user, action, username, *where)
+    if action in _READS and is_own(request.user, username):
+        return question._replace(action=Action.REPORT, username=None)
+    return question

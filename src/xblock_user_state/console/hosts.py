@@ -10,8 +10,9 @@ from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
 from xblock_user_state import conf
 from xblock_user_state.access import Policy
+from xblock_user_state.actions.changes import Rescorer
 from xblock_user_state.interface import State, XBlockUserState
-from xblock_user_state.permissions import PermissionPolicy
+from xblock_user_state.permissions import site_policy
 
 __all__ = ["ConsoleHost", "Describe"]
 
@@ -25,8 +26,10 @@ _ANSWERS = ("student_answers", "student_answer", "choice", "choices", "answer")
 class ConsoleHost:
     """The answers of a host that says nothing. Subclass it, and name the class in the setting ``CONSOLE_HOST``."""
 
-    policy: Policy = PermissionPolicy()
-    """Decides who sees which pages. By default superusers, and what their permissions let others see."""
+    @property
+    def policy(self) -> Policy:
+        """Decides who sees which pages, and who acts: the site's policy, unless the class names another."""
+        return site_policy()
 
     def title(self, block_key: UsageKey) -> str:
         """Return the title of a block."""
@@ -45,6 +48,10 @@ class ConsoleHost:
 
         `user` is the reader of the page. An exception of the function is shown in the place of the words.
         """
+        return None
+
+    def rescorer(self) -> Rescorer | None:
+        """Return the function that scores a block anew, as `actions.rescore` takes it; ``None`` offers no rescoring."""
         return None
 
 

@@ -12,10 +12,13 @@ from django.contrib.auth.decorators import login_required
 from django.http import HttpRequest, HttpResponse, HttpResponseBase
 from django.shortcuts import render
 from django.utils.cache import patch_cache_control
+from django.views.decorators.csrf import csrf_protect
+from django.views.decorators.http import require_http_methods
 
 from xblock_user_state import conf
-from xblock_user_state.console.access import may_operate
-from xblock_user_state.interface import ServiceUnavailable
+from xblock_user_state.access import Action
+from xblock_user_state.console.access import allows, may_operate
+from xblock_user_state.interface import Conflict, ServiceUnavailable
 
 View = Callable[..., HttpResponseBase]
 
@@ -23,7 +26,7 @@ View = Callable[..., HttpResponseBase]
 def staff_page(view: View) -> View:
     """Send anonymous users to the login page, and keep pages out of shared and browsers' caches.
 
-    A store that can't be reached is a page with the status 503.
+    A store that can't be reached is a page with the status 503, a learner who is always faster one with 409.
     """
 
     @wraps(view)
@@ -32,10 +35,18 @@ def staff_page(view: View) -> View:
             response: HttpResponseBase = view(request, **arguments)
         except ServiceUnavailable:
             response = page(request, "unavailable", {}, status=503)
+        except Conflict:
+            response = page(request, "busy", {}, status=409)
         patch_cache_control(response, private=True, no_store=True)
         return response
 
     found: View = login_required(guarded)
+    return found
+
+
+def acting_page(view: View) -> View:
+    """Guard a page that acts after a POST. Hosts may lack Django's middleware against forged requests."""
+    found: View = csrf_protect(require_http_methods(["GET", "HEAD", "POST"])(staff_page(view)))
     return found
 
 
@@ -46,6 +57,7 @@ def page(request: HttpRequest, name: str, context: Mapping[str, Any], status: in
         # With JavaScript, htmx replaces the part of a page that changes; without it, pages are loaded as a whole.
         "has_htmx": apps.is_installed("django_htmx"),
         "may_operate": may_operate(request.user),
+        "may_see_log": allows(request, Action.REPORT),
     }
     return render(request, f"xblock_user_state_console/{name}.html", {**frame, **context}, status=status)
 

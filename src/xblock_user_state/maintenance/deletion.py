@@ -56,6 +56,16 @@ def delete_blocks(database: str, block_ids: Sequence[int]) -> Iterator[Deleted]:
             yield Deleted(0, repeat(database, partial(_delete_shared, database, some)))
 
 
+def count_blocks(database: str, block_ids: Sequence[int]) -> Deleted:
+    """Return the numbers of rows that `delete_blocks` would delete. Reads the index of these blocks."""
+    states = shared = 0
+    with errors_translated(database):
+        for some in pieces(database, block_ids, PAGE):
+            states += all_rows(StudentModule, database).filter(block_id__in=some).count()
+            shared += all_rows(UserStateSummary, database).filter(block_id__in=some).count()
+    return Deleted(states, shared)
+
+
 def _delete_block(database: str, block_id: int) -> Iterator[Deleted]:
     after: Any = None
     while True:

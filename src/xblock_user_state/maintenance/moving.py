@@ -49,11 +49,13 @@ class MovedPage(NamedTuple):
     skipped: Mapping[Any, str] = {}
 
 
-def move_blocks(database: str, moves: Sequence[Move], student_id: Any = None) -> Iterator[MovedPage]:
+def move_blocks(
+    database: str, moves: Sequence[Move], student_id: Any = None, *, dry_run: bool = False
+) -> Iterator[MovedPage]:
     """Move the states of all learners, or of one, from block to block. Yields after each committed page.
 
     State that all learners share moves too, unless a learner is named. A row stays if the learner has a row or history
-    under the new key.
+    under the new key. With `dry_run` all rows stay, and the pages say what would move.
 
     Raises `BlockKeyCollision` with nothing moved. Raises `ServiceUnavailable` or a database error for a page that
     failed, also if the history database can't be reached; the pages before stay moved.
@@ -64,13 +66,13 @@ def move_blocks(database: str, moves: Sequence[Move], student_id: Any = None) ->
     for move in moves:
         has_rows = _has_rows(database, move.old, student_id)
         # An operator may name a course of which most blocks keep no state; these are not registered anew.
-        if (has_rows or move.old.id in shared) and move.new not in known:
+        if (has_rows or move.old.id in shared) and move.new not in known and not dry_run:
             with errors_translated(database):
                 register(database, [move.new])
         if has_rows:
-            yield from _Pages(database, move, student_id).all()
+            yield from _Pages(database, move, student_id, dry_run).all()
         if move.old.id in shared:
-            yield _move_shared(database, move)
+            yield _move_shared(database, move, dry_run)
 
 
 def _shared_among(database: str, block_ids: Sequence[int]) -> set[int]:
@@ -88,7 +90,7 @@ def _has_rows(database: str, block: BlockId, student_id: Any) -> bool:
         return (rows if student_id is None else rows.filter(student_id=student_id)).exists()
 
 
-def _move_shared(database: str, move: Move) -> MovedPage:
+def _move_shared(database: str, move: Move, dry_run: bool) -> MovedPage:
     def attempt() -> MovedPage:
         take_write_lock(database)
         rows = all_rows(UserStateSummary, database)
@@ -97,6 +99,8 @@ def _move_shared(database: str, move: Move) -> MovedPage:
         found = set(both.values_list("block_id", flat=True))
         if move.old.id in found and move.new.id in found:
             return MovedPage(move, skipped={None: HAS_STATE})
+        if dry_run:
+            return MovedPage(move, shared=int(move.old.id in found))
         return MovedPage(move, shared=rows.filter(block_id=move.old.id).update(block_id=move.new.id))
 
     with errors_translated(database):
@@ -110,6 +114,7 @@ class _Pages:
     database: str
     move: Move
     student_id: Any
+    dry_run: bool
 
     def all(self) -> Iterator[MovedPage]:
         """Move page by page; yield after each commit."""
@@ -153,7 +158,7 @@ class _Pages:
         history = LockedHistory.of(self.database, self.move, rest, settled)
         skipped |= dict.fromkeys(history.learners_at_new(rest), HAS_HISTORY)
         moving = [student_id for student_id in rest if student_id not in skipped]
-        if moving:
+        if moving and not self.dry_run:
             # Rows before history, as writers do: a writer who begins the new block waits for this row.
             self._rows(self.move.old, moving).update(block_id=self.move.new.id)
             history.move_entries(moving)

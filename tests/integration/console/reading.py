@@ -41,9 +41,10 @@ def links(client: Client, url: str) -> dict[str, str]:
     return {text: html.unescape(href) for href, text in found}
 
 
-def statements(client: Client, url: str) -> int:
-    """Return the number of statements of a page, in all databases."""
+def statements(client: Client, url: str, data: dict[str, Any] | None = None) -> int:
+    """Return the number of statements of a page, in all databases; with data, of a POST."""
     with ExitStack() as stack:
         captured = [stack.enter_context(CaptureQueriesContext(connection)) for connection in connections.all()]
-        assert client.get(url).status_code == 200
+        answer = client.get(url) if data is None else client.post(url, data)
+        assert answer.status_code == 200
     return sum(len(queries) for queries in captured)

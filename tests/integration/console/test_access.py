@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from typing import Any
+from uuid import uuid4
+
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client, override_settings
@@ -15,8 +19,11 @@ from xblock_user_state.access import Action
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.console.hosts import ConsoleHost
 from xblock_user_state.console.urls import urlpatterns
+from xblock_user_state.models import LoggedAction
 
 COMPARED = {"old": 1, "new": 2}
+RUN = uuid4()
+NOW = datetime.now(UTC)
 
 
 def addresses(username: str) -> dict[str, str]:
@@ -31,11 +38,28 @@ def addresses(username: str) -> dict[str, str]:
         "course": address("course", COURSE),
         "block": address("block", COURSE, make_block()),
         "responses": address("responses", COURSE, make_block(), "csv"),
+        "actions": address("actions"),
+        "action": address("action", RUN),
+        "undo": address("undo", RUN),
+        "act_on_block": address("act_on_block", username, COURSE, make_block(), "reset_attempts"),
+        "act_on_course": address("act_on_course", username, COURSE, "reset_attempts"),
+        "act_all_block": address("act_all_block", COURSE, make_block(), "reset_attempts"),
+        "act_all_course": address("act_all_course", COURSE, "reset_attempts"),
+        "move_on_block": address("move_on_block", username, COURSE, make_block()),
+        "move_all_block": address("move_all_block", COURSE, make_block()),
+        "export_learner": address("export_learner", username),
+        "erase_learner": address("erase_learner", username),
     }
+
+
+ACTING = {name for name in addresses("ann") if name.startswith(("act_", "move_")) or name == "undo"}
 
 
 @pytest.fixture(autouse=True)
 def state(ann: User) -> None:
+    LoggedAction.objects.create(
+        run=RUN, act="reset_attempts", actor=ann, student=ann, revision_before=1, revision_after=2, created=NOW
+    )
     for number in (1, 2):
         DjangoXBlockUserStateClient().set("ann", make_block(), {"a": number})
 
@@ -58,6 +82,7 @@ def test_learners_are_refused_before_anything_is_looked_up(name: str, ann: User)
     for username in ("ann", "nobody"):
         with captured() as found:
             assert client.get(addresses(username)[name]).status_code == 403
+            assert client.post(addresses(username)[name], {"reason": "x", "who": "all"}).status_code == 403
         assert not [text for text in found if "xblock_user_state" in text]
 
 
@@ -71,7 +96,14 @@ def test_superusers_read_every_page(name: str, login: Login) -> None:
 def test_states_and_history_are_permissions_of_their_own(login: Login) -> None:
     client = login("view_studentmodule")
     found = {name: client.get(url).status_code for name, url in addresses("ann").items()}
-    assert found == {name: 403 if name in ("history", "compare", "health") else 200 for name in found}
+    refused = {"history", "compare", "health", "export_learner", "erase_learner"} | ACTING
+    assert found == {name: 403 if name in refused else 200 for name in found}
+
+
+def test_acting_and_erasing_are_permissions_of_their_own(login: Login) -> None:
+    client = login("change_studentmodule")
+    found = {name: client.get(url).status_code for name, url in addresses("ann").items()}
+    assert found == {name: 200 if name in ACTING else 403 for name in found}
 
 
 @pytest.mark.parametrize(
@@ -87,6 +119,9 @@ def test_states_and_history_are_permissions_of_their_own(login: Login) -> None:
         address("compare", "ann", COURSE, make_block(), old=1),
         address("learner", "a\0b"),
         address("block", "no course", "no block"),
+        address("action", uuid4()),
+        address("action", RUN, course=str(COURSE)),
+        address("action", RUN, course="no course"),
     ],
 )
 def test_unknown_learners_courses_and_blocks_are_not_found(staff: Client, url: str) -> None:
@@ -111,6 +146,10 @@ def test_permissions_may_count_for_some_courses(staff: Client) -> None:
         history_address(): 200,
         address("block", COURSE, make_block()): 200,
         address("block", other, make_block(course=other)): 403,
+        address("actions"): 403,
+        address("actions", course=str(COURSE)): 200,
+        address("action", RUN): 403,
+        address("action", RUN, course=str(other)): 403,
     }
     assert {url: staff.get(url).status_code for url in found} == found
 
@@ -126,8 +165,15 @@ class HostWithPolicy(ConsoleHost):
     policy = Nobody()
 
 
-@override_settings(XBLOCK_USER_STATE={"CONSOLE_HOST": f"{__name__}.HostWithPolicy"})
-def test_the_hosts_policy_is_asked(ann: User, login: Login) -> None:
+@pytest.mark.parametrize(
+    "setting", [{"CONSOLE_HOST": f"{__name__}.HostWithPolicy"}, {"POLICY": f"{__name__}.Nobody"}], ids=str
+)
+def test_the_hosts_policy_is_asked(ann: User, login: Login, setting: Any) -> None:
+    with override_settings(XBLOCK_USER_STATE=setting):
+        only_the_policy_decides(ann, login)
+
+
+def only_the_policy_decides(ann: User, login: Login) -> None:
     root = login("*")
     assert {root.get(url).status_code for name, url in addresses("ann").items() if name != "health"} == {403}
     client = Client()

@@ -15,6 +15,7 @@ from xblock_user_state.console.answers import in_words
 from xblock_user_state.console.charts import chart
 from xblock_user_state.console.hosts import console_host
 from xblock_user_state.console.keys import block_of
+from xblock_user_state.console.offers import offers
 from xblock_user_state.console.pages import page, query, staff_page, text_of
 from xblock_user_state.maintenance import reports
 from xblock_user_state.state.keys import BlockId
@@ -47,6 +48,7 @@ def block(request: HttpRequest, course: str, block: str) -> HttpResponse:
         "course": course,
         "key": key,
         "title": host.title(key),
+        "acts": offers(request, key.context_key, key),
         "learners": min(learners, COUNTED),
         "has_more_learners": learners > COUNTED,
         "is_sample": learners > figures.learners,

@@ -9,23 +9,18 @@ from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponse
 from django.utils import timezone
-from opaque_keys.edx.keys import LearningContextKey, UsageKey
+from opaque_keys.edx.keys import UsageKey
 
 from xblock_user_state.access import Action
 from xblock_user_state.console import people
 from xblock_user_state.console.access import require
 from xblock_user_state.console.charts import chart, over_time
 from xblock_user_state.console.hosts import ConsoleHost, console_host
-from xblock_user_state.console.keys import course_of
+from xblock_user_state.console.keys import blocks_in, course_of
+from xblock_user_state.console.offers import offers
 from xblock_user_state.console.pages import page, staff_page
 from xblock_user_state.maintenance.reports import CourseRow, course_sample
-from xblock_user_state.state.keys import identify_context, parse_block
 from xblock_user_state.store.databases import state_database
-from xblock_user_state.store.models import Block
-from xblock_user_state.store.transactions import errors_translated
-
-BLOCKS = 5_000
-"""Blocks of a course that a page looks at."""
 
 SHOWN = 10
 """Blocks, and learners, in a list."""
@@ -57,11 +52,12 @@ def course(request: HttpRequest, course: str) -> HttpResponse:
     """Show the activity in a course."""
     key = course_of(course)
     require(request, Action.REPORT, context_key=key)
-    keys = _blocks(key)
+    keys = blocks_in(key)
     rows, is_sample = course_sample(state_database(), keys)
     host = console_host()
     context = {
         "course": course,
+        "acts": offers(request, key),
         "learners": len({row.student_id for row in rows}),
         "is_sample": is_sample,
         "chart": chart(over_time(timezone.localdate(row.modified) for row in rows)),
@@ -69,21 +65,6 @@ def course(request: HttpRequest, course: str) -> HttpResponse:
         "stuck": list(_stuck(host, keys, rows)),
     }
     return page(request, "course", context)
-
-
-def _blocks(course: LearningContextKey) -> dict[int, UsageKey]:
-    """Return the keys of the registered blocks. One statement."""
-    database = state_database()
-    blocks = Block.objects.using(database).filter(context_id=identify_context(course)).order_by("id")
-    keys = {}
-    with errors_translated(database):
-        for id_, text in blocks.values_list("id", "usage_key")[:BLOCKS]:
-            try:
-                keys[id_] = parse_block(str(course), text)
-            except ValueError:
-                # Restored or imported rows may have texts of no key.
-                continue
-    return keys
 
 
 def _busiest(host: ConsoleHost, keys: Mapping[int, UsageKey], rows: Sequence[CourseRow]) -> list[BusyBlock]:

@@ -13,12 +13,14 @@ from django.utils.dateparse import parse_date
 
 from xblock_user_state import conf
 from xblock_user_state.access import Action
-from xblock_user_state.console import people, timeline
+from xblock_user_state.console import log, people, timeline
 from xblock_user_state.console.access import require
+from xblock_user_state.console.acting import TITLES
 from xblock_user_state.console.answers import in_words
 from xblock_user_state.console.changes import compared, printable, readable
 from xblock_user_state.console.hosts import console_host
 from xblock_user_state.console.keys import block_of
+from xblock_user_state.console.offers import address, offers
 from xblock_user_state.console.pages import number_of, page, query, staff_page, text_of
 from xblock_user_state.history.entries import all_rows
 from xblock_user_state.history.reading import BlockHistory
@@ -52,8 +54,12 @@ def history(request: HttpRequest, username: str, course: str, block: str) -> Htt
     state, damage = _current(module)
     host = console_host()
     words = partial(in_words, host.describe(request.user, key), person.username, key)
+    acts = offers(request, key.context_key, key, person.username)
+    reasons = log.reasons(person.id, block_id.id, [each.number for each in part.revisions])
     context = {
         **given,
+        "acts": acts,
+        "restore": acts and address("act_on_block", key.context_key, key, person.username, "restore"),
         "person": person,
         "course": course,
         "key": key,
@@ -64,7 +70,10 @@ def history(request: HttpRequest, username: str, course: str, block: str) -> Htt
         "damage": damage,
         "words": words(state, module.modified),
         "part": part,
-        "runs": [(run, [(each, words(each.state, each.created)) for each in run.revisions]) for run in part.runs],
+        "runs": [
+            (run, [(each, words(each.state, each.created), _why(reasons.get(each.number))) for each in run.revisions])
+            for run in part.runs
+        ],
         "is_filtered": bool(wanted),
         "is_newest": before is None or before > module.revision,
         "newest": query(**given),
@@ -105,6 +114,10 @@ def compare(request: HttpRequest, username: str, course: str, block: str) -> Htt
         "damage": damage,
     }
     return page(request, "compare", context)
+
+
+def _why(reason: log.Why | None) -> dict[str, Any] | None:
+    return reason and {"title": TITLES.get(reason.act, reason.act), "run": reason.run, "reason": reason.reason}
 
 
 def _module(database: str, person: people.Person, block: BlockId) -> StudentModule:

@@ -21,6 +21,7 @@ from xblock_user_state.console.access import require
 from xblock_user_state.console.charts import chart, over_time
 from xblock_user_state.console.hosts import ConsoleHost, console_host
 from xblock_user_state.console.keys import course_of
+from xblock_user_state.console.offers import offers, offers_on_person
 from xblock_user_state.console.pages import page, query, staff_page, text_of
 from xblock_user_state.console.responses import attempts_in
 from xblock_user_state.history.entries import all_rows
@@ -154,7 +155,7 @@ def learner(request: HttpRequest, username: str) -> HttpResponse:
         courses = [(key, Activity(*values)) for key, *values in found]
     # Newest first; a sort keeps the order of what is equal.
     courses = sorted(sorted(courses, key=itemgetter(0)), key=lambda course: course[1].last, reverse=True)
-    return page(request, "learner", {"person": person, "courses": courses})
+    return page(request, "learner", {"person": person, "courses": courses, "acts": offers_on_person(request, username)})
 
 
 @staff_page
@@ -170,6 +171,7 @@ def in_course(request: HttpRequest, username: str, course: str) -> HttpResponse:
     context = {
         "person": person,
         "course": course,
+        "acts": offers(request, key, None, person.username),
         "has_outline": bool(outline),
         "rows": rows,
         "is_first": not after,

@@ -29,11 +29,17 @@ _OWN: Mapping[str, tuple[str, ...]] = {
     "restore": ("revision", "at"),
     "rescore": ("rescorer",),
     "undo": ("action_id",),
+    "delete_block": (),
+    "delete_course": (),
+    "move_state": ("to",),
 }
+
+# Acts on all rows under a key. They can't be undone, and a second run goes on by itself.
+_UNDER_A_KEY = ("delete_block", "delete_course", "move_state")
 
 
 class Command(ProgressCommand):
-    """Runs one action, and prints its numbers, the first blocks of learners, and its id in the log."""
+    """Runs one action, and prints its numbers, the first blocks of learners, and the id for its undoing."""
 
     help = (
         "Acts on the state of learners: of one, a list, a file of usernames, a block or a course. Each learner is a "
@@ -56,16 +62,35 @@ class Command(ProgressCommand):
         parser.add_argument("--revision", type=int, metavar="N", help="restore: the revision to bring back")
         parser.add_argument("--at", type=datetime.fromisoformat, metavar="TIME", help="restore: the time (ISO 8601)")
         parser.add_argument("--rescorer", metavar="PATH", help="rescore: the dotted path of the host's function")
+        parser.add_argument("--to", metavar="KEY", help="move_state: the block or course that takes the state over")
         parser.add_argument("--action-id", type=UUID, metavar="ID", help="undo: the id of the action, from its log")
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Run the action."""
+        _check_options(options)
+        if options["act"] in _UNDER_A_KEY:
+            self._act_under_a_key(options)
+            return
         act, arguments = options["act"], _arguments(options)
         errors = (UserStateError, RuntimeError, ValueError, TypeError)
         with interruptions(_interrupted, *errors), self.progress("learners") as progress:
             function: Callable[..., Acted] = getattr(actions, act)
             acted = function(**arguments, progress=_advancing(progress))
         self._print(acted, act)
+
+    def _act_under_a_key(self, options: Mapping[str, Any]) -> None:
+        act = options["act"]
+        given = {name: options[name] for name in ("reason", "dry_run")} | {"actor": acting_user(options)}
+        function, keys, others = _under_a_key(options)
+        with interruptions(_stopped, UserStateError, RuntimeError, ValueError, TypeError):
+            done = function(*keys, **others, **given)
+        verb = "move" if act == "move_state" else "delete"
+        would = f"would {verb}" if options["dry_run"] else f"{verb}d"
+        line = f"{act}: {would} {done.states:,} states of learners, and {done.shared:,} that all learners share"
+        skipped = getattr(done, "skipped", 0)
+        self.stdout.write(f"{line}; {skipped:,} stay" if skipped else line)
+        for one in getattr(done, "details", ())[:_MOST_NAMED]:
+            self.stdout.write(f"{one.username or 'no user'}, {one.old_key}: stays: {one.reason}")
 
     def _print(self, acted: Acted, act: str) -> None:
         changed, unchanged = ("would change", "would stay") if acted.id is None else ("changed", "stayed as they are")
@@ -88,12 +113,42 @@ def _advancing(progress: Progress) -> Callable[[int, int], None]:
     return lambda _done, _all: progress.advance(1)
 
 
-def _arguments(options: Mapping[str, Any]) -> dict[str, Any]:
-    own = _OWN[options["act"]]
-    others = {name for names in _OWN.values() for name in names} - {*own}
+def _stopped(error: Exception) -> str:
+    return f"{error} (the pages before are done; call again for the others)"
+
+
+def _check_options(options: Mapping[str, Any]) -> None:
+    act = options["act"]
+    others = {name for names in _OWN.values() for name in names}.difference(_OWN[act])
+    if act in _UNDER_A_KEY:
+        others |= {"learners", "resume"} | ({"learner"} if act != "move_state" else set())
     wrong = [name for name in sorted(others) if options[name] is not None]
     if wrong:
-        raise CommandError(f"{options['act']} does not take --{wrong[0].replace('_', '-')}")
+        raise CommandError(f"{act} does not take --{wrong[0].replace('_', '-')}")
+
+
+def _under_a_key(options: Mapping[str, Any]) -> tuple[Callable[..., Any], list[Any], dict[str, Any]]:
+    """Return the function, the keys and the other arguments."""
+    act, where = options["act"], _where(options)
+    wants_course = act == "delete_course" or (act == "move_state" and options["course"] is not None)
+    if wants_course and where is None:
+        raise CommandError("delete_course needs --course")
+    if not wants_course and (options["course"] is not None or where is None or len(where) != 1):
+        raise CommandError(f"{act} needs one --block")
+    keys = [where] if wants_course else [*where]
+    if act != "move_state":
+        return getattr(actions, act), keys, {}
+    if options["to"] is None:
+        raise CommandError("move_state needs --to")
+    learners = options["learner"] or [None]
+    if len(learners) > 1:
+        raise CommandError("move_state takes one --learner, or none for all learners")
+    keys.append(_key(LearningContextKey if wants_course else UsageKey, options["to"]))
+    return actions.move_state, keys, {"username": learners[0]}
+
+
+def _arguments(options: Mapping[str, Any]) -> dict[str, Any]:
+    own = _OWN[options["act"]]
     arguments = {name: options[name] for name in (*own, "reason", "dry_run", "resume")}
     if "rescorer" in own:
         arguments["rescorer"] = _imported(options["rescorer"])
@@ -108,10 +163,14 @@ def _arguments(options: Mapping[str, Any]) -> dict[str, Any]:
 def _where(options: Mapping[str, Any]) -> Any:
     if options["block"] and options["course"]:
         raise CommandError("give --block or --course, not both")
+    if options["course"]:
+        return _key(LearningContextKey, options["course"])
+    return [_key(UsageKey, text) for text in options["block"] or ()] or None
+
+
+def _key(kind: Any, text: str) -> Any:
     try:
-        if options["course"]:
-            return LearningContextKey.from_string(options["course"])
-        return [UsageKey.from_string(text) for text in options["block"] or ()] or None
+        return kind.from_string(text)
     except InvalidKeyError as error:
         raise CommandError(f"not a key: {error}") from error
 
