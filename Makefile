@@ -9,6 +9,7 @@
 #   PYTEST_ARGS  arguments of pytest                                         make test PYTEST_ARGS="-x -k history"
 #   TIMES        repetitions (default: 10)                                   make under-load TIMES=3
 #   PORT         port of the demo (default: 8000, or the next free one)         make demo PORT=8078
+#   SAMPLE       1 for fifty invented learners in the demo                   make demo SAMPLE=1
 #   QUICK        1 for few repetitions and small tables                      make bench QUICK=1
 #   BENCH_ARGS   arguments of the benchmark: a workload, --database, ...     make bench BENCH_ARGS="calls"
 #
@@ -26,6 +27,7 @@ PYTEST_ARGS ?=
 TOX_ARGS ?=
 TIMES ?=
 PORT ?=
+SAMPLE ?=
 QUICK ?=
 BENCH_ARGS ?=
 
@@ -55,8 +57,9 @@ matrix:  ## run the tests on every Python, Django and database in tox.ini; TOX_A
 	@$(SET_UP) matrix
 	@$(IN_VENV) -m tox $(TOX_ARGS)
 
-demo:  ## serve a course of real XBlocks; prints the address and the accounts; PORT=8078 for another port
+demo:  ## serve a course of real XBlocks; prints the address and the accounts; SAMPLE=1 adds fifty invented learners
 	@$(SET_UP) $(if $(filter mysql%,$(DATABASE_URL)),--optional mysql) demo postgresql
+	@$(if $(SAMPLE),$(IN_VENV) -W ignore -m django make_sample --settings demo.settings)
 	@$(IN_VENV) -m demo $(if $(PORT),--port $(PORT))
 
 demo-extended: export DEMO_EXTENDED_HISTORY = 1

@@ -90,7 +90,7 @@ def announcement(host: str, port: int) -> Iterator[str]:
     """Yield the lines that a visitor needs: the address, the accounts, and the place of new history."""
     from demo.host.accounts import ACCOUNTS, PASSWORD
     from demo.host.content import get_course
-    from demo.host.timeline import where_new_entries_go
+    from demo.host.preparing import where_new_entries_go
 
     address = f"[{host}]" if ":" in host else host
     yield f"\n  {get_course().title}: http://{address}:{port}/\n\n  Log in as"

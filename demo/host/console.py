@@ -11,7 +11,7 @@ from xblock_user_state.console.hosts import ConsoleHost
 from xblock_user_state.hosting import store_for
 
 if TYPE_CHECKING:
-    from collections.abc import Sequence
+    from collections.abc import Mapping, Sequence
 
     from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
@@ -33,4 +33,9 @@ class Console(ConsoleHost):
         if item is None or not item.has_report:
             return None
         block = LearnerRuntime(get_course(), with_account(user), store_for(user)).get_block(block_key)
-        return lambda state: [report for _, report in block.generate_report_data(iter([state]))]
+        return lambda state: [_shown(report) for _, report in block.generate_report_data(iter([state]))]
+
+
+def _shown(report: Mapping[str, object]) -> dict[str, object]:
+    """Leave out what is empty, and ids, which say nothing to staff."""
+    return {name: text for name, text in report.items() if name != "Answer ID" and text not in (None, "")}

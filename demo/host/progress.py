@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from collections.abc import Iterable
-    from datetime import datetime
 
     from demo.host.outline import Item
     from xblock_user_state.interface import BlockScore, XBlockUserStateClient
@@ -25,12 +24,11 @@ ANSWERED_BY = {
 
 @dataclass(frozen=True)
 class Activity:
-    """The progress of one learner in one block. `updated` is ``None`` without state and score."""
+    """The progress of one learner in one block."""
 
     item: Item
     answered: bool
     score: BlockScore | None
-    updated: datetime | None
 
     @property
     def complete(self) -> bool:
@@ -49,9 +47,8 @@ def activities(client: XBlockUserStateClient, username: str, items: Iterable[Ite
     result = []
     for item in items:
         found, score = states.get(item.key), scores.get(item.key)
-        times = [seen.updated for seen in (found, score) if seen]
         answered = score is not None or _is_answered(item, found.state or {} if found else {})
-        result.append(Activity(item, answered, score, max(times, default=None)))
+        result.append(Activity(item, answered, score))
     return result
 
 

@@ -26,13 +26,8 @@ urlpatterns = [
     # Without the last slash too: a redirect to the address with it would lose the body of the POST.
     path("xblock/<usage:key>/handler/<str:name>", handlers.handler),
     path("xblock/resource/<str:block_type>/<path:path>", handlers.resource, name="resource"),
-    path("staff/", staff.learners, name="learners"),
-    path("staff/learners/<username:username>/", staff.learner, name="learner"),
-    path("staff/learners/<username:username>/view-as/", staff.view_as, name="view_as"),
-    path("staff/stop-viewing/", staff.stop_viewing, name="stop_viewing"),
-    path("staff/learners/<username:username>/<usage:key>/", staff.history, name="history"),
-    path("staff/responses/<usage:key>/", staff.report, name="report"),
-    path("staff/responses/<usage:key>/csv/", staff.report_csv, name="report_csv"),
+    path("view-as/<username:username>/", staff.view_as, name="view_as"),
+    path("stop-viewing/", staff.stop_viewing, name="stop_viewing"),
     path("console/", include("xblock_user_state.console.urls")),
     # A site has a web server for these files. DEBUG is off, so Django serves them only with `insecure`.
     path("static/<path:path>", serve, {"insecure": True}),

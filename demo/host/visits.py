@@ -61,8 +61,8 @@ def stop_viewing(request: HttpRequest) -> None:
 
 
 def for_templates(request: HttpRequest) -> dict[str, Any]:
-    """Give templates the learner as whom staff view the course, if any."""
-    return {"viewed_as": _viewed(request)}
+    """Give templates the key of the course, and the learner as whom staff view it, if any."""
+    return {"demo_course": get_course().ids.course_key, "viewed_as": _viewed(request)}
 
 
 def is_automated(request: HttpRequest) -> bool:

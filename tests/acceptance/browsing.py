@@ -10,6 +10,7 @@ from tests.acceptance.demo_server import PASSWORD, DemoServer
 
 KEY = "block-v1:Starfield+SKY101+2026+type@{}+block@{}"
 TORCH = KEY.format("problem", "torch")
+COURSE = "course-v1:Starfield+SKY101+2026"
 # A passing test takes no longer for it. Playwright's 5 s are too few while other tests keep all processors busy.
 expect.set_options(timeout=30_000)
 
@@ -38,6 +39,12 @@ class Visitor:
         answer = self.page.goto(self._url + path)
         assert answer is not None
         return answer.status
+
+    def open_history(self, username: str, key: str) -> Any:
+        """Go to a learner's history in a block; return its revisions, newest first. Runs of small ones are unfolded."""
+        self.open(f"/console/learners/{username}/{COURSE}/{key}/")
+        self.page.evaluate("document.querySelectorAll('.xus-run').forEach(run => run.open = true)")
+        return self.page.get_by_role("article")
 
     def block(self, name: str) -> Any:
         return self.page.locator(f"#block-{name}")

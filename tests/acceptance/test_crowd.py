@@ -60,7 +60,7 @@ class Site(NamedTuple):
 
     def history(self, username: str, name: str) -> History:
         """Return the history of a problem, as staff see it."""
-        path = f"/staff/learners/{username}/{self.key('problem', name)}/"
+        path = f"/console/learners/{username}/course-v1:Starfield+CROWD+{self.run}/{self.key('problem', name)}/"
         return History(ask(self.server, self.crowd.view("staff", path)).text)
 
 
@@ -72,13 +72,12 @@ class History:
 
     @property
     def state(self) -> dict[str, str]:
-        state = "//dl[starts-with(@class, 'state')]"
+        state = "//details[summary/h2]/dl/div"
         return dict(zip(self._texts(f"{state}/dt/text()"), self._texts(f"{state}/dd/pre/text()"), strict=True))
 
     def values_of(self, field: str) -> list[str]:
         """Return the values of a field, one for each entry that changed it, oldest first."""
-        entries = "//ol[@class='timeline']/li"
-        return self._texts(f"{entries}//dt[. = '{field}']/following-sibling::dd[1]/ins/text()")[::-1]
+        return self._texts(f"//article//dt[. = '{field}']/following-sibling::dd[1]/ins/text()")[::-1]
 
     def _texts(self, path: str) -> list[str]:
         found = self._page.xpath(path)

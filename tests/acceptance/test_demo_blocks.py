@@ -22,10 +22,15 @@ pytestmark = [
 ]
 
 UNITS = [(unit, list(works)) for unit, works in groupby(COURSE, key=lambda work: work.unit)]
-# The fields of each entry, with the text that the page shows for each.
-CHANGES = """entries => entries.map(entry => Object.fromEntries(
-    [...entry.querySelectorAll(".changes > dt")].map(name => [name.textContent, name.nextElementSibling.textContent])
-))"""
+# The text that each entry shows of each field. A nested value has a path that begins with the field.
+CHANGES = """entries => entries.map(entry => {
+    const texts = {};
+    for (const name of entry.querySelectorAll(".xus-changes dt")) {
+        const field = name.textContent.split(" › ")[0];
+        texts[field] = (texts[field] ?? "") + name.nextElementSibling.textContent;
+    }
+    return texts;
+})"""
 
 
 def test_every_block_of_the_course_is_here() -> None:
@@ -85,8 +90,7 @@ def see_recap(learner: Visitor, name: str) -> None:
 
 
 def see_history(staff: Visitor, name: str, work: Work) -> None:
-    staff.open(f"/staff/learners/{name}/{KEY.format(work.block_type, work.name)}/")
-    entries = staff.page.locator(".timeline > li")
+    entries = staff.open_history(name, KEY.format(work.block_type, work.name))
     answers = work.answers[name]
     expect(entries.filter(has_text=f"by {name}"), work.name).to_have_count(work.kind.earlier + len(answers))
     # The newest entry is the first on the page.

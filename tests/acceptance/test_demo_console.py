@@ -10,12 +10,11 @@ from axe_playwright_python.sync_playwright import Axe
 from django.db import connection
 from playwright.sync_api import Browser, ViewportSize, expect
 
-from tests.acceptance.browsing import TORCH, Visitor
+from tests.acceptance.browsing import COURSE, TORCH, Visitor
 from tests.acceptance.demo_server import DemoServer
 
 pytestmark = pytest.mark.browser
 
-COURSE = "course-v1:Starfield+SKY101+2026"
 SIZES = (ViewportSize(width=320, height=640), ViewportSize(width=1200, height=900))
 HISTORY = f"/console/learners/ben/{COURSE}/{TORCH}/"
 PAGES = (

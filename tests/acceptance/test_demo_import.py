@@ -51,11 +51,12 @@ def test_the_report_names_the_odd_rows(imported: Path) -> None:
 def test_staff_see_the_history_of_the_old_site(browser: Browser, imported: Path) -> None:
     with DemoServer(imported, ON_SQLITE) as server:
         staff = Visitor(browser, server, "staff")
-        staff.open(f"/staff/learners/ada/{TORCH}/")
-        entries = staff.page.locator(".timeline > li")
+        entries = staff.open_history("ada", TORCH)
         expect(entries).to_have_count(5)
-        expect(entries.first).to_contain_text("5 Nov 2021, 19:43:51 UTC")
-        expect(entries.first.locator(".changes")).to_contain_text(re.compile(r'"choice_0".*→.*"choice_2"', re.DOTALL))
+        expect(entries.first).to_contain_text("Nov. 5, 2021, 19:43:51 UTC")
+        expect(entries.first.locator(".xus-changes")).to_contain_text(
+            re.compile(r'"choice_0".*→.*"choice_2"', re.DOTALL)
+        )
         ben = Visitor(browser, server, "ben")
         ben.open("/units/eyes/")
         expect(ben.block("torch").get_by_role("radio", checked=True)).to_have_accessible_name("A dim red torch")

@@ -1,12 +1,10 @@
-"""Template filters for points, scores and long values."""
+"""Template filters for points and scores."""
 
 from __future__ import annotations
 
 from typing import Protocol
 
 from django import template
-
-from demo.host.timeline import SHORT
 
 register = template.Library()
 
@@ -29,9 +27,3 @@ def score(scored: Scored) -> str:
     if scored.max_grade is None:
         return points(scored.grade)
     return f"{points(scored.grade)} / {points(scored.max_grade)}"
-
-
-@register.filter
-def is_long(text: str) -> bool:
-    """Tell whether a value may be too tall for its box, which then needs the keyboard's focus to scroll."""
-    return len(text) > SHORT

@@ -5,7 +5,7 @@ from __future__ import annotations
 import platform
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import django
 from django.core import checks
@@ -17,7 +17,9 @@ import xblock_user_state
 from xblock_user_state import conf
 from xblock_user_state.checks import TAG
 from xblock_user_state.history.entries import store_name, stores
+from xblock_user_state.history.outbox import last_pass
 from xblock_user_state.history.outbox.breaker import READING, SHIPPING
+from xblock_user_state.history.outbox.last_pass import LastPass
 from xblock_user_state.maintenance import reports
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.models import StudentModule
@@ -41,6 +43,8 @@ class Health(NamedTuple):
     is_shipping: bool
     """This process's last attempt to ship history succeeded."""
     is_reading: bool
+    last_pass: LastPass | None
+    """The last pass of a relay, if this process shares a cache with it."""
     sizes: Sequence[Size]
     problems: Sequence[checks.CheckMessage]
     versions: Sequence[tuple[str, str]]
@@ -68,6 +72,7 @@ def read_health() -> Health:
         age,
         not SHIPPING.is_open(),
         not READING.is_open(),
+        last_pass.read(),
         [_size(*table) for table in tables],
         checks.run_checks(tags=[TAG]),
         [
@@ -77,6 +82,25 @@ def read_health() -> Health:
             ("database", connections[database].display_name),
         ],
     )
+
+
+def as_json(health: Health) -> dict[str, Any]:
+    """Return the health as values of JSON. Without an extended history, ``outbox`` is ``None``."""
+    passed = health.last_pass
+    outbox = {
+        "waiting": health.waiting,
+        "oldest_seconds": health.oldest_seconds,
+        "is_shipping": health.is_shipping,
+        "is_reading": health.is_reading,
+        "last_pass": passed.ended.isoformat() if passed else None,
+        "refused": passed.refused if passed else None,
+    }
+    return {
+        "outbox": None if health.waiting is None else outbox,
+        "rows": [size._asdict() for size in health.sizes],
+        "checks": [{"id": problem.id, "message": str(problem.msg)} for problem in health.problems],
+        "versions": dict(health.versions),
+    }
 
 
 def _size(name: str, model: type[Model], alias: str) -> Size:

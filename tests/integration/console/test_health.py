@@ -2,10 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+from io import StringIO
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.cache import cache
+from django.core.management import call_command
 from django.db import connection
 from django.db.utils import OperationalError
 from django.test import Client, override_settings
@@ -14,6 +18,7 @@ from tests.factories import make_block, make_learners
 from tests.integration.console.conftest import Login
 from tests.integration.console.reading import MOST_STATEMENTS, address, read, statements
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.history.outbox import last_pass
 from xblock_user_state.history.outbox.breaker import SHIPPING
 from xblock_user_state.maintenance import reports
 from xblock_user_state.models import StudentModule
@@ -23,6 +28,10 @@ def test_operators_see_sizes_checks_and_versions(ann: User, login: Login) -> Non
     DjangoXBlockUserStateClient().set("ann", make_block(), {"a": 1})
     client = login("view_historyoutbox")
     text = read(client, address("health"))
+    figures = client.get(address("health_json")).json()
+    assert figures["status"] == "ok"
+    assert {"states", "default history"} <= {size["name"] for size in figures["rows"]}
+    assert "xblock-user-state" in figures["versions"]
     assert "no extended history" in text or "0 entries" in text
     assert "default history" in text
     assert "xblock-user-state" in text
@@ -64,8 +73,18 @@ def test_load_balancers_need_no_login(db: None, monkeypatch: pytest.MonkeyPatch)
 def test_the_outbox_and_the_breaker_are_shown(transactional_db: None) -> None:
     make_learners("ann")
     DjangoXBlockUserStateClient().set("ann", make_block(), {"a": 1})
+    cache.clear()
     client = Client()
     client.force_login(User.objects.create(username="root", is_superuser=True))
+    assert "not known" in read(client, address("health"))
+    call_command("relay_history", stdout=StringIO())
+    assert "not known" not in read(client, address("health"))
+    last_pass.note(2)
+    outbox = client.get(address("health_json")).json()["outbox"]
+    assert (outbox["waiting"], outbox["refused"]) == (0, 2)
+    assert datetime.fromisoformat(outbox["last_pass"]).date() == datetime.now(UTC).date()
+    assert "2 entries; relay_history names them" in read(client, address("health"))
+    DjangoXBlockUserStateClient().set("ann", make_block(), {"a": 2})
     SHIPPING.failed(OperationalError("down"))
     try:
         text = read(client, address("health"))

@@ -16,6 +16,7 @@ from django.db.utils import Error
 
 from xblock_user_state.history.entries import Key, Owner, all_rows
 from xblock_user_state.history.models import HistoryOutbox
+from xblock_user_state.history.outbox import last_pass
 from xblock_user_state.history.outbox.answers import EntriesRefused, HistoryUnavailable
 from xblock_user_state.history.outbox.backlog import BacklogGauges
 from xblock_user_state.history.outbox.breaker import REFUSALS, RETRY_SECONDS, SHIPPING, Breaker
@@ -76,6 +77,7 @@ class Relay:
                 yield rows
             self._need_table()
             record(names.RELAY_LAST_PASS, time.time())
+            last_pass.note(len(self.refused))
         finally:
             gauges.report()
 
