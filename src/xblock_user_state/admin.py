@@ -15,7 +15,8 @@ from django.urls import NoReverseMatch, reverse
 from django.utils.html import format_html
 from django.utils.safestring import SafeString
 
-from xblock_user_state.models import Block, LearningContext, LoggedAction, UserStateSummary
+from xblock_user_state.actions.models import LoggedAction
+from xblock_user_state.store.models import Block, LearningContext, UserStateSummary
 
 COUNTED = 10_000
 """Rows that the admin counts, and pages through, at most. A search finds the others."""
@@ -24,7 +25,8 @@ COUNTED = 10_000
 class _Bounded(Paginator):  # type: ignore[type-arg]
     @cached_property
     def count(self) -> int:
-        return int(self.object_list.order_by()[:COUNTED].count())
+        rows: Any = self.object_list
+        return int(rows.order_by()[:COUNTED].count())
 
 
 def _link(name: str, *arguments: str, query: dict[str, str] | None = None) -> SafeString | str:

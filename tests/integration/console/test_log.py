@@ -39,8 +39,8 @@ def reset(grace: User, *names: str, reason: str = "a broken question") -> Logged
     """Let grace reset the attempts of some learners in one call; return a row of it."""
     for name in names:
         DjangoXBlockUserStateClient().set(name, BLOCK, {"attempts": 3})
-    run = reset_attempts(BLOCK, list(names), actor=grace, reason=reason).id
-    return LoggedAction.objects.filter(run=run)[0]
+    acted = reset_attempts(BLOCK, list(names), actor=grace, reason=reason)
+    return LoggedAction.objects.filter(run=str(acted.id))[0]
 
 
 def test_calls_are_listed_and_filtered(ann: User, grace: User, staff: Client) -> None:
