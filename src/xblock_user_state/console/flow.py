@@ -76,6 +76,14 @@ class Row(NamedTuple):
         return self.detail.new_score not in (None, (score.grade, score.max_grade) if score else (None, None))
 
 
+class Stayed(NamedTuple):
+    """A state that was skipped."""
+
+    username: str | None
+    block: str
+    reason: str
+
+
 @dataclass(frozen=True)
 class Flow:
     """An action in pages."""
@@ -116,7 +124,8 @@ class Flow:
         acted = self._called(work, units, values, is_previewed=False, dry_run=True)
         order = {"values": values, "run": str(uuid4()), "units": list(units), "after": after, "sums": Sums()}
         context = {"acted": acted, "order": self._signed(order), "is_whole": after is None, "seen": len(units)}
-        return self._page("preview", {**context, **self._rows(acted)})
+        context["has_more_skipped"] = acted.skipped > SHOWN
+        return self._page("preview", {**context, **self._rows(acted), "skipped": _skipped(acted)})
 
     def _act(self, order: Values) -> HttpResponse:
         """Do the next part of an order."""
@@ -126,16 +135,19 @@ class Flow:
         acted = self._called(work, work.left(units, run), values, is_previewed=is_previewed, run=run)
         sums = Sums(*order["sums"]).plus(acted)
         is_stale = order.get("is_stale") or any(one.skipped.startswith(CHANGED_SINCE) for one in acted.details)
+        skipped = [*map(Stayed._make, order.get("skipped", ())), *_skipped(acted)][:SHOWN]
         rest = {"values": values, "run": order["run"], "after": after, "sums": sums, "is_stale": is_stale}
         context = {
             "acted": acted,
             "sums": sums,
             "run": run,
             "is_stale": is_stale,
+            "has_more_skipped": sums.skipped > SHOWN,
             "may_see_run": allows(self.request, Action.REPORT, context_key=self.course),
-            "order": None if after is None else self._signed(rest),
+            "may_undo": allows(self.request, Action.ACT, context_key=self.course),
+            "order": None if after is None else self._signed({**rest, "skipped": skipped}),
         }
-        return self._page("result", {**context, **self._rows(acted)})
+        return self._page("result", {**context, **self._rows(acted), "skipped": skipped})
 
     def _called(self, work: Work, units: Any, values: Values, *, is_previewed: bool, **options: Any) -> Acted:
         if not units:
@@ -145,11 +157,9 @@ class Flow:
 
     def _rows(self, acted: Acted) -> dict[str, Any]:
         changing = [one for one in acted.details if not one.skipped]
-        skipped = [one for one in acted.details if one.skipped]
         return {
             "more_rows": acted.changed > SHOWN,
             "rows": [self._row(one) for one in changing[:SHOWN]],
-            "skipped": skipped[:SHOWN],
         }
 
     def _row(self, detail: Detail) -> Row:
@@ -174,3 +184,8 @@ class Flow:
     def _bearer(self) -> list[str]:
         # With the query: it says which rows of the log are undone.
         return [str(id_of(self.request.user)), self.request.get_full_path()]
+
+
+def _skipped(acted: Acted) -> list[Stayed]:
+    skipped = [one for one in acted.details if one.skipped]
+    return [Stayed(one.username, str(one.block_key.block_id), one.skipped) for one in skipped[:SHOWN]]

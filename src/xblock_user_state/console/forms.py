@@ -25,7 +25,7 @@ class ReasonForm(forms.Form):
     )
 
     def __init__(self, *arguments: Any, **options: Any) -> None:
-        super().__init__(*arguments, **{"auto_id": "xus-%s", **options})
+        super().__init__(*arguments, **{"auto_id": "xus-%s", "label_suffix": "", **options})
 
 
 class NothingForm(forms.Form):
@@ -93,7 +93,7 @@ class WhoForm(forms.Form):
         required=False,
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
     )
-    file = forms.FileField(label=_("Or a text file of usernames, one a line"), required=False)
+    file = forms.FileField(label=_("Or a text file with one username a line"), required=False)
 
     def clean(self) -> dict[str, Any]:
         """Read the names of the cohort."""

@@ -14,7 +14,7 @@ from django.utils.dateparse import parse_date
 from xblock_user_state import conf
 from xblock_user_state.access import Action
 from xblock_user_state.console import log, people, timeline
-from xblock_user_state.console.access import require
+from xblock_user_state.console.access import allows, require
 from xblock_user_state.console.acting import TITLES
 from xblock_user_state.console.answers import in_words
 from xblock_user_state.console.changes import compared, printable, readable
@@ -59,6 +59,7 @@ def history(request: HttpRequest, username: str, course: str, block: str) -> Htt
     context = {
         **given,
         "acts": acts,
+        "may_see_run": allows(request, Action.REPORT, context_key=key.context_key),
         "restore": acts and address("act_on_block", key.context_key, key, person.username, "restore"),
         "person": person,
         "course": course,

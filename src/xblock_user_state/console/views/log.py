@@ -79,6 +79,7 @@ def action(request: HttpRequest, run: UUID) -> HttpResponse:
         "title": TITLES.get(first.act, first.act),
         "actor": actor,
         "lines": lines,
+        "has_several": len(lines) > 1 or following is not None or after is not None,
         "undo": query(**own) if may_undo else None,
         "is_first": after is None,
         "first_page": query(**own) or "?",
