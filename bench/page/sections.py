@@ -8,6 +8,7 @@ from types import ModuleType
 from bench.page import (
     at_a_glance,
     calls,
+    console,
     growth,
     history_size,
     iteration,
@@ -42,6 +43,7 @@ OF_WORKLOADS: Mapping[str, ModuleType] = {
     "profile": profile,
     "history-size": history_size,
     "maintenance": maintenance,
+    "console": console,
     "openedx-import": openedx_import,
 }
 """Sections from the results of one workload, by its name."""

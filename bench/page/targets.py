@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from typing import NamedTuple
 
 from bench.contenders import OURS, OURS_WARM, PGHISTORY, RAW, REFERENCE, SIMPLE_HISTORY
-from bench.page import figures, history_size, iteration, openedx_import, page, report, startup
+from bench.page import console, figures, history_size, iteration, openedx_import, page, report, startup
 from bench.page.report import Known, Results
 
 POSTGRESQL, MARIADB = "PostgreSQL", "MariaDB"
@@ -283,6 +283,7 @@ def _present(database: str) -> Iterator[Target]:
         yield Target("history-size", database, figure, bound, _packed(problem), is_least=True, form="{:.1f}")
     yield from _present_maintenance(database)
     yield from _present_pages(database)
+    yield Target("console", database, "the console's slowest page, milliseconds", 300, console.slowest, form="{:.0f}")
     figure = "start and first call, beyond Django and XBlock: ours ÷ the build before"
     yield Target("startup", database, figure, 0.7, _started)
 

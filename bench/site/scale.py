@@ -56,6 +56,12 @@ class Scale:
     maintained: int
     """Learners whose history is exported and checked; each has 100 blocks and about 600 entries."""
 
+    course_of_console: int
+    """States of the course whose pages the console shows; each learner has 100 of them."""
+
+    openings: int
+    """Times that each page of the console is opened."""
+
 
 FULL = Scale(
     repetitions={1: 200, 10: 100, 100: 25, 1000: 7},
@@ -70,6 +76,8 @@ FULL = Scale(
     starts=15,
     imported=100,
     maintained=340,
+    course_of_console=1_000_000,
+    openings=20,
 )
 QUICK = Scale(
     repetitions={1: 20, 10: 8, 100: 2},
@@ -84,6 +92,8 @@ QUICK = Scale(
     starts=2,
     imported=5,
     maintained=10,
+    course_of_console=50_000,
+    openings=5,
 )
 
 

@@ -32,6 +32,7 @@ WORKLOADS = {
     "profile": Entry("bench.workloads.profiling"),
     "history-size": Entry("bench.workloads.history_size", "demo.settings", DATABASES),
     "maintenance": Entry("bench.workloads.maintenance", databases=DATABASES),
+    "console": Entry("bench.workloads.console", "bench.site.console_settings"),
     "openedx-import": Entry("bench.workloads.openedx_import", "bench.site.openedx_settings", DATABASES),
 }
 """The workloads by name, in the order in which they run."""
