@@ -23,8 +23,14 @@ ACCOUNTS = (
 )
 # The demo prints this password and shows it on the login page: the accounts protect nothing.
 PASSWORD = "night-sky"
-# The permissions of staff for the console.
-MAY_SEE = ("view_studentmodule", "view_studentmodulehistory", "view_historyoutbox")
+# The permissions of staff: the console's pages, and all actions.
+STAFF = (
+    "view_studentmodule",
+    "change_studentmodule",
+    "delete_studentmodule",
+    "view_studentmodulehistory",
+    "view_historyoutbox",
+)
 
 
 def create_accounts() -> None:
@@ -34,4 +40,4 @@ def create_accounts() -> None:
         if not users.filter(username=account.username).exists():
             user = users.create_user(**account._asdict(), password=PASSWORD, email=f"{account.username}@example.com")
             if account.is_staff:
-                user.user_permissions.set(Permission.objects.filter(codename__in=MAY_SEE))
+                user.user_permissions.set(Permission.objects.filter(codename__in=STAFF))
