@@ -7,6 +7,7 @@ statements for the session and the user count too.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -85,5 +86,5 @@ def _measure(reader: Client, pages: Mapping[str, str]) -> dict[str, Any]:
         statements[name] = len(captured)
     for turn in range(scale.chosen().openings):
         for name, address in rotated(pages, turn):
-            samples[name].append(timed(lambda address=address: reader.get(address)))
+            samples[name].append(timed(partial(reader.get, address)))
     return {name: {"times": summary(times), "statements": statements[name]} for name, times in samples.items()}

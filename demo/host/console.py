@@ -37,5 +37,5 @@ class Console(ConsoleHost):
 
 
 def _shown(report: Mapping[str, object]) -> dict[str, object]:
-    """Leave out what is empty, and ids, which say nothing to staff."""
+    """Leave out empty texts, and ids, which say nothing to staff."""
     return {name: text for name, text in report.items() if name != "Answer ID" and text not in (None, "")}

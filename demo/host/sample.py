@@ -266,7 +266,7 @@ class Sample:
         )
 
     def _submitted(self, user: User, at: datetime, problem: Problem, given: Given | None) -> Click:
-        """Submit an answer to a problem. Without one, read what the problem shows, and compute it."""
+        """Submit an answer to a problem. Without one, compute it from the problem's text."""
         key = _key("problem", problem.name)
 
         def submit() -> None:

@@ -10,11 +10,11 @@ NAMES = [line.split() for line in (Path(__file__).parent.parent / "course" / "le
 """First and last names. The username is the first name in small letters."""
 
 Given = str | Sequence[str]
-"""What a learner enters: one value, or the choices that are ticked."""
+"""The input of a learner: one value, or the choices that are ticked."""
 
 
 class Problem(NamedTuple):
-    """A problem with one input. Without `right` answers, the answer is computed from what the problem shows."""
+    """A problem with one input. Without `right` answers, the answer is computed from the problem's text."""
 
     name: str
     right: Sequence[Given]

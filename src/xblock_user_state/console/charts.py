@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Sequence
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 from typing import NamedTuple
 
-from django.utils import formats
+from django.utils import formats, timezone
 
 BARS = 62
 """The maximum number of bars: days of two months, or as many weeks, or months."""
@@ -49,9 +49,11 @@ def chart(values: Sequence[tuple[str, int]]) -> Chart | None:
     return Chart(bars)
 
 
-def over_time(days: Iterable[date]) -> list[tuple[str, int]]:
-    """Return the count of each day from the first to the last, or of each week or month if there are too many."""
-    found = Counter(days)
+def over_time(moments: Iterable[datetime]) -> list[tuple[str, int]]:
+    """Return the count of each local day from the first to the last, or of each week or month if there are too many."""
+    # Django looks the zone up at each call of `localdate`: for the rows of a course that takes long.
+    zone = timezone.get_current_timezone()
+    found = Counter(moment.astimezone(zone).date() for moment in moments)
     if not found:
         return []
     first, last = min(found), max(found)

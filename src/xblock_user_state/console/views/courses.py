@@ -8,7 +8,6 @@ from heapq import nlargest
 from typing import NamedTuple
 
 from django.http import HttpRequest, HttpResponse
-from django.utils import timezone
 from opaque_keys.edx.keys import UsageKey
 
 from xblock_user_state.access import Action
@@ -60,7 +59,7 @@ def course(request: HttpRequest, course: str) -> HttpResponse:
         "acts": offers(request, key),
         "learners": len({row.student_id for row in rows}),
         "is_sample": is_sample,
-        "chart": chart(over_time(timezone.localdate(row.modified) for row in rows)),
+        "chart": chart(over_time(row.modified for row in rows)),
         "busiest": _busiest(host, keys, rows),
         "stuck": list(_stuck(host, keys, rows)),
     }

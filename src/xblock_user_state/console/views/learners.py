@@ -176,7 +176,7 @@ def in_course(request: HttpRequest, username: str, course: str) -> HttpResponse:
         "rows": rows,
         "is_first": not after,
         "next": query(after=following) if following else None,
-        "chart": chart(over_time(_days(person, key))),
+        "chart": chart(over_time(_moments(person, key))),
     }
     return page(request, "in_course", context)
 
@@ -250,7 +250,7 @@ def _block_row(host: ConsoleHost, key: Any, values: Sequence[Any]) -> BlockRow:
     return BlockRow(key, host.title(key), score, attempts, is_readable, revision, created, modified)
 
 
-def _days(person: people.Person, key: LearningContextKey) -> list[date]:
+def _moments(person: people.Person, key: LearningContextKey) -> list[datetime]:
     rows = _states(person).filter(block__context_id=identify_context(key)).order_by("-modified")
     with errors_translated(rows.db):
-        return [timezone.localdate(moment) for moment in rows.values_list("modified", flat=True)[:MOMENTS]]
+        return list(rows.values_list("modified", flat=True)[:MOMENTS])
