@@ -103,7 +103,7 @@ class UserStateKeyValueStore(KeyValueStore):
         return self._destination.dropped
 
     def prefetch(self, blocks: Iterable[XBlock]) -> None:
-        """Read the rows of these blocks and their asides: one statement, and one for rows that all learners share.
+        """Read the rows of these blocks and their asides, of all scopes: one statement.
 
         No field that they declare takes another statement, whether it has a value or not. Asides are the ones that
         the runtime of a block gives (`get_asides`). Children are read only if they are among `blocks`.
