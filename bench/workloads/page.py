@@ -7,6 +7,7 @@ worked through the unit before.
 from __future__ import annotations
 
 import gc
+import time
 from collections import defaultdict
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -77,6 +78,7 @@ def requests_of(contender: Pages, newcomer: Any, regular: Any, turn: int) -> Map
 
 def _measure(found: Contenders, newcomers: Callable[[], Learner], delay: float) -> dict[str, Any]:
     samples: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
+    processor: dict[str, dict[str, list[float]]] = defaultdict(lambda: defaultdict(list))
     trips: dict[str, dict[str, int]] = defaultdict(dict)
     with between(delay) as proxy:
         # The first turn is not timed: it connects.
@@ -84,12 +86,14 @@ def _measure(found: Contenders, newcomers: Callable[[], Learner], delay: float) 
             for name, contender in rotated(found, turn):
                 requests = requests_of(contender, user_of(newcomers()), user_of(learner(0)), turn)
                 for request, call in requests.items():
-                    before = proxy.round_trips()
-                    time = timed(call)
+                    before, since = proxy.round_trips(), time.process_time()
+                    milliseconds = timed(call)
+                    used = (time.process_time() - since) * 1000
                     trips[request][name] = proxy.round_trips() - before
                     if turn >= 0:
-                        samples[request][name].append(time)
-    return {"times": summaries(samples), "round_trips": trips}
+                        samples[request][name].append(milliseconds)
+                        processor[request][name].append(used)
+    return {"times": summaries(samples), "processor": summaries(processor), "round_trips": trips}
 
 
 def _memory(contender: Pages, newcomers: Callable[[], Learner]) -> dict[str, float]:

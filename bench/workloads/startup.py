@@ -25,17 +25,19 @@ def measure(folder: Path) -> Results:
         for name, path in packages.items():
             if path is None:
                 continue
-            milliseconds = _started(path, "nothing" if name == ALONE else "package")
+            milliseconds = _started(path, folder / "bytecode", "nothing" if name == ALONE else "package")
             if turn >= 0:
                 samples[name].append(milliseconds)
     return {"machine": machine.line(), "times": {name: summary(times) for name, times in samples.items()}}
 
 
-def _started(path: Path, what: str) -> float:
+def _started(path: Path, bytecode: Path, what: str) -> float:
+    # Some environments forbid Python to write bytecode. Every start would compile the package then, and nothing else.
+    inherited = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     ended = subprocess.run(  # noqa: S603 - runs our own module
         [sys.executable, "-m", "bench.workloads.start", what],
         cwd=ROOT,
-        env={**os.environ, "PYTHONPATH": f"{path}{os.pathsep}{ROOT}"},
+        env={**inherited, "PYTHONPYCACHEPREFIX": str(bytecode), "PYTHONPATH": f"{path}{os.pathsep}{ROOT}"},
         stdout=subprocess.PIPE,
         check=True,
     )

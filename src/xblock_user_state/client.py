@@ -43,12 +43,12 @@ class DjangoXBlockUserStateClient(CheckedClient):
     Make one for each request or task: a client caches user ids, so it must not outlive a renaming, and rows, so that
     changing a row that it has read needs no lookup. Times are aware and in UTC.
 
-    Round trips, beside one for each new username: ``get_many``, ``get_encoded``, ``get_scores`` 1; ``get_encoded_rows``
-    1, and 1 for shared rows; ``get_history`` 1 a store for each 128 entries, and 1 for each actor who is not the
-    learner; ``set_many``, ``delete_many``, ``set_score`` and a batch in one scope 2 on a server, 1 for cached rows, 1
-    to 5 in a caller's transaction, and up to 3 more for blocks that are new to the store; the iterations at most 2 for
-    each page of `batch_size` rows, and 1 for the blocks of a course. Where a write ships its history at once, about 8
-    more follow the commit.
+    Round trips, beside one for each new username: ``get_many``, ``get_encoded``, ``get_encoded_rows``, ``get_scores``
+    1; ``get_history`` 1 a store for each 128 entries, and 1 for each actor who is not the learner; ``set_many``,
+    ``delete_many``, ``set_score`` and a batch in one scope 2 on a server, 1 for cached rows, 1 to 5 in a caller's
+    transaction, and up to 3 more for blocks that are new to the store; the iterations at most 2 for each page of
+    `batch_size` rows, and 1 for the blocks of a course. Where a write ships its history at once, about 8 more follow
+    the commit.
     """
 
     def __init__(self, user: Any = None, policy: Policy | None = None) -> None:
@@ -83,27 +83,20 @@ class DjangoXBlockUserStateClient(CheckedClient):
     def _rows_of_scopes(
         self, username: str | UserId, keys: Mapping[Scope, Sequence[RowKey]]
     ) -> Mapping[Scope, Mapping[RowKey, Row]]:
-        """Read the learner's own rows of all scopes together, and those that all learners share."""
-        owned = {scope: of_scope for scope, of_scope in keys.items() if TABLES[scope].owned}
-        shared = {scope: of_scope for scope, of_scope in keys.items() if scope not in owned}
-        if len(owned) < 2:
-            return super()._rows_of_scopes(username, keys)
-        return {**self._owned_rows(username, owned), **super()._rows_of_scopes(username, shared)}
-
-    def _owned_rows(
-        self, username: str | UserId, keys: Mapping[Scope, Sequence[RowKey]]
-    ) -> Mapping[Scope, Mapping[RowKey, Row]]:
+        """Read the rows of all scopes together."""
         database, since = state_database(), started()
+        asked = {TABLES[scope]: {*of_scope} for scope, of_scope in keys.items()}
         with errors_translated(database):
-            student_id = self._user_id(username)
+            student_id = self._user_id(username) if any(table.owned for table in asked) else None
+            # Unknown and anonymous users have no rows of their own.
             if student_id is None:
-                return {scope: {} for scope in keys}
-            found = reader.read_tables(database, student_id, {TABLES[scope]: {*each} for scope, each in keys.items()})
+                asked = {table: rows for table, rows in asked.items() if not table.owned}
+            found = reader.read_tables(database, student_id, asked)
         for table, rows in found.items():
-            self._row_cache.remember(connections[database], table, student_id, rows)
+            self._row_cache.remember(connections[database], table, student_id if table.owned else None, rows)
             if since is not None:
                 report_read(since, table.scope, keys[table.scope], {key: row.text for key, row in rows.items()})
-        return {table.scope: rows for table, rows in found.items()}
+        return {scope: found.get(TABLES[scope], {}) for scope in keys}
 
     def _scores(self, username: str | UserId, keys: Sequence[RowKey]) -> Mapping[RowKey, BlockScore]:
         database = state_database()

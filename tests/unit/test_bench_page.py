@@ -47,13 +47,22 @@ def test_a_page_stands_beside_the_reference_and_a_dictionary() -> None:
     times = {OURS: summary([3.0]), REFERENCE: summary([13.0]), IN_MEMORY: summary([1.0])}
     trips = {OURS: 2, REFERENCE: 6, IN_MEMORY: 0}
     requests = page_section.REQUESTS
-    half = {"times": dict.fromkeys(requests, times), "round_trips": dict.fromkeys(requests, trips)}
+    processor = {OURS: summary([1.5]), REFERENCE: summary([6.0]), IN_MEMORY: summary([1.0])}
+    half = {
+        "times": dict.fromkeys(requests, times),
+        "processor": dict.fromkeys(requests, processor),
+        "round_trips": dict.fromkeys(requests, trips),
+    }
     memory = {"pages": 1000, "before": 70.0, "after": 70.0}
     of = {"machine": "A full run.", "delays": {"0.5": half}, "memory": memory}
     lines = page_section.section({"MariaDB 11.4": of}).splitlines()
     assert "| reload | reference ÷ ours |  | 4.3 |" in lines
     assert "| reload | the same, state alone |  | 6.0 |" in lines
     assert "| submit | ours | 2 | 3.00 (3.00–3.00) |" in lines
+    # Two round trips of half a millisecond, half of our own code, and half of the server.
+    assert "| MariaDB 11.4 | submit | ours | 3.00 | 1.00 | 0.50 | 1.00 | 0.50 |" in lines
+    assert "| MariaDB 11.4 | submit | reference | 13.0 | 1.00 | 5.00 | 3.00 | 4.00 |" in lines
+    assert "| MariaDB 11.4 | submit | 4.3 | 6.5 |" in lines
     assert "| MariaDB 11.4 | 1,000 | 70.0 | 70.0 |" in lines
 
 

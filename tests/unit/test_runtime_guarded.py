@@ -53,7 +53,7 @@ def test_a_row_that_was_read_and_changed_meanwhile_is_a_conflict(
     client.set("ada", owner, before, scope)
     kvs = UserStateKeyValueStore(client, ADA)
     if by_prefetch:
-        kvs._read([kvs._address(key("a", scope, owner))])
+        kvs.prefetch_rows(scope, [owner])
     revision = 1 if before else 0
 
     def work() -> None:
@@ -75,7 +75,7 @@ def _canonical(scope: Scope, owner: Any) -> Any:
 
 
 def test_a_row_that_was_only_written_is_not_guarded(client: CountingClient, kvs: UserStateKeyValueStore) -> None:
-    kvs._read([kvs._address(key("a"))])
+    kvs.prefetch_rows(Scope.user_state, [BLOCK])
     with kvs.unit_of_work(guarded=True):
         client.set("ada", BLOCK, {"z": 1})
         kvs.set(key("a"), 2)

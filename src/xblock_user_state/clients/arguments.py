@@ -20,7 +20,7 @@ from xblock.fields import Scope
 from xblock_user_state.interface import UserId
 from xblock_user_state.state.change import Change, Condition, Overlay, Removal, Replacement, Score
 from xblock_user_state.state.codec import FieldTexts, encode_fields, join
-from xblock_user_state.state.keys import LEARNER_SCOPES, RowKey, identify_context, row_key
+from xblock_user_state.state.keys import LEARNER_SCOPES, RowKey, identify_context, learner_scope, row_key
 
 DEFAULT_BATCH_SIZE = 1000
 
@@ -29,11 +29,10 @@ _NAMES = frozenset((str,))
 
 def checked_scope(scope: object) -> Scope:
     """Return the package's own object for `scope`, so that later checks can compare by identity."""
-    for supported in LEARNER_SCOPES:
-        # A host's scope may be a copy. Comparing scopes takes Python code, identity takes none.
-        if scope is supported or scope == supported:
-            return supported
-    names = ", ".join(supported.name for supported in LEARNER_SCOPES)
+    supported = learner_scope(scope)
+    if supported is not None:
+        return supported
+    names = ", ".join(each.name for each in LEARNER_SCOPES)
     given = scope.name if isinstance(scope, Scope) else scope
     raise ValueError(f"the scope {given!r} is not supported; supported are {names}")
 

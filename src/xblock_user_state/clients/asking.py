@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any
 
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
@@ -14,11 +14,11 @@ from xblock_user_state.interface import BlockKey, UserId
 from xblock_user_state.state.keys import RowKey, canonical_key, context_of
 
 
-class Asker(Protocol):
-    """A client calls it first in each method. Each function raises `PermissionDenied`."""
+class Asker:
+    """A client calls it first in each method. This one asks nobody: its client serves the host's own code."""
 
     def rows(self, action: Action, username: str | UserId | None, scope: Scope, rows: Iterable[RowKey]) -> None:
-        """Ask for each row of a learner, or once for the learner if there are none."""
+        """Ask for each row of a learner, or once for the learner if there are none. Raises `PermissionDenied`."""
 
     def context(
         self,
@@ -27,27 +27,11 @@ class Asker(Protocol):
         context_key: LearningContextKey | None,
         block_key: BlockKey = None,
     ) -> None:
-        """Ask for a context."""
-
-
-class AskNobody:
-    """The asker of a client without a policy, which serves the host's own code."""
-
-    def rows(self, action: Action, username: str | UserId | None, scope: Scope, rows: Iterable[RowKey]) -> None:
-        pass
-
-    def context(
-        self,
-        action: Action,
-        username: str | UserId | None,
-        context_key: LearningContextKey | None,
-        block_key: BlockKey = None,
-    ) -> None:
-        pass
+        """Ask for a context. Raises `PermissionDenied`."""
 
 
 @dataclass(frozen=True)
-class AskPolicy:
+class AskPolicy(Asker):
     """The asker of a client with a policy. `actor` is the client's user, with the id `own_id`."""
 
     actor: Any
@@ -79,7 +63,7 @@ class AskPolicy:
 def asker_for(actor: Any, policy: Policy | None, report: Report, own_id: Any = None) -> Asker:
     """Return the asker of a client's user, with their id, and policy. Raises ``TypeError`` if it is no policy."""
     if policy is None:
-        return AskNobody()
+        return Asker()
     if not callable(getattr(policy, "may", None)):
         raise TypeError(f"policy must have a method may, as xblock_user_state.access.Policy has, not be {policy!r}")
     return AskPolicy(actor, policy, report, own_id)

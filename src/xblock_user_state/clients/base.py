@@ -14,7 +14,7 @@ from xblock.fields import Scope
 
 from xblock_user_state.access import Action
 from xblock_user_state.clients import arguments
-from xblock_user_state.clients.asking import Asker, AskNobody
+from xblock_user_state.clients.asking import Asker
 from xblock_user_state.clients.batch import ChangeSet
 from xblock_user_state.interface import (
     Batch,
@@ -82,7 +82,7 @@ class CheckedClient(XBlockUserStateClient):
     Each method asks the policy after it has checked its arguments, and before any verb.
     """
 
-    _asker: Asker = AskNobody()
+    _asker = Asker()
 
     @abstractmethod
     def _rows(self, username: str | UserId, keys: Sequence[RowKey], scope: Scope) -> Mapping[RowKey, Row]:

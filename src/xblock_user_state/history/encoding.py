@@ -14,7 +14,6 @@ from collections.abc import Iterable, Iterator, Mapping
 from functools import lru_cache
 from typing import NamedTuple, Protocol
 
-from xblock_user_state.history import packs
 from xblock_user_state.history.splicing import apply, splice
 from xblock_user_state.interface import DamagedHistory
 
@@ -163,6 +162,9 @@ def _text(entry: Encoded, before: Decoded) -> str | None:
     if entry.encoding == PLAIN:
         return None if entry.body is None else entry.body.decode()
     if entry.encoding == PACK:
+        # Late: the processes of a site that serve pages read no packs.
+        from xblock_user_state.history import packs  # noqa: PLC0415
+
         return next(packs.unpack(entry.revision, entry.body or b"")).text
     if entry.encoding == LOST:
         raise DamagedHistory("it was lost, and is closed off")

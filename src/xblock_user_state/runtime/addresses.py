@@ -13,7 +13,7 @@ from xblock.exceptions import InvalidScopeError
 from xblock.fields import BlockScope, Scope
 from xblock.runtime import KeyValueStore
 
-from xblock_user_state.state.keys import LEARNER_SCOPES, RowKey, canonical_key, row_key
+from xblock_user_state.state.keys import LEARNER_SCOPES, RowKey, canonical_key, learner_scope, row_key
 
 
 class RowAddress(NamedTuple):
@@ -21,6 +21,10 @@ class RowAddress(NamedTuple):
 
     scope: Scope
     row: RowKey
+
+    def __hash__(self) -> int:
+        # Without the scope: its hash is Python code, and few rows of one key have different scopes.
+        return hash(self.row)
 
     @property
     def block_key(self) -> Any:
@@ -33,13 +37,9 @@ class RowAddress(NamedTuple):
         return self.scope is Scope.user_state_summary
 
 
-# Comparing scopes takes Python code, identity takes none. A key's scope may be a copy.
-_OWN_SCOPES = {scope: scope for scope in LEARNER_SCOPES}
-
-
 def address_of(key: KeyValueStore.Key) -> RowAddress:
     """Return the address of a field. Raises ``InvalidScopeError`` unless the field belongs to learners."""
-    scope = _OWN_SCOPES.get(key.scope)
+    scope = learner_scope(key.scope)
     if scope is None:
         raise InvalidScopeError(key.scope, LEARNER_SCOPES)
     return _address(scope, key.block_scope_id, key.block_family)
@@ -47,7 +47,7 @@ def address_of(key: KeyValueStore.Key) -> RowAddress:
 
 def address_of_field(block: XBlock, scope: Scope) -> RowAddress | None:
     """Return the address of a block's or an aside's fields in a scope; ``None`` if they belong to no learner."""
-    own = _OWN_SCOPES.get(scope)
+    own = learner_scope(scope)
     if own is None:
         return None
     ids = block.scope_ids

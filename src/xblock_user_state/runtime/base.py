@@ -202,7 +202,7 @@ class UserStateRuntime(BlockRuntime):
     ) -> Fragment:
         """Render blocks one below the other, in one guarded unit of work, and return all of it as one fragment.
 
-        The state of the blocks, their descendants and their asides is read before, by two statements. Give it to
+        The state of the blocks, their descendants and their asides is read before, by one statement. Give it to
         `run_guarded`, with a new runtime for each attempt: blocks save during a view too, such as a problem its seed.
         """
         page = Fragment()

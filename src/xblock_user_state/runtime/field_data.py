@@ -9,8 +9,9 @@ from xblock.field_data import FieldData, SplitFieldData
 from xblock.fields import Scope, ScopeIds
 from xblock.runtime import KvsFieldData
 
-from xblock_user_state.runtime.addresses import RowAddress, address_of_field
+from xblock_user_state.runtime.addresses import address_of_field
 from xblock_user_state.runtime.kvs import UserStateKeyValueStore
+from xblock_user_state.runtime.row_cache import CachedRow
 from xblock_user_state.state.codec import decode_field
 from xblock_user_state.state.keys import LEARNER_SCOPES
 
@@ -35,39 +36,44 @@ class LearnerFieldData(SplitFieldData):
 
     def __init__(self, authored: FieldData, store: UserStateKeyValueStore) -> None:
         super().__init__(_split(authored, KvsFieldData(store)))
-        self._find, self._check_learner = store._find, store._check_learner  # noqa: SLF001 - a part of the store
+        self._store = store
+        self._find = store._find  # noqa: SLF001 - this class is a part of the store
         # By the address of a block's ids, which the entry holds. A block that is bound to another learner has new ones.
-        self._addresses: dict[tuple[int, str], tuple[ScopeIds, RowAddress | None]] = {}
+        self._rows: dict[tuple[int, str], tuple[ScopeIds, CachedRow | None]] = {}
 
     def has(self, block: XBlock, name: str) -> bool:
-        address = self._address(block, name)
-        return super().has(block, name) if address is None else self._find(address, name) is not None
+        row = self._row(block, name)
+        return super().has(block, name) if row is None else self._find(row, name) is not None
 
     def get(self, block: XBlock, name: str) -> Any:
-        address = self._address(block, name)
-        if address is None:
+        row = self._row(block, name)
+        if row is None:
             return super().get(block, name)
-        text = self._find(address, name)
+        text = self._find(row, name)
         if text is None:
             raise KeyError(name)
         return decode_field(text)
 
     def default(self, block: XBlock, name: str) -> Any:
-        if self._address(block, name) is None:
+        if self._row(block, name) is None:
             return super().default(block, name)
         # XBlock then takes the field's own default.
         raise KeyError(name)
 
-    def _address(self, block: XBlock, name: str) -> RowAddress | None:
-        """Return the address of a field's row; ``None`` for a field that belongs to no learner."""
+    def _row(self, block: XBlock, name: str) -> CachedRow | None:
+        """Return a field's row; ``None`` for a field that belongs to no learner."""
         ids, scope = block.scope_ids, block.fields[name].scope
         place = id(ids), scope.name
-        if place not in self._addresses:
-            self._addresses[place] = ids, self._found(block, name, scope)
-        return self._addresses[place][1]
+        entry = self._rows.get(place)
+        if entry is None:
+            entry = self._rows[place] = ids, self._row_of(block, name, scope)
+        return entry[1]
 
-    def _found(self, block: XBlock, name: str, scope: Scope) -> RowAddress | None:
-        address = address_of_field(block, scope)
-        if address is not None and not address.is_shared:
-            self._check_learner(block.scope_ids.user_id, f"the field {name!r} of {address.block_key}")
-        return address
+    def _row_of(self, block: XBlock, name: str, scope: Scope) -> CachedRow | None:
+        address, store = address_of_field(block, scope), self._store
+        if address is None:
+            return None
+        user_id = block.scope_ids.user_id
+        if not address.is_shared and not store._is_of(user_id):  # noqa: SLF001 - see above
+            raise store._refusal(user_id, f"the field {name!r} of {address.block_key}")  # noqa: SLF001
+        return store._row(address)  # noqa: SLF001

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from functools import lru_cache
 
 from opaque_keys.edx.asides import AsideDefinitionKeyV2, AsideUsageKeyV2
 from opaque_keys.edx.keys import AsideUsageKey, UsageKey
@@ -22,9 +23,7 @@ class UsageKeyIds(IdReader, IdGenerator):
         # An aside is no block; keys of asides come in addresses of handlers too.
         if isinstance(usage_id, AsideUsageKey):
             raise NoSuchUsage(str(usage_id))
-        # A DefinitionLocator takes a MongoDB ObjectId: 12 bytes.
-        digest = hashlib.blake2b(str(usage_id).encode(), digest_size=12).hexdigest()
-        return DefinitionLocator(usage_id.block_type, digest)
+        return _definition_id(usage_id)
 
     def get_block_type(self, def_id: DefinitionLocator) -> str:
         return str(def_id.block_type)
@@ -51,3 +50,11 @@ class UsageKeyIds(IdReader, IdGenerator):
 
     def create_usage(self, def_id: DefinitionLocator) -> UsageKey:
         raise NotImplementedError("the authors of a course name its blocks")
+
+
+# XBlock asks several times for each block of a page. A large course has some thousand blocks.
+@lru_cache(4_000)
+def _definition_id(usage_id: UsageKey) -> DefinitionLocator:
+    # A DefinitionLocator takes a MongoDB ObjectId: 12 bytes.
+    digest = hashlib.blake2b(str(usage_id).encode(), digest_size=12).hexdigest()
+    return DefinitionLocator(usage_id.block_type, digest)

@@ -15,7 +15,7 @@ from msgspec import Raw
 from opaque_keys.edx.keys import UsageKey
 from xblock.core import XBlock
 from xblock.exceptions import KeyValueMultiSaveError
-from xblock.fields import Scope, UserScope
+from xblock.fields import Scope
 from xblock.runtime import KeyValueStore
 
 from xblock_user_state.clients.arguments import new_score
@@ -103,13 +103,13 @@ class UserStateKeyValueStore(KeyValueStore):
         return self._destination.dropped
 
     def prefetch(self, blocks: Iterable[XBlock]) -> None:
-        """Read the rows of these blocks and their asides: one statement, and one for rows that all learners share.
+        """Read the rows of these blocks and their asides, of all scopes: one statement.
 
         No field that they declare takes another statement, whether it has a value or not. Asides are the ones that
         the runtime of a block gives (`get_asides`). Children are read only if they are among `blocks`.
         """
         asked = [each for block in blocks for each in (block, *block.runtime.get_asides(block))]
-        self._read(address for each in asked for address in addresses_of_block(each))
+        self._read(self._row(address) for each in asked for address in addresses_of_block(each))
 
     def prefetch_keys(self, blocks: Iterable[tuple[UsageKey, type[XBlock]]]) -> None:
         """Do the same without instances, for usage keys and the classes that declare the fields.
@@ -118,12 +118,14 @@ class UserStateKeyValueStore(KeyValueStore):
         the mixins.
         """
         self._read(
-            address for usage_key, block_class in blocks for address in addresses_of_class(usage_key, block_class)
+            self._row(address)
+            for usage_key, block_class in blocks
+            for address in addresses_of_class(usage_key, block_class)
         )
 
     def prefetch_rows(self, scope: Scope, block_keys: Iterable[BlockKey]) -> None:
         """Do the same for the rows of one scope, by the keys that a client takes for it: one statement."""
-        self._read(RowAddress(scope, row_key(key, scope)) for key in block_keys)
+        self._read(self._row(RowAddress(scope, row_key(key, scope))) for key in block_keys)
 
     def for_learner(self, learner: Any) -> UserStateKeyValueStore:
         """Return the store of another learner, which joins this store's unit of work.
@@ -177,13 +179,13 @@ class UserStateKeyValueStore(KeyValueStore):
         Raises ``KeyError`` if there is none, and `DamagedState` where SQL or a script has stored a text that is no
         state.
         """
-        text = self._find(self._address(key), key.field_name)
+        text = self._find(self._row(self._address(key)), key.field_name)
         if text is None:
             raise KeyError(repr(key))
         return decode_field(text)
 
     def has(self, key: KeyValueStore.Key) -> bool:
-        return self._find(self._address(key), key.field_name) is not None
+        return self._find(self._row(self._address(key)), key.field_name) is not None
 
     def set(self, key: KeyValueStore.Key, value: Any) -> None:
         self._write(self._changes({key: value}))
@@ -204,7 +206,7 @@ class UserStateKeyValueStore(KeyValueStore):
         """Remove one value. Raises ``KeyError`` if there is none."""
         # Not a use of the row: a removal does not depend on the value.
         address = self._address(key)
-        if self._find(address, key.field_name, use=False) is None:
+        if self._find(self._row(address), key.field_name, use=False) is None:
             raise KeyError(repr(key))
         self._write(Changes({address: {key.field_name: None}}))
 
@@ -225,8 +227,8 @@ class UserStateKeyValueStore(KeyValueStore):
         grade = self._accepted(block, event_data)
         if grade is None:
             return
-        if grade.user_id is not None:
-            self._check_learner(grade.user_id, f"a grade in {block_key}")
+        if grade.user_id is not None and not self._is_of(grade.user_id):
+            raise self._refusal(grade.user_id, f"a grade in {block_key}")
         address = RowAddress(Scope.user_state, checked_block(block_key))
         if not grade.only_if_higher or is_at_least(grade.score, self._score(address)):
             self._write(Changes(scores={address: BlockScore(*grade.score, clock())}))
@@ -302,43 +304,45 @@ class UserStateKeyValueStore(KeyValueStore):
 
     def _stored_score(self, address: RowAddress) -> BlockScore | None:
         # A score that is newer than the cached row is a conflict too.
-        self._row(address).was_used = True
+        self._renewed(self._row(address)).was_used = True
         return next(iter(self.client.get_scores(self.username, [address.block_key]).values()), None)
 
-    def _find(self, address: RowAddress, field_name: str, *, use: bool = True) -> Raw | None:
+    def _row(self, address: RowAddress) -> CachedRow:
+        """Return the row of an address. It is the same object as long as the store lives."""
+        rows = self._shared_rows[self._member.place] if address.is_shared else self._own_rows
+        row = rows.get(address)
+        if row is None:
+            row = rows[address] = CachedRow(address, self._destination.earlier(address))
+        return row
+
+    def _find(self, row: CachedRow, field_name: str, *, use: bool = True) -> Raw | None:
         """Return the text of a field; ``None`` for an absent field. With `use`, a guard counts the row as used."""
         # A deleted field is collected as None, so its name decides.
-        collected = self._unit.collected(self._member, address).fields.get(address, {})
+        collected = self._unit.collected_fields(self._member, row.address)
         if field_name in collected:
             return collected[field_name]
-        row = self._row(address)
-        if not row.knows(field_name):
-            self._read([address])
+        if not self._renewed(row).knows(field_name):
+            self._read([row])
         row.was_used = row.was_used or use
         try:
             return row.get(field_name)
         except NotAState as error:
-            raise damaged_state(self.username, address.block_key, address.scope, error) from error
+            raise damaged_state(self.username, row.address.block_key, row.address.scope, error) from error
 
-    def _read(self, addresses: Iterable[RowAddress]) -> None:
+    def _read(self, rows: Iterable[CachedRow]) -> None:
         """Read the rows that were not read yet, in one call."""
-        unread = [address for address in dict.fromkeys(addresses) if not self._row(address).was_read]
+        unread = [row for row in dict.fromkeys(rows) if not self._renewed(row).was_read]
         if unread:
+            addresses = [(row.address.scope, row.address.block_key) for row in unread]
             # Texts, because a page reads only some fields of a row.
-            found = self.client.get_encoded_rows(self.username, [(each.scope, each.block_key) for each in unread])
-            for address, stored in zip(unread, found, strict=True):
-                self._row(address).read(stored)
+            for row, stored in zip(unread, self.client.get_encoded_rows(self.username, addresses), strict=True):
+                row.read(stored)
 
-    def _row(self, address: RowAddress) -> CachedRow:
-        rows = self._rows(address)
-        row = rows.get(address)
-        # A guard needs the revision of the fields that a block gets, so an outdated row is read again.
-        if row is None or (self._unit.is_guarded and self._destination.reaches_learner and row.is_outdated):
-            row = rows[address] = CachedRow(self._destination.earlier(address))
+    def _renewed(self, row: CachedRow) -> CachedRow:
+        """Return the row, which forgets what is outdated if a guard needs the revision of the fields."""
+        if row.is_outdated and self._unit.is_guarded and self._destination.reaches_learner:
+            row.forget()
         return row
-
-    def _rows(self, address: RowAddress) -> dict[RowAddress, CachedRow]:
-        return self._shared_rows[self._member.place] if address.is_shared else self._own_rows
 
     def _write(self, changes: Changes) -> None:
         if self._unit.is_open:
@@ -364,8 +368,8 @@ class UserStateKeyValueStore(KeyValueStore):
         """Return the revisions of the changed rows that the request has used."""
         revisions = {}
         for address in changes.addresses:
-            row = self._rows(address).get(address)
-            if row is None or not (row.was_used and row.was_read) or row.is_outdated:
+            row = self._row(address)
+            if not (row.was_used and row.was_read) or row.is_outdated:
                 continue
             if row.revision is None:
                 raise ValueError("a guarded unit of work needs a client whose get_encoded returns revisions")
@@ -381,15 +385,18 @@ class UserStateKeyValueStore(KeyValueStore):
 
     def _address(self, key: KeyValueStore.Key) -> RowAddress:
         address = address_of(key)
-        if key.scope.user == UserScope.ONE:
-            self._check_learner(key.user_id, f"the field {key.field_name!r} of {key.block_scope_id}")
+        if not address.is_shared and not self._is_of(key.user_id):
+            raise self._refusal(key.user_id, f"the field {key.field_name!r} of {key.block_scope_id}")
         return address
 
-    def _check_learner(self, user_id: Any, subject: str) -> None:
-        """Raise `PermissionDenied` if an id is not the learner's. The message names the `subject`."""
+    def _is_of(self, user_id: Any) -> bool:
+        """Tell whether an id is the learner's."""
         # The id may be text, from JSON. A visitor has no id, and "None" is none.
-        if user_id != self.user_id and (self.user_id is None or str(user_id) != str(self.user_id)):
-            raise PermissionDenied(
-                f"this store holds the state of {self.username!r} (id {self.user_id});"
-                f" {subject} was asked for user id {user_id}"
-            )
+        return user_id == self.user_id or (self.user_id is not None and str(user_id) == str(self.user_id))
+
+    def _refusal(self, user_id: Any, subject: str) -> PermissionDenied:
+        """Return the error of a `subject` that belongs to another learner."""
+        return PermissionDenied(
+            f"this store holds the state of {self.username!r} (id {self.user_id});"
+            f" {subject} was asked for user id {user_id}"
+        )

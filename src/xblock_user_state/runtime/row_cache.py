@@ -5,6 +5,7 @@ from __future__ import annotations
 from msgspec import Raw
 
 from xblock_user_state.interface import EncodedState
+from xblock_user_state.runtime.addresses import RowAddress
 from xblock_user_state.runtime.changes import FieldChanges
 from xblock_user_state.state.codec import FieldTexts, NotAState, split
 
@@ -14,8 +15,17 @@ _NO_ROW = EncodedState(None, 0)
 class CachedRow:
     """One row as this request sees it. The text is split when a field is first read; no value is decoded."""
 
-    def __init__(self, written: FieldChanges) -> None:
+    def __init__(self, address: RowAddress, written: FieldChanges) -> None:
         """`written` are fields from an earlier request of a masquerade, which cover the stored ones."""
+        self.address = address
+        self._begin(written)
+
+    def forget(self) -> None:
+        """Forget what was read and written, so that the row is read again."""
+        self._begin({})
+
+    def _begin(self, written: FieldChanges) -> None:
+        self._written = {**written}
         self.was_read = False
         # As it was read: 0 where there was no row, None before the read. Guarded commits move it on.
         self.revision: int | None = None
@@ -27,7 +37,6 @@ class CachedRow:
         self.was_replaced = False
         self._text: str | None = None
         self._fields: FieldTexts | None = None
-        self._written = {**written}
 
     def knows(self, name: str) -> bool:
         """Tell whether `get` can answer for this field without a read."""

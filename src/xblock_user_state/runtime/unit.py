@@ -8,9 +8,10 @@ from dataclasses import dataclass
 
 from xblock_user_state.interface import Conflict, ServiceUnavailable
 from xblock_user_state.runtime.addresses import RowAddress
-from xblock_user_state.runtime.changes import Changes
+from xblock_user_state.runtime.changes import Changes, FieldChanges
 
 _NONE = Changes()
+_NO_FIELDS: FieldChanges = {}
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,12 +49,16 @@ class Unit:
     def is_open(self) -> bool:
         return self._collected is not None
 
+    def collected_fields(self, member: Member, address: RowAddress) -> FieldChanges:
+        """Return the changed fields of a row so far, as this store sees it."""
+        # Most reads are of a page that has collected nothing yet.
+        if not self._collected:
+            return _NO_FIELDS
+        return self.collected(member, address).fields.get(address, _NO_FIELDS)
+
     def collected(self, member: Member, address: RowAddress) -> Changes:
         """Return the changes of a row so far, as this store sees it; empty without an open unit."""
-        collected = self._collected
-        # Most reads of a page, which has collected nothing yet.
-        if not collected:
-            return _NONE
+        collected = self._collected or {}
         if not address.is_shared:
             return collected.get(member, _NONE)
         holders = (held for holder, held in collected.items() if holder.place == member.place)

@@ -18,7 +18,6 @@ from json import JSONEncoder
 from typing import Any
 
 import msgspec
-import simplejson
 
 MAX_DEPTH = 200
 """The limit of nesting: low enough to decode a value deep in a host's call stack."""
@@ -69,6 +68,9 @@ def decode(text: str) -> Any:
         return _read_fast(text)
     # NaN, a lone surrogate, a number beyond all floats; or not JSON at all.
     except msgspec.DecodeError:
+        # Late, here and below: few processes meet such a text, or such a value.
+        import simplejson  # noqa: PLC0415
+
         return simplejson.loads(text, allow_nan=True, parse_int=_parse_int)
 
 
@@ -185,6 +187,8 @@ def _as_text(text: msgspec.Raw) -> str:
 
 
 def _dumps(value: object) -> str:
+    import simplejson  # noqa: PLC0415
+
     return simplejson.dumps(value, allow_nan=True, separators=(",", ":"))
 
 

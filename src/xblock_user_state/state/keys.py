@@ -15,11 +15,13 @@ from opaque_keys import InvalidKeyError
 from opaque_keys.edx.block_types import BlockTypeKeyV1
 from opaque_keys.edx.keys import AsideUsageKey, BlockTypeKey, CourseKey, LearningContextKey, UsageKey
 from opaque_keys.edx.locator import CourseLocator
-from xblock.fields import Scope
+from xblock.fields import Scope, ScopeBase
 
 AnyKey = TypeVar("AnyKey", UsageKey, LearningContextKey)
 
 LEARNER_SCOPES = (Scope.user_state, Scope.preferences, Scope.user_info, Scope.user_state_summary)
+
+_SCOPES = {scope.name: scope for scope in LEARNER_SCOPES}
 
 MAX_KEY_LENGTH = 255
 """The size of the key columns, in characters."""
@@ -27,6 +29,8 @@ MAX_KEY_LENGTH = 255
 # Parsing or printing a key takes as long as parsing a whole state. A large course has some thousand blocks.
 _CACHED_KEYS = 20_000
 _SEEN_KEYS = 4_000
+# A server has as many as are installed.
+_CACHED_TYPES = 1_000
 
 
 class BlockId(NamedTuple):
@@ -41,6 +45,16 @@ class BlockId(NamedTuple):
 
 RowKey = BlockId | str | None
 """The key of a row apart from its learner: a block, the text of a block type, or ``None`` for ``user_info``."""
+
+
+def learner_scope(scope: object) -> Scope | None:
+    """Return the package's own object for a scope of learners, so that later checks can compare by identity.
+
+    ``None`` for any other scope.
+    """
+    # By name: hashing and comparing scopes takes Python code. A host's scope may be a copy.
+    own = _SCOPES.get(scope.name) if isinstance(scope, ScopeBase) else None
+    return own if own is scope or own == scope else None
 
 
 def row_key(key: object, scope: Scope) -> RowKey:
@@ -151,6 +165,7 @@ def identify_context(key: LearningContextKey) -> int:
     return hash_key(text)
 
 
+@lru_cache(_CACHED_TYPES)
 def identify_block_type(key: BlockTypeKey | str) -> str:
     """Return the text of a block type: a plain name for XBlocks, with its family for any other."""
     try:
@@ -165,6 +180,7 @@ def identify_block_type(key: BlockTypeKey | str) -> str:
     return text
 
 
+@lru_cache(_CACHED_TYPES)
 def parse_block_type(text: str) -> BlockTypeKey | str:
     """Return the block type stored as `text`: a string for XBlocks, a key for another family."""
     return BlockTypeKeyV1.from_string(text) if text.startswith("block-type-v1:") else text

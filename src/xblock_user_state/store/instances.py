@@ -39,6 +39,10 @@ class ReadingQuerySet(models.QuerySet[AnyModel]):
         raise NotSupportedError(f"{method}() of {self.model.__name__} would write past revisions and history; {hint}")
 
 
+# Made once: Django looks through all methods of a queryset for each class of managers.
+ReadingManager = models.Manager.from_queryset(ReadingQuerySet)
+
+
 @dataclass
 class Uncommitted:
     """A save in a transaction that is still open, and the instance as it was before."""
@@ -80,7 +84,7 @@ class LoadedModel(models.Model):
     _loaded: Mapping[str, Any] | None = None
     _uncommitted: Uncommitted | None = None
 
-    objects = ReadingQuerySet.as_manager()
+    objects = ReadingManager()
 
     class Meta:
         abstract = True
@@ -198,7 +202,7 @@ class WrittenOnceModel(models.Model):
         "it records, and never changes"
     )
 
-    objects = ReadingQuerySet.as_manager()
+    objects = ReadingManager()
 
     class Meta:
         abstract = True

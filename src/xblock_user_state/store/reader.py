@@ -1,4 +1,4 @@
-"""Reads one learner's rows by primary key. Every statement pins the learner and joins nothing."""
+"""Reads one learner's rows by primary key, and rows that all share. Each pins the learner, and nothing is joined."""
 
 from __future__ import annotations
 
@@ -31,23 +31,25 @@ def read_rows(
 def read_tables(
     database: str, student_id: Any, keys: Mapping[Table, Collection[RowKey]]
 ) -> dict[Table, dict[RowKey, Row]]:
-    """Return the stored rows of one learner in several tables.
+    """Return the stored rows of one learner in several tables, and those that all learners share.
 
     One statement, or one for each table if it would have too many keys.
     """
     connection = connections[database]
     # Each part has a few other parameters; the room that `max_keys` leaves is for one.
-    if sum(len(of_table) + 10 for of_table in keys.values()) > dialect_of(connection).max_keys(connection):
+    is_too_long = sum(len(of_table) + 10 for of_table in keys.values()) > dialect_of(connection).max_keys(connection)
+    if is_too_long or len(keys) < 2:
         return {table: read_rows(database, table, student_id, of_table) for table, of_table in keys.items()}
-    # The widest first: a union has the types of its first part, and is converted like it.
-    tables = sorted(keys, key=lambda table: len(table.columns), reverse=True)
+    # `user_state` is the widest: a union has the types of its first part, and is converted like it. In one order, so
+    # that the statement has few texts.
+    tables = [table for table in TABLES.values() if table in keys]
     columns = tables[0].columns
     parts = [_part(connection, number, table, student_id, keys[table], columns) for number, table in enumerate(tables)]
     by_value = [{table.key_value(key): key for key in keys[table]} for table in tables]
     found: dict[Table, dict[RowKey, Row]] = {table: {} for table in tables}
     sql, parameters = " UNION ALL ".join(part for part, _ in parts), chain.from_iterable(some for _, some in parts)
     widest = Target(connection, tables[0].model, columns, {})
-    for number, block_id, block_type, *values in fetch(widest, sql, parameters, leading=3):
+    for number, block_id, block_type, *values in fetch(widest, sql, parameters, leading=3, keep_plan=True):
         key = by_value[number][block_type if block_id is None else block_id]
         found[tables[number]][key] = tables[number].row(values[: len(tables[number].columns)])
     return found

@@ -30,7 +30,8 @@ FROM studentmodule
 WHERE student_id = %s AND block_id IN (%s, %s, %s);
 
 -- === get_encoded_rows: two blocks, and a row of each other scope
--- Reads the learner's own rows of all scopes. The first part gives the union its types; the number is the table's.
+-- Reads rows of all scopes: the learner's own, and those that all learners share.
+-- The first part gives the union its types; the number is the table's.
 SELECT 0, block_id, NULL, revision, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created),
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), grade, max_grade, history_chain, history_checksum
 FROM studentmodule
@@ -44,11 +45,10 @@ UNION ALL
 SELECT 2, NULL, NULL, revision, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created),
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), NULL, NULL, NULL, NULL
 FROM userinfo
-WHERE student_id = %s;
-
--- All learners share these rows, so on a sharded database they are in another place.
-SELECT block_id, revision, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created),
-    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified)
+WHERE student_id = %s
+UNION ALL
+SELECT 3, block_id, NULL, revision, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created),
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), NULL, NULL, NULL, NULL
 FROM userstatesummary
 WHERE block_id IN (%s);
 

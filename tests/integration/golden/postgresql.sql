@@ -32,7 +32,8 @@ FROM studentmodule
 WHERE student_id = (SELECT %s::integer) AND block_id = ANY((SELECT %s::bigint[])::bigint[]);
 
 -- === get_encoded_rows: two blocks, and a row of each other scope
--- Reads the learner's own rows of all scopes. The first part gives the union its types; the number is the table's.
+-- Reads rows of all scopes: the learner's own, and those that all learners share.
+-- The first part gives the union its types; the number is the table's.
 SELECT 0, block_id, NULL, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
     (extract(epoch FROM modified) * 1000000)::bigint, grade, max_grade, history_chain, history_checksum
 FROM studentmodule
@@ -46,11 +47,10 @@ UNION ALL
 SELECT 2, NULL, NULL, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
     (extract(epoch FROM modified) * 1000000)::bigint, NULL, NULL, NULL, NULL
 FROM userinfo
-WHERE student_id = (SELECT %s::integer);
-
--- All learners share these rows, so on a sharded database they are in another place.
-SELECT block_id, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
-    (extract(epoch FROM modified) * 1000000)::bigint
+WHERE student_id = (SELECT %s::integer)
+UNION ALL
+SELECT 3, block_id, NULL, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
+    (extract(epoch FROM modified) * 1000000)::bigint, NULL, NULL, NULL, NULL
 FROM userstatesummary
 WHERE block_id = ANY((SELECT %s::bigint[])::bigint[]);
 

@@ -27,7 +27,8 @@ FROM studentmodule
 WHERE student_id = %s AND block_id IN (%s, %s, %s);
 
 -- === get_encoded_rows: two blocks, and a row of each other scope
--- Reads the learner's own rows of all scopes. The first part gives the union its types; the number is the table's.
+-- Reads rows of all scopes: the learner's own, and those that all learners share.
+-- The first part gives the union its types; the number is the table's.
 SELECT 0, block_id, NULL, revision, state, created, modified, grade, max_grade, history_chain, history_checksum
 FROM studentmodule
 WHERE student_id = %s AND block_id IN (%s, %s)
@@ -38,10 +39,9 @@ WHERE student_id = %s AND block_type IN (%s)
 UNION ALL
 SELECT 2, NULL, NULL, revision, state, created, modified, NULL, NULL, NULL, NULL
 FROM userinfo
-WHERE student_id = %s;
-
--- All learners share these rows, so on a sharded database they are in another place.
-SELECT block_id, revision, state, created, modified
+WHERE student_id = %s
+UNION ALL
+SELECT 3, block_id, NULL, revision, state, created, modified, NULL, NULL, NULL, NULL
 FROM userstatesummary
 WHERE block_id IN (%s);
 
