@@ -86,9 +86,7 @@ def measure(_folder: Path) -> Results:
     return {"machine": machine.line(), "calls": calls}
 
 
-def _of_size(
-    ours: Contender, learners: Callable[[], Learner], size: int, server: ServerTime
-) -> Mapping[str, Measured]:
+def _of_size(ours: Contender, learners: Callable[[], Learner], size: int, server: ServerTime) -> Mapping[str, Measured]:
     """Measure the operations, one after the other for each learner, as the workload `calls` does."""
     found = {operation: Measured(server) for operation in OPERATIONS}
     blocks = blocks_of(0, max(scale.chosen().repetitions))[:size]
