@@ -53,12 +53,12 @@ class Measured:
 
     def time(self, call: Call) -> None:
         """Run a call and note its times."""
-        clocks = (lambda: perf_counter() * 1000, lambda: process_time() * 1000, self._server.milliseconds)
-        before = [clock() for clock in reversed(clocks)]
+        server, client, whole = self._server.milliseconds(), process_time(), perf_counter()
         call()
-        after = [clock() for clock in clocks]
-        for name, one, other in zip(self._times, reversed(before), after, strict=True):
-            self._times[name].append(other - one)
+        whole, client = perf_counter() - whole, process_time() - client
+        self._times["milliseconds"].append(whole * 1000)
+        self._times["client"].append(client * 1000)
+        self._times["server"].append(self._server.milliseconds() - server)
 
     def profile(self, call: Call) -> None:
         """Run a call under the profiler."""
