@@ -14,8 +14,8 @@
 #   BENCH_ARGS   arguments of the benchmark: a workload, --database, ...     make bench BENCH_ARGS="calls"
 #
 # From the environment: DATABASE_URL (the only database of the tests, or of the demo), HISTORY_DATABASE_URL (the second
-# database, for the extended history), ONE_DATABASE=1 (no tests with two databases), REQUIRE_DATABASES=1 and
-# REQUIRE_BROWSER=1 (a missing database or browser is a failure instead of a skipped test).
+# database, for the extended history), ONE_DATABASE=1 (no tests with two databases), PREPARE_STATEMENTS (always or never),
+# REQUIRE_DATABASES=1 and REQUIRE_BROWSER=1 (a missing database or browser is a failure instead of a skipped test).
 
 PYTHON ?= python3
 DJANGO ?=

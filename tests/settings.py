@@ -80,6 +80,9 @@ PASSWORD_HASHERS = ["django.contrib.auth.hashers.MD5PasswordHasher"]
 SECRET_KEY = "only for tests"
 # Tests change entries of this dict; test_conf and test_checks remove it.
 XBLOCK_USER_STATE: dict[str, object] = {}
+# For the tests of races and kills with each choice (CONTRIBUTING.md).
+if choice := os.environ.get("PREPARE_STATEMENTS"):
+    XBLOCK_USER_STATE["PREPARE_STATEMENTS"] = choice
 USE_TZ = True
 TIME_ZONE = "UTC"
 

@@ -1,4 +1,4 @@
-"""The section about the parts of a call's time."""
+"""The section about where the time of a call goes."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from bench.page.report import Results, machine_of, table
 
 def section(results: Mapping[str, Results]) -> str:
     """Return a table."""
-    heads = ("database", "call", "blocks", "ms", *(f"{part} %" for part in _parts(results)))
+    heads = ("database", "call", "blocks or entries", "ms", *(f"{part} %" for part in _parts(results)))
     rows = [row for database, of in results.items() for row in _rows(database, of)]
     return f"{machine_of(results)}\n\n{table(heads, rows)}"
 

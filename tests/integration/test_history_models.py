@@ -15,12 +15,14 @@ from tests.factories import make_block, make_blocks, make_learners
 from tests.integration.histories import ESSAY
 from tests.integration.statements import captured
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.history import encoding
+from xblock_user_state.history import encoding, window
 from xblock_user_state.history.encoding import DELTA, FULL, MAX_CHAIN, PLAIN, SPLICE
 from xblock_user_state.history.entries import COLUMNS, EntryRow
 from xblock_user_state.history.reading import decode
 from xblock_user_state.interface import BlockScore, DamagedHistory, HistoryEntry, State
 from xblock_user_state.models import BaseStudentModuleHistory, StudentModule, StudentModuleHistory
+from xblock_user_state.store.dialects.rows import Target
+from xblock_user_state.store.statements import fetch
 
 pytestmark = pytest.mark.django_db
 
@@ -132,6 +134,34 @@ def test_entries_of_every_encoding_are_read_in_one_pass(client: DjangoXBlockUser
     for limit in (None, 1, 2, 3):
         history = client.get_history("ann", make_block(), limit=limit)
         assert [(state_of(entry) or {})["number"] for entry in history] == [3, 2, 1, 0][:limit]
+
+
+def test_a_page_reads_its_entries_and_those_that_they_build_on(
+    client: DjangoXBlockUserStateClient, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    read: list[int] = []
+
+    def noting(target: Target, *others: Any, **options: Any) -> list[Any]:
+        rows = [*fetch(target, *others, **options)]
+        read.extend(values[target.columns.index("revision")] for values in rows)
+        return rows
+
+    for number in range(MAX_CHAIN + 4):
+        client.set("ann", make_block(), {"number": number, "essay": ESSAY})
+    monkeypatch.setattr(window, "fetch", noting)
+    for limit, before, expected in (
+        # Revisions 1 and 33 are full.
+        (1, None, [36, 35, 34, 33]),
+        (4, None, [36, 35, 34, 33]),
+        (1, 34, [34, 33]),
+        (2, 6, [6, 5, 4, 3, 2, 1]),
+        (9, 3, [3, 2, 1]),
+    ):
+        read.clear()
+        entries = [*client.get_history("ann", make_block(), limit=limit, before_revision=before)]
+        assert [entry.revision for entry in entries] == [*range((before or 37) - 1, 0, -1)][:limit]
+        # The row at `before` may be a pack.
+        assert read == expected
 
 
 def test_the_history_of_a_learners_modules_is_one_statement(client: DjangoXBlockUserStateClient) -> None:

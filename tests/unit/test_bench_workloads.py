@@ -19,7 +19,7 @@ from bench.site import filling, machine, scale
 from bench.site.data import COURSES, blocks_of
 from bench.workloads import growth, processes, profiling, storage, voting
 from xblock_user_state import client
-from xblock_user_state.history import encoding
+from xblock_user_state.history import encoding, splicing
 from xblock_user_state.state import codec, keys
 
 
@@ -70,6 +70,7 @@ def test_a_quick_run_is_told_by_its_line(monkeypatch: pytest.MonkeyPatch) -> Non
     [
         (codec, "JSON"),
         (encoding, "deltas"),
+        (splicing, "deltas"),
         (keys, "keys and arguments"),
         (opaque_keys, "keys and arguments"),
         (client, "rows and statements"),

@@ -41,6 +41,9 @@ SPLICE = 4
 PACK = 5
 """Entries up to this revision, in one body (`history.packs`). As an entry, the newest of them."""
 
+DELTAS = (SPLICE, DELTA)
+"""The encodings of entries that build on the revision before."""
+
 MAX_CHAIN = 32
 """The longest chain of entries: one full entry and the deltas that follow it."""
 
@@ -83,7 +86,7 @@ Decoded = tuple[int, str | DamagedHistory | None]
 
 def is_delta(encoding: int) -> bool:
     """Tell whether entries of an encoding build on the revision before."""
-    return encoding in (SPLICE, DELTA)
+    return encoding in DELTAS
 
 
 def next_chain(chain: int) -> int:

@@ -131,7 +131,7 @@ def _read_local(window: Window) -> _Local:
 def _tombstoned(window: Window, outbox: Entries) -> set[Owner]:
     """Return the owners with a tombstone. One more statement if the outbox filled the window."""
     # A tombstone has the lowest revision, so that a full window may have cut it off.
-    if window.count is None or len(outbox) < window.count:
+    if window.most is None or len(outbox) < window.most:
         return tombstoned_in(outbox.values())
     return tombstoned_among(all_rows(HistoryOutbox, window.database).filter(window.condition()), window.owners())
 

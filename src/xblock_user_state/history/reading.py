@@ -14,7 +14,7 @@ from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from xblock_user_state import conf
-from xblock_user_state.history.encoding import MAX_CHAIN, decode_all, is_delta
+from xblock_user_state.history.encoding import decode_all, is_delta
 from xblock_user_state.history.entries import COLUMNS, EntryRow, Owner
 from xblock_user_state.history.extended_store import HistoryUnreadable, read_extended
 from xblock_user_state.history.merging import merged
@@ -57,8 +57,8 @@ class BlockHistory:
         left, before = limit, before_revision
         while left is None or left > 0:
             count = PAGE if left is None else min(PAGE, left)
-            # The page's oldest entry may build on up to 31 older ones. Reading them with the page saves statements.
-            window = Window(self.database, self.student_id, [self.block_id], before, count + MAX_CHAIN - 1)
+            is_exact = limit is not None
+            window = Window(self.database, self.student_id, [self.block_id], before, count, is_exact)
             page = _decoded(window, merged(window), count)
             yield from page
             if len(page) < count:
@@ -144,7 +144,7 @@ def _hidden_bases(window: Window, missing: set[Key]) -> Entries:
     found: dict[Key, EntryRow] = {}
     for block_id, keys in groupby(sorted(missing), key=itemgetter(0)):
         revisions = [revision for _, revision in keys]
-        before, count = revisions[-1] + 1, revisions[-1] - revisions[0] + MAX_CHAIN
+        before, count = revisions[-1] + 1, revisions[-1] - revisions[0] + 1
         found |= _from_every_store(Window(window.database, window.student_id, [block_id], before, count))
     return found
 

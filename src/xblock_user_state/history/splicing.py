@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import zlib
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated
 
 import msgspec
 
@@ -35,10 +35,12 @@ def splice(before: str, after: str) -> bytes | None:
     """Return the splice that makes `after` from `before`; ``None`` if it is longer than `LIMIT`."""
     if len(after) - len(before) > LIMIT:
         return None
-    new = after.encode()
+    old, new = before.encode(), after.encode()
+    # Most changes are close together, and only the part between the first and the last one is cut into fields.
+    head, tail = common_ends(old, new)
     edits: list[Edit] = []
     left = LIMIT - _CHECKSUM_BYTES
-    for edit in _edits(before.encode(), new):
+    for edit in _edits(old[head : len(old) - tail], new[head : len(new) - tail], head):
         left -= _EDIT_BYTES + len(edit[2])
         if left < 0:
             return None
@@ -66,13 +68,15 @@ def apply(body: bytes, before: str) -> str:
     return new.decode()
 
 
-def _edits(old: bytes, new: bytes) -> Iterator[Edit]:
-    """Yield an edit for each field that differs. Where a text has more fields, all its last ones count as one."""
+def _edits(old: bytes, new: bytes, kept: int) -> Iterator[Edit]:
+    """Yield an edit for each field that differs. Where a text has more fields, all its last ones count as one.
+
+    The texts have `kept` equal bytes before them.
+    """
     olds, news = old.split(_SEPARATOR), new.split(_SEPARATOR)
     if len(olds) != len(news):
         most = min(len(olds), len(news)) - 1
         olds, news = old.split(_SEPARATOR, most), new.split(_SEPARATOR, most)
-    kept = 0
     for one, other in zip(olds, news, strict=True):
         if one == other:
             kept += len(one) + len(_SEPARATOR)
@@ -84,14 +88,21 @@ def _edits(old: bytes, new: bytes) -> Iterator[Edit]:
 
 def common_ends(one: bytes, other: bytes) -> tuple[int, int]:
     """Return the lengths of the common beginning and of the common end, which do not overlap."""
+    if len(one) == len(other):
+        difference = _difference(one, other)
+        return _low_zeros(difference, len(one)), len(one) - -(-difference.bit_length() // 8) if difference else 0
     most = min(len(one), len(other))
-    head = _equal(one[:most], other[:most], "little")
+    head = _low_zeros(_difference(one[:most], other[:most]), most)
     most -= head
-    return head, _equal(one[len(one) - most :], other[len(other) - most :], "big")
+    return head, _low_zeros(_difference(one[: -most - 1 : -1], other[: -most - 1 : -1]), most)
 
 
-def _equal(one: bytes, other: bytes, order: Literal["little", "big"]) -> int:
-    """Return the number of equal bytes at the beginning of two texts of one length; in order ``big`` at their end."""
-    # Python has no call for it. As integers, the lowest bit that differs tells, without a loop over the bytes.
-    difference = int.from_bytes(one, order) ^ int.from_bytes(other, order)
-    return ((difference & -difference).bit_length() - 1) // 8 if difference else len(one)
+def _difference(one: bytes, other: bytes) -> int:
+    """Return a number whose bytes that are not 0, the lowest first, are where two texts of one length differ."""
+    # Python has no call for it. As integers, the lowest and the highest bit tell, without a loop over the bytes.
+    return int.from_bytes(one, "little") ^ int.from_bytes(other, "little")
+
+
+def _low_zeros(number: int, most: int) -> int:
+    """Return how many of the lowest bytes are 0, of a number of `most` bytes."""
+    return ((number & -number).bit_length() - 1) // 8 if number else most

@@ -26,7 +26,7 @@ Adapter = Callable[[BaseDatabaseWrapper], Callable[[Any], Any]]
 Sql = tuple[str, list[Any]]
 """A statement, or a part of one, and its parameters."""
 
-_EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+_EPOCH, _MICROSECOND = datetime(1970, 1, 1, tzinfo=UTC), timedelta(microseconds=1)
 
 
 @lru_cache(256)
@@ -211,4 +211,5 @@ def convert_runs(convert: Callable[[Any], Any], values: Iterable[Any]) -> Iterat
 
 def microseconds_to_time(microseconds: int | None, _: BaseDatabaseWrapper | None = None) -> datetime | None:
     """Convert microseconds since 1970 to a time in UTC."""
-    return None if microseconds is None else _EPOCH + timedelta(0, 0, microseconds)
+    # A product takes half the time of a new timedelta, and each row that is read has two times.
+    return None if microseconds is None else _EPOCH + microseconds * _MICROSECOND
