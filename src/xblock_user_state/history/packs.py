@@ -115,7 +115,15 @@ def pack(entries: Sequence[Packed]) -> bytes | None:
     moments = [(created - _EPOCH) // _TICK for created in times]
     differences = [moments[0], *map(sub, moments, moments[1:])]
     others, fields = _fields(texts)
-    columns = _Columns(differences, *map(trimmed, (grades, max_grades, versions, actor_ids, others)), fields)
+    columns = _Columns(
+        times=differences,
+        grades=trimmed(grades),
+        max_grades=trimmed(max_grades),
+        versions=trimmed(versions),
+        actor_ids=trimmed(actor_ids),
+        others=trimmed(others),
+        fields=fields,
+    )
     frame = zstd.compress(_encode_columns(columns), options=_OPTIONS, zstd_dict=_DICTIONARY)
     body = bytes([_LAYOUT]) + len(entries).to_bytes(_COUNT_BYTES, "big") + frame
     # By their texts: 1 and 1.0 differ, and NaN equals itself.
