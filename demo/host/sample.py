@@ -44,7 +44,6 @@ from xblock_user_state.actions import override_score, reset_attempts
 from xblock_user_state.hosting import store_for
 from xblock_user_state.models import StudentModule
 from xblock_user_state.runtime import run_guarded
-from xblock_user_state.state import change
 
 if TYPE_CHECKING:
     from django.contrib.auth.models import User
@@ -130,7 +129,7 @@ def a_clock() -> Iterator[Callable[[datetime], None]]:
             return cls.moment.astimezone(tz)
 
     of_problems = SimpleNamespace(**{**vars(dt), "datetime": Moment})
-    with patch.object(change, "datetime", Moment), patch.object(capa_block, "datetime", of_problems):
+    with patch("xblock_user_state.state.change.datetime", Moment), patch.object(capa_block, "datetime", of_problems):
         yield lambda moment: setattr(Moment, "moment", moment)
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import zlib
+from base64 import b85decode
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from itertools import islice
@@ -13,6 +15,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from xblock_user_state.history import packs
+from xblock_user_state.history.dictionary import DICTIONARY
 from xblock_user_state.history.encoding import encode_compact
 from xblock_user_state.history.packs import Packed, count, pack, unpack
 from xblock_user_state.interface import DamagedHistory
@@ -139,11 +142,24 @@ def test_the_frame_is_right_where_the_header_is_not() -> None:
 
 
 def test_a_layout_of_a_later_version_is_named() -> None:
-    with pytest.raises(DamagedHistory, match="a layout that this version does not know"):
-        unpack(5, b"\2" + packed(history(attempts(5)))[1:])
+    with pytest.raises(DamagedHistory, match="its pack has the layout 3, which this version does not know"):
+        unpack(5, b"\3" + packed(history(attempts(5)))[1:])
 
 
 def test_a_frame_with_other_content_is_damage() -> None:
     _, frame = encode_compact('{"not":"a pack"}', None)
     with pytest.raises(DamagedHistory, match="its pack is damaged"):
-        unpack(1, b"\1\0\1" + (frame or b""))
+        unpack(1, b"\2\0\1" + (frame or b""))
+
+
+def test_packs_of_the_first_layout_are_read() -> None:
+    texts = ['{"a":["x"],"b":"a longer text"}', '{"a":["x","another text"],"b":"another text"}', None, '{"b": 1}']
+    body = b85decode(
+        "0RRLjwJ-f7<^2NyBF7dPfX6v>_d1Z7=;=uo#i5Os0_~IXhg^9{duz}XcD`PiwVc8tEJ|anhY>f2JckoEfZZ%E2q^s;@ts(|Px?J$hNj=+VI"
+        "CeYk4GG@&@ZABiH1r@p)?RvO4SVjLXirJ08|^?6o4pJD7D6-P~}<;WR4<wO?Fv4H~=Q0g`71"
+    )
+    assert list(unpack(4, body)) == history(texts)[::-1]
+
+
+def test_the_dictionary_is_the_one_of_all_stored_packs() -> None:
+    assert (len(DICTIONARY), zlib.crc32(DICTIONARY)) == (2_112, 2_277_944_555)

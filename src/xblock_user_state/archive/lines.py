@@ -14,6 +14,11 @@ from xblock_user_state.state import codec
 _json = lru_cache(10_000, typed=True)(codec.encode)
 
 
+@lru_cache(10_000)
+def _members(block: BlockName) -> str:
+    return codec.encode(block._asdict())[1:-1]
+
+
 class Columns(Protocol):
     """The columns of an entry that a line has."""
 
@@ -35,7 +40,7 @@ class OwnerLines:
     """The lines of one learner and block."""
 
     def __init__(self, learner: str | None, block: BlockName) -> None:
-        self._owner = codec.encode({"learner": learner, **block._asdict()})[:-1]
+        self._owner = f'{{"learner":{_json(learner)},{_members(block)}'
 
     def line(
         self, entry: Columns, text: str | DamagedHistory | None, actor: str | None, *, is_checked: bool

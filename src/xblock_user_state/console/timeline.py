@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 from xblock_user_state.console import people
 from xblock_user_state.console.changes import Shown, compared
+from xblock_user_state.history.encoding import PACK
 from xblock_user_state.history.entries import all_rows, stores, without_tombstones
 from xblock_user_state.history.models import BaseStudentModuleHistory
 from xblock_user_state.history.reading import BlockHistory
+from xblock_user_state.history.unpacking import unpacked
 from xblock_user_state.interface import BlockScore, DamagedHistory, State
 from xblock_user_state.state.change import existing_state
 from xblock_user_state.state.codec import NotAState
@@ -127,14 +129,17 @@ def read_one(history: BlockHistory, number: int) -> BaseStudentModuleHistory | N
 
 
 def revision_at(history: BlockHistory, moment: datetime) -> int | None:
-    """Return the last revision that was made until a moment; ``None`` if there is none. One statement a store."""
+    """Return the last revision that was made until a moment; ``None`` if there is none. Two statements a store."""
     found: list[int] = []
     for model, alias in stores(history.database):
+        rows = without_tombstones(all_rows(model, alias))
+        rows = rows.filter(student_id=history.student_id, block_id=history.block_id)
         with errors_translated(alias):
-            rows = without_tombstones(all_rows(model, alias)).filter(
-                student_id=history.student_id, block_id=history.block_id, created__lte=moment
-            )
-            found.extend(rows.order_by("-revision").values_list("revision", flat=True)[:1])
+            made = rows.filter(created__lte=moment).order_by("-revision")
+            found.extend(made.values_list("revision", flat=True)[:1])
+            # A pack has the time of its newest entry.
+            packs = list(rows.filter(created__gt=moment, encoding=PACK).order_by("revision")[:1])
+        found.extend(entry.revision for entry in unpacked(packs) if entry.created <= moment)
     return max(found, default=None)
 
 

@@ -1,26 +1,28 @@
 """Packs: many entries of one learner and block in one body, exactly as they were. Needs no Django.
 
 Each text follows from the text of the next revision, field by field: the lists of a problem lose their last items, and
-the values of an attempt are the last items of these lists. The changes of all revisions are much alike, so zstd makes a
-few bytes of each. A page of the newest entries makes no older text.
+the values of an attempt are the last items of these lists. New values are arranged as columns (`history.columns`). A
+page of the newest entries makes no older text.
 
 A body is a short header and a zstd frame with a checksum. The header has the number of entries, so that a reader can
-name all revisions of a pack whose frame is damaged.
+name all revisions of a pack whose frame is damaged. The frame has a dictionary (`history.dictionary`), which the layout
+names: another dictionary is another layout.
 """
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from io import BytesIO
-from itertools import accumulate
+from itertools import accumulate, chain, repeat
 from operator import sub
-from typing import NamedTuple
+from typing import Literal, NamedTuple
 
 import msgspec
 
-from xblock_user_state.history.splicing import common_ends
+from xblock_user_state.history import first_packs
+from xblock_user_state.history.columns import Column, column_of, extended, items_of, list_of, texts_of, trimmed
+from xblock_user_state.history.dictionary import DICTIONARY
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.state import codec
 
@@ -35,14 +37,17 @@ MOST_ENTRIES = 128
 MOST_CHARACTERS = 8_000_000
 """The most characters of all texts of a pack. It bounds the memory of a compaction."""
 
-_LAYOUT = b"\1"
+_FIRST_LAYOUT = 1
+_LAYOUT = 2
+_LAYOUT_BYTES = 1
 _COUNT_BYTES = 2
-_HEADER_BYTES = len(_LAYOUT) + _COUNT_BYTES
+_HEADER_BYTES = _LAYOUT_BYTES + _COUNT_BYTES
 # The packs of real problems are as small as with level 19, in a tenth of the time.
 _OPTIONS: Mapping[int, int] = {
     zstd.CompressionParameter.compression_level: 12,
     zstd.CompressionParameter.checksum_flag: 1,
 }
+_DICTIONARY = zstd.ZstdDict(DICTIONARY, is_raw=True)
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 _TICK = timedelta(microseconds=1)
 # A shorter value takes no more bytes than its copy.
@@ -61,18 +66,27 @@ class Packed(NamedTuple):
     actor_id: int | str | None
 
 
-Change = int | list[int]
-"""The way from the value of a field in the next revision to its value. An empty value stands for no field.
+Step = bool | int | None
+"""The way from the value of a field in the next revision to its value.
 
-0: it is the same. Three numbers: leave out so many bytes, keep so many after them, and put so many new ones in between.
-Two numbers: it is the last item of a list, in the field with this number, and has so many bytes.
+0: it is the same. -n: a list without its last n items. n: the last item of the list in the n-th field. ``True``: the
+next new value. ``None``: there is no such field.
 """
 
-_SAME = 0
+_SAME: Literal[0] = 0
+
+
+class _Field(msgspec.Struct, array_like=True):
+    """A field, newest first."""
+
+    revisions: int
+    """The number of steps. No older revision has the field."""
+    steps: list[Step]
+    new: Column
 
 
 class _Columns(msgspec.Struct, array_like=True):
-    """The entries of a pack, newest first. New bytes of their texts follow in the frame."""
+    """The entries of a pack, newest first. In lists, the last item stands for all that follow (`columns.extended`)."""
 
     times: list[int]
     """Microseconds since 1970 of the newest entry; then how much earlier each entry is than the next revision."""
@@ -80,16 +94,15 @@ class _Columns(msgspec.Struct, array_like=True):
     max_grades: list[float | None]
     versions: list[str | None]
     actor_ids: list[int | str | None]
-    names: list[str]
-    """The names of the fields, in the order in which the texts have them."""
-    texts: list[int | list[Change] | None]
-    """For each entry ``None``, a change for each field, or the number of bytes of a text that has other fields."""
+    others: list[Literal[0] | str | None]
+    """For each entry 0, or its text if that has other fields, such as ``None``."""
+    fields: dict[str, _Field]
+    """In the order in which the texts have them."""
 
 
-# JSON: zstd makes less of it than of MessagePack. It has no line break, so that one can end it.
+# JSON: zstd makes less of it than of MessagePack.
 _encode_columns = msgspec.json.Encoder().encode
 _decode_columns = msgspec.json.Decoder(_Columns).decode
-_END = b"\n"
 
 
 def pack(entries: Sequence[Packed]) -> bytes | None:
@@ -99,12 +112,20 @@ def pack(entries: Sequence[Packed]) -> bytes | None:
     """
     newest_first = entries[::-1]
     _, times, texts, grades, max_grades, versions, actor_ids = map(list, zip(*newest_first, strict=True))
-    names, ways, new = _ways_to(texts)
     moments = [(created - _EPOCH) // _TICK for created in times]
     differences = [moments[0], *map(sub, moments, moments[1:])]
-    columns = _Columns(differences, grades, max_grades, versions, actor_ids, names, ways)
-    frame = zstd.compress(_encode_columns(columns) + _END + new, options=_OPTIONS)
-    body = _LAYOUT + len(entries).to_bytes(_COUNT_BYTES, "big") + frame
+    others, fields = _fields(texts)
+    columns = _Columns(
+        times=differences,
+        grades=trimmed(grades),
+        max_grades=trimmed(max_grades),
+        versions=trimmed(versions),
+        actor_ids=trimmed(actor_ids),
+        others=trimmed(others),
+        fields=fields,
+    )
+    frame = zstd.compress(_encode_columns(columns), options=_OPTIONS, zstd_dict=_DICTIONARY)
+    body = bytes([_LAYOUT]) + len(entries).to_bytes(_COUNT_BYTES, "big") + frame
     # By their texts: 1 and 1.0 differ, and NaN equals itself.
     return body if repr([*unpack(entries[-1].revision, body)]) == repr([*newest_first]) else None
 
@@ -116,98 +137,124 @@ def unpack(newest: int, body: bytes) -> Iterator[Packed]:
     """
     if not body:
         raise DamagedHistory("its pack is damaged")
-    if body[: len(_LAYOUT)] != _LAYOUT:
-        raise DamagedHistory("its pack has a layout that this version does not know")
+    if body[0] not in (_FIRST_LAYOUT, _LAYOUT):
+        raise DamagedHistory(f"its pack has the layout {body[0]}, which this version does not know")
+    columns: first_packs.Columns | _Columns
     try:
-        head, _, new = zstd.decompress(body[_HEADER_BYTES:]).partition(_END)
-        columns = _decode_columns(head)
+        if body[0] == _FIRST_LAYOUT:
+            columns, texts = first_packs.read(zstd.decompress(body[_HEADER_BYTES:]))
+        else:
+            columns = _decode_columns(zstd.decompress(body[_HEADER_BYTES:], _DICTIONARY))
+            texts = _texts(columns)
     except (zstd.ZstdError, msgspec.MsgspecError) as error:
         raise DamagedHistory(f"its pack is damaged: {error}") from error
+    size = len(columns.times)
     # Lazy, but for the columns: the frame's checksum has proved that the rest can be read.
     return map(
         Packed,
-        range(newest, newest - len(columns.times), -1),
+        range(newest, newest - size, -1),
         (_EPOCH + moment * _TICK for moment in accumulate(columns.times, sub)),
-        _texts(columns, BytesIO(new).read),
-        columns.grades,
-        columns.max_grades,
-        columns.versions,
-        columns.actor_ids,
+        texts,
+        extended(columns.grades, size),
+        extended(columns.max_grades, size),
+        extended(columns.versions, size),
+        extended(columns.actor_ids, size),
     )
 
 
 def count(body: bytes | None) -> int:
     """Return the number of entries of a pack by its header, also if the rest is damaged; at least 1."""
-    return max(1, int.from_bytes((body or b"")[len(_LAYOUT) : _HEADER_BYTES], "big"))
+    return max(1, int.from_bytes((body or b"")[_LAYOUT_BYTES:_HEADER_BYTES], "big"))
 
 
-def _ways_to(texts: Sequence[str | None]) -> tuple[list[str], list[int | list[Change] | None], bytes]:
-    """Return the names of all fields, the way to each text, newest first, and the new bytes of all texts."""
-    fields = [_split(text) for text in texts]
-    names = list(dict.fromkeys(name for of_text in fields for name in of_text))
-    labels = _labels(names)
-    ways: list[int | list[Change] | None] = []
-    new: list[bytes] = []
-    later = [b""] * len(names)
-    for text, of_text in zip(texts, fields, strict=True):
-        values = [bytes(of_text.get(name, b"")) for name in names]
-        if text is None:
-            ways.append(None)
-        elif _join(labels, values) != text:
-            # Another order of the fields, or a text that the client did not write.
-            new.append(text.encode())
-            ways.append(len(new[-1]))
-        else:
-            ways.append([_change(old, value, values, new) for old, value in zip(later, values, strict=True)])
-            later = values
-    return names, ways, b"".join(new)
+def _fields(texts: Sequence[str | None]) -> tuple[list[Literal[0] | str | None], dict[str, _Field]]:
+    """Return the texts that have other fields, and all fields."""
+    split = [_split(text) for text in texts]
+    labels = _labels(dict.fromkeys(name for of_text in split for name in of_text))
+    others: list[Literal[0] | str | None] = []
+    steps: list[list[Step]] = []
+    new: list[list[bytes]] = [[] for _ in labels]
+    later = [b""] * len(labels)
+    for text, of_text in zip(texts, split, strict=True):
+        values = [bytes(of_text.get(name, b"")) for name in labels]
+        # None, another order of the fields, or a text that the client did not write.
+        is_other = text is None or _join(labels.values(), values) != text
+        others.append(text if is_other else _SAME)
+        values = later if is_other else values
+        steps.append([_step(old, value, values) for old, value in zip(later, values, strict=True)])
+        for number, step in enumerate(steps[-1]):
+            if step is True:
+                new[number].append(values[number])
+        later = values
+    by_field = zip(labels, zip(*steps, strict=True), new, strict=True) if labels else ()
+    return others, {name: _field(of_field, values) for name, of_field, values in by_field}
 
 
-def _change(later: bytes, value: bytes, values: Sequence[bytes], new: list[bytes]) -> Change:
-    """Return the change from the `later` value of a field to `value`, one of `values`; add its new bytes to `new`."""
+def _field(steps: Sequence[Step], new: Sequence[bytes]) -> _Field:
+    # Most fields appear once, and stay.
+    revisions = max((number for number, step in enumerate(steps, 1) if step is not None), default=0)
+    return _Field(revisions, trimmed(steps[:revisions]), column_of(new))
+
+
+def _step(later: bytes, value: bytes, values: Sequence[bytes]) -> Step:
+    """Return the step from the `later` value of a field to `value`, one of `values`."""
+    if not value:
+        return None
     if value == later:
         return _SAME
+    if value.endswith(b"]"):
+        items, all_items = items_of(value), items_of(later)
+        is_shorter = len(items) < len(all_items) and list_of(all_items[: len(items)]) == value
+        return len(items) - len(all_items) if is_shorter else True
     # A copy is no list and its source is one, so a source is never a copy itself.
-    if len(value) >= _SHORTEST_COPY and not value.endswith(b"]"):
-        item = value + b"]"
-        for number, other in enumerate(values):
-            if other.endswith(item):
-                return [number, len(value)]
-    head, tail = common_ends(later, value)
-    new.append(value[head : len(value) - tail])
-    return [len(later) - head - tail, tail, len(new[-1])]
+    if len(value) >= _SHORTEST_COPY:
+        for number, other in enumerate(values, 1):
+            if other.endswith(value + b"]") and items_of(other)[-1:] == [value]:
+                return number
+    return True
 
 
-def _texts(columns: _Columns, read: Callable[[int], bytes]) -> Iterator[str | None]:
-    """Yield the texts, newest first; `read` returns the next new bytes."""
-    labels = _labels(columns.names)
-    values = [b""] * len(labels)
-    for way in columns.texts:
-        if way is None:
-            yield None
-        elif isinstance(way, int):
-            yield read(way).decode()
-        else:
-            values = _changed(values, way, read)
-            yield _join(labels, values)
+def _texts(columns: _Columns) -> Iterator[str | None]:
+    """Yield the texts, newest first."""
+    size = len(columns.times)
+    labels = _labels(columns.fields).values()
+    values = [_Value(field) for field in columns.fields.values()]
+    for other in extended(columns.others, size):
+        sources = [value.advance() for value in values]
+        # The lists of this revision are known now.
+        for value, source in zip(values, sources, strict=True):
+            if source:
+                value.text = values[source - 1].items[-1]
+        yield _join(labels, [value.text for value in values]) if other == _SAME else other
 
 
-def _changed(later: Sequence[bytes], changes: Sequence[Change], read: Callable[[int], bytes]) -> list[bytes]:
-    values = []
-    copies = []
-    for number, (value, change) in enumerate(zip(later, changes, strict=True)):
-        match change:
-            case [left_out, kept, added]:
-                end = len(value) - kept
-                values.append(value[: end - left_out] + read(added) + value[end:])
-            case [source, size]:
-                copies.append((number, source, size))
-                values.append(value)
-            case _:
-                values.append(value)
-    for number, source, size in copies:
-        values[number] = values[source][-1 - size : -1]
-    return values
+class _Value:
+    """The value of a field, in one revision after the other, newest first."""
+
+    def __init__(self, field: _Field) -> None:
+        steps = [*extended(field.steps, field.revisions)]
+        self._steps = chain(steps, repeat(None))
+        self._new = iter(texts_of(field.new, sum(step is True for step in steps)))
+        self._items: list[bytes] | None = None
+        self.text = b""
+
+    @property
+    def items(self) -> list[bytes]:
+        """The items of a list."""
+        if self._items is None:
+            self._items = items_of(self.text)
+        return self._items
+
+    def advance(self) -> int:
+        """Go to the next revision; return the number of the field whose last item is the value, or 0."""
+        step = next(self._steps)
+        if step is None or step is True:
+            self.text = b"" if step is None else next(self._new)
+            self._items = None
+        elif step < _SAME:
+            del self.items[step:]
+            self.text = list_of(self.items)
+        return 0 if step is None or step is True else max(step, 0)
 
 
 def _split(text: str | None) -> Mapping[str, msgspec.Raw]:
@@ -218,10 +265,10 @@ def _split(text: str | None) -> Mapping[str, msgspec.Raw]:
         return {}
 
 
-def _labels(names: Sequence[str]) -> list[bytes]:
-    return [codec.encode(name).encode() + b":" for name in names]
+def _labels(names: Iterable[str]) -> dict[str, bytes]:
+    return {name: codec.encode(name).encode() + b":" for name in names}
 
 
-def _join(labels: Sequence[bytes], values: Sequence[bytes]) -> str:
+def _join(labels: Iterable[bytes], values: Iterable[bytes]) -> str:
     fields = [label + value for label, value in zip(labels, values, strict=True) if value]
     return (b"{" + b",".join(fields) + b"}").decode()

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from datetime import timedelta
+from io import StringIO
 from itertools import pairwise
+from pathlib import Path
 from typing import Any
 
 import pytest
 from django.contrib.auth.models import User
+from django.core.management import call_command
 from django.db.models import F
 from django.test import Client, override_settings
 from django.utils import timezone
@@ -115,7 +118,7 @@ def move_back(days: int) -> None:
         model._base_manager.using(alias).update(created=F("created") - timedelta(days=days))
 
 
-def test_a_jump_to_a_date_and_a_first_day(ann: User, staff: Client) -> None:
+def test_a_jump_to_a_date_and_a_first_day(ann: User, staff: Client, tmp_path: Path) -> None:
     write(2)
     move_back(5)
     write(2, first=3)
@@ -125,6 +128,10 @@ def test_a_jump_to_a_date_and_a_first_day(ann: User, staff: Client) -> None:
     assert revisions(read(staff, history_address(until=days[0]))) == [4, 3, 2, 1]
     assert revisions(read(staff, history_address(until=days[9]))) == []
     assert revisions(read(staff, history_address(since=days[3]))) == [4, 3]
+    # The pack has revisions before and after the date.
+    call_command("compact_history", older_than="0h", state_file=tmp_path / "position.json", stdout=StringIO())
+    assert revisions(read(staff, history_address(until=days[3]))) == [2, 1]
+    assert revisions(read(staff, history_address(until=days[9]))) == []
     assert revisions(read(staff, history_address(since="oops", until="oops"))) == [4, 3, 2, 1]
 
 

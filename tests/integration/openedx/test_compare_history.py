@@ -8,6 +8,7 @@ import json
 import tracemalloc
 from collections.abc import Iterator
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -87,6 +88,16 @@ def test_the_number_of_statements_does_not_grow_with_the_learners_of_a_page(ann:
         insert_problem(learner, "stars", 3)
     import_all()
     assert statements() == few
+
+
+def test_a_packed_history_is_the_same(ann: Any, tmp_path: Path) -> None:
+    insert_problem(ann, "stars", 6)
+    import_all()
+    call_command("compact_history", older_than="0h", state_file=tmp_path / "position.json", stdout=io.StringIO())
+    assert StudentModuleHistory.objects.count() == 1
+    assert compare() == []
+    StudentModuleHistory._base_manager.update(body=b"?")
+    assert len(compare()) > 1
 
 
 def test_memory_does_not_grow_with_the_rows_nor_with_the_history_of_one(

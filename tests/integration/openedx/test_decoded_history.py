@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator
 from datetime import timedelta
 from io import StringIO
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +84,17 @@ def test_a_later_run_copies_what_is_new() -> None:
     Client().set("ben", OTHER, {"answer": "first"})
     assert copied(run()) == 2
     assert DecodedHistory.objects.count() == StudentModuleHistory.objects.count()
+
+
+@pytest.mark.usefixtures("learners")
+def test_the_copy_of_a_packed_history_is_the_same(tmp_path: Path) -> None:
+    run()
+    before = [{**row, "id": None} for row in view()]
+    DecodedHistory.objects.filter(block_id=identify_block(BLOCKS[0]).id).delete()
+    DecodedHistory.objects.filter(block_id=identify_block(BLOCKS[1]).id, revision__gt=20).delete()
+    call_command("compact_history", older_than="0h", state_file=tmp_path / "position.json", stdout=StringIO())
+    assert copied(run()) == 2 * (41 + 21)
+    assert [{**row, "id": None} for row in view()] == before
 
 
 @pytest.mark.usefixtures("learners")

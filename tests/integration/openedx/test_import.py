@@ -324,6 +324,25 @@ def test_a_catch_up_takes_new_rows(ann: Any) -> None:
     assert history_of("ann") == [{"a": 1}]
 
 
+def test_a_packed_history_goes_on_and_is_corrected(ann: Any, tmp_path: Path) -> None:
+    module = insert_problem(ann)
+    now = datetime.now(UTC)
+    save(module, '{"a": 2}', at=NOON + MINUTE)
+    run()
+    call_command("compact_history", older_than="0h", state_file=tmp_path / "position.json", stdout=io.StringIO())
+    save(module, '{"a": 3}', at=now)
+    run(catch_up=True)
+    assert history_of("ann") == [{"a": 1}, {"a": 2}, {"a": 3}]
+    check_history()
+    call_command("compact_history", older_than="0h", state_file=tmp_path / "position.json", stdout=io.StringIO())
+    # The old tables have an entry more, between those of the pack.
+    insert_history("default", module, EXTENDED_HISTORY, state='{"a": 9}', created=NOON + MINUTE / 2)
+    save(module, '{"a": 4}', at=now + MINUTE)
+    run(catch_up=True)
+    assert history_of("ann") == [{"a": 1}, {"a": 9}, {"a": 2}, {"a": 3}, {"a": 4}]
+    check_history()
+
+
 def test_a_catch_up_corrects_a_history_that_was_read_too_early(ann: Any) -> None:
     # The entry of the extended table is committed before its row.
     module = insert_problem(ann)
