@@ -21,7 +21,7 @@ _PROBLEM = """\
 "name":"value":"state":"queuekey":"time":"20","rescored":"override_score":"matlab_session":"display":\
 "Answer submitted.","partially-correct","unanswered","always","on_request","dynamath","cue_name":\
 "extended_due":[0,[null]],"student_answers_history":["choice_4","choice_5","text","file",\
-[2,[1],[1,["choice_1","choice_3"],"012001"]],[1,["choice_0","choice_1","choice_2"],"0120"],[5,"1|2.50|0.5"],[5,"the \
+[2,[1],[1,["choice_1","choice_3"],"012001"]],[1,["choice_0","choice_1","choice_2"],"0120"],\
 [0.0,1.0,0.0,null],[1.0,null],[null],[1],[0],\
 {"seed":[10,[true,0],[0,[1]]],"input_state":[10,[true,0],[4,["_2_1","_3_1","_4_1","_5_1"],[0,[{}]]]],\
 "seed":[10,[true,0],[0,[1]]],"score":[10,[10,10,0,10,true],[3,["raw_earned","raw_possible"],[[0,[0]],[0,[1]]]]],\

@@ -20,7 +20,6 @@ from typing import Literal, NamedTuple
 
 import msgspec
 
-from xblock_user_state.history import first_packs
 from xblock_user_state.history.columns import Column, column_of, extended, items_of, list_of, texts_of, trimmed
 from xblock_user_state.history.dictionary import DICTIONARY
 from xblock_user_state.interface import DamagedHistory
@@ -37,7 +36,7 @@ MOST_ENTRIES = 128
 MOST_CHARACTERS = 8_000_000
 """The most characters of all texts of a pack. It bounds the memory of a compaction."""
 
-_FIRST_LAYOUT = 1
+# 1 was a layout before the first release.
 _LAYOUT = 2
 _LAYOUT_BYTES = 1
 _COUNT_BYTES = 2
@@ -137,15 +136,10 @@ def unpack(newest: int, body: bytes) -> Iterator[Packed]:
     """
     if not body:
         raise DamagedHistory("its pack is damaged")
-    if body[0] not in (_FIRST_LAYOUT, _LAYOUT):
+    if body[0] != _LAYOUT:
         raise DamagedHistory(f"its pack has the layout {body[0]}, which this version does not know")
-    columns: first_packs.Columns | _Columns
     try:
-        if body[0] == _FIRST_LAYOUT:
-            columns, texts = first_packs.read(zstd.decompress(body[_HEADER_BYTES:]))
-        else:
-            columns = _decode_columns(zstd.decompress(body[_HEADER_BYTES:], _DICTIONARY))
-            texts = _texts(columns)
+        columns = _decode_columns(zstd.decompress(body[_HEADER_BYTES:], _DICTIONARY))
     except (zstd.ZstdError, msgspec.MsgspecError) as error:
         raise DamagedHistory(f"its pack is damaged: {error}") from error
     size = len(columns.times)
@@ -154,7 +148,7 @@ def unpack(newest: int, body: bytes) -> Iterator[Packed]:
         Packed,
         range(newest, newest - size, -1),
         (_EPOCH + moment * _TICK for moment in accumulate(columns.times, sub)),
-        texts,
+        _texts(columns),
         extended(columns.grades, size),
         extended(columns.max_grades, size),
         extended(columns.versions, size),
