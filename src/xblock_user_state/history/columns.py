@@ -7,6 +7,7 @@ member once, and a digit for each answer that was one of a few. The values stay 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 from itertools import accumulate, pairwise, repeat
 from typing import Any, TypeVar
 
@@ -104,7 +105,7 @@ def texts_of(column: Column, count: int) -> list[Text]:
             choices = [*map(bytes, different)]
             texts = (choices[int(digit, len(_DIGITS))] for digit in digits)
         case Lists(lengths, items):
-            texts = _lists_of([*extended(lengths, count)], items)
+            texts = _lists_of(extended(lengths, count), items)
         case Objects(names, members):
             texts = _objects_of(names, [texts_of(member, count) for member in members])
         case Tables(names, together):
@@ -128,11 +129,23 @@ def list_of(items: Sequence[Text]) -> Text:
     return b"[" + b",".join(items) + b"]"
 
 
-def extended(items: Sequence[Item], count: int) -> Iterator[Item]:
-    """Yield `count` items: these, and then the last one again and again."""
-    yield from items
-    if len(items) < count:
-        yield from repeat(items[-1], count - len(items))
+def without_last(text: Text, last: Sequence[Text]) -> Text:
+    """Return a list without its last items. Joining the others would take longer, for each of many attempts."""
+    end = len(text) - 1 - sum(map(len, last)) - len(last)
+    # A list that loses its first item, too, has no comma in front of it.
+    return text[: max(end, 1)] + b"]"
+
+
+# The names of fields are few, and stand in every pack.
+@lru_cache(1_000)
+def label_of(name: str) -> Text:
+    """Return the name of a member with its colon."""
+    return codec.encode(name).encode() + b":"
+
+
+def extended(items: Sequence[Item], count: int) -> list[Item]:
+    """Return `count` items: these, and then the last one again and again."""
+    return [*items, *(repeat(items[-1], count - len(items)) if len(items) < count else ())]
 
 
 def trimmed(items: Sequence[Item]) -> list[Item]:
@@ -196,6 +209,5 @@ def _lists_of(lengths: Sequence[int], items: Column) -> Iterator[Text]:
 
 
 def _objects_of(names: Sequence[str], members: Sequence[Sequence[Text]]) -> Iterator[Text]:
-    labels = [codec.encode(name).encode().replace(b"%", b"%%") for name in names]
-    template = b"{" + b",".join(label + b":%b" for label in labels) + b"}"
+    template = b"{" + b",".join(label_of(name).replace(b"%", b"%%") + b"%b" for name in names) + b"}"
     return (template % values for values in zip(*members, strict=True))

@@ -14,13 +14,23 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime, timedelta
-from itertools import accumulate, chain, repeat
+from itertools import accumulate
 from operator import sub
 from typing import Literal, NamedTuple
 
 import msgspec
 
-from xblock_user_state.history.columns import Column, column_of, extended, items_of, list_of, texts_of, trimmed
+from xblock_user_state.history.columns import (
+    Column,
+    column_of,
+    extended,
+    items_of,
+    label_of,
+    list_of,
+    texts_of,
+    trimmed,
+    without_last,
+)
 from xblock_user_state.history.dictionary import DICTIONARY
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.state import codec
@@ -164,7 +174,7 @@ def count(body: bytes | None) -> int:
 def _fields(texts: Sequence[str | None]) -> tuple[list[Literal[0] | str | None], dict[str, _Field]]:
     """Return the texts that have other fields, and all fields."""
     split = [_split(text) for text in texts]
-    labels = _labels(dict.fromkeys(name for of_text in split for name in of_text))
+    labels = {name: label_of(name) for of_text in split for name in of_text}
     others: list[Literal[0] | str | None] = []
     steps: list[list[Step]] = []
     new: list[list[bytes]] = [[] for _ in labels]
@@ -211,24 +221,34 @@ def _step(later: bytes, value: bytes, values: Sequence[bytes]) -> Step:
 def _texts(columns: _Columns) -> Iterator[str | None]:
     """Yield the texts, newest first."""
     size = len(columns.times)
-    labels = _labels(columns.fields).values()
+    labels = [*map(label_of, columns.fields)]
     values = [_Value(field) for field in columns.fields.values()]
-    for other in extended(columns.others, size):
-        sources = [value.advance() for value in values]
+    for other, changes in zip(extended(columns.others, size), _changes(columns), strict=True):
+        copies = [(values[number], step) for number, step in changes if not values[number].change(step)]
         # The lists of this revision are known now.
-        for value, source in zip(values, sources, strict=True):
-            if source:
-                value.text = values[source - 1].items[-1]
+        for value, step in copies:
+            value.text = values[(step or 1) - 1].items[-1]
         yield _join(labels, [value.text for value in values]) if other == _SAME else other
+
+
+def _changes(columns: _Columns) -> list[list[tuple[int, Step]]]:
+    """Return the fields that differ from the next revision, by number, with their steps, for each revision."""
+    changes: list[list[tuple[int, Step]]] = [[] for _ in columns.times]
+    for number, field in enumerate(columns.fields.values()):
+        for revision, step in enumerate(extended(field.steps, field.revisions)):
+            if step != _SAME:
+                changes[revision].append((number, step))
+        if field.revisions < len(changes):
+            changes[field.revisions].append((number, None))
+    return changes
 
 
 class _Value:
     """The value of a field, in one revision after the other, newest first."""
 
     def __init__(self, field: _Field) -> None:
-        steps = [*extended(field.steps, field.revisions)]
-        self._steps = chain(steps, repeat(None))
-        self._new = iter(texts_of(field.new, sum(step is True for step in steps)))
+        new = sum(step is True for step in extended(field.steps, field.revisions))
+        self._new = iter(texts_of(field.new, new))
         self._items: list[bytes] | None = None
         self.text = b""
 
@@ -239,16 +259,17 @@ class _Value:
             self._items = items_of(self.text)
         return self._items
 
-    def advance(self) -> int:
-        """Go to the next revision; return the number of the field whose last item is the value, or 0."""
-        step = next(self._steps)
+    def change(self, step: Step) -> bool:
+        """Take a step; return ``False`` for the copy of an item of another field's list, which the caller makes."""
         if step is None or step is True:
             self.text = b"" if step is None else next(self._new)
             self._items = None
         elif step < _SAME:
+            self.text = without_last(self.text, self.items[step:])
             del self.items[step:]
-            self.text = list_of(self.items)
-        return 0 if step is None or step is True else max(step, 0)
+        else:
+            return False
+        return True
 
 
 def _split(text: str | None) -> Mapping[str, msgspec.Raw]:
@@ -257,10 +278,6 @@ def _split(text: str | None) -> Mapping[str, msgspec.Raw]:
     # Also for integers of more digits than Python converts.
     except (ValueError, RecursionError):
         return {}
-
-
-def _labels(names: Iterable[str]) -> dict[str, bytes]:
-    return {name: codec.encode(name).encode() + b":" for name in names}
 
 
 def _join(labels: Iterable[bytes], values: Iterable[bytes]) -> str:
