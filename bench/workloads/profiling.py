@@ -1,4 +1,4 @@
-"""Where the time of the package's calls goes: to the server, to the parts of the client's program, and to waiting."""
+"""The time of the package's calls by its parts: the server, the parts of the client's program, and waiting."""
 
 from __future__ import annotations
 

@@ -35,7 +35,7 @@ DEFAULTS: Mapping[str, Any] = {
     "PREPARE_STATEMENTS": "direct",
     # Sink of metrics: a dotted path, or a dict of "SINK" and "OPTIONS"; None reports nothing.
     "METRICS": None,
-    # Who may do what to whose state: a dotted path of a class. The console asks it, and code that is given no other.
+    # The policy of the site: a dotted path of a class. The console asks it, and code that is given no other.
     "POLICY": "xblock_user_state.permissions.PermissionPolicy",
     # Log refusals of a policy, and reads of other learners' state.
     "LOG_ACCESS": False,

@@ -161,7 +161,7 @@ def changed_since(held: Held, revision: int) -> Skip:
 
 
 class _Stored(NamedTuple):
-    """What is stored in the row of a learner in a block."""
+    """The row of a learner in a block, as it is stored."""
 
     text: str | None
     revision: int

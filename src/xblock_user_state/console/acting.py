@@ -105,7 +105,7 @@ class Part(NamedTuple):
 
 
 class Work(Protocol):
-    """What an action is for: states, or rows of the log."""
+    """The things that an action is for: states, or rows of the log."""
 
     def part(self, after: Any) -> Part:
         """Return the part that follows a place; the first one after ``None``."""

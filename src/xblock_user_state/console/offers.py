@@ -42,7 +42,7 @@ def offers(
 
 
 def offers_on_person(request: HttpRequest, username: str) -> list[Offer]:
-    """Return what can be done with all data of a learner."""
+    """Return the actions on all data of a learner."""
     found = []
     if allows(request, Action.READ, username) and allows(request, Action.SEE_HISTORY, username):
         found.append("export_learner")

@@ -47,7 +47,7 @@ def export(request: HttpRequest, username: str) -> HttpResponse:
     )
     name = f"{slugify(person.username) or 'learner'}.{'html' if is_page else 'json'}"
     answer["Content-Disposition"] = f'attachment; filename="{name}"'
-    # The texts are escaped; what a browser would run from the file all the same must not run.
+    # The texts are escaped. Should a script slip through, no browser may run it.
     answer["Content-Security-Policy"] = "default-src 'none'; style-src 'unsafe-inline'"
     answer["X-Content-Type-Options"] = "nosniff"
     return answer
@@ -55,7 +55,7 @@ def export(request: HttpRequest, username: str) -> HttpResponse:
 
 @acting_page
 def erase(request: HttpRequest, username: str) -> HttpResponse:
-    """Count what is held of a learner, and erase it after the username was typed."""
+    """Count the rows of a learner, and erase them after the username was typed."""
     require(request, Action.ERASE, username)
     person = people.find(username)
     form = EraseForm(request.POST or None)
