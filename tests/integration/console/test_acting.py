@@ -230,8 +230,8 @@ def test_a_state_moves_to_another_key(staff: Client) -> None:
 
 
 class ScoringHost(ConsoleHost):
-    def rescorer(self) -> Rescorer | None:
-        return full_marks
+    def rescorer(self, block_key: UsageKey | None) -> Rescorer | None:
+        return full_marks if block_key == BLOCK else None
 
 
 def full_marks(client: DjangoXBlockUserStateClient, learner: Any, block_key: UsageKey) -> None:
@@ -244,6 +244,7 @@ def test_only_a_host_that_can_rescore_offers_it(staff: Client) -> None:
         assert "scored anew" in text_of(preview(staff, on_block("rescore")))
         assert score("ann") == (1, 2)
         assert "Changed 1" in act(staff, on_block("rescore"))
+        assert staff.get(on_block("rescore", block=OTHER)).status_code == 404
     assert score("ann") == (2, 2)
 
 
