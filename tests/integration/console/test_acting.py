@@ -248,6 +248,25 @@ def test_only_a_host_that_can_rescore_offers_it(staff: Client) -> None:
     assert score("ann") == (2, 2)
 
 
+class FailingHost(ConsoleHost):
+    def rescorer(self, block_key: UsageKey | None) -> Rescorer | None:
+        return fail_for_ann
+
+
+def fail_for_ann(client: DjangoXBlockUserStateClient, learner: Any, block_key: UsageKey) -> None:
+    full_marks(client, learner, block_key)
+    if learner.username == "ann":
+        raise LookupError("no such answer \ud800")
+
+
+@override_settings(XBLOCK_USER_STATE={"CONSOLE_HOST": f"{__name__}.FailingHost"})
+def test_a_learner_at_whom_the_host_fails_is_skipped(staff: Client) -> None:
+    text = act(staff, all_block("rescore"), who="all")
+    assert "Changed 1 Stayed as they were 0 Skipped 1" in text
+    assert "ann stars the host's function failed: LookupError: no such answer \\ud800" in text
+    assert (score("ann"), score("bob")) == ((1, 2), (2, 2))
+
+
 def test_forged_requests_are_refused(staff: Client) -> None:
     careful = Client(enforce_csrf_checks=True)
     careful.force_login(User.objects.get(username="staff"))
