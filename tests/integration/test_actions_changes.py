@@ -26,7 +26,7 @@ from xblock_user_state.actions import (
     undo,
 )
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.interface import PermissionDenied, UserDoesNotExist, UserId
+from xblock_user_state.interface import PermissionDenied, ServiceUnavailable, UserDoesNotExist, UserId
 from xblock_user_state.models import LoggedAction, StudentModule
 from xblock_user_state.runtime import UserStateKeyValueStore
 from xblock_user_state.state import FieldChange
@@ -285,13 +285,30 @@ def test_a_dry_run_calls_no_host(client: DjangoXBlockUserStateClient, grace: Use
     assert numbers(rescore(BLOCK, rescorer=never, actor=grace, dry_run=True, **WHY)) == (3, 3, 0, 0)
 
 
-def failing_at(name: str, function: Callable[..., None] = lambda *_: None) -> Callable[..., None]:
+def failing_at(name: str, error: Exception | None = None, block: Any = BLOCK) -> Callable[..., None]:
     def rescorer(by: DjangoXBlockUserStateClient, learner: User, block_key: Any) -> None:
         by.set_score(learner.username, block_key, 2, 2)
-        if learner.username == name:
-            raise LookupError(name)
+        if (learner.username, block_key) == (name, block):
+            raise error or ServiceUnavailable(name)
 
     return rescorer
+
+
+def test_a_block_at_which_the_host_fails_is_skipped_and_the_run_goes_on(
+    client: DjangoXBlockUserStateClient, grace: User, caplog: pytest.LogCaptureFixture
+) -> None:
+    rescorer = failing_at("ann", LookupError("no such answer"))
+    where: Any = {"ann": [BLOCK, OTHER], "bob": [BLOCK], "cid": [BLOCK]}
+    acted = rescore(where, rescorer=rescorer, actor=grace, **WHY)
+    assert numbers(acted) == (3, 3, 0, 1)
+    [skipped] = [one for one in acted.details if one.skipped]
+    assert (skipped.username, skipped.block_key, skipped.new_revision) == ("ann", BLOCK, None)
+    assert skipped.skipped == "the host's function failed: LookupError: no such answer"
+    assert [score_of(name) for name in ("ann", "bob", "cid")] == [(1, 2), (2, 2), (2, 2)]
+    assert score_of("ann", OTHER) == (2, 2)
+    assert [entry.revision for entry in client.get_history("ann", BLOCK)] == [2, 1]
+    assert LoggedAction.objects.count() == 3
+    assert "Traceback" in caplog.text
 
 
 def test_an_error_leaves_a_learner_whole_and_the_rest_to_resume(
@@ -302,7 +319,7 @@ def test_an_error_leaves_a_learner_whole_and_the_rest_to_resume(
     def progress(done: int, total: int) -> None:
         seen.append((done, total))
 
-    with pytest.raises(LookupError):
+    with pytest.raises(ServiceUnavailable, match="bob"):
         rescore(BLOCK, rescorer=failing_at("bob"), actor=grace, progress=progress, **WHY)
     assert [score_of(name) for name in ("ann", "bob", "cid")] == [(2, 2), (1, 2), (1, 2)]
     [row] = LoggedAction.objects.all()

@@ -118,7 +118,8 @@ def rescore(
 
     It loads the block over the client, and saves its score. It may use a guarded unit of work. After a `Conflict` all
     blocks of the learner are scored again, so it must have no effect outside of the database. A dry run does not call
-    it. Learners who are no users any more are skipped.
+    it. Learners who are no users any more are skipped. If it raises, its writes are undone and the block is skipped,
+    with the exception as the reason; errors of the database and `ServiceUnavailable` end the run.
     """
     order = Order("rescore", actor, reason, **options)
     return _act(order, where, learners, _OfTheRow(partial(_scored_anew, rescorer)))

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any, NamedTuple, Protocol
 from uuid import UUID
 
+from django.db import Error, transaction
 from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
@@ -16,7 +18,7 @@ from xblock_user_state.actions.models import LoggedAction
 from xblock_user_state.actions.order import Order
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import Owner
-from xblock_user_state.interface import BlockScore, State, UserId
+from xblock_user_state.interface import BlockScore, Conflict, ServiceUnavailable, State, UserId
 from xblock_user_state.maintenance.reports import stored_rows
 from xblock_user_state.runtime import run_guarded
 from xblock_user_state.state import FieldChange, diff, encode
@@ -32,7 +34,12 @@ MOST_DETAILS = 1000
 CHANGED_SINCE = "it was changed since"
 """The beginning of the reason why a block stays that has another revision than the caller saw."""
 
+_MOST_OF_MESSAGE = 200
+"""The most characters of an exception's message in the reason of a skipped block."""
+
 _PAGE = 200
+
+_LOG = logging.getLogger("xblock_user_state.actions")
 
 
 class Held(NamedTuple):
@@ -55,7 +62,7 @@ class Edit(NamedTuple):
 
 
 class Call(NamedTuple):
-    """A host's function that makes the change itself, in the transaction."""
+    """A host's function that makes the change itself, in the transaction. If it raises, the block is skipped."""
 
     function: Callable[[], object]
 
@@ -207,7 +214,9 @@ class _Learner:
             return _Found((0, 0, 0), [])
         with client.locked(UserId(student_id), {Scope.user_state: keys}):
             changes = self._changes(client, student_id, keys, _read(client, student_id, keys))
-            revisions = self._made(client, student_id, changes)
+            _save(client, student_id, changes)
+            changes = [(held, _called(held, change)) for held, change in changes]
+            revisions = self._logged(client, student_id, changes)
         return _found(changes, revisions, len(keys))
 
     def previews(self, student_ids: Sequence[Any]) -> Iterator[tuple[Any, _Found]]:
@@ -240,25 +249,11 @@ class _Learner:
         expected = (self.order.if_revisions or {}).get((held.student_id, held.block_key), held.revision)
         return change if expected == held.revision or isinstance(change, Skip) else changed_since(held, expected)
 
-    def _made(
-        self,
-        client: DjangoXBlockUserStateClient,
-        student_id: Any,
-        changes: Sequence[_Change],
+    def _logged(
+        self, client: DjangoXBlockUserStateClient, student_id: Any, changes: Sequence[_Change]
     ) -> Mapping[UsageKey, int]:
-        """Make the changes and log them; return the new revisions."""
-        learner = UserId(student_id)
-        with client.batch(learner) as batch:
-            for held, change in changes:
-                if isinstance(change, Edit):
-                    # A row that never had state keeps none.
-                    if _text(held.state) != _text(change.state):
-                        batch.replace(held.block_key, change.state or {})
-                    batch.set_score(held.block_key, *change.score)
-        for _, change in changes:
-            if isinstance(change, Call):
-                change.function()
-        rows = client.get_encoded(learner, [held.block_key for held, _ in changes])
+        """Log the rows whose revision is another now; return the new revisions."""
+        rows = client.get_encoded(UserId(student_id), [held.block_key for held, _ in changes])
         revisions = {key: row.revision or 0 for key, row in rows.items()}
         entries = [
             self._entry(held, revisions[held.block_key])
@@ -278,6 +273,34 @@ class _Learner:
             revision_before=held.revision,
             revision_after=revision,
         )
+
+
+def _save(client: DjangoXBlockUserStateClient, student_id: Any, changes: Sequence[_Change]) -> None:
+    with client.batch(UserId(student_id)) as batch:
+        for held, change in changes:
+            if isinstance(change, Edit):
+                # A row that never had state keeps none.
+                if _text(held.state) != _text(change.state):
+                    batch.replace(held.block_key, change.state or {})
+                batch.set_score(held.block_key, *change.score)
+
+
+def _called(held: Held, change: Edit | Call | Skip) -> Edit | Call | Skip:
+    """Call the host's function. If it raises, return a skip: its writes are undone, and the run goes on.
+
+    The errors of a database, and of a store that can't be reached, concern the other learners too and end the run.
+    """
+    if not isinstance(change, Call):
+        return change
+    try:
+        with transaction.atomic(using=state_database()):
+            change.function()
+    except (Error, Conflict, ServiceUnavailable):
+        raise
+    except Exception as error:  # noqa: BLE001 (the function is the host's code; the result names the exception)
+        _LOG.exception("the host's function failed for the learner %s in %s", held.student_id, held.block_key)
+        return Skip(f"the host's function failed: {type(error).__name__}: {error}"[:_MOST_OF_MESSAGE])
+    return change
 
 
 def _read(client: DjangoXBlockUserStateClient, student_id: Any, keys: Sequence[UsageKey]) -> _Rows:

@@ -89,7 +89,8 @@ class Target(NamedTuple):
 def kind_of(act: str, host: ConsoleHost, target: Target) -> Kind | None:
     """Return an action if it can be offered for a target."""
     kind = KINDS.get(act)
-    if kind is None or (kind.needs_block and target.block is None) or (act == "rescore" and host.rescorer() is None):
+    can_act = act != "rescore" or host.rescorer(target.block) is not None
+    if kind is None or not can_act or (kind.needs_block and target.block is None):
         return None
     if act == "restore" and target.has_learner and target.block is not None:
         # A revision belongs to one learner and block.
@@ -200,12 +201,12 @@ class Moving:
         return Acted(options.get("run"), 0, moved.states + moved.shared, 0, moved.skipped, stayed)
 
 
-def parameters_of(act: str, host: ConsoleHost, values: Mapping[str, Any]) -> dict[str, Any]:
+def parameters_of(act: str, host: ConsoleHost, target: Target, values: Mapping[str, Any]) -> dict[str, Any]:
     """Return the arguments of an action from the values of its form, as JSON has them."""
     if act == "override_score":
         return {"grade": values["grade"], "max_grade": values["max_grade"]}
     if act == "rescore":
-        return {"rescorer": host.rescorer()}
+        return {"rescorer": host.rescorer(target.block)}
     if act == "restore":
         return {"revision": values["revision"]} if values.get("revision") else {"at": _time(values["at"])}
     return {}

@@ -11,13 +11,19 @@ from typing import Any, Literal, NamedTuple
 from xblock_user_state.state import FieldChange, diff, encode
 
 SHORT = 60
-"""The maximum length of values that are shown on one line, old beside new."""
+"""The maximum length of small values, and of those that are shown whole beside each other."""
+
+LINE = 200
+"""Characters of a value, or of a comparison, that are shown before it is unfolded."""
+
+FOLDED = 600
+"""The length of a comparison from which on it is folded."""
 
 COMPARED = 20_000
 """Characters of a value that are compared. Comparing takes the square of its length."""
 
-_CONTEXT = 8
-"""Words, or lines, that are shown around a difference."""
+_WORDS, _LINES = 8, 2
+"""Words of a text, or lines of JSON, that are shown around a difference."""
 
 
 class Piece(NamedTuple):
@@ -28,13 +34,15 @@ class Piece(NamedTuple):
 
 
 class Shown(NamedTuple):
-    """A value that differs: `old` and `new` if both are short, else the `pieces` of a comparison."""
+    """A value that differs: `old` and `new` on a line, or the `pieces` of a comparison of two long values."""
 
     path: str
     kind: Literal["added", "changed", "removed"]
     old: str
     new: str
     pieces: Sequence[Piece]
+    whole: str = ""
+    """The value that is too long for the line; empty if none is."""
 
     @property
     def field(self) -> str:
@@ -43,8 +51,23 @@ class Shown(NamedTuple):
 
     @property
     def is_small(self) -> bool:
-        """Tell whether it fits on one line."""
-        return not self.pieces
+        """Tell whether old and new value are short."""
+        return not self.pieces and max(len(self.old), len(self.new)) <= SHORT
+
+    @property
+    def is_folded(self) -> bool:
+        """Tell whether the page shows the beginning, and the rest when it is unfolded."""
+        return bool(self.whole) or sum(len(piece.text) for piece in self.pieces) > FOLDED
+
+    @property
+    def beginning(self) -> Iterator[Piece]:
+        """The first pieces."""
+        left = LINE
+        for piece in self.pieces:
+            yield piece._replace(text=_cut(piece.text, left))
+            left -= len(piece.text)
+            if left <= 0:
+                return
 
 
 def compared(old: Mapping[str, Any] | None, new: Mapping[str, Any] | None) -> list[Shown]:
@@ -65,32 +88,57 @@ def printable(value: object) -> str:
 
 
 def _nested(change: FieldChange) -> Iterator[FieldChange]:
-    """Yield the differences inside a changed dict, each with the path to it; any other change as it is."""
-    if not isinstance(change.old, dict) or not isinstance(change.new, dict):
+    """Yield the differences inside a dict, and the items by which a list grew or shrank, each with the path to it."""
+    old, new = change.old, change.new
+    if isinstance(old, dict) and isinstance(new, dict):
+        for inner in diff(old, new):
+            yield from _nested(inner._replace(field=f"{change.field} › {inner.field}"))
+    elif isinstance(old, list) and isinstance(new, list) and old and new and (grown := _grown(old, new)):
+        yield grown._replace(field=f"{change.field} › {grown.field}")
+    else:
         yield change
-        return
-    for inner in diff(change.old, change.new):
-        yield from _nested(inner._replace(field=f"{change.field} › {inner.field}"))
+
+
+def _grown(old: list[Any], new: list[Any]) -> FieldChange | None:
+    """Return the items at the end of the longer list, if the lists are the same before it."""
+    shorter, longer = sorted((old, new), key=len)
+    rest = longer[len(shorter) :]
+    # `diff` tells 1 from True.
+    if not rest or diff({"": shorter}, {"": longer[: len(shorter)]}):
+        return None
+    path, items = (f"[{len(shorter)}]", rest[0]) if len(rest) == 1 else (f"[{len(shorter)}:]", rest)
+    return FieldChange(path, "added", None, items) if longer is new else FieldChange(path, "removed", items, None)
 
 
 def _shown(change: FieldChange) -> Shown:
     old, new = _sides(change, indent=None)
     path = printable(change.field)
-    if max(len(old), len(new)) <= SHORT:
-        return Shown(path, change.kind, old, new, [])
-    if isinstance(change.old, str) and isinstance(change.new, str):
+    is_text = isinstance(change.old, str) and isinstance(change.new, str)
+    if max(len(old), len(new)) <= SHORT or (min(len(old), len(new)) <= SHORT and not is_text):
+        longer = change.new if len(new) > len(old) else change.old
+        whole = _whole(longer) if max(len(old), len(new)) > LINE else ""
+        return Shown(path, change.kind, _cut(old, LINE), _cut(new, LINE), [], whole)
+    if is_text:
         sides = [re.findall(r"\s+|\w+|[^\w\s]", printable(text)) for text in (change.old, change.new)]
     else:
         sides = [side.splitlines(keepends=True) for side in _sides(change, indent=2)]
-    return Shown(path, change.kind, "", "", _pieces(*sides))
+    return Shown(path, change.kind, "", "", _pieces(*sides, context=_WORDS if is_text else _LINES))
 
 
-def _pieces(old: Sequence[str], new: Sequence[str]) -> list[Piece]:
+def _whole(value: Any) -> str:
+    return _cut(printable(value) if isinstance(value, str) else _text(value, indent=2), COMPARED)
+
+
+def _cut(text: str, length: int) -> str:
+    return text if len(text) <= length else f"{text[:length]}…"
+
+
+def _pieces(old: Sequence[str], new: Sequence[str], *, context: int) -> list[Piece]:
     if max(sum(map(len, old)), sum(map(len, new))) > COMPARED:
         found = [Piece("removed", "".join(old)[:COMPARED]), Piece("added", "".join(new)[:COMPARED])]
         return [piece for piece in found if piece.text]
     pieces: list[Piece] = []
-    for groups in difflib.SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(_CONTEXT):
+    for groups in difflib.SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(context):
         if pieces:
             pieces.append(Piece("skip", " ⋯ "))
         for kind, *where in groups:

@@ -23,7 +23,7 @@ from xblock_user_state.actions.copied import refuse_while_copied
 from xblock_user_state.actions.engine import CHANGED_SINCE
 from xblock_user_state.console.access import allows
 from xblock_user_state.console.acting import Text, Work
-from xblock_user_state.console.changes import Shown, compared
+from xblock_user_state.console.changes import Shown, compared, printable
 from xblock_user_state.console.pages import page
 from xblock_user_state.store.users import id_of
 
@@ -188,4 +188,4 @@ class Flow:
 
 def _skipped(acted: Acted) -> list[Stayed]:
     skipped = [one for one in acted.details if one.skipped]
-    return [Stayed(one.username, str(one.block_key.block_id), one.skipped) for one in skipped[:SHOWN]]
+    return [Stayed(one.username, str(one.block_key.block_id), printable(one.skipped)) for one in skipped[:SHOWN]]

@@ -50,8 +50,12 @@ class ConsoleHost:
         """
         return None
 
-    def rescorer(self) -> Rescorer | None:
-        """Return the function that scores a block anew, as `actions.rescore` takes it; ``None`` offers no rescoring."""
+    def rescorer(self, block_key: UsageKey | None) -> Rescorer | None:
+        """Return the function that scores a block anew, as `actions.rescore` takes it; ``None`` offers no rescoring.
+
+        `block_key` is ``None`` for all blocks of a course. An exception of the function is the reason why the block of
+        a learner is skipped.
+        """
         return None
 
 

@@ -230,8 +230,8 @@ def test_a_state_moves_to_another_key(staff: Client) -> None:
 
 
 class ScoringHost(ConsoleHost):
-    def rescorer(self) -> Rescorer | None:
-        return full_marks
+    def rescorer(self, block_key: UsageKey | None) -> Rescorer | None:
+        return full_marks if block_key == BLOCK else None
 
 
 def full_marks(client: DjangoXBlockUserStateClient, learner: Any, block_key: UsageKey) -> None:
@@ -244,7 +244,27 @@ def test_only_a_host_that_can_rescore_offers_it(staff: Client) -> None:
         assert "scored anew" in text_of(preview(staff, on_block("rescore")))
         assert score("ann") == (1, 2)
         assert "Changed 1" in act(staff, on_block("rescore"))
+        assert staff.get(on_block("rescore", block=OTHER)).status_code == 404
     assert score("ann") == (2, 2)
+
+
+class FailingHost(ConsoleHost):
+    def rescorer(self, block_key: UsageKey | None) -> Rescorer | None:
+        return fail_for_ann
+
+
+def fail_for_ann(client: DjangoXBlockUserStateClient, learner: Any, block_key: UsageKey) -> None:
+    full_marks(client, learner, block_key)
+    if learner.username == "ann":
+        raise LookupError("no such answer \ud800")
+
+
+@override_settings(XBLOCK_USER_STATE={"CONSOLE_HOST": f"{__name__}.FailingHost"})
+def test_a_learner_at_whom_the_host_fails_is_skipped(staff: Client) -> None:
+    text = act(staff, all_block("rescore"), who="all")
+    assert "Changed 1 Stayed as they were 0 Skipped 1" in text
+    assert "ann stars the host's function failed: LookupError: no such answer \\ud800" in text
+    assert (score("ann"), score("bob")) == ((1, 2), (2, 2))
 
 
 def test_forged_requests_are_refused(staff: Client) -> None:

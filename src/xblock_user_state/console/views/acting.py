@@ -147,7 +147,7 @@ class _Acting:
 
     def work_of(self, values: Mapping[str, Any]) -> States:
         """Return the states of an order."""
-        parameters = parameters_of(self.act, self.host, values)
+        parameters = parameters_of(self.act, self.host, self.target, values)
         return States(self.kind, self.target, parameters, values["learners"])
 
 
