@@ -35,7 +35,8 @@ class Console(ConsoleHost):
         item = get_course().item(block_key)
         if item is None or not item.has_report:
             return None
-        block = LearnerRuntime(get_course(), with_account(user), store_for(user)).get_block(block_key)
+        # A problem that is loaded saves its seed; to read a page must leave no state of the reader.
+        block = LearnerRuntime(get_course(), with_account(user), store_for(user, read_only=True)).get_block(block_key)
         return lambda state: [_shown(report) for _, report in block.generate_report_data(iter([state]))]
 
     def rescorer(self, block_key: UsageKey | None) -> Rescorer | None:
