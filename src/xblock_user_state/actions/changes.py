@@ -41,13 +41,15 @@ def reset_attempts(
 ) -> Acted:
     """Set the field ``attempts`` to 0, so that learners may try again. Answers and scores stay.
 
-    Blocks without this field are skipped. See `Options` for the keywords.
+    Blocks without this field, and states that can't be read, are skipped. See `Options` for the keywords.
     """
     order = Order("reset_attempts", actor, reason, **options)
     return _act(order, where, learners, _OfTheRow(_without_attempts))
 
 
 def _without_attempts(held: Held) -> Edit | Skip:
+    if held.damage:
+        return _unreadable(held)
     if held.state is None or "attempts" not in held.state:
         return Skip("the state has no field 'attempts'")
     return Edit({**held.state, "attempts": 0}, _score(held))
@@ -56,7 +58,10 @@ def _without_attempts(held: Held) -> Edit | Skip:
 def delete_state(
     where: Where = None, learners: Learners = None, *, actor: Any, reason: str, **options: Unpack[Options]
 ) -> Acted:
-    """Delete states and scores. Rows and history stay, so it can be undone; `erase_learner` deletes for good."""
+    """Delete states and scores. Rows and history stay, so it can be undone; `erase_learner` deletes for good.
+
+    A state that can't be read is deleted too.
+    """
     order = Order("delete_state", actor, reason, **options)
     return _act(order, where, learners, _OfTheRow(lambda _: Edit(None, (None, None))))
 
@@ -71,13 +76,13 @@ def override_score(
     reason: str,
     **options: Unpack[Options],
 ) -> Acted:
-    """Set the score, and leave the state alone. ``None`` for both removes it.
+    """Set the score, and leave the state alone, also one that can't be read. ``None`` for both removes the score.
 
     A learner who is named, in a block that is named, gets the score also if they never opened the block.
     """
     arguments.new_score(grade, max_grade)
     order = Order("override_score", actor, reason, **options)
-    return _act(order, where, learners, _OfTheRow(lambda held: Edit(held.state, (grade, max_grade))))
+    return _act(order, where, learners, _OfTheRow(lambda held: Edit(held.state, (grade, max_grade), keeps_state=True)))
 
 
 def restore(
@@ -93,7 +98,8 @@ def restore(
     """Bring back state and score as they were after a `revision`, or at a time. It is a new revision.
 
     A revision belongs to one learner and block. At a time before the first revision there was no state. Blocks without
-    a history, or whose history has been damaged there, are skipped.
+    a history, or whose history has been damaged there, are skipped. The present state need not be readable: restoring
+    mends it.
     """
     if (revision is None) == (at is None):
         raise ValueError("give either revision or at, the time of the state")
@@ -125,6 +131,8 @@ def rescore(
 
 
 def _scored_anew(rescorer: Rescorer, held: Held) -> Call | Skip:
+    if held.damage:
+        return _unreadable(held)
     if held.state is None:
         return NO_STATE
     users = get_user_model()._base_manager.using(user_database())
@@ -170,6 +178,10 @@ def _entry_at(held: Held, at: datetime) -> HistoryEntry | None:
     if oldest > 1:
         raise DoesNotExist("the history begins later")
     return None
+
+
+def _unreadable(held: Held) -> Skip:
+    return Skip(f"the stored state can't be read: {held.damage}; restore an earlier revision, or delete the state")
 
 
 def _score(held: Held) -> tuple[float | None, float | None]:
