@@ -240,7 +240,13 @@ def test_a_revision_is_restored(client: DjangoXBlockUserStateClient, grace: User
     restore(BLOCK, "ann", revision=2, actor=grace, **WHY)
     assert (state_of("ann"), score_of("ann")) == ({"attempts": 3, "answer": "ann"}, (1, 2))
     acted = restore(BLOCK, "ann", revision=99, actor=grace, **WHY)
+    assert [one.skipped for one in acted.details] == ["there is no revision 99; the newest is 5"]
+
+
+def test_a_block_without_history_is_not_restored(client: DjangoXBlockUserStateClient, grace: User) -> None:
+    acted = restore(WORD, "ann", at=client.get("ann", WORD).updated, actor=grace, **WHY)
     assert [one.skipped for one in acted.details] == ["no history was recorded"]
+    assert state_of("ann", WORD) == {"words": ["sky"]}
 
 
 def test_a_cohort_is_restored_to_a_time(client: DjangoXBlockUserStateClient, grace: User) -> None:

@@ -24,6 +24,7 @@ Rescorer = Callable[[DjangoXBlockUserStateClient, Any, UsageKey], object]
 """Scores a block anew. Arguments: a client whose user is the actor, the learner (a user), and the block's key."""
 
 NO_STATE = Skip("the learner has no state in the block")
+_NOT_RECORDED = Skip("no history was recorded")
 
 
 class _OfTheRow:
@@ -142,8 +143,8 @@ def _scored_anew(rescorer: Rescorer, held: Held) -> Call | Skip:
     return Call(partial(rescorer, held.client, learner, held.block_key))
 
 
-Find = Callable[[Held], HistoryEntry | None]
-"""Finds an entry of the history; ``None`` for the time before the first one."""
+Find = Callable[[Held], HistoryEntry | Skip | None]
+"""Finds an entry of the history; ``None`` for the time before the first one. May raise `DoesNotExist`."""
 
 
 def restored(find: Find, held: Held) -> Edit | Skip:
@@ -152,31 +153,35 @@ def restored(find: Find, held: Held) -> Edit | Skip:
         entry = find(held)
         if entry is None:
             return Edit(None, (None, None))
+        if isinstance(entry, Skip):
+            return entry
         score = (entry.score.grade, entry.score.max_grade) if entry.score else (None, None)
         return Edit(entry.state, score)
     except DoesNotExist:
-        return Skip("no history was recorded")
+        return _NOT_RECORDED
     except DamagedHistory as error:
         return Skip(f"the history can't be read: {error}")
 
 
-def entry_of(held: Held, revision: int) -> HistoryEntry:
-    """Return the entry of a revision. Raises `DoesNotExist`."""
+def entry_of(held: Held, revision: int) -> HistoryEntry | Skip:
+    """Return the entry of a revision, or the reason why there is none."""
     learner = UserId(held.student_id)
     for entry in held.client.get_history(learner, held.block_key, limit=1, before_revision=revision + 1):
         if entry.revision == revision:
             return entry
-    raise DoesNotExist(f"there is no revision {revision}")
+    if revision > held.revision > 0:
+        return Skip(f"there is no revision {revision}; the newest is {held.revision}")
+    return _NOT_RECORDED
 
 
-def _entry_at(held: Held, at: datetime) -> HistoryEntry | None:
+def _entry_at(held: Held, at: datetime) -> HistoryEntry | Skip | None:
     oldest = 0
     for entry in held.client.get_history(UserId(held.student_id), held.block_key):
         if entry.updated <= at:
             return entry
         oldest = entry.revision
     if oldest > 1:
-        raise DoesNotExist("the history begins later")
+        return Skip("the recorded history begins later")
     return None
 
 

@@ -104,6 +104,15 @@ def test_a_revision_is_restored_from_the_history(staff: Client) -> None:
     assert state("ann")["answer"] == "ann"
 
 
+def test_a_revision_that_does_not_exist_is_an_error_of_the_form(staff: Client) -> None:
+    answer = preview(staff, on_block("restore"), revision="42")
+    assert "There is no revision 42; the newest is 2." in text_of(answer)
+    assert 'value="42"' in answer.content.decode()
+    assert "order" not in answer.context
+    text = text_of(preview(staff, on_block("restore", block=OTHER), revision="1"))
+    assert "There is no revision: the learner has no state in this block." in text
+
+
 def test_a_score_is_set_and_a_state_deleted_and_undone(staff: Client) -> None:
     assert "1 / 2 → 2 / 2" in text_of(preview(staff, on_block("override_score"), grade="2", max_grade="2"))
     act(staff, on_block("override_score"), grade="2", max_grade="2")

@@ -20,6 +20,7 @@ from xblock_user_state.console.hosts import ConsoleHost, console_host
 from xblock_user_state.console.keys import block_of, course_of
 from xblock_user_state.console.offers import address
 from xblock_user_state.console.pages import acting_page
+from xblock_user_state.history.entries import Owner
 from xblock_user_state.maintenance import reports
 from xblock_user_state.state.keys import checked_block
 from xblock_user_state.state.moves import moves_of_blocks
@@ -103,6 +104,14 @@ def _context(target: Target, person: people.Person | None) -> dict[str, Any]:
     return {"course": str(target.course), "key": target.block, "place": place, "person": person, "back": back}
 
 
+def _row(target: Target, person: people.Person | None) -> reports.Response | None:
+    """Return what is stored of one learner in one block. One statement."""
+    if person is None or target.block is None:
+        return None
+    owner = Owner(person.id, checked_block(target.block).id)
+    return reports.stored_rows(state_database(), [owner]).get(owner)
+
+
 class _Acting:
     """An action at a place."""
 
@@ -130,8 +139,19 @@ class _Acting:
         """Return the values of the form as JSON has them. Looks up the names of a cohort."""
         names = {*self.kind.parameters.base_fields, "reason"}
         values: dict[str, Any] = {name: _as_json(value) for name, value in cleaned.items() if name in names}
+        self._check_revision(cleaned.get("revision"))
         values["learners"] = [str(self.person.id)] if self.person else self._cohort(cleaned.get("cohort"))
         return values
+
+    def _check_revision(self, revision: int | None) -> None:
+        if revision is None:
+            return
+        row = _row(self.target, self.person)
+        newest = row.revision if row else 0
+        if revision > newest:
+            text = _("There is no revision %(revision)s; the newest is %(newest)s.")
+            none = _("There is no revision: the learner has no state in this block.")
+            self.form.add_error("revision", text % {"revision": revision, "newest": newest} if newest else none)
 
     def _cohort(self, names: list[str] | None) -> list[str] | None:
         if names is None:
