@@ -43,6 +43,14 @@ class ScoreForm(forms.Form):
         help_text=_("Leave both empty to remove the score."),
     )
 
+    def clean(self) -> dict[str, Any]:
+        """Check that the points are possible."""
+        values = super().clean() or self.cleaned_data
+        grade, most = values.get("grade"), values.get("max_grade")
+        if grade is not None and most is not None and grade > most:
+            self.add_error("grade", _("These are more points than possible."))
+        return values
+
 
 class RevisionForm(forms.Form):
     """A revision of the history."""

@@ -113,6 +113,13 @@ def test_a_revision_that_does_not_exist_is_an_error_of_the_form(staff: Client) -
     assert "There is no revision: the learner has no state in this block." in text
 
 
+def test_the_form_of_a_score_has_the_present_one_and_refuses_an_impossible_one(staff: Client) -> None:
+    form = staff.get(on_block("override_score")).context["form"]
+    assert (form["grade"].value(), form["max_grade"].value()) == (1, 2)
+    assert "more points than possible" in text_of(preview(staff, on_block("override_score"), grade="5", max_grade="1"))
+    assert score("ann") == (1, 2)
+
+
 def test_a_score_is_set_and_a_state_deleted_and_undone(staff: Client) -> None:
     assert "1 / 2 → 2 / 2" in text_of(preview(staff, on_block("override_score"), grade="2", max_grade="2"))
     act(staff, on_block("override_score"), grade="2", max_grade="2")

@@ -40,8 +40,11 @@ def act(
     kind = kind_of(act, host, target)
     if kind is None:
         raise Http404
+    initial: dict[str, Any] = {"revision": request.GET.get("revision")}
+    if act == "override_score" and request.method != "POST" and _may_read(request, target, person):
+        initial |= _present_score(target, person)
     form = form_of(kind.parameters, has_learner=person is not None)(
-        request.POST or None, request.FILES or None, initial={"revision": request.GET.get("revision")}
+        request.POST or None, request.FILES or None, initial=initial
     )
     return _Acting(request, act, kind, host, target, person, form).flow().respond()
 
@@ -112,6 +115,17 @@ def _row(target: Target, person: people.Person | None) -> reports.Response | Non
     return reports.stored_rows(state_database(), [owner]).get(owner)
 
 
+def _present_score(target: Target, person: people.Person | None) -> dict[str, Any]:
+    row = _row(target, person)
+    # 2 and not 2.0.
+    return {name: _plain(getattr(row, name)) for name in ("grade", "max_grade")} if row else {}
+
+
+def _may_read(request: HttpRequest, target: Target, person: people.Person | None) -> bool:
+    reading = Action.READ if person else Action.REPORT
+    return allows(request, reading, person.username if person else None, target.course, target.block)
+
+
 class _Acting:
     """An action at a place."""
 
@@ -121,8 +135,7 @@ class _Acting:
 
     def flow(self) -> Flow:
         """Return its way through the pages."""
-        target, username = self.target, self.person.username if self.person else None
-        reading = Action.READ if self.person else Action.REPORT
+        target = self.target
         context = {**_context(target, self.person), "help": self.kind.help, "is_rescore": self.act == "rescore"}
         return Flow(
             self.request,
@@ -132,7 +145,7 @@ class _Acting:
             self.values_of,
             self.work_of,
             target.course,
-            shows_values=allows(self.request, reading, username, target.course, target.block),
+            shows_values=_may_read(self.request, target, self.person),
         )
 
     def values_of(self, cleaned: Values) -> Values:
@@ -169,6 +182,10 @@ class _Acting:
         """Return the states of an order."""
         parameters = parameters_of(self.act, self.host, values)
         return States(self.kind, self.target, parameters, values["learners"])
+
+
+def _plain(points: float | None) -> float | None:
+    return int(points) if points is not None and points.is_integer() else points
 
 
 def _as_json(value: Any) -> Any:
