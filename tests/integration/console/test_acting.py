@@ -168,7 +168,7 @@ def test_an_order_is_for_its_page_and_its_user(staff: Client, ann: User) -> None
 
 def test_a_cohort_is_a_list_and_a_file(staff: Client) -> None:
     make_learners("cid")
-    url, file = all_block("reset_attempts"), SimpleUploadedFile("cohort.txt", "\ufeffbob\r\n\r\ncid\n".encode())
+    url, file = all_block("reset_attempts"), SimpleUploadedFile("cohort.txt", "\ufeffbob\r\n\r\n cid ;\n".encode())
     text = text_of(preview(staff, url, who="these", names="ann", file=file))
     assert "Would change 2 Would stay as they are 0 Skipped 1" in text
     assert "cid stars the state has no field 'attempts'" in text
@@ -181,7 +181,8 @@ def test_a_cohort_is_a_list_and_a_file(staff: Client) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"who": "these", "names": "ann\nghost\nAnn"}, "There is no user “ghost”, “Ann”. Nothing was done."),
+        ({"who": "these", "names": "ann, ghost; Ann"}, "There is no user “ghost”, “Ann”. Give usernames"),
+        ({"who": "these", "names": ",".join(map("x{}".format, range(12)))}, "“x9” and 2 more"),
         ({"who": "these"}, "Name the learners, or choose all."),
         ({"who": "all", "names": "ann"}, "There are names"),
         ({"who": "these", "file": SimpleUploadedFile("a.txt", b"\xff\xfe")}, "not a text file in UTF-8"),

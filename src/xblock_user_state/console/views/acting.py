@@ -172,10 +172,9 @@ class _Acting:
         for name in names:
             require(self.request, Action.ACT, name, self.target.course, self.target.block)
         ids = people.ids_of(names)
-        unknown = [f"“{name}”" for name in names if name not in ids]
+        unknown = [name for name in names if name not in ids]
         if unknown:
-            text = _("There is no user %(names)s. Nothing was done.")
-            self.form.add_error("names", text % {"names": ", ".join(unknown[:20])})
+            self.form.add_error("names", people.unknown(unknown))
         return [str(ids[name]) for name in names if name in ids]
 
     def work_of(self, values: Mapping[str, Any]) -> States:
