@@ -109,6 +109,9 @@ class Flow:
             return self._page("refused", {"reason": str(error)}, status=409)
         if request.method != "POST":
             return self._page("form")
+        if "change" in request.POST:
+            # The filled-in form, as a page of its own: the browser's way back from a preview asks to send a form again.
+            return self._page("form")
         if "order" in request.POST:
             order = self._opened(request.POST["order"])
             return self._page("form", {"is_too_old": True}) if order is None else self._act(order)
@@ -124,8 +127,15 @@ class Flow:
         acted = self._called(work, units, values, is_previewed=False, dry_run=True)
         order = {"values": values, "run": str(uuid4()), "units": list(units), "after": after, "sums": Sums()}
         context = {"acted": acted, "order": self._signed(order), "is_whole": after is None, "seen": len(units)}
-        context["has_more_skipped"] = acted.skipped > SHOWN
+        context |= {"has_more_skipped": acted.skipped > SHOWN, "given": self._given()}
         return self._page("preview", {**context, **self._rows(acted), "skipped": _skipped(acted)})
+
+    def _given(self) -> Values:
+        """Return what the form was filled in with. The names of a file are in the list of names."""
+        given = {name: self.form[name].value() for name in self.form.fields if name != "file"}
+        if self.form.cleaned_data.get("cohort"):
+            given["names"] = "\n".join(self.form.cleaned_data["cohort"])
+        return {name: "" if value is None else value for name, value in given.items()}
 
     def _act(self, order: Values) -> HttpResponse:
         """Do the next part of an order."""

@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client, override_settings
 from django.urls import reverse
+from lxml import html
 from opaque_keys.edx.keys import UsageKey
 
 from tests.factories import COURSE, make_block, make_learners
@@ -134,6 +135,18 @@ def test_a_score_is_set_and_a_state_deleted_and_undone(staff: Client) -> None:
     assert "Changed 1" in act(staff, undo)
     assert state("ann") == {"attempts": 3, "answer": "ann"}
     assert staff.get(undo).status_code == 404
+
+
+def test_a_preview_leads_back_to_the_filled_in_form(staff: Client) -> None:
+    url, file = all_block("override_score"), SimpleUploadedFile("cohort.txt", b"bob")
+    seen = preview(staff, url, who="these", names="ann", file=file, grade="1.5", max_grade="2")
+    [form] = [form for form in html.fromstring(seen.content).forms if "names" in form.fields]
+    answer = staff.post(url, {**form.fields, "change": "1"})
+    fields = html.fromstring(answer.content).forms[0].fields
+    assert (fields["who"], fields["names"].split(), fields["grade"]) == ("these", ["ann", "bob"], "1.5")
+    assert fields["reason"].strip() == "a broken question"
+    assert "order" not in answer.context
+    assert score("ann") == (1, 2)
 
 
 def test_a_stale_preview_changes_nothing_and_says_so(staff: Client) -> None:
