@@ -192,7 +192,7 @@ class Moving:
         return Part([str(self.old)], None)
 
     def left(self, units: Sequence[Any], run: UUID) -> Sequence[Any]:
-        return [] if log.rows().filter(run=run).exists() else units
+        return [] if log.has_rows(run) else units
 
     def call(self, units: Sequence[Any], *, is_previewed: bool, **options: Any) -> Acted:
         moved = actions.move_state(self.old, self.new, username=self.username, **options)

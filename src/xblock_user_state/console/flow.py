@@ -21,6 +21,7 @@ from xblock_user_state.access import Action
 from xblock_user_state.actions import Acted, Detail
 from xblock_user_state.actions.copied import refuse_while_copied
 from xblock_user_state.actions.engine import CHANGED_SINCE
+from xblock_user_state.console import log
 from xblock_user_state.console.access import allows
 from xblock_user_state.console.acting import Text, Work
 from xblock_user_state.console.changes import Shown, compared
@@ -142,16 +143,20 @@ class Flow:
         values, run = order["values"], UUID(order["run"])
         work, is_previewed = self.work_of(values), "units" in order
         units, after = (order["units"], order["after"]) if is_previewed else work.part(order["after"])
+        was_begun = log.has_rows(run) if is_previewed else order.get("was_begun", False)
         acted = self._called(work, work.left(units, run), values, is_previewed=is_previewed, run=run)
         sums = Sums(*order["sums"]).plus(acted)
         is_stale = order.get("is_stale") or any(one.skipped.startswith(CHANGED_SINCE) for one in acted.details)
         skipped = [*map(Stayed._make, order.get("skipped", ())), *_skipped(acted)][:SHOWN]
         rest = {"values": values, "run": order["run"], "after": after, "sums": sums, "is_stale": is_stale}
+        rest["was_begun"] = was_begun
         context = {
             "acted": acted,
             "sums": sums,
             "run": run,
+            "has_run": was_begun or sums.changed,
             "is_stale": is_stale,
+            "was_done": was_begun and after is None and not sums.changed,
             "has_more_skipped": sums.skipped > SHOWN,
             "may_see_run": allows(self.request, Action.REPORT, context_key=self.course),
             "may_undo": allows(self.request, Action.ACT, context_key=self.course),

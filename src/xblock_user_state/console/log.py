@@ -199,6 +199,12 @@ def _following(found: QuerySet[LoggedAction], after: Place | None, count: int) -
         return list(found.order_by("created", "id")[:count])
 
 
+def has_rows(run: UUID) -> bool:
+    """Tell whether a call has done anything. One statement."""
+    with errors_translated(state_database()):
+        return rows().filter(run=run).exists()
+
+
 def done_in(run: UUID, student_ids: Collection[Any]) -> set[tuple[Any, int | None]]:
     """Return the learners and blocks among the rows of a call. One statement."""
     found = rows().filter(run=run, student_id__in=set(student_ids))

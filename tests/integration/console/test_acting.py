@@ -164,7 +164,13 @@ def test_a_form_that_is_sent_twice_acts_once(staff: Client) -> None:
     seen = preview(staff, url)
     confirm(staff, url, seen)
     DjangoXBlockUserStateClient().set("ann", BLOCK, {"attempts": 1})
-    confirm(staff, url, seen)
+    again = confirm(staff, url, seen)
+    text = text_of(again)
+    assert "Done before: Reset attempts" in text
+    assert "This was already done" in text
+    assert "Changed 0" not in text
+    [row] = LoggedAction.objects.all()
+    assert page("action", row.run) in again.content.decode()
     assert state("ann")["attempts"] == 1
     assert LoggedAction.objects.count() == 1
 

@@ -69,7 +69,7 @@ def erase(request: HttpRequest, username: str) -> HttpResponse:
     reason = form.cleaned_data["reason"]
     token = _token(request, person, request.POST.get("token"))
     if token and form.cleaned_data["username"] == person.username:
-        if log.rows().filter(run=token).exists():
+        if log.has_rows(token):
             return page(request, "erased", context)
         receipt = erase_learner(UserId(person.id), actor=request.user, reason=reason, run=token)
         return page(request, "erased", {**context, "receipt": receipt})
