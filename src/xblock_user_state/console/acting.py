@@ -78,6 +78,10 @@ TITLES: Mapping[str, Text] = {
 """The titles of all acts that the log has."""
 
 
+DELETING = frozenset({"delete_state", "erase_learner", "delete_block", "delete_course"})
+"""Acts that take something away from learners."""
+
+
 class Target(NamedTuple):
     """A block, or all blocks of a course; of one learner, or of several."""
 

@@ -75,6 +75,14 @@ def test_a_preview_shows_what_would_change_and_changes_nothing(staff: Client) ->
     assert not LoggedAction.objects.exists()
 
 
+def test_actions_that_delete_come_last_and_are_marked(staff: Client) -> None:
+    found = html.fromstring(staff.get(history_address()).content).xpath("//nav[@class='xus-acts']/a")
+    assert [link.text_content() for link in found if link.get("class")] == ["Delete the state"]
+    assert found[-1].get("class") == "xus-danger"
+    for name, count in (("delete_state", 1), ("reset_attempts", 0)):
+        assert preview(staff, on_block(name)).content.count(b'class="xus-danger"') == count
+
+
 def test_a_reason_is_needed(staff: Client) -> None:
     answer = staff.post(on_block("reset_attempts"), {"reason": " "})
     assert "This field is required" in text_of(answer)

@@ -13,7 +13,7 @@ from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock_user_state.access import Action
 from xblock_user_state.console import people
 from xblock_user_state.console.access import allows, require
-from xblock_user_state.console.acting import TITLES, Kind, Moving, States, Target, kind_of, parameters_of
+from xblock_user_state.console.acting import DELETING, TITLES, Kind, Moving, States, Target, kind_of, parameters_of
 from xblock_user_state.console.flow import Flow, Values
 from xblock_user_state.console.forms import KeyForm, ReasonForm, form_of
 from xblock_user_state.console.hosts import ConsoleHost, console_host
@@ -136,7 +136,7 @@ class _Acting:
     def flow(self) -> Flow:
         """Return its way through the pages."""
         target = self.target
-        context = {**_context(target, self.person), "help": self.kind.help, "is_rescore": self.act == "rescore"}
+        context = {**_context(target, self.person), "help": self.kind.help, "deletes": self.act in DELETING}
         return Flow(
             self.request,
             self.kind.title,
