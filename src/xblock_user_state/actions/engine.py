@@ -103,7 +103,7 @@ class Detail(NamedTuple):
     damage: str = ""
     """The reason why the state before the action can't be read; empty if it can."""
     changes: tuple[FieldChange, ...] = ()
-    """These fields with their old and new values; in a dry run only."""
+    """These fields with their old and new values."""
 
 
 class Acted(NamedTuple):
@@ -331,7 +331,7 @@ def _detail(held: Held, change: Edit | Call | Skip, revision: int | None) -> Det
         new_score=edit.score if edit else None,
         skipped=reason,
         damage=held.damage,
-        changes=changes if revision is None else (),
+        changes=changes,
     )
 
 

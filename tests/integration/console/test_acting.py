@@ -277,6 +277,9 @@ class ScoringHost(ConsoleHost):
     def rescorer(self) -> Rescorer | None:
         return full_marks
 
+    def title(self, block_key: UsageKey) -> str:
+        return "The stars"
+
 
 def full_marks(client: DjangoXBlockUserStateClient, learner: Any, block_key: UsageKey) -> None:
     client.set_score(learner.username, block_key, 2, 2)
@@ -289,6 +292,16 @@ def test_only_a_host_that_can_rescore_offers_it(staff: Client) -> None:
         assert score("ann") == (1, 2)
         assert "Changed 1" in act(staff, on_block("rescore"))
     assert score("ann") == (2, 2)
+
+
+@override_settings(XBLOCK_USER_STATE={"CONSOLE_HOST": f"{__name__}.ScoringHost"})
+def test_the_result_has_titles_and_values(staff: Client) -> None:
+    make_learners("cid")
+    result = act(staff, all_block("reset_attempts"), who="these", names="ann, cid")
+    assert "ann The stars attempts before: 3 → after: 0" in result
+    assert "cid The stars the state has no field" in result
+    run = LoggedAction.objects.get().run
+    assert "ann The stars 2 → 3" in read(staff, page("action", run))
 
 
 def test_forged_requests_are_refused(staff: Client) -> None:
