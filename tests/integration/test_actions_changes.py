@@ -9,7 +9,6 @@ from uuid import UUID, uuid4
 
 import pytest
 from django.contrib.auth.models import AnonymousUser, User
-from django.db import connection
 from django.test import override_settings
 
 from tests.factories import COURSE, make_block, make_blocks, make_learners
@@ -30,6 +29,7 @@ from xblock_user_state.interface import PermissionDenied, ServiceUnavailable, Us
 from xblock_user_state.models import LoggedAction, StudentModule
 from xblock_user_state.runtime import UserStateKeyValueStore
 from xblock_user_state.state import FieldChange
+from xblock_user_state.state.keys import identify_block
 
 pytestmark = pytest.mark.django_db
 
@@ -240,7 +240,13 @@ def test_a_revision_is_restored(client: DjangoXBlockUserStateClient, grace: User
     restore(BLOCK, "ann", revision=2, actor=grace, **WHY)
     assert (state_of("ann"), score_of("ann")) == ({"attempts": 3, "answer": "ann"}, (1, 2))
     acted = restore(BLOCK, "ann", revision=99, actor=grace, **WHY)
+    assert [one.skipped for one in acted.details] == ["there is no revision 99; the newest is 5"]
+
+
+def test_a_block_without_history_is_not_restored(client: DjangoXBlockUserStateClient, grace: User) -> None:
+    acted = restore(WORD, "ann", at=client.get("ann", WORD).updated, actor=grace, **WHY)
     assert [one.skipped for one in acted.details] == ["no history was recorded"]
+    assert state_of("ann", WORD) == {"words": ["sky"]}
 
 
 def test_a_cohort_is_restored_to_a_time(client: DjangoXBlockUserStateClient, grace: User) -> None:
@@ -394,16 +400,49 @@ def test_actions_wait_for_the_end_of_copies(client: DjangoXBlockUserStateClient,
     assert state_of("ann")["attempts"] == 3
 
 
-def test_a_damaged_state_is_skipped(client: DjangoXBlockUserStateClient, grace: User) -> None:
-    module = StudentModule.objects.get(student__username="ann", block__usage_key=str(BLOCK))
-    with connection.cursor() as cursor:
-        cursor.execute(
-            "UPDATE xblock_user_state_studentmodule SET state = '[1]' WHERE student_id = %s AND block_id = %s",
-            [module.student_id, module.block_id],
-        )
+def damage(learner: str, text: str = "[1]") -> None:
+    """Let SQL replace the text of a state, past the client."""
+    block = identify_block(BLOCK).id
+    StudentModule._base_manager.filter(student__username=learner, block_id=block).update(state=text)
+
+
+def test_a_state_that_cant_be_read_keeps_its_attempts(client: DjangoXBlockUserStateClient, grace: User) -> None:
+    damage("ann")
     acted = reset_attempts(BLOCK, actor=grace, **WHY)
     assert numbers(acted) == (3, 2, 0, 1)
-    assert "can't be read" in next(one.skipped for one in acted.details if one.skipped)
+    [skipped] = [one.skipped for one in acted.details if one.skipped]
+    assert skipped.startswith("the stored state can't be read: it is not ")
+    assert skipped.endswith("; restore an earlier revision, or delete the state")
+    acted = rescore(BLOCK, "ann", rescorer=lambda *_: None, actor=grace, **WHY)
+    assert numbers(acted) == (1, 0, 0, 1)
+
+
+@pytest.mark.parametrize("text", ["[1]", "garbage"])
+def test_a_state_that_cant_be_read_is_mended(client: DjangoXBlockUserStateClient, grace: User, text: str) -> None:
+    by: Any = {"actor": grace, **WHY}
+    for name in ("ann", "bob"):
+        damage(name, text)
+    plan = restore(BLOCK, "ann", revision=2, **by, dry_run=True)
+    [detail] = plan.details
+    assert (plan.changed, {*detail.fields}, bool(detail.damage)) == (1, {"answer", "attempts"}, True)
+    restored = restore(BLOCK, "ann", revision=2, **by)
+    assert (numbers(restored), state_of("ann")) == ((1, 1, 0, 0), {"attempts": 3, "answer": "ann"})
+    deleted = delete_state(BLOCK, "bob", **by)
+    assert (numbers(deleted), state_of("bob"), score_of("bob")) == ((1, 1, 0, 0), None, None)
+    assert undo(deleted.id or "", **by).changed == 1
+    assert state_of("bob") == {"attempts": 3, "answer": "bob"}
+    # Every entry can be read: the one after the stranger's text builds on none.
+    assert [entry.state for entry in client.get_history("bob", BLOCK)][:2] == [{"attempts": 3, "answer": "bob"}, None]
+
+
+def test_a_score_is_set_beside_a_state_that_cant_be_read(client: DjangoXBlockUserStateClient, grace: User) -> None:
+    damage("ann")
+    by: Any = {"actor": grace, **WHY}
+    acted = override_score(BLOCK, "ann", grade=2, max_grade=2, **by)
+    assert (numbers(acted), score_of("ann")) == ((1, 1, 0, 0), (2, 2))
+    assert StudentModule._base_manager.get(student__username="ann", block_id=identify_block(BLOCK).id).state == "[1]"
+    restore(BLOCK, "ann", revision=2, **by)
+    assert (state_of("ann"), score_of("ann")) == ({"attempts": 3, "answer": "ann"}, (1, 2))
 
 
 def test_statements_do_not_grow_with_the_blocks_of_a_learner(client: DjangoXBlockUserStateClient, grace: User) -> None:

@@ -24,6 +24,7 @@ Rescorer = Callable[[DjangoXBlockUserStateClient, Any, UsageKey], object]
 """Scores a block anew. Arguments: a client whose user is the actor, the learner (a user), and the block's key."""
 
 NO_STATE = Skip("the learner has no state in the block")
+_NOT_RECORDED = Skip("no history was recorded")
 
 
 class _OfTheRow:
@@ -41,13 +42,15 @@ def reset_attempts(
 ) -> Acted:
     """Set the field ``attempts`` to 0, so that learners may try again. Answers and scores stay.
 
-    Blocks without this field are skipped. See `Options` for the keywords.
+    Blocks without this field, and states that can't be read, are skipped. See `Options` for the keywords.
     """
     order = Order("reset_attempts", actor, reason, **options)
     return _act(order, where, learners, _OfTheRow(_without_attempts))
 
 
 def _without_attempts(held: Held) -> Edit | Skip:
+    if held.damage:
+        return _unreadable(held)
     if held.state is None or "attempts" not in held.state:
         return Skip("the state has no field 'attempts'")
     return Edit({**held.state, "attempts": 0}, _score(held))
@@ -56,7 +59,10 @@ def _without_attempts(held: Held) -> Edit | Skip:
 def delete_state(
     where: Where = None, learners: Learners = None, *, actor: Any, reason: str, **options: Unpack[Options]
 ) -> Acted:
-    """Delete states and scores. Rows and history stay, so it can be undone; `erase_learner` deletes for good."""
+    """Delete states and scores. Rows and history stay, so it can be undone; `erase_learner` deletes for good.
+
+    A state that can't be read is deleted too.
+    """
     order = Order("delete_state", actor, reason, **options)
     return _act(order, where, learners, _OfTheRow(lambda _: Edit(None, (None, None))))
 
@@ -71,13 +77,13 @@ def override_score(
     reason: str,
     **options: Unpack[Options],
 ) -> Acted:
-    """Set the score, and leave the state alone. ``None`` for both removes it.
+    """Set the score, and leave the state alone, also one that can't be read. ``None`` for both removes the score.
 
     A learner who is named, in a block that is named, gets the score also if they never opened the block.
     """
     arguments.new_score(grade, max_grade)
     order = Order("override_score", actor, reason, **options)
-    return _act(order, where, learners, _OfTheRow(lambda held: Edit(held.state, (grade, max_grade))))
+    return _act(order, where, learners, _OfTheRow(lambda held: Edit(held.state, (grade, max_grade), keeps_state=True)))
 
 
 def restore(
@@ -93,7 +99,8 @@ def restore(
     """Bring back state and score as they were after a `revision`, or at a time. It is a new revision.
 
     A revision belongs to one learner and block. At a time before the first revision there was no state. Blocks without
-    a history, or whose history has been damaged there, are skipped.
+    a history, or whose history has been damaged there, are skipped. The present state need not be readable: restoring
+    mends it.
     """
     if (revision is None) == (at is None):
         raise ValueError("give either revision or at, the time of the state")
@@ -126,6 +133,8 @@ def rescore(
 
 
 def _scored_anew(rescorer: Rescorer, held: Held) -> Call | Skip:
+    if held.damage:
+        return _unreadable(held)
     if held.state is None:
         return NO_STATE
     users = get_user_model()._base_manager.using(user_database())
@@ -135,8 +144,8 @@ def _scored_anew(rescorer: Rescorer, held: Held) -> Call | Skip:
     return Call(partial(rescorer, held.client, learner, held.block_key))
 
 
-Find = Callable[[Held], HistoryEntry | None]
-"""Finds an entry of the history; ``None`` for the time before the first one."""
+Find = Callable[[Held], HistoryEntry | Skip | None]
+"""Finds an entry of the history; ``None`` for the time before the first one. May raise `DoesNotExist`."""
 
 
 def restored(find: Find, held: Held) -> Edit | Skip:
@@ -145,32 +154,40 @@ def restored(find: Find, held: Held) -> Edit | Skip:
         entry = find(held)
         if entry is None:
             return Edit(None, (None, None))
+        if isinstance(entry, Skip):
+            return entry
         score = (entry.score.grade, entry.score.max_grade) if entry.score else (None, None)
         return Edit(entry.state, score)
     except DoesNotExist:
-        return Skip("no history was recorded")
+        return _NOT_RECORDED
     except DamagedHistory as error:
         return Skip(f"the history can't be read: {error}")
 
 
-def entry_of(held: Held, revision: int) -> HistoryEntry:
-    """Return the entry of a revision. Raises `DoesNotExist`."""
+def entry_of(held: Held, revision: int) -> HistoryEntry | Skip:
+    """Return the entry of a revision, or the reason why there is none."""
     learner = UserId(held.student_id)
     for entry in held.client.get_history(learner, held.block_key, limit=1, before_revision=revision + 1):
         if entry.revision == revision:
             return entry
-    raise DoesNotExist(f"there is no revision {revision}")
+    if revision > held.revision > 0:
+        return Skip(f"there is no revision {revision}; the newest is {held.revision}")
+    return _NOT_RECORDED
 
 
-def _entry_at(held: Held, at: datetime) -> HistoryEntry | None:
+def _entry_at(held: Held, at: datetime) -> HistoryEntry | Skip | None:
     oldest = 0
     for entry in held.client.get_history(UserId(held.student_id), held.block_key):
         if entry.updated <= at:
             return entry
         oldest = entry.revision
     if oldest > 1:
-        raise DoesNotExist("the history begins later")
+        return Skip("the recorded history begins later")
     return None
+
+
+def _unreadable(held: Held) -> Skip:
+    return Skip(f"the stored state can't be read: {held.damage}; restore an earlier revision, or delete the state")
 
 
 def _score(held: Held) -> tuple[float | None, float | None]:

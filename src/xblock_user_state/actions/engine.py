@@ -52,6 +52,8 @@ class Held(NamedTuple):
     """0 if there is no row."""
     state: State | None
     score: BlockScore | None
+    damage: str = ""
+    """The reason why the state can't be read, and is ``None`` here; empty if it can."""
 
 
 class Edit(NamedTuple):
@@ -59,6 +61,8 @@ class Edit(NamedTuple):
 
     state: State | None
     score: tuple[float | None, float | None]
+    keeps_state: bool = False
+    """Only the score changes; also where the state can't be read."""
 
 
 class Call(NamedTuple):
@@ -103,8 +107,10 @@ class Detail(NamedTuple):
     """Grade and maximum after the action; ``None`` if only the host's function knows them."""
     skipped: str
     """The reason why the block stayed as it is; empty for a change."""
+    damage: str = ""
+    """The reason why the state before the action can't be read; empty if it can."""
     changes: tuple[FieldChange, ...] = ()
-    """These fields with their old and new values; in a dry run only."""
+    """These fields with their old and new values."""
 
 
 class Acted(NamedTuple):
@@ -238,9 +244,9 @@ class _Learner:
             held = Held(client, student_id, key, revision, None, score)
             try:
                 held = held._replace(state=existing_state(text))
-                change = self.kind.edit(held)
             except NotAState as error:
-                change = Skip(f"the stored state can't be read: {error}")
+                held = held._replace(damage=str(error))
+            change = self.kind.edit(held)
             if not isinstance(change, Edit) or _differs(held, change):
                 changes.append((held, self._unless_changed(held, change)))
         return changes
@@ -280,7 +286,7 @@ def _save(client: DjangoXBlockUserStateClient, student_id: Any, changes: Sequenc
         for held, change in changes:
             if isinstance(change, Edit):
                 # A row that never had state keeps none.
-                if _text(held.state) != _text(change.state):
+                if _replaces_state(held, change):
                     batch.replace(held.block_key, change.state or {})
                 batch.set_score(held.block_key, *change.score)
 
@@ -337,7 +343,7 @@ def _found(changes: Sequence[_Change], revisions: Mapping[UsageKey, int] | None,
 def _detail(held: Held, change: Edit | Call | Skip, revision: int | None) -> Detail:
     reason = change.reason if isinstance(change, Skip) else ""
     edit = change if isinstance(change, Edit) else None
-    changes = tuple(diff(held.state, edit.state)) if edit else ()
+    changes = tuple(diff(held.state, edit.state)) if edit and not edit.keeps_state else ()
     return Detail(
         username=None,
         block_key=held.block_key,
@@ -347,13 +353,21 @@ def _detail(held: Held, change: Edit | Call | Skip, revision: int | None) -> Det
         score=held.score,
         new_score=edit.score if edit else None,
         skipped=reason,
-        changes=changes if revision is None else (),
+        damage=held.damage,
+        changes=changes,
     )
 
 
 def _differs(held: Held, edit: Edit) -> bool:
     score = (held.score.grade, held.score.max_grade) if held.score else (None, None)
-    return _text(held.state) != _text(edit.state) or score != edit.score
+    return _replaces_state(held, edit) or score != edit.score
+
+
+def _replaces_state(held: Held, edit: Edit) -> bool:
+    if edit.keeps_state:
+        return False
+    # A text that is no state is replaced even by none.
+    return bool(held.damage) or _text(held.state) != _text(edit.state)
 
 
 def _text(state: State | None) -> str | None:

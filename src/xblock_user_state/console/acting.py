@@ -78,6 +78,10 @@ TITLES: Mapping[str, Text] = {
 """The titles of all acts that the log has."""
 
 
+DELETING = frozenset({"delete_state", "erase_learner", "delete_block", "delete_course"})
+"""Acts that take something away from learners."""
+
+
 class Target(NamedTuple):
     """A block, or all blocks of a course; of one learner, or of several."""
 
@@ -193,7 +197,7 @@ class Moving:
         return Part([str(self.old)], None)
 
     def left(self, units: Sequence[Any], run: UUID) -> Sequence[Any]:
-        return [] if log.rows().filter(run=run).exists() else units
+        return [] if log.has_rows(run) else units
 
     def call(self, units: Sequence[Any], *, is_previewed: bool, **options: Any) -> Acted:
         moved = actions.move_state(self.old, self.new, username=self.username, **options)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from django import forms
@@ -42,6 +43,14 @@ class ScoreForm(forms.Form):
         widget=forms.NumberInput(attrs={"step": "any"}),
         help_text=_("Leave both empty to remove the score."),
     )
+
+    def clean(self) -> dict[str, Any]:
+        """Check that the points are possible."""
+        values = super().clean() or self.cleaned_data
+        grade, most = values.get("grade"), values.get("max_grade")
+        if grade is not None and most is not None and grade > most:
+            self.add_error("grade", _("These are more points than possible."))
+        return values
 
 
 class RevisionForm(forms.Form):
@@ -89,11 +98,11 @@ class WhoForm(forms.Form):
         initial="these",
     )
     names = forms.CharField(
-        label=_("Usernames, one a line"),
+        label=_("Usernames, one a line or with commas between"),
         required=False,
         widget=forms.Textarea(attrs={"rows": 4, "spellcheck": "false"}),
     )
-    file = forms.FileField(label=_("Or a text file with one username a line"), required=False)
+    file = forms.FileField(label=_("Or a text file with usernames, one a line or with commas between"), required=False)
 
     def clean(self) -> dict[str, Any]:
         """Read the names of the cohort."""
@@ -117,7 +126,9 @@ class WhoForm(forms.Form):
                 text += "\n" + values["file"].read().decode("utf-8-sig")
             except UnicodeDecodeError:
                 self.add_error("file", _("The file is not a text file in UTF-8."))
-        return list(dict.fromkeys(name for line in text.replace("\0", "").splitlines() if (name := line.strip())))
+        lines = text.replace("\0", "").splitlines()
+        names = (name.strip() for line in lines for name in re.split("[,;]", line))
+        return list(dict.fromkeys(filter(None, names)))
 
 
 def form_of(parameters: type[forms.Form], *, has_learner: bool) -> type[ReasonForm]:

@@ -12,6 +12,8 @@ from django.utils import timezone
 
 from xblock_user_state.actions.models import LoggedAction
 from xblock_user_state.console import people
+from xblock_user_state.console.hosts import console_host
+from xblock_user_state.state.keys import parse_block
 from xblock_user_state.store.blocks import texts_of
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.models import LearningContext
@@ -83,6 +85,8 @@ class Line(NamedTuple):
     is_of_all: bool
     course: str | None
     block: str | None
+    title: str
+    """The block's; empty without a block."""
     revision_before: int | None
     revision_after: int | None
     is_undone: bool
@@ -169,6 +173,7 @@ def lines(found: QuerySet[LoggedAction], after: Place | None) -> tuple[list[Line
     names = people.names_of({row.student_id for row in shown} - {None})
     texts = texts_of(state_database(), {row.block_id for row in shown if row.block_id is not None})
     courses = _courses({row.context_id for row in shown} - {None})
+    titles = {id_: _title(*of_block) for id_, of_block in texts.items()}
     page = [
         Line(
             row.id,
@@ -177,6 +182,7 @@ def lines(found: QuerySet[LoggedAction], after: Place | None) -> tuple[list[Line
             row.student_id is None,
             courses.get(row.context_id),
             texts.get(row.block_id or 0, (None, None))[1],
+            titles.get(row.block_id or 0, ""),
             row.revision_before,
             row.revision_after,
             row.undone_by is not None,
@@ -184,6 +190,14 @@ def lines(found: QuerySet[LoggedAction], after: Place | None) -> tuple[list[Line
         for row in shown[:SHOWN]
     ]
     return page, Place(shown[SHOWN - 1].created, shown[SHOWN - 1].id) if len(shown) > SHOWN else None
+
+
+def _title(course: str, block: str) -> str:
+    try:
+        return console_host().title(parse_block(course, block))
+    except ValueError:
+        # Restored or imported rows may have texts of no key.
+        return block
 
 
 def part_of(found: QuerySet[LoggedAction], after: str | None) -> tuple[list[LoggedAction], str | None]:
@@ -197,6 +211,12 @@ def _following(found: QuerySet[LoggedAction], after: Place | None, count: int) -
         found = found.filter(created__gte=after.created).exclude(created=after.created, id__lte=after.id)
     with errors_translated(state_database()):
         return list(found.order_by("created", "id")[:count])
+
+
+def has_rows(run: UUID) -> bool:
+    """Tell whether a call has done anything. One statement."""
+    with errors_translated(state_database()):
+        return rows().filter(run=run).exists()
 
 
 def done_in(run: UUID, student_ids: Collection[Any]) -> set[tuple[Any, int | None]]:

@@ -10,7 +10,7 @@ from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
 from xblock_user_state.access import Action
 from xblock_user_state.console.access import allows
-from xblock_user_state.console.acting import KINDS, TITLES, Target, Text, kind_of
+from xblock_user_state.console.acting import DELETING, KINDS, TITLES, Target, Text, kind_of
 from xblock_user_state.console.hosts import console_host
 
 
@@ -19,6 +19,8 @@ class Offer(NamedTuple):
 
     title: Text
     url: str
+    deletes: bool = False
+    """Pages set it apart."""
 
 
 def address(
@@ -37,8 +39,9 @@ def offers(
         return []
     host, target = console_host(), Target(course, block, username is not None)
     acts = [act for act in KINDS if kind_of(act, host, target)] + (["move_state"] if block else [])
+    acts.sort(key=lambda act: act in DELETING)
     name = f"act_{'on' if username else 'all'}_{'block' if block else 'course'}"
-    return [Offer(TITLES[act], address(name, course, block, username, act)) for act in acts]
+    return [Offer(TITLES[act], address(name, course, block, username, act), act in DELETING) for act in acts]
 
 
 def offers_on_person(request: HttpRequest, username: str) -> list[Offer]:
@@ -48,4 +51,7 @@ def offers_on_person(request: HttpRequest, username: str) -> list[Offer]:
         found.append("export_learner")
     if allows(request, Action.ERASE, username):
         found.append("erase_learner")
-    return [Offer(TITLES[act], reverse(f"xblock_user_state_console:{act}", args=[username])) for act in found]
+    return [
+        Offer(TITLES[act], reverse(f"xblock_user_state_console:{act}", args=[username]), act in DELETING)
+        for act in found
+    ]

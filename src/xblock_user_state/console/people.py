@@ -8,12 +8,16 @@ from typing import Any, NamedTuple
 from django.contrib.auth import get_user_model
 from django.db.models import Model, Q, QuerySet
 from django.http import Http404
+from django.utils.translation import gettext as _
 
 from xblock_user_state.state.keys import is_storable
 from xblock_user_state.store import users
 from xblock_user_state.store.databases import user_database
 from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.transactions import errors_translated
+
+NAMED = 10
+"""Unknown usernames that an error names."""
 
 
 class Person(NamedTuple):
@@ -67,6 +71,15 @@ def ids_of(usernames: Sequence[str]) -> dict[str, Any]:
             # MySQL's default collation finds Ann for ann.
             found |= {username: id_ for username, id_ in rows if username in wanted}
     return found
+
+
+def unknown(usernames: Sequence[str]) -> str:
+    """Return the error for usernames that nobody has."""
+    names = ", ".join(f"“{name}”" for name in usernames[:NAMED])
+    if len(usernames) > NAMED:
+        names = _("%(names)s and %(number)s more") % {"names": names, "number": len(usernames) - NAMED}
+    text = _("There is no user %(names)s. Give usernames, such as “ines”, and not full names.")
+    return text % {"names": names}
 
 
 def _users() -> QuerySet[Any]:

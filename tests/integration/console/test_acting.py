@@ -9,6 +9,7 @@ from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client, override_settings
 from django.urls import reverse
+from lxml import html
 from opaque_keys.edx.keys import UsageKey
 
 from tests.factories import COURSE, make_block, make_learners
@@ -74,6 +75,14 @@ def test_a_preview_shows_what_would_change_and_changes_nothing(staff: Client) ->
     assert not LoggedAction.objects.exists()
 
 
+def test_actions_that_delete_come_last_and_are_marked(staff: Client) -> None:
+    found = html.fromstring(staff.get(history_address()).content).xpath("//nav[@class='xus-acts']/a")
+    assert [link.text_content() for link in found if link.get("class")] == ["Delete the state"]
+    assert found[-1].get("class") == "xus-danger"
+    for name, count in (("delete_state", 1), ("reset_attempts", 0)):
+        assert preview(staff, on_block(name)).content.count(b'class="xus-danger"') == count
+
+
 def test_a_reason_is_needed(staff: Client) -> None:
     answer = staff.post(on_block("reset_attempts"), {"reason": " "})
     assert "This field is required" in text_of(answer)
@@ -104,6 +113,22 @@ def test_a_revision_is_restored_from_the_history(staff: Client) -> None:
     assert state("ann")["answer"] == "ann"
 
 
+def test_a_revision_that_does_not_exist_is_an_error_of_the_form(staff: Client) -> None:
+    answer = preview(staff, on_block("restore"), revision="42")
+    assert "There is no revision 42; the newest is 2." in text_of(answer)
+    assert 'value="42"' in answer.content.decode()
+    assert "order" not in answer.context
+    text = text_of(preview(staff, on_block("restore", block=OTHER), revision="1"))
+    assert "There is no revision: the learner has no state in this block." in text
+
+
+def test_the_form_of_a_score_has_the_present_one_and_refuses_an_impossible_one(staff: Client) -> None:
+    form = staff.get(on_block("override_score")).context["form"]
+    assert (form["grade"].value(), form["max_grade"].value()) == (1, 2)
+    assert "more points than possible" in text_of(preview(staff, on_block("override_score"), grade="5", max_grade="1"))
+    assert score("ann") == (1, 2)
+
+
 def test_a_score_is_set_and_a_state_deleted_and_undone(staff: Client) -> None:
     assert "1 / 2 → 2 / 2" in text_of(preview(staff, on_block("override_score"), grade="2", max_grade="2"))
     act(staff, on_block("override_score"), grade="2", max_grade="2")
@@ -118,6 +143,18 @@ def test_a_score_is_set_and_a_state_deleted_and_undone(staff: Client) -> None:
     assert "Changed 1" in act(staff, undo)
     assert state("ann") == {"attempts": 3, "answer": "ann"}
     assert staff.get(undo).status_code == 404
+
+
+def test_a_preview_leads_back_to_the_filled_in_form(staff: Client) -> None:
+    url, file = all_block("override_score"), SimpleUploadedFile("cohort.txt", b"bob")
+    seen = preview(staff, url, who="these", names="ann", file=file, grade="1.5", max_grade="2")
+    [form] = [form for form in html.fromstring(seen.content).forms if "names" in form.fields]
+    answer = staff.post(url, {**form.fields, "change": "1"})
+    fields = html.fromstring(answer.content).forms[0].fields
+    assert (fields["who"], fields["names"].split(), fields["grade"]) == ("these", ["ann", "bob"], "1.5")
+    assert fields["reason"].strip() == "a broken question"
+    assert "order" not in answer.context
+    assert score("ann") == (1, 2)
 
 
 def test_a_stale_preview_changes_nothing_and_says_so(staff: Client) -> None:
@@ -135,7 +172,13 @@ def test_a_form_that_is_sent_twice_acts_once(staff: Client) -> None:
     seen = preview(staff, url)
     confirm(staff, url, seen)
     DjangoXBlockUserStateClient().set("ann", BLOCK, {"attempts": 1})
-    confirm(staff, url, seen)
+    again = confirm(staff, url, seen)
+    text = text_of(again)
+    assert "Done before: Reset attempts" in text
+    assert "This was already done" in text
+    assert "Changed 0" not in text
+    [row] = LoggedAction.objects.all()
+    assert page("action", row.run) in again.content.decode()
     assert state("ann")["attempts"] == 1
     assert LoggedAction.objects.count() == 1
 
@@ -152,7 +195,7 @@ def test_an_order_is_for_its_page_and_its_user(staff: Client, ann: User) -> None
 
 def test_a_cohort_is_a_list_and_a_file(staff: Client) -> None:
     make_learners("cid")
-    url, file = all_block("reset_attempts"), SimpleUploadedFile("cohort.txt", "\ufeffbob\r\n\r\ncid\n".encode())
+    url, file = all_block("reset_attempts"), SimpleUploadedFile("cohort.txt", "\ufeffbob\r\n\r\n cid ;\n".encode())
     text = text_of(preview(staff, url, who="these", names="ann", file=file))
     assert "Would change 2 Would stay as they are 0 Skipped 1" in text
     assert "cid stars the state has no field 'attempts'" in text
@@ -165,7 +208,8 @@ def test_a_cohort_is_a_list_and_a_file(staff: Client) -> None:
 @pytest.mark.parametrize(
     ("values", "message"),
     [
-        ({"who": "these", "names": "ann\nghost\nAnn"}, "There is no user “ghost”, “Ann”. Nothing was done."),
+        ({"who": "these", "names": "ann, ghost; Ann"}, "There is no user “ghost”, “Ann”. Give usernames"),
+        ({"who": "these", "names": ",".join(map("x{}".format, range(12)))}, "“x9” and 2 more"),
         ({"who": "these"}, "Name the learners, or choose all."),
         ({"who": "all", "names": "ann"}, "There are names"),
         ({"who": "these", "file": SimpleUploadedFile("a.txt", b"\xff\xfe")}, "not a text file in UTF-8"),
@@ -233,6 +277,9 @@ class ScoringHost(ConsoleHost):
     def rescorer(self, block_key: UsageKey | None) -> Rescorer | None:
         return full_marks if block_key == BLOCK else None
 
+    def title(self, block_key: UsageKey) -> str:
+        return "The stars"
+
 
 def full_marks(client: DjangoXBlockUserStateClient, learner: Any, block_key: UsageKey) -> None:
     client.set_score(learner.username, block_key, 2, 2)
@@ -246,6 +293,16 @@ def test_only_a_host_that_can_rescore_offers_it(staff: Client) -> None:
         assert "Changed 1" in act(staff, on_block("rescore"))
         assert staff.get(on_block("rescore", block=OTHER)).status_code == 404
     assert score("ann") == (2, 2)
+
+
+@override_settings(XBLOCK_USER_STATE={"CONSOLE_HOST": f"{__name__}.ScoringHost"})
+def test_the_result_has_titles_and_values(staff: Client) -> None:
+    make_learners("cid")
+    result = act(staff, all_block("reset_attempts"), who="these", names="ann, cid")
+    assert "ann The stars attempts before: 3 → after: 0" in result
+    assert "cid The stars the state has no field" in result
+    run = LoggedAction.objects.get().run
+    assert "ann The stars 2 → 3" in read(staff, page("action", run))
 
 
 class FailingHost(ConsoleHost):

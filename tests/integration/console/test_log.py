@@ -133,12 +133,17 @@ def test_a_learner_is_erased_after_the_name_was_typed(ann: User, login: Login) -
     keeper = login("view_studentmodule", "delete_studentmodule")
     url = links(keeper, address("learner", "ann"))["Erase a learner"]
     seen = keeper.post(url, {"reason": "ann asked"})
-    assert "StudentModule 1" in text_of(seen)
+    assert "Activities with a state or a score StudentModule 1" in text_of(seen)
     values = {"reason": "ann asked", "token": order_in(seen, "token")}
     for wrong in ({"username": "Ann"}, {"username": "ann", "token": "oops"}):
         assert keeper.post(url, {**values, **wrong}).status_code == 200
     assert client.get("ann", BLOCK).state == {"a": 1}
-    assert "Receipt of an erasure" in text_of(keeper.post(url, {**values, "username": "ann"}))
+    erased = keeper.post(url, {**values, "username": "ann"})
+    assert "Receipt of an erasure" in text_of(erased)
+    file = keeper.post(url, {"receipt": order_in(erased, "receipt")})
+    assert file["Content-Disposition"] == 'attachment; filename="receipt.json"'
+    assert (file.json()["student_id"], file.json()["rows"]["StudentModule"]) == (ann.pk, 1)
+    assert keeper.post(url, {"receipt": "forged"}).status_code == 404
     assert list(client.get_many("ann", [BLOCK])) == []
     client.set("ann", BLOCK, {"a": 2})
     assert "done already" in text_of(keeper.post(url, {**values, "username": "ann"}))

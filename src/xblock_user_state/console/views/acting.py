@@ -13,13 +13,14 @@ from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock_user_state.access import Action
 from xblock_user_state.console import people
 from xblock_user_state.console.access import allows, require
-from xblock_user_state.console.acting import TITLES, Kind, Moving, States, Target, kind_of, parameters_of
+from xblock_user_state.console.acting import DELETING, TITLES, Kind, Moving, States, Target, kind_of, parameters_of
 from xblock_user_state.console.flow import Flow, Values
 from xblock_user_state.console.forms import KeyForm, ReasonForm, form_of
 from xblock_user_state.console.hosts import ConsoleHost, console_host
 from xblock_user_state.console.keys import block_of, course_of
 from xblock_user_state.console.offers import address
 from xblock_user_state.console.pages import acting_page
+from xblock_user_state.history.entries import Owner
 from xblock_user_state.maintenance import reports
 from xblock_user_state.state.keys import checked_block
 from xblock_user_state.state.moves import moves_of_blocks
@@ -39,8 +40,11 @@ def act(
     kind = kind_of(act, host, target)
     if kind is None:
         raise Http404
+    initial: dict[str, Any] = {"revision": request.GET.get("revision")}
+    if act == "override_score" and request.method != "POST" and _may_read(request, target, person):
+        initial |= _present_score(target, person)
     form = form_of(kind.parameters, has_learner=person is not None)(
-        request.POST or None, request.FILES or None, initial={"revision": request.GET.get("revision")}
+        request.POST or None, request.FILES or None, initial=initial
     )
     return _Acting(request, act, kind, host, target, person, form).flow().respond()
 
@@ -103,6 +107,25 @@ def _context(target: Target, person: people.Person | None) -> dict[str, Any]:
     return {"course": str(target.course), "key": target.block, "place": place, "person": person, "back": back}
 
 
+def _row(target: Target, person: people.Person | None) -> reports.Response | None:
+    """Return what is stored of one learner in one block. One statement."""
+    if person is None or target.block is None:
+        return None
+    owner = Owner(person.id, checked_block(target.block).id)
+    return reports.stored_rows(state_database(), [owner]).get(owner)
+
+
+def _present_score(target: Target, person: people.Person | None) -> dict[str, Any]:
+    row = _row(target, person)
+    # 2 and not 2.0.
+    return {name: _plain(getattr(row, name)) for name in ("grade", "max_grade")} if row else {}
+
+
+def _may_read(request: HttpRequest, target: Target, person: people.Person | None) -> bool:
+    reading = Action.READ if person else Action.REPORT
+    return allows(request, reading, person.username if person else None, target.course, target.block)
+
+
 class _Acting:
     """An action at a place."""
 
@@ -112,9 +135,8 @@ class _Acting:
 
     def flow(self) -> Flow:
         """Return its way through the pages."""
-        target, username = self.target, self.person.username if self.person else None
-        reading = Action.READ if self.person else Action.REPORT
-        context = {**_context(target, self.person), "help": self.kind.help, "is_rescore": self.act == "rescore"}
+        target = self.target
+        context = {**_context(target, self.person), "help": self.kind.help, "deletes": self.act in DELETING}
         return Flow(
             self.request,
             self.kind.title,
@@ -123,15 +145,26 @@ class _Acting:
             self.values_of,
             self.work_of,
             target.course,
-            shows_values=allows(self.request, reading, username, target.course, target.block),
+            shows_values=_may_read(self.request, target, self.person),
         )
 
     def values_of(self, cleaned: Values) -> Values:
         """Return the values of the form as JSON has them. Looks up the names of a cohort."""
         names = {*self.kind.parameters.base_fields, "reason"}
         values: dict[str, Any] = {name: _as_json(value) for name, value in cleaned.items() if name in names}
+        self._check_revision(cleaned.get("revision"))
         values["learners"] = [str(self.person.id)] if self.person else self._cohort(cleaned.get("cohort"))
         return values
+
+    def _check_revision(self, revision: int | None) -> None:
+        if revision is None:
+            return
+        row = _row(self.target, self.person)
+        newest = row.revision if row else 0
+        if revision > newest:
+            text = _("There is no revision %(revision)s; the newest is %(newest)s.")
+            none = _("There is no revision: the learner has no state in this block.")
+            self.form.add_error("revision", text % {"revision": revision, "newest": newest} if newest else none)
 
     def _cohort(self, names: list[str] | None) -> list[str] | None:
         if names is None:
@@ -139,16 +172,19 @@ class _Acting:
         for name in names:
             require(self.request, Action.ACT, name, self.target.course, self.target.block)
         ids = people.ids_of(names)
-        unknown = [f"“{name}”" for name in names if name not in ids]
+        unknown = [name for name in names if name not in ids]
         if unknown:
-            text = _("There is no user %(names)s. Nothing was done.")
-            self.form.add_error("names", text % {"names": ", ".join(unknown[:20])})
+            self.form.add_error("names", people.unknown(unknown))
         return [str(ids[name]) for name in names if name in ids]
 
     def work_of(self, values: Mapping[str, Any]) -> States:
         """Return the states of an order."""
         parameters = parameters_of(self.act, self.host, self.target, values)
         return States(self.kind, self.target, parameters, values["learners"])
+
+
+def _plain(points: float | None) -> float | None:
+    return int(points) if points is not None and points.is_integer() else points
 
 
 def _as_json(value: Any) -> Any:

@@ -35,7 +35,7 @@ def actions(request: HttpRequest) -> HttpResponse:
     ids = people.ids_of(names)
     unknown = [name for name in names if name not in ids]
     if unknown:
-        problem = _("There is no user “%(name)s”.") % {"name": unknown[0]}
+        problem = people.unknown(unknown)
     days = {name: _day(given[name]) for name in ("since", "until")}
     if any(given[name] and days[name] is None for name in days):
         problem = _("Write a date as 2026-11-28.")

@@ -2,18 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from typing import Any
 from uuid import UUID, uuid4
 
 from django import forms
 from django.core import signing
-from django.http import HttpRequest, HttpResponse
+from django.http import Http404, HttpRequest, HttpResponse
 from django.utils.text import slugify
 from django.utils.translation import gettext as _
 from django.utils.translation import gettext_lazy
 
 from xblock_user_state.access import Action
-from xblock_user_state.actions import erase_learner, export_learner
+from xblock_user_state.actions import Receipt, erase_learner, export_learner
 from xblock_user_state.actions.copied import refuse_while_copied
 from xblock_user_state.console import log, people
 from xblock_user_state.console.access import require
@@ -64,23 +65,55 @@ def erase(request: HttpRequest, username: str) -> HttpResponse:
         refuse_while_copied()
     except RuntimeError as error:
         return page(request, "refused", {**context, "reason": str(error)}, status=409)
+    if "receipt" in request.POST:
+        return _receipt_file(request.POST["receipt"])
     if request.method != "POST" or not form.is_valid():
         return page(request, "erase", context)
     reason = form.cleaned_data["reason"]
     token = _token(request, person, request.POST.get("token"))
     if token and form.cleaned_data["username"] == person.username:
-        if log.rows().filter(run=token).exists():
+        if log.has_rows(token):
             return page(request, "erased", context)
         receipt = erase_learner(UserId(person.id), actor=request.user, reason=reason, run=token)
-        return page(request, "erased", {**context, "receipt": receipt})
+        # As the command prints it.
+        file = signing.dumps(json.loads(json.dumps(receipt._asdict(), default=str)), salt=_RECEIPT_SALT)
+        return page(request, "erased", {**context, "receipt": receipt, "rows": _in_words(receipt), "file": file})
     if token:
         form.add_error("username", _("This is not the username of the learner."))
     plan = erase_learner(UserId(person.id), actor=request.user, reason=reason, dry_run=True)
     signed = signing.dumps([str(uuid4()), str(request.user.pk), str(person.id)], salt=_SALT)
-    return page(request, "erase", {**context, "plan": plan, "token": signed})
+    return page(request, "erase", {**context, "plan": plan, "rows": _in_words(plan), "token": signed})
 
 
 _SALT = "xblock_user_state.console.erase"
+_RECEIPT_SALT = "xblock_user_state.console.receipt"
+
+_WORDS = {
+    "StudentModule": gettext_lazy("Activities with a state or a score"),
+    "Preferences": gettext_lazy("Preferences for types of activities"),
+    "UserInfo": gettext_lazy("Information that all activities share"),
+    "HistoryOutbox": gettext_lazy("Versions of states, newly recorded"),
+    "StudentModuleHistory": gettext_lazy("Versions of states in the history"),
+    "StudentModuleHistoryExtended": gettext_lazy("Versions of states in the extended history"),
+    "LoggedAction": gettext_lazy("Entries in the action log"),
+}
+"""The tables of a receipt in words."""
+
+
+def _in_words(receipt: Receipt) -> list[tuple[Any, str, int | None]]:
+    """Return words, table and number of rows for each table."""
+    return [(_WORDS.get(table, table), table, number) for table, number in receipt.rows.items()]
+
+
+def _receipt_file(text: str) -> HttpResponse:
+    """Return a receipt as a file. Nothing on the server keeps it: the page that shows it has it as a signed text."""
+    try:
+        receipt = signing.loads(text, salt=_RECEIPT_SALT)
+    except signing.BadSignature as error:
+        raise Http404 from error
+    answer = HttpResponse(json.dumps(receipt, indent=2), content_type="application/json")
+    answer["Content-Disposition"] = 'attachment; filename="receipt.json"'
+    return answer
 
 
 def _token(request: HttpRequest, person: people.Person, text: str | None) -> UUID | None:
