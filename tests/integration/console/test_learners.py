@@ -144,7 +144,9 @@ def test_blocks_come_in_the_order_of_the_hosts_outline(
 def test_a_state_that_cant_be_read_is_named(ann: User, staff: Client) -> None:
     DjangoXBlockUserStateClient().set("ann", make_block(), {"a": 1})
     StudentModule._base_manager.using(state_database()).filter(student_id=ann.pk).update(state="[1]")
-    assert "unreadable" in read(staff, address("in_course", "ann", COURSE))
+    text = read(staff, address("in_course", "ann", COURSE))
+    assert "stars : The state of this activity can’t be read. Restore an earlier revision" in text.partition("Score")[0]
+    assert "unreadable" in text
 
 
 def test_pages_take_the_same_few_statements_at_any_size(ann: User, staff: Client) -> None:
