@@ -64,8 +64,8 @@ class Figures(NamedTuple):
 
 
 def attempts_in(state: State | None) -> int | None:
-    """Return the attempts that a block of capa keeps in its state."""
-    found = (state or {}).get("attempts")
+    """Return the attempts that a block keeps in its state; ``None`` if it keeps none."""
+    found = (state or {}).get("attempts", (state or {}).get("count_attempts"))
     return found if isinstance(found, int) else None
 
 
