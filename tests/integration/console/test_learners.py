@@ -8,6 +8,7 @@ from datetime import UTC, datetime, timedelta
 import pytest
 from django.contrib.auth.models import User
 from django.test import Client, override_settings
+from django.utils import timezone
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from opaque_keys.edx.locator import CourseLocator
 
@@ -86,12 +87,18 @@ def test_the_list_is_filtered_by_course_type_and_time(ann: User, staff: Client) 
     assert found(since="2020-01-01") == ["ann", "bob", "cid"]
     assert found(since=f"{datetime.now(UTC) + timedelta(days=2):%Y-%m-%d}") == []
     assert found(type="a\0b") == []
+    # The last day is in the range.
+    today = timezone.localdate()
+    assert found(since=f"{today - timedelta(days=1)}", until=f"{today}") == ["ann", "bob", "cid"]
+    assert found(until=f"{today - timedelta(days=1)}") == []
+    assert "Blocks in the filter" in read(staff, address("learners", until=f"{today}"))
 
 
 def test_a_filter_that_cant_be_read_is_said(staff: Client) -> None:
     assert "is not the key of a course" in read(staff, address("learners", course="oops"))
     for day in ("oops", "2026-02-31"):
         assert "is not a date" in read(staff, address("learners", since=day))
+        assert "is not a date" in read(staff, address("learners", until=day))
 
 
 def test_a_filtered_page_looks_at_a_bounded_number_of_learners(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:

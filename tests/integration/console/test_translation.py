@@ -35,6 +35,7 @@ PAGES = (
     address("learners"),
     address("learners", q="nobody"),
     address("learners", course=str(COURSE), since="2030-01-01"),
+    address("learners", since="2020-01-01", until="2090-01-01"),
     address("learner", "ann"),
     address("in_course", "ann", COURSE),
     history_address(block=MOON),
