@@ -208,6 +208,7 @@ def test_times_are_local_with_utc_beside_them(ann: User, staff: Client) -> None:
     write(1)
     moment = StudentModule.objects.get(student_id=ann.pk).modified
     text = read(staff, history_address())
+    assert f"{moment + timedelta(hours=5, minutes=45):%a}, " in text
     assert f"{moment + timedelta(hours=5, minutes=45):%H:%M:%S} +0545 ({moment:%H:%M:%S} UTC)" in text or (
         f"({moment:%Y-%m-%d %H:%M:%S} UTC)" in text
     )
