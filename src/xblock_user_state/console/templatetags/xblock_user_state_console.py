@@ -19,7 +19,9 @@ def moment(when: datetime | None) -> SafeString | str:
     if when is None:
         return "–"
     here = timezone.localtime(when)
-    shown = f"{formats.date_format(here, 'D')}, {formats.date_format(here, 'DATE_FORMAT')}, {here:%H:%M:%S} {here.tzname()}"
+    shown = (
+        f"{formats.date_format(here, 'D')}, {formats.date_format(here, 'DATE_FORMAT')}, {here:%H:%M:%S} {here.tzname()}"
+    )
     utc = when.astimezone(UTC)
     if here.utcoffset() == utc.utcoffset():
         return format_html('<time datetime="{}">{}</time>', when.isoformat(), shown)
