@@ -103,6 +103,7 @@ def test_a_filter_goes_on_where_it_stopped(ann: User, staff: Client) -> None:
     pages = follow(staff, history_address(field="rare"), OLDER)
     assert [revisions(page) for page in pages] == [[152], [1]]
     assert "Revisions 26 to 152 were looked at" in pages[0]
+    assert '<option value="rare">' in staff.get(history_address()).content.decode()
 
 
 def test_a_filter_by_actor(ann: User, staff: Client) -> None:
