@@ -121,7 +121,8 @@ LOGIN_URL = "login"
 LOGIN_REDIRECT_URL = "outline"
 LOGOUT_REDIRECT_URL = "login"
 LANGUAGE_CODE = "en"
-TIME_ZONE = "UTC"
+# Not UTC, so that staff see local times with UTC beside them, as on most sites.
+TIME_ZONE = "Europe/Berlin"
 USE_TZ = True
 
 # Django's default prints exceptions of requests only with DEBUG.

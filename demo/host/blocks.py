@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 from typing import Any
 
 from django.template.loader import render_to_string
 from web_fragments.fragment import Fragment
 from xblock.core import XBlock
+
+from xblock_user_state.interface import DamagedState
+
+log = logging.getLogger(__name__)
 
 # By default XBlock adds every installed aside to every block. The aside of the acid blocks, which test a host (see
 # tests/acceptance), belongs only to them.
@@ -29,10 +34,20 @@ class VerticalBlock(XBlock):
         page = Fragment()
         for child in self.get_children():
             key = child.scope_ids.usage_id
-            fragment = self.runtime.render_child(child, "student_view", context)
+            fragment = self._render(child, context)
             title = child.display_name if key.block_type in UNTITLED_TYPES else ""
             page.add_fragment_resources(fragment)
             page.add_content(
                 render_to_string("host/child.html", {"key": key, "title": title, "content": fragment.content})
             )
         return page
+
+    def _render(self, child: XBlock, context: dict[str, Any] | None) -> Fragment:
+        """Return the view of a child. A state that can't be read takes down its own block only."""
+        try:
+            # Problems turn the error into one of their own.
+            self.runtime.check_state(child)
+            return self.runtime.render_child(child, "student_view", context)
+        except DamagedState:
+            log.warning("%s is not shown", child.scope_ids.usage_id, exc_info=True)
+            return Fragment(render_to_string("host/unreadable.html"))

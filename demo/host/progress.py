@@ -5,6 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+from xblock_user_state.state import decode
+
 if TYPE_CHECKING:
     from collections.abc import Iterable
 
@@ -29,6 +31,8 @@ class Activity:
     item: Item
     answered: bool
     score: BlockScore | None
+    is_readable: bool = True
+    """False if the stored state is damaged."""
 
     @property
     def complete(self) -> bool:
@@ -40,16 +44,27 @@ def activities(client: XBlockUserStateClient, username: str, items: Iterable[Ite
     """Return the learner's activity in each of `items`, in the same order."""
     items = list(items)
     keys = [item.key for item in items]
-    states = {found.block_key: found for found in client.get_many(username, keys)}
+    # As texts: a state that can't be read must not hide the others.
+    texts = client.get_encoded(username, keys)
     found_scores = client.get_scores(username, keys)
     # A maximum without a grade says how much a block is worth, and nothing of the learner.
     scores = {key: score for key, score in found_scores.items() if score.grade is not None}
     result = []
     for item in items:
-        found, score = states.get(item.key), scores.get(item.key)
-        answered = score is not None or _is_answered(item, found.state or {} if found else {})
-        result.append(Activity(item, answered, score))
+        found, score = texts.get(item.key), scores.get(item.key)
+        state = _state_of(found.text) if found and found.text else {}
+        answered = score is not None or _is_answered(item, state or {})
+        result.append(Activity(item, answered, score, is_readable=state is not None))
     return result
+
+
+def _state_of(text: str) -> dict[str, Any] | None:
+    """Return a stored state; ``None`` if it can't be read."""
+    try:
+        state = decode(text)
+    except ValueError:
+        return None
+    return state if isinstance(state, dict) else None
 
 
 def _is_answered(item: Item, state: dict[str, Any]) -> bool:

@@ -10,7 +10,7 @@ from fs.osfs import OSFS
 from opaque_keys.edx.keys import UsageKey
 from xblock.core import XBlock
 from xblock.field_data import FieldData
-from xblock.fields import ScopeIds
+from xblock.fields import Scope, ScopeIds
 
 from demo.host.blocks import ASIDE_TYPES, DECORATED_TYPES, VerticalBlock
 from demo.host.recap import RecapBlock
@@ -24,6 +24,8 @@ if TYPE_CHECKING:
     from demo.host.learners import Learner
     from demo.host.outline import Course
     from xblock_user_state.runtime import UserStateKeyValueStore
+
+LEARNER_SCOPES = (Scope.user_state, Scope.preferences, Scope.user_info, Scope.user_state_summary)
 
 OWN = {"recap": RecapBlock, "vertical": VerticalBlock}
 """Block types that this host defines itself. They are not installed as entry points."""
@@ -95,3 +97,13 @@ class LearnerRuntime(HostRuntime, UserStateRuntime):
         self.course_id = course.ids.course_key
         self.resources_fs = course.files
         self.anonymous_student_id = learner.anonymous_id
+
+    def check_state(self, block: XBlock) -> None:
+        """Raise `DamagedState` if a row of the learner's in a block can't be read. No statement for a prefetched block.
+
+        A block that reads only some of its fields would find out late, or never.
+        """
+        fields = self.service(block, "field-data")
+        for name, field in block.fields.items():
+            if field.scope in LEARNER_SCOPES:
+                fields.has(block, name)

@@ -9,12 +9,14 @@ from django.urls import include, path, register_converter
 from demo.host.accounts import ACCOUNTS, PASSWORD
 from demo.host.converters import UsageKeyConverter, UsernameConverter
 from demo.host.learners import Login
-from demo.host.views import handlers, learner, staff
+from demo.host.views import errors, handlers, learner, staff
 
 register_converter(UsageKeyConverter, "usage")
 register_converter(UsernameConverter, "username")
 
 login = Login.as_view(extra_context={"accounts": ACCOUNTS, "password": PASSWORD})
+
+handler500 = errors.failed
 
 urlpatterns = [
     path("", learner.outline, name="outline"),

@@ -53,7 +53,7 @@ def test_staff_see_the_history_of_the_old_site(browser: Browser, imported: Path)
         staff = Visitor(browser, server, "staff")
         entries = staff.open_history("ada", TORCH)
         expect(entries).to_have_count(5)
-        expect(entries.first).to_contain_text("Nov. 5, 2021, 19:43:51 UTC")
+        expect(entries.first).to_contain_text("Fri, Nov. 5, 2021, 20:43:51 CET (19:43:51 UTC)")
         expect(entries.first.locator(".xus-changes")).to_contain_text(
             re.compile(r'"choice_0".*→.*"choice_2"', re.DOTALL)
         )

@@ -28,10 +28,35 @@ WHERE username = 'ines' AND block_type = 'freetextresponse' ORDER BY revision
 """
 
 
+VIEW_AS_TOM = """
+import django
+django.setup()
+from django.contrib.auth import get_user_model
+from django.db import connection
+from django.test import Client
+staff = Client(raise_request_exception=False)
+staff.force_login(get_user_model().objects.get(username="staff"))
+staff.post("/view-as/tom/")
+for path in ("/", "/units/north/", "/units/log/", "/nothing/"):
+    answer = staff.get(path)
+    page = answer.content.decode()
+    told = "Can’t be read" if path == "/" else "This activity can’t be shown"
+    print(path, answer.status_code, page.count(told), page.count(">Stop<"))
+with connection.cursor() as cursor:
+    cursor.execute("ALTER TABLE xblock_user_state_studentmodule RENAME TO lost")
+answer = staff.get("/")
+print("/", answer.status_code, answer.content.decode().count(">Stop<"))
+"""
+
+
 def make(folder: Path) -> str:
+    return run(folder, "-m", "django", "make_sample", "--only", "ines", "jamal", "tom")
+
+
+def run(folder: Path, *arguments: str) -> str:
     settings = {"DEMO_VAR": str(folder), "DJANGO_SETTINGS_MODULE": "tests.acceptance.demo_settings"}
     environment = {**os.environ, "DATABASE_URL": "", "HISTORY_DATABASE_URL": "", **settings}
-    command = [sys.executable, "-W", "ignore", "-m", "django", "make_sample", "--only", "ines", "jamal", "tom"]
+    command = [sys.executable, "-W", "ignore", *arguments]
     return subprocess.run(command, cwd=ROOT, env=environment, check=True, capture_output=True, text=True).stdout
 
 
@@ -51,6 +76,10 @@ def test_the_sample_is_made_once_by_the_blocks_of_the_course(tmp_path: Path) -> 
     assert make(tmp_path) == "The invented learners are there already.\n"
     with closing(sqlite3.connect(tmp_path / "demo.sqlite3")) as database:
         assert database.execute(STATES).fetchall() == states
+
+    # A state that can't be read takes down its own block only, and staff can stop viewing on every page.
+    pages = ["/ 200 1 1", "/units/north/ 200 1 1", "/units/log/ 200 1 1", "/nothing/ 404 0 1"]
+    assert run(tmp_path, "-c", VIEW_AS_TOM).splitlines() == [*pages, "/ 500 1"]
 
 
 def test_the_target_of_make_makes_it() -> None:

@@ -23,7 +23,7 @@ from demo.host.blocks import ASIDE_TYPES
 from demo.host.content import get_course
 from demo.host.runtime import CourseRuntime
 from demo.host.visits import runtime_of
-from xblock_user_state.interface import Conflict, PermissionDenied, ServiceUnavailable
+from xblock_user_state.interface import Conflict, DamagedState, PermissionDenied, ServiceUnavailable
 from xblock_user_state.runtime import run_guarded
 
 if TYPE_CHECKING:
@@ -56,6 +56,9 @@ def handler(request: HttpRequest, key: UsageKey, name: str, suffix: str = "") ->
     except (XBlockSaveError, ServiceUnavailable, Conflict):
         log.exception("the handler %s of %s saved nothing", name, key)
         return HttpResponse("The answer could not be saved. Please try again.", status=503)
+    except DamagedState:
+        log.exception("the handler %s of %s can't read the state", name, key)
+        return HttpResponse("Saved work can’t be read. Please ask the course staff for help.", status=500)
     return webob_to_django_response(response)
 
 

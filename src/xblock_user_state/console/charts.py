@@ -12,6 +12,9 @@ from django.utils import formats, timezone
 BARS = 62
 """The maximum number of bars: days of two months, or as many weeks, or months."""
 
+LABELLED = 12
+"""The maximum number of bars with a label and a value below each."""
+
 _WIDTH, _HEIGHT = 640, 120
 
 
@@ -32,6 +35,11 @@ class Chart(NamedTuple):
     bars: Sequence[Bar]
     width: int = _WIDTH
     height: int = _HEIGHT
+
+    @property
+    def has_labels(self) -> bool:
+        """Tell whether each bar has room for its label and value below it."""
+        return len(self.bars) <= LABELLED
 
 
 def chart(values: Sequence[tuple[str, int]]) -> Chart | None:

@@ -40,6 +40,8 @@ class Row(NamedTuple):
 
     username: str | None
     """``None`` if the user is gone."""
+    name: str
+    """The full name; empty if the user is gone."""
     state: State | None
     problem: str
     """The reason why the state can't be read; empty if it can."""
@@ -64,15 +66,15 @@ class Figures(NamedTuple):
 
 
 def attempts_in(state: State | None) -> int | None:
-    """Return the attempts that a block of capa keeps in its state."""
-    found = (state or {}).get("attempts")
+    """Return the attempts that a block keeps in its state; ``None`` if it keeps none."""
+    found = (state or {}).get("attempts", (state or {}).get("count_attempts"))
     return found if isinstance(found, int) else None
 
 
 def rows_of(found: Iterable[reports.Response]) -> list[Row]:
     """Return rows with names and states. One statement."""
     found = list(found)
-    names = people.names_of([each.student_id for each in found])
+    learners = people.of_ids([each.student_id for each in found])
     rows = []
     for each in found:
         state, problem = None, ""
@@ -81,7 +83,9 @@ def rows_of(found: Iterable[reports.Response]) -> list[Row]:
         except NotAState as error:
             problem = printable(error)
         score = score_of(each.grade, each.max_grade, each.modified)
-        rows.append(Row(names.get(each.student_id), state, problem, score, each.revision, each.modified))
+        learner = learners.get(each.student_id)
+        username, name = (learner.username, learner.name) if learner else (None, "")
+        rows.append(Row(username, name, state, problem, score, each.revision, each.modified))
     return rows
 
 
@@ -105,12 +109,29 @@ def figures_of(host: ConsoleHost, key: UsageKey, describe: Describe | None, rows
     )
 
 
+def question_of(words: Iterable[Words]) -> str:
+    """Return the question that all answers have in common; empty if there is none, or more than one."""
+    found = {each["Question"] for of_row in words for each in of_row if "Question" in each}
+    return found.pop() if len(found) == 1 else ""
+
+
 def as_csv(rows: Iterable[Row], host: ConsoleHost, key: UsageKey, describe: Describe | None) -> Iterator[str]:
     """Yield the lines of a CSV file."""
     writer = csv.writer(_Echo())
     # Without a byte order mark, Excel does not recognise UTF-8.
     yield "\N{BYTE ORDER MARK}" + writer.writerow(
-        ["Learner", "Grade", "Maximum", "Attempts", "Changed", "Revision", "Answer", "Answer in words", "Problem"]
+        [
+            "Learner",
+            "Name",
+            "Grade",
+            "Maximum",
+            "Attempts",
+            "Changed",
+            "Revision",
+            "Answer",
+            "Answer in words",
+            "Problem",
+        ]
     )
     for row in rows:
         values = _values(row, host, key, describe)
@@ -135,6 +156,7 @@ def safe_cell(text: str) -> str:
 def _values(row: Row, host: ConsoleHost, key: UsageKey, describe: Describe | None) -> dict[str, Any]:
     return {
         "learner": row.username,
+        "name": row.name,
         "grade": row.score.grade if row.score else None,
         "max_grade": row.score.max_grade if row.score else None,
         "attempts": row.attempts,
@@ -175,4 +197,7 @@ def _label(key: UsageKey, describe: Describe | None, row: Row, answer: Any) -> s
 
 
 def _short(answer: Any) -> str:
+    # Most problems have one input, whose id says nothing to a reader.
+    if isinstance(answer, dict) and len(answer) == 1:
+        [answer] = answer.values()
     return printable(answer if isinstance(answer, str) else json.dumps(json.loads(encode(answer)), ensure_ascii=False))

@@ -34,8 +34,11 @@ def activity_of(
     context_id: int | None = None,
     block_type: str | None = None,
     since: datetime | None = None,
+    before: datetime | None = None,
 ) -> dict[Any, Activity]:
-    """Return the activity of learners who have any, in a course, in blocks of a type, or since a time.
+    """Return the activity of learners who have any, in a course, in blocks of a type, or in a range of time.
+
+    It is in the range if its last change is. All changes count, those of staff too.
 
     The statement reads the rows of these learners, which are neighbours in the primary key.
     """
@@ -48,6 +51,8 @@ def activity_of(
         rows = rows.filter(block__block_type=block_type)
     if since is not None:
         rows = rows.filter(modified__gte=since)
+    if before is not None:
+        rows = rows.filter(modified__lt=before)
     sums = {"blocks": Count("*"), "last": Max("modified"), "grades": Sum("grade"), "max_grades": Sum("max_grade")}
     with errors_translated(database):
         found = rows.order_by().values("student_id").annotate(**sums).values_list("student_id", *sums)

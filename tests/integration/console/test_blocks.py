@@ -51,7 +51,7 @@ def answer(name: str, choice: str, grade: float, attempts: int = 1) -> None:
 
 def download(staff: Client, form: str) -> str:
     found: Any = staff.get(address("responses", COURSE, make_block(), form))
-    assert "attachment" in found["Content-Disposition"]
+    assert found["Content-Disposition"] == f'attachment; filename="stars.{form}"'
     return b"".join(found.streaming_content).decode()
 
 
@@ -74,6 +74,7 @@ def test_every_learner_is_on_one_page(staff: Client, monkeypatch: pytest.MonkeyP
 @override_settings(XBLOCK_USER_STATE=HOST)
 def test_answers_are_counted_in_words(staff: Client) -> None:
     make_learners("cid")
+    User.objects.filter(username="bob").update(first_name="Bob", last_name="Okafor")
     answer("ann", "choice_2", 1)
     answer("bob", "choice_0", 0, attempts=3)
     answer("cid", "choice_2", 1)
@@ -83,7 +84,9 @@ def test_answers_are_counted_in_words(staff: Client) -> None:
     assert "Percent Learners 0–10 % 1 10–20 % 0" in text
     assert "90–100 % 2" in text
     assert "Attempts Learners 0 0 1 2 2 0 3 1" in text
-    assert "bob Question Which? Answer A white torch 0 / 1 3" in text
+    # The question once, and not in each row.
+    assert text.count("Which?") == 1
+    assert "bob Bob Okafor Answer A white torch 0 / 1 3" in text
 
 
 def test_each_row_leads_to_the_history(staff: Client) -> None:
@@ -135,7 +138,9 @@ def test_the_csv_has_all_learners_and_runs_no_formula(staff: Client, monkeypatch
     rows = list(csv.DictReader(io.StringIO(text[1:])))
     assert [row["Learner"] for row in rows] == names
     assert (rows[0]["Grade"], rows[0]["Maximum"], rows[0]["Attempts"]) == ("0.5", "1.0", "1")
+    assert rows[0]["Answer"] == "choice_2"
     assert rows[1]["Answer"] == "'=cmd()"
+    assert rows[1]["Name"] == "bob"
 
 
 @override_settings(XBLOCK_USER_STATE=HOST)
@@ -143,7 +148,7 @@ def test_json_lines_have_the_states(staff: Client) -> None:
     answer("ann", "choice_2", 1)
     [line] = download(staff, "jsonl").splitlines()
     found = json.loads(line)
-    assert found["learner"] == "ann"
+    assert (found["learner"], found["name"]) == ("ann", "ann")
     assert found["state"]["student_answers"] == {"in": "choice_2"}
     assert found["words"] == [{"Question": "Which?", "Answer": "A red torch"}]
 

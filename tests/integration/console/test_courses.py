@@ -20,7 +20,7 @@ def work(name: str, changes: int, grade: float | None = None) -> None:
     client = DjangoXBlockUserStateClient()
     first, second = make_blocks(2)
     for number in range(changes):
-        client.set(name, first, {"n": number})
+        client.set(name, first, {"n": number, "attempts": number // 2})
     client.set(name, second, {"n": 1})
     if grade is not None:
         client.set_score(name, first, grade, 1)
@@ -28,6 +28,7 @@ def work(name: str, changes: int, grade: float | None = None) -> None:
 
 def test_busy_blocks_and_stuck_learners_are_shown(ann: User, staff: Client) -> None:
     make_learners("bob", "cid")
+    User.objects.filter(pk=ann.pk).update(first_name="Ann", last_name="Lind")
     work("ann", 9)
     work("bob", 7, grade=1)
     work("cid", 2, grade=0)
@@ -35,11 +36,11 @@ def test_busy_blocks_and_stuck_learners_are_shown(ann: User, staff: Client) -> N
     assert "3 learners have a state or a score here" in text
     assert "block0 problem 3 20 block1 problem 3 3" in text
     stuck = text.partition("may be stuck")[2]
-    assert "ann block0 9" in stuck
+    assert "Ann Lind ann block0 4 9" in stuck
     assert "bob" not in stuck
     assert "cid" not in stuck
     assert timezone.now().strftime("%m/%d/%Y") in text
-    assert "Revision 9" in read(staff, links(staff, PAGE)["ann"])
+    assert "Revision 9" in read(staff, links(staff, PAGE)["Ann Lind"])
 
 
 def test_nobody_is_stuck_where_there_are_no_points(ann: User, staff: Client) -> None:

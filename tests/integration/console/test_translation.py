@@ -15,6 +15,9 @@ from tests.factories import COURSE, make_block
 from tests.integration.console.conftest import Login
 from tests.integration.console.reading import address, history_address
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.models import StudentModule
+from xblock_user_state.state.keys import identify_block
+from xblock_user_state.store.databases import state_database
 
 BRACKETED = re.compile(r"⟦[^⟦⟧]*⟧")
 # What is the same in every language, or comes from the learners, the host and the databases.
@@ -27,14 +30,17 @@ CODE = ("code", "pre", "time", "style", "script")
 ATTRIBUTES = ("aria-label", "title", "placeholder", "alt", "data-label")
 
 MOON = make_block("moon")
+DAMAGED = make_block("b")
 PAGES = (
     address("learners"),
     address("learners", q="nobody"),
     address("learners", course=str(COURSE), since="2030-01-01"),
+    address("learners", since="2020-01-01", until="2090-01-01"),
     address("learner", "ann"),
     address("in_course", "ann", COURSE),
     history_address(block=MOON),
     history_address(block=MOON, field="no"),
+    history_address(block=DAMAGED),
     address("compare", "ann", COURSE, MOON, old=1, new=3),
     address("course", COURSE),
     address("block", COURSE, MOON),
@@ -85,6 +91,9 @@ def test_every_text_is_marked_for_translation(ann: User, login: Login, bracketin
     for number in range(6):
         client.set("ann", MOON, {"b": number})
     client.set("ann", MOON, {"b": "a " * 60})
+    client.set("ann", DAMAGED, {"a": 1})
+    rows = StudentModule._base_manager.using(state_database())
+    rows.filter(student_id=ann.pk, block_id=identify_block(DAMAGED).id).update(state="[1]")
     reader = login("*")
     found = []
     for url in PAGES:

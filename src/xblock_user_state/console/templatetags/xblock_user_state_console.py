@@ -15,11 +15,13 @@ register = template.Library()
 
 @register.simple_tag
 def moment(when: datetime | None) -> SafeString | str:
-    """Return a time in the current time zone, followed by the time in UTC where that is another."""
+    """Return a time in the current time zone with its weekday, followed by the time in UTC where that is another."""
     if when is None:
         return "–"
     here = timezone.localtime(when)
-    shown = f"{formats.date_format(here, 'DATE_FORMAT')}, {here:%H:%M:%S} {here.tzname()}"
+    shown = (
+        f"{formats.date_format(here, 'D')}, {formats.date_format(here, 'DATE_FORMAT')}, {here:%H:%M:%S} {here.tzname()}"
+    )
     utc = when.astimezone(UTC)
     if here.utcoffset() == utc.utcoffset():
         return format_html('<time datetime="{}">{}</time>', when.isoformat(), shown)

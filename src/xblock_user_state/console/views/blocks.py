@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from django.http import HttpRequest, HttpResponse, HttpResponseBase, StreamingHttpResponse
+from django.utils.text import slugify
 from opaque_keys.edx.keys import UsageKey
 
 from xblock_user_state.access import Action
@@ -44,6 +45,10 @@ def block(request: HttpRequest, course: str, block: str) -> HttpResponse:
     sample = responses.rows_of(reports.responses(database, block_id.id, responses.SAMPLE))
     figures = responses.figures_of(host, key, describe, sample)
     learners = reports.learners_in(database, block_id.id, COUNTED + 1)
+    words = [in_words(describe, row.username or "", key, row.state, row.modified) for row in rows]
+    question = responses.question_of(words)
+    if question:
+        words = [[{name: each[name] for name in each if name != "Question"} for each in of_row] for of_row in words]
     context = {
         "course": course,
         "key": key,
@@ -54,7 +59,8 @@ def block(request: HttpRequest, course: str, block: str) -> HttpResponse:
         "is_sample": learners > figures.learners,
         "figures": figures,
         "charts": {name: chart(getattr(figures, name)) for name in ("answers", "scores", "attempts")},
-        "rows": [(row, in_words(describe, row.username or "", key, row.state, row.modified)) for row in rows],
+        "question": question,
+        "rows": list(zip(rows, words, strict=True)),
         "is_first": after is None,
         "next": query(after=found[ROWS - 1].student_id) if len(found) > ROWS else None,
     }
@@ -68,7 +74,9 @@ def responses_file(request: HttpRequest, course: str, block: str, form: str) -> 
     host = console_host()
     lines = _WRITERS[form](_all_rows(block_id), host, key, host.describe(request.user, key))
     answer = StreamingHttpResponse(lines, content_type=_TYPES[form])
-    answer["Content-Disposition"] = f'attachment; filename="{block_id.block_type}-{block_id.id % 2**32:08x}.{form}"'
+    # Titles in other scripts leave nothing.
+    name = slugify(host.title(key))[:80] or f"{block_id.block_type}-{block_id.id % 2**32:08x}"
+    answer["Content-Disposition"] = f'attachment; filename="{name}.{form}"'
     return answer
 
 

@@ -18,7 +18,11 @@ from xblock_user_state.console.hosts import ConsoleHost, console_host
 from xblock_user_state.console.keys import blocks_in, course_of
 from xblock_user_state.console.offers import offers
 from xblock_user_state.console.pages import page, staff_page
-from xblock_user_state.maintenance.reports import CourseRow, course_sample
+from xblock_user_state.console.responses import attempts_in
+from xblock_user_state.history.entries import Owner
+from xblock_user_state.maintenance.reports import CourseRow, course_sample, stored_rows
+from xblock_user_state.state.change import existing_state
+from xblock_user_state.state.codec import NotAState
 from xblock_user_state.store.databases import state_database
 
 SHOWN = 10
@@ -40,10 +44,12 @@ class BusyBlock(NamedTuple):
 class Stuck(NamedTuple):
     """A learner who changed a state often and has no points, where others have."""
 
-    username: str
+    person: people.Person
     key: UsageKey
     title: str
     changes: int
+    """Revisions, those that staff made too."""
+    attempts: int | None
 
 
 @staff_page
@@ -80,9 +86,18 @@ def _stuck(host: ConsoleHost, keys: Mapping[int, UsageKey], rows: Sequence[Cours
     graded = {row.block_id for row in rows if row.grade}
     found = [row for row in rows if row.revision >= MANY_CHANGES and not row.grade and row.block_id in graded]
     worst = nlargest(SHOWN, found, key=lambda row: row.revision)
-    names = people.names_of([row.student_id for row in worst])
+    learners = people.of_ids({row.student_id for row in worst})
+    states = stored_rows(state_database(), [Owner(row.student_id, row.block_id) for row in worst])
     for row in worst:
         # A deleted user's rows may outlive them.
-        if row.student_id in names:
-            key = keys[row.block_id]
-            yield Stuck(names[row.student_id], key, host.title(key), row.revision)
+        if row.student_id in learners:
+            key, stored = keys[row.block_id], states.get(Owner(row.student_id, row.block_id))
+            attempts = _attempts(stored.text) if stored else None
+            yield Stuck(learners[row.student_id], key, host.title(key), row.revision, attempts)
+
+
+def _attempts(text: str | None) -> int | None:
+    try:
+        return attempts_in(existing_state(text))
+    except NotAState:
+        return None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from datetime import datetime, time
 from functools import partial
 from typing import Any
@@ -68,6 +69,7 @@ def history(request: HttpRequest, username: str, course: str, block: str) -> Htt
         "module": module,
         "is_recorded": conf.is_recorded(block_id.block_type),
         "state": [(printable(field), readable(value)) for field, value in (state or {}).items()],
+        "fields": sorted({printable(name) for found in _states(state, part) for name in found}),
         "damage": damage,
         "words": words(state, module.modified),
         "part": part,
@@ -135,6 +137,11 @@ def _current(module: StudentModule) -> tuple[State | None, str]:
         return existing_state(module.state), ""
     except NotAState as error:
         return None, str(error)
+
+
+def _states(state: State | None, part: timeline.Part) -> Iterator[State]:
+    """Yield the current state, and those of a page: their fields are offered to the filter."""
+    yield from (found for found in (state, *(each.state for each in part.revisions)) if found)
 
 
 def _begin_of(text: str) -> datetime | None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from operator import itemgetter
 from typing import Any, NamedTuple
 
@@ -74,10 +74,11 @@ class _Filter(NamedTuple):
     course: LearningContextKey | None
     block_type: str
     since: date | None
+    until: date | None
     problem: str
 
     def __bool__(self) -> bool:
-        return bool(self.course or self.block_type or self.since)
+        return bool(self.course or self.block_type or self.since or self.until)
 
 
 @staff_page
@@ -89,12 +90,13 @@ def learners(request: HttpRequest) -> HttpResponse:
     found = [] if wanted.problem else people.page(words, after, (EXAMINED if wanted else LEARNERS) + 1)
     rows, looked_at = _rows(found, wanted)
     is_end = looked_at == len(found)
-    names = ("q", "course", "type", "since")
+    names = ("q", "course", "type", "since", "until")
     given = {name: text_of(request, name) for name in names}
     context = {
         **given,
         "problem": wanted.problem,
         "course_key": wanted.course,
+        "has_more_filters": any(given[name] for name in ("type", "since", "until")),
         "rows": rows,
         "is_filtered": bool(wanted),
         "looked_at": looked_at,
@@ -106,21 +108,23 @@ def learners(request: HttpRequest) -> HttpResponse:
 
 
 def _filter_of(request: HttpRequest) -> _Filter:
-    text, since = text_of(request, "course"), text_of(request, "since")
-    course, day, problem = None, None, ""
+    text, course, problem = text_of(request, "course"), None, ""
     try:
         if text:
             course = LearningContextKey.from_string(text)
             identify_context(course)
     except (InvalidKeyError, ValueError):
         course, problem = None, _("“%(text)s” is not the key of a course.") % {"text": text}
-    try:
-        day = parse_date(since)
-    except ValueError:
-        day = None
-    if since and day is None:
-        problem = _("“%(text)s” is not a date. Write it as 2026-11-28.") % {"text": since}
-    return _Filter(course, text_of(request, "type"), day, problem)
+    days: dict[str, date | None] = {}
+    for name in ("since", "until"):
+        day = text_of(request, name)
+        try:
+            days[name] = parse_date(day)
+        except ValueError:
+            days[name] = None
+        if day and days[name] is None:
+            problem = _("“%(text)s” is not a date. Write it as 2026-11-28.") % {"text": day}
+    return _Filter(course, text_of(request, "type"), **days, problem=problem)
 
 
 def _rows(found: Sequence[people.Person], wanted: _Filter) -> tuple[list[Row], int]:
@@ -131,7 +135,8 @@ def _rows(found: Sequence[people.Person], wanted: _Filter) -> tuple[list[Row], i
         [person.id for person in found[:limit]],
         context_id=identify_context(wanted.course) if wanted.course else None,
         block_type=wanted.block_type or None,
-        since=timezone.make_aware(datetime.combine(wanted.since, datetime.min.time())) if wanted.since else None,
+        since=_begin_of(wanted.since),
+        before=_begin_of(wanted.until and wanted.until + timedelta(days=1)),
     )
     rows: list[Row] = []
     for place, person in enumerate(found[:limit]):
@@ -140,6 +145,10 @@ def _rows(found: Sequence[people.Person], wanted: _Filter) -> tuple[list[Row], i
         if not wanted or person.id in activities:
             rows.append(Row(person, activities.get(person.id)))
     return rows, min(limit, len(found))
+
+
+def _begin_of(day: date | None) -> datetime | None:
+    return timezone.make_aware(datetime.combine(day, datetime.min.time())) if day else None
 
 
 @staff_page
