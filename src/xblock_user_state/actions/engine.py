@@ -167,7 +167,7 @@ def changed_since(held: Held, revision: int) -> Skip:
 
 
 class _Stored(NamedTuple):
-    """What is stored in the row of a learner in a block."""
+    """The stored values of a learner's row in a block."""
 
     text: str | None
     revision: int
