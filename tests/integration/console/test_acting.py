@@ -19,7 +19,7 @@ from xblock_user_state.actions.changes import Rescorer
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.console.hosts import ConsoleHost
 from xblock_user_state.maintenance import parts
-from xblock_user_state.models import LoggedAction
+from xblock_user_state.models import LoggedAction, StudentModule
 
 BLOCK, OTHER = make_block(), make_block("moon")
 
@@ -110,6 +110,14 @@ def test_a_revision_is_restored_from_the_history(staff: Client) -> None:
     assert 'value="2"' in staff.get(url).content.decode()
     act(staff, url, revision="2")
     assert state("ann")["answer"] == "ann"
+
+
+def test_a_state_that_cant_be_read_is_restored(staff: Client) -> None:
+    StudentModule._base_manager.filter(student__username="ann").update(state="garbage")
+    assert "restore an earlier revision, or delete the state" in text_of(preview(staff, on_block("reset_attempts")))
+    assert "The state before can’t be read." in text_of(preview(staff, on_block("restore"), revision="2"))
+    assert "Changed 1" in act(staff, on_block("restore"), revision="2")
+    assert state("ann") == {"attempts": 3, "answer": "ann"}
 
 
 def test_a_revision_that_does_not_exist_is_an_error_of_the_form(staff: Client) -> None:
