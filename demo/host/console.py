@@ -16,9 +16,8 @@ if TYPE_CHECKING:
 
     from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
-    from xblock_user_state.actions.changes import Rescorer
     from xblock_user_state.client import DjangoXBlockUserStateClient
-    from xblock_user_state.console.hosts import Describe
+    from xblock_user_state.console.hosts import Describe, Rescorer
 
 
 class Console(ConsoleHost):

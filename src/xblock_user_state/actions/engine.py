@@ -174,7 +174,7 @@ def changed_since(held: Held, revision: int) -> Skip:
 
 
 class _Stored(NamedTuple):
-    """The row of a learner in a block, as it is stored."""
+    """The stored values of a learner's row in a block."""
 
     text: str | None
     revision: int

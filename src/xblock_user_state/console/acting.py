@@ -110,7 +110,7 @@ class Part(NamedTuple):
 
 
 class Work(Protocol):
-    """The things that an action is for: states, or rows of the log."""
+    """The states of an action, or its rows of the log."""
 
     def part(self, after: Any) -> Part:
         """Return the part that follows a place; the first one after ``None``."""
@@ -119,7 +119,7 @@ class Work(Protocol):
         """Leave out the units that the call has done already: a form may be sent twice."""
 
     def call(self, units: Sequence[Any], *, is_previewed: bool, **options: Any) -> Acted:
-        """Do a part. If it is previewed, leave alone what was changed since."""
+        """Do a part. If it is previewed, leave alone states that were changed since."""
 
 
 @dataclass(frozen=True)

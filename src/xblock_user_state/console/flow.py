@@ -137,7 +137,7 @@ class Flow:
         return self._page("preview", {**context, **self._rows(acted), "skipped": self._skipped(acted)})
 
     def _given(self) -> Values:
-        """Return the values of the form as they were given. The names of a file are in the list of names."""
+        """Return the values of the form. The names of a file are in the list of names."""
         given = {name: self.form[name].value() for name in self.form.fields if name != "file"}
         if self.form.cleaned_data.get("cohort"):
             given["names"] = "\n".join(self.form.cleaned_data["cohort"])

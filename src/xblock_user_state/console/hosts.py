@@ -14,7 +14,7 @@ from xblock_user_state.actions.changes import Rescorer
 from xblock_user_state.interface import State, XBlockUserState
 from xblock_user_state.permissions import site_policy
 
-__all__ = ["ConsoleHost", "Describe"]
+__all__ = ["ConsoleHost", "Describe", "Rescorer"]
 
 Describe = Callable[[XBlockUserState], Iterable[Mapping[str, object]]]
 """Returns the answers in a learner's state, in words: texts by name, such as ``{"Question": …, "Answer": …}``."""

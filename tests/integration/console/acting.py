@@ -6,6 +6,7 @@ import html
 import re
 from typing import Any
 
+import lxml.html
 from django.test import Client
 
 
@@ -13,6 +14,11 @@ def text_of(answer: Any) -> str:
     """Return the text of a page without its tags."""
     body = answer.content.decode().partition("<h1")[2]
     return " ".join(html.unescape(re.sub(r"<[^>]*>", " ", body)).split())
+
+
+def parsed(answer: Any) -> Any:
+    """Return the elements of a page."""
+    return lxml.html.fromstring(answer.content)
 
 
 def order_in(answer: Any, name: str = "order") -> str:

@@ -9,18 +9,17 @@ from django.contrib.auth.models import User
 from django.core.files.uploadedfile import SimpleUploadedFile
 from django.test import Client, override_settings
 from django.urls import reverse
-from lxml import html
 from opaque_keys.edx.keys import UsageKey
 
 from tests.factories import COURSE, make_block, make_learners
-from tests.integration.console.acting import act, confirm, order_in, preview, text_of
+from tests.integration.console.acting import act, confirm, order_in, parsed, preview, text_of
 from tests.integration.console.conftest import Login
 from tests.integration.console.reading import MOST_STATEMENTS, history_address, links, read, statements
 from xblock_user_state.actions.changes import Rescorer
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.console.hosts import ConsoleHost
 from xblock_user_state.maintenance import parts
-from xblock_user_state.models import LoggedAction
+from xblock_user_state.models import LoggedAction, StudentModule
 
 BLOCK, OTHER = make_block(), make_block("moon")
 
@@ -76,7 +75,7 @@ def test_a_preview_shows_what_would_change_and_changes_nothing(staff: Client) ->
 
 
 def test_actions_that_delete_come_last_and_are_marked(staff: Client) -> None:
-    found = html.fromstring(staff.get(history_address()).content).xpath("//nav[@class='xus-acts']/a")
+    found = parsed(staff.get(history_address())).xpath("//nav[@class='xus-acts']/a")
     assert [link.text_content() for link in found if link.get("class")] == ["Delete the state"]
     assert found[-1].get("class") == "xus-danger"
     for name, count in (("delete_state", 1), ("reset_attempts", 0)):
@@ -111,6 +110,14 @@ def test_a_revision_is_restored_from_the_history(staff: Client) -> None:
     assert 'value="2"' in staff.get(url).content.decode()
     act(staff, url, revision="2")
     assert state("ann")["answer"] == "ann"
+
+
+def test_a_state_that_cant_be_read_is_restored(staff: Client) -> None:
+    StudentModule._base_manager.filter(student__username="ann").update(state="garbage")
+    assert "restore an earlier revision, or delete the state" in text_of(preview(staff, on_block("reset_attempts")))
+    assert "The state before can’t be read." in text_of(preview(staff, on_block("restore"), revision="2"))
+    assert "Changed 1" in act(staff, on_block("restore"), revision="2")
+    assert state("ann") == {"attempts": 3, "answer": "ann"}
 
 
 def test_a_revision_that_does_not_exist_is_an_error_of_the_form(staff: Client) -> None:
@@ -148,9 +155,9 @@ def test_a_score_is_set_and_a_state_deleted_and_undone(staff: Client) -> None:
 def test_a_preview_leads_back_to_the_filled_in_form(staff: Client) -> None:
     url, file = all_block("override_score"), SimpleUploadedFile("cohort.txt", b"bob")
     seen = preview(staff, url, who="these", names="ann", file=file, grade="1.5", max_grade="2")
-    [form] = [form for form in html.fromstring(seen.content).forms if "names" in form.fields]
+    [form] = [form for form in parsed(seen).forms if "names" in form.fields]
     answer = staff.post(url, {**form.fields, "change": "1"})
-    fields = html.fromstring(answer.content).forms[0].fields
+    fields = parsed(answer).forms[0].fields
     assert (fields["who"], fields["names"].split(), fields["grade"]) == ("these", ["ann", "bob"], "1.5")
     assert fields["reason"].strip() == "a broken question"
     assert "order" not in answer.context

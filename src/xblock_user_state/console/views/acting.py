@@ -108,7 +108,7 @@ def _context(target: Target, person: people.Person | None) -> dict[str, Any]:
 
 
 def _row(target: Target, person: people.Person | None) -> reports.Response | None:
-    """Return what is stored of one learner in one block. One statement."""
+    """Return the row of one learner in one block. One statement."""
     if person is None or target.block is None:
         return None
     owner = Owner(person.id, checked_block(target.block).id)
