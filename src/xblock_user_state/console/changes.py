@@ -135,15 +135,27 @@ def _cut(text: str, length: int) -> str:
 
 def _pieces(old: Sequence[str], new: Sequence[str], *, context: int) -> list[Piece]:
     if max(sum(map(len, old)), sum(map(len, new))) > COMPARED:
-        found = [Piece("removed", "".join(old)[:COMPARED]), Piece("added", "".join(new)[:COMPARED])]
-        return [piece for piece in found if piece.text]
+        return [*_of_opcode("replace", "".join(old)[:COMPARED], "".join(new)[:COMPARED])]
+    matcher = difflib.SequenceMatcher(None, old, new, autojunk=False)
+    if _is_rewritten(matcher, old, new):
+        return [*_of_opcode("replace", "".join(old), "".join(new))]
     pieces: list[Piece] = []
-    for groups in difflib.SequenceMatcher(None, old, new, autojunk=False).get_grouped_opcodes(context):
+    for groups in matcher.get_grouped_opcodes(context):
         if pieces:
             pieces.append(Piece("skip", " ⋯ "))
         for kind, *where in groups:
             pieces.extend(_of_opcode(kind, "".join(old[where[0] : where[1]]), "".join(new[where[2] : where[3]])))
     return pieces
+
+
+def _is_rewritten(matcher: difflib.SequenceMatcher[str], old: Sequence[str], new: Sequence[str]) -> bool:
+    """Tell whether less than half of the shorter side stays: single words in common would cut both to shreds."""
+    kept = sum(_ink(old[block.a : block.a + block.size]) for block in matcher.get_matching_blocks())
+    return 2 * kept < min(_ink(old), _ink(new))
+
+
+def _ink(tokens: Sequence[str]) -> int:
+    return sum(len(token.strip()) for token in tokens)
 
 
 def _of_opcode(kind: str, old: str, new: str) -> Iterator[Piece]:

@@ -64,6 +64,13 @@ def test_a_long_text_keeps_the_words_around_a_difference() -> None:
     assert len("".join(piece.text for piece in shown.pieces)) < 120
 
 
+def test_a_text_that_was_rewritten_is_shown_whole() -> None:
+    old = "Clouds. I will try again next week, if the weather is any better then."
+    new = "It was so clear that we stayed for two hours, and I saw the Plough, Polaris and Andromeda."
+    [shown] = compared({"a": old}, {"a": new})
+    assert shown.pieces == [Piece("removed", old), Piece("added", new)]
+
+
 def test_pieces_make_up_both_sides() -> None:
     old, new = "the quick brown fox " * 4, "the slow brown fox " * 4
     [shown] = compared({"a": old}, {"a": new})
