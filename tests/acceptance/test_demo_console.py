@@ -157,31 +157,36 @@ def test_a_learner_is_refused_everywhere(browser: Browser, server: DemoServer) -
 def test_the_pages_have_no_barriers(browser: Browser, server: DemoServer) -> None:
     answer_twice(browser, server, "ben")
     staff = Visitor(browser, server, "staff")
-    for path in (*READING, *ACTING):
+    for path in READING:
         assert staff.open(path) == 200
         has_no_barriers(staff.page)
+    # The pages that act share their styles with these. On a phone in the dark most goes wrong, so one look is enough.
+    for path in ACTING:
+        assert staff.open(path) == 200
+        has_no_barriers(staff.page, "dark")
     # What is behind the forms: errors, a preview with values, the result, the log, and the way back.
     page = staff.page
     staff.open(f"{OF_BLOCK}act/rescore/")
     page.get_by_label("Reason").fill("the answer was wrong")
     page.get_by_role("button", name="Preview").click()
-    has_no_barriers(page)
+    has_no_barriers(page, "dark")
     staff.open(f"{HISTORY}act/delete_state/")
     page.get_by_label("Reason").fill("he wants to start again")
     page.get_by_role("button", name="Preview").click()
-    has_no_barriers(page)
+    has_no_barriers(page, "dark")
     page.get_by_role("button", name="Confirm").click()
-    has_no_barriers(page)
+    has_no_barriers(page, "dark")
     page.get_by_role("link", name="See it in the action log").click()
-    has_no_barriers(page)
+    has_no_barriers(page, "dark")
     page.get_by_role("link", name="Undo this action").click()
-    has_no_barriers(page)
+    has_no_barriers(page, "dark")
 
 
-def has_no_barriers(page: Page) -> None:
-    """Check the page with axe, on a phone in the dark and on a desk."""
+def has_no_barriers(page: Page, *schemes: Scheme) -> None:
+    """Check the page with axe: on a phone in the dark and on a desk in the light, or in one of the two."""
     axe = Axe()
-    for scheme, size in SIZES.items():
+    for scheme in schemes or SIZES:
+        size = SIZES[scheme]
         page.set_viewport_size(size)
         page.emulate_media(color_scheme=scheme)
         assert page.evaluate("document.documentElement.scrollWidth") == size["width"], page.url
