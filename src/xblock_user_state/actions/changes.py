@@ -11,7 +11,7 @@ from django.contrib.auth import get_user_model
 from opaque_keys.edx.keys import UsageKey
 
 from xblock_user_state.access import Action
-from xblock_user_state.actions.engine import Act, Acted, Call, Edit, Held, Skip, act_on
+from xblock_user_state.actions.engine import Act, Acted, Call, Edit, Held, Skip, act_on, points_of
 from xblock_user_state.actions.models import LoggedAction
 from xblock_user_state.actions.order import Options, Order
 from xblock_user_state.actions.selection import Learners, Where, selected
@@ -53,7 +53,7 @@ def _without_attempts(held: Held) -> Edit | Skip:
         return _unreadable(held)
     if held.state is None or "attempts" not in held.state:
         return Skip("the state has no field 'attempts'")
-    return Edit({**held.state, "attempts": 0}, _score(held))
+    return Edit({**held.state, "attempts": 0}, points_of(held.score))
 
 
 def delete_state(
@@ -156,8 +156,7 @@ def restored(find: Find, held: Held) -> Edit | Skip:
             return Edit(None, (None, None))
         if isinstance(entry, Skip):
             return entry
-        score = (entry.score.grade, entry.score.max_grade) if entry.score else (None, None)
-        return Edit(entry.state, score)
+        return Edit(entry.state, points_of(entry.score))
     except DoesNotExist:
         return _NOT_RECORDED
     except DamagedHistory as error:
@@ -188,10 +187,6 @@ def _entry_at(held: Held, at: datetime) -> HistoryEntry | Skip | None:
 
 def _unreadable(held: Held) -> Skip:
     return Skip(f"the stored state can't be read: {held.damage}; restore an earlier revision, or delete the state")
-
-
-def _score(held: Held) -> tuple[float | None, float | None]:
-    return (held.score.grade, held.score.max_grade) if held.score else (None, None)
 
 
 def _act(order: Order, where: Where, learners: Learners, act: Act) -> Acted:

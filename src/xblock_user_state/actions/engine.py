@@ -168,6 +168,11 @@ def _done(order: Order) -> set[Any]:
     return {student_id for student_id, _ in found}
 
 
+def points_of(score: BlockScore | None) -> tuple[float | None, float | None]:
+    """Return grade and maximum as an `Edit` has them."""
+    return (score.grade, score.max_grade) if score else (None, None)
+
+
 def changed_since(held: Held, revision: int) -> Skip:
     """Return the reason why a row stays whose `revision` was another."""
     return Skip(f"{CHANGED_SINCE}: it has revision {held.revision}, not {revision}")
@@ -359,8 +364,7 @@ def _detail(held: Held, change: Edit | Call | Skip, revision: int | None) -> Det
 
 
 def _differs(held: Held, edit: Edit) -> bool:
-    score = (held.score.grade, held.score.max_grade) if held.score else (None, None)
-    return _replaces_state(held, edit) or score != edit.score
+    return _replaces_state(held, edit) or points_of(held.score) != edit.score
 
 
 def _replaces_state(held: Held, edit: Edit) -> bool:

@@ -20,7 +20,7 @@ from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock_user_state.access import Action
 from xblock_user_state.actions import Acted, Detail
 from xblock_user_state.actions.copied import refuse_while_copied
-from xblock_user_state.actions.engine import CHANGED_SINCE
+from xblock_user_state.actions.engine import CHANGED_SINCE, points_of
 from xblock_user_state.console import log
 from xblock_user_state.console.access import allows
 from xblock_user_state.console.acting import Text, Work
@@ -76,8 +76,7 @@ class Row(NamedTuple):
     @property
     def is_scored(self) -> bool:
         """Tell whether the score would change."""
-        score = self.detail.score
-        return self.detail.new_score not in (None, (score.grade, score.max_grade) if score else (None, None))
+        return self.detail.new_score not in (None, points_of(self.detail.score))
 
 
 class Stayed(NamedTuple):
@@ -178,7 +177,7 @@ class Flow:
     def _rows(self, acted: Acted) -> dict[str, Any]:
         changing = [one for one in acted.details if not one.skipped]
         return {
-            "more_rows": acted.changed > SHOWN,
+            "has_more_rows": acted.changed > SHOWN,
             "rows": [self._row(one) for one in changing[:SHOWN]],
         }
 

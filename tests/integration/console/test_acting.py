@@ -17,6 +17,7 @@ from tests.integration.console.conftest import Login
 from tests.integration.console.reading import MOST_STATEMENTS, history_address, links, read, statements
 from xblock_user_state.actions.changes import Rescorer
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.console import flow
 from xblock_user_state.console.hosts import ConsoleHost
 from xblock_user_state.maintenance import parts
 from xblock_user_state.models import LoggedAction, StudentModule
@@ -80,6 +81,13 @@ def test_actions_that_delete_come_last_and_are_marked(staff: Client) -> None:
     assert found[-1].get("class") == "xus-danger"
     for name, count in (("delete_state", 1), ("reset_attempts", 0)):
         assert preview(staff, on_block(name)).content.count(b'class="xus-danger"') == count
+
+
+def test_a_preview_says_that_it_shows_a_part(staff: Client, monkeypatch: pytest.MonkeyPatch) -> None:
+    url = all_block("reset_attempts")
+    assert "The first" not in text_of(preview(staff, url, who="all"))
+    monkeypatch.setattr(flow, "SHOWN", 1)
+    assert "The first 1 of them." in text_of(preview(staff, url, who="all"))
 
 
 def test_a_reason_is_needed(staff: Client) -> None:
