@@ -8,13 +8,16 @@
 #   COVERAGE     least coverage of all runs together, in percent             make test COVERAGE=97
 #   PYTEST_ARGS  arguments of pytest                                         make test PYTEST_ARGS="-x -k history"
 #   TIMES        repetitions (default: 10)                                   make under-load TIMES=3
-#   PORT         port of the demo (default: 8000, or the next free one)         make demo PORT=8078
+#   PORT         port of the demo (default: 8000, or the next free one) or
+#                of the service (default: 8010)                                 make demo PORT=8078
 #   SAMPLE       1 for fifty invented learners in the demo                   make demo SAMPLE=1
 #   QUICK        1 for few repetitions and small tables                      make bench QUICK=1
 #   BENCH_ARGS   arguments of the benchmark: a workload, --database, ...     make bench BENCH_ARGS="calls"
 #
 # From the environment: DATABASE_URL (the only database of the tests, or of the demo), HISTORY_DATABASE_URL (the second
 # database, for the extended history), ONE_DATABASE=1 (no tests with two databases), PREPARE_STATEMENTS (always or never),
+# REMOTE=1 (the tests of the contract over real HTTP, with PYTEST_ARGS=tests/integration/contract),
+# HISTORY_PARTITIONS (learner or time: the history of the tests in partitions, on PostgreSQL and MariaDB),
 # REQUIRE_DATABASES=1 and REQUIRE_BROWSER=1 (a missing database or browser is a failure instead of a skipped test).
 
 PYTHON ?= python3
@@ -34,7 +37,7 @@ BENCH_ARGS ?=
 IN_VENV := $(VENV)/bin/python
 SET_UP = $(PYTHON) -m scripts.environment --venv $(VENV) --django "$(DJANGO)"
 
-.PHONY: help test under-load compatibility matrix demo demo-extended demo-import bench check lint types contracts migrations spelling docs
+.PHONY: help test under-load compatibility matrix demo demo-extended demo-remote demo-import serve bench check lint types contracts migrations spelling docs
 .PHONY: constraints clean
 .PHONY: test-environment compatibility-environment check-environment
 .DEFAULT_GOAL := help
@@ -51,7 +54,7 @@ compatibility: compatibility-environment  ## test the stock workbench of xblock-
 	@.venv-workbench/bin/python -m pytest tests/compatibility $(PYTEST_ARGS)
 
 under-load: test-environment  ## repeat the tests of races and kills ten times on all databases, with all processors busy
-	@$(IN_VENV) -m scripts.under_load $(if $(TIMES),--times $(TIMES)) $(DATABASES:%=--database %)
+	@$(IN_VENV) -m scripts.under_load $(if $(TIMES),--times $(TIMES)) $(JOBS:%=--jobs %) $(DATABASES:%=--database %)
 
 matrix:  ## run the tests on every Python, Django and database in tox.ini; TOX_ARGS="-f py313" for a part
 	@$(SET_UP) matrix
@@ -65,6 +68,10 @@ demo:  ## serve a course of real XBlocks; prints the address and the accounts; S
 demo-extended: export DEMO_EXTENDED_HISTORY = 1
 demo-extended: demo  ## serve the course with the history in a second SQLite file
 
+demo-remote:  ## serve the course by two processes: the host, and its learners' state behind a service over HTTP
+	@$(SET_UP) $(if $(filter mysql%,$(DATABASE_URL)),--optional mysql) client demo postgresql server
+	@$(IN_VENV) -m demo.remote $(if $(PORT),--port $(PORT))
+
 demo-import: export DEMO_OLD_SITE = 1
 demo-import:  ## import an old Open edX site in which the demo's accounts have taken the course, and serve it
 	@$(SET_UP) $(if $(filter mysql%,$(DATABASE_URL)),--optional mysql) demo postgresql
@@ -72,8 +79,12 @@ demo-import:  ## import an old Open edX site in which the demo's accounts have t
 	@$(IN_VENV) -W ignore -m django import_openedx --settings demo.settings --from old_site --report demo/var/import.jsonl
 	@$(IN_VENV) -m demo $(if $(PORT),--port $(PORT))
 
-bench:  ## measure, and write docs/performance.md; half an hour, or about two minutes with QUICK=1
-	@$(SET_UP) --optional mysql bench demo postgresql
+serve:  ## serve the store over HTTP, in two processes; prints the address and the command for a token
+	@$(SET_UP) $(if $(filter mysql%,$(DATABASE_URL)),--optional mysql) demo postgresql server
+	@$(IN_VENV) -W ignore -m demo.service_site $(if $(PORT),--port $(PORT))
+
+bench:  ## measure, and write docs/performance.md; an hour, or some minutes with QUICK=1
+	@$(SET_UP) --optional mysql bench client demo postgresql server
 	@$(IN_VENV) -m bench $(if $(QUICK),--quick) $(BENCH_ARGS)
 
 check: lint types contracts migrations spelling docs  ## run all of the following checks; make -k goes on after a failure

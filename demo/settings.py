@@ -3,7 +3,8 @@
 ``DATABASE_URL`` chooses a PostgreSQL or MariaDB database instead of the SQLite file in ``demo/var``. ``DEMO_VAR``
 chooses another folder, and ``DEMO_COURSE`` another course file (see `demo.host.content`). With
 ``DEMO_EXTENDED_HISTORY=1`` new history goes to a second database: a SQLite file, or the database in
-``HISTORY_DATABASE_URL``. With ``DEMO_OLD_SITE=1`` there is an old Open edX database to import from, a SQLite file.
+``HISTORY_DATABASE_URL``. With ``DEMO_SERVICE`` the service at this URL keeps learners' state. With ``DEMO_OLD_SITE=1``
+there is an old Open edX database to import from, a SQLite file.
 """
 
 from __future__ import annotations
@@ -59,6 +60,8 @@ HAS_EXTENDED_HISTORY = EXTENDED_HISTORY or bool(HISTORY_URL) or HISTORY_FILE.exi
 OLD_SITE_FILE = VAR / "old-site.sqlite3"
 # The tables of an import stay in use after it.
 HAS_OLD_SITE = os.environ.get("DEMO_OLD_SITE") == "1" or OLD_SITE_FILE.exists()
+# Learners' state is kept by the service over HTTP at this address, not by this process.
+SERVICE = os.environ.get("DEMO_SERVICE")
 
 DATABASES = {"default": STATE}
 DATABASE_ROUTERS = []
@@ -108,6 +111,10 @@ XBLOCK_USER_STATE = {
     "CONSOLE_HOST": "demo.host.console.Console",
     "CONSOLE_BASE_TEMPLATE": "host/console.html",
 }
+if SERVICE:
+    # The keys of the service, which `demo.remote` has started.
+    KEYS = {"SERVICE_PUBLIC_KEYS": {"demo": str(VAR / "service.public.pem")}}
+    XBLOCK_USER_STATE |= {**KEYS, "SERVICE_SIGNING_KEY": str(VAR / "service.pem")}
 if HAS_EXTENDED_HISTORY:
     DATABASES["student_module_history"] = database(HISTORY_URL, HISTORY_FILE)
     INSTALLED_APPS.append("xblock_user_state.extended_history")

@@ -15,7 +15,8 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, suppress
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
@@ -141,9 +142,7 @@ class Server:
         """Kill all processes of the server, as ``kill -9`` does."""
         if self._process is None:
             return
-        # All processes at once: a new server does not start while an old process is alive.
-        self._process.send_signal(signal.SIGSTOP)
-        self._signal_all(signal.SIGKILL)
+        kill_all(self._process.pid)
         self._process.wait()
         self._process = None
 
@@ -156,13 +155,24 @@ class Server:
         self._signal_all(signal.SIGCONT)
 
     def _signal_all(self, number: signal.Signals) -> None:
-        """Send a signal to all processes of the server, one by one: PostgreSQL's leave the process group."""
         assert self._process is not None
-        children = Path(f"/proc/{self._process.pid}/task/{self._process.pid}/children").read_text().split()
-        self._process.send_signal(number)
-        for child in children:
-            with suppress(ProcessLookupError):
-                os.kill(int(child), number)
+        _signal_all(self._process.pid, number)
+
+
+def kill_all(server: int) -> None:
+    """Kill a server's process and its children, as ``kill -9`` does."""
+    # All processes at once: a new server does not start while an old process is alive.
+    os.kill(server, signal.SIGSTOP)
+    _signal_all(server, signal.SIGKILL)
+
+
+def _signal_all(server: int, number: signal.Signals) -> None:
+    """Send a signal to all processes of a server, one by one: PostgreSQL's leave the process group."""
+    children = Path(f"/proc/{server}/task/{server}/children").read_text().split()
+    os.kill(server, number)
+    for child in children:
+        with suppress(ProcessLookupError):
+            os.kill(int(child), number)
 
 
 @contextmanager
@@ -181,24 +191,46 @@ def postgresql(*, durable: bool = False) -> Iterator[Server]:
     A `durable` server keeps PostgreSQL's defaults for durability, and has the memory of a small site.
     """
     initdb = find_binary("initdb", "postgresql")
-    postgres = find_binary("postgres", "postgresql")
-    pg_isready = find_binary("pg_isready", "postgresql-client")
     with _place(_account("postgres")) as place:
         data, port = str(place.directory / "data"), str(_free_port())
         options = ["-U", "postgres", "-A", "trust", "-E", "UTF8", "--locale=C", "--no-sync"]
         _run([initdb, "-D", data, *options], place)
-        settings = [
-            "listen_addresses=127.0.0.1",
-            f"port={port}",
-            "unix_socket_directories=",
-            "max_connections=200",
-            *(["shared_buffers=1GB", "max_wal_size=4GB"] if durable else ["fsync=off", "full_page_writes=off"]),
-        ]
-        command = [postgres, "-D", data, *(word for setting in settings for word in ("-c", setting))]
-        is_ready = [pg_isready, "-h", "127.0.0.1", "-p", port]
-        url = f"postgres://postgres@127.0.0.1:{port}/postgres"
-        # SIGINT is PostgreSQL's fast shutdown. SIGTERM would wait for the last client.
-        with _serving(Server(url, command, is_ready, signal.SIGINT, place)) as server:
+        memory = ["shared_buffers=1GB", "max_wal_size=4GB"] if durable else ["fsync=off", "full_page_writes=off"]
+        with _serving(_postgresql_server(place, data, port, memory)) as server:
+            yield server
+
+
+def _postgresql_server(place: _Place, data: str, port: str, others: Sequence[str]) -> Server:
+    """Return the server of a data directory, with these settings besides the common ones."""
+    postgres = find_binary("postgres", "postgresql")
+    pg_isready = find_binary("pg_isready", "postgresql-client")
+    # A standby needs as many connections as its primary.
+    settings = [
+        "listen_addresses=127.0.0.1",
+        f"port={port}",
+        "unix_socket_directories=",
+        "max_connections=200",
+        *others,
+    ]
+    command = [postgres, "-D", data, *(word for setting in settings for word in ("-c", setting))]
+    is_ready = [pg_isready, "-h", "127.0.0.1", "-p", port]
+    url = f"postgres://postgres@127.0.0.1:{port}/postgres"
+    # SIGINT is PostgreSQL's fast shutdown. SIGTERM would wait for the last client.
+    return Server(url, command, is_ready, signal.SIGINT, place)
+
+
+@contextmanager
+def standby(primary: str, port: str) -> Iterator[Server]:
+    """Run a standby of the PostgreSQL server at this host and port, whose superuser has no password.
+
+    It replays the primary's changes as they come, until `pg_wal_replay_pause` on it.
+    """
+    basebackup = find_binary("pg_basebackup", "postgresql-client")
+    with _place(_account("postgres")) as place:
+        data, own_port = str(place.directory / "data"), str(_free_port())
+        source = ["-h", primary, "-p", port, "-U", "postgres"]
+        _run([basebackup, *source, "-D", data, "-R", "-X", "stream", "-c", "fast", "--no-sync"], place)
+        with _serving(_postgresql_server(place, data, own_port, ["fsync=off"])) as server:
             yield server
 
 
@@ -268,6 +300,91 @@ def mariadb(*, durable: bool = False) -> Iterator[Server]:
         url = f"mysql://root@127.0.0.1:{port}/test"
         with _serving(Server(url, command, is_ready, signal.SIGTERM, place)) as server:
             yield server
+
+
+GALERA = Path("/usr/lib/galera/libgalera_smm.so")
+"""The library that makes a MariaDB server a node of a cluster."""
+
+
+@contextmanager
+def galera(nodes: int = 3) -> Iterator[list[Server]]:
+    """Run a Galera cluster; the URL of each node names an empty database and the account root.
+
+    The second node and the others get their data from a node that runs, by rsync. It takes some fifteen seconds.
+    """
+    find_binary("rsync", "rsync")
+    if not GALERA.exists():
+        raise BinariesMissing(f"the library {GALERA} is missing; install the Debian package galera-4")
+    members = [str(_free_port()) for _ in range(nodes)]
+    with ExitStack() as stack:
+        servers = []
+        for member in members:
+            place = stack.enter_context(_place(_account("mysql")))
+            servers.append(_node(place, member, members))
+            # Nobody needs the data again.
+            stack.callback(servers[-1].kill)
+        servers[0].start()
+        with ThreadPoolExecutor() as executor:
+            list(executor.map(Server.start, servers[1:]))
+        yield servers
+
+
+def _node(place: _Place, member: str, members: Sequence[str]) -> Server:
+    """Return a node that the others reach at the port `member`. The first one has data, and begins the cluster."""
+    data, port, is_first = place.directory / "data", str(_free_port()), member == members[0]
+    small = ["--innodb-log-file-size=16M", "--innodb-buffer-pool-size=64M"]
+    start = ["--no-defaults", f"--datadir={data}", f"--tmpdir={place.directory}", *small]
+    if is_first:
+        install = find_binary("mariadb-install-db", "mariadb-server")
+        _run([install, *start, "--auth-root-authentication-method=normal"], place)
+    else:
+        _make_folder(data, place)
+    command = [
+        find_binary("mariadbd", "mariadb-server"),
+        *start,
+        f"--port={port}",
+        "--socket=socket",
+        "--pid-file=pid",
+        "--bind-address=127.0.0.1",
+        "--max-connections=100",
+        *_MARIADB_WITHOUT_DISK,
+        *_options_of_node(member, members),
+        *(["--wsrep-new-cluster"] if is_first else []),
+    ]
+    address = ["--protocol=tcp", "--host=127.0.0.1", f"--port={port}", "--user=root"]
+    client = find_binary("mariadb", "mariadb-client")
+    # A node that is not in step with the others refuses the query.
+    is_ready = [client, "--no-defaults", *address, "--execute=SELECT 1 FROM mysql.user LIMIT 1"]
+    return Server(f"mysql://root@127.0.0.1:{port}/test", command, is_ready, signal.SIGTERM, place)
+
+
+def _options_of_node(member: str, members: Sequence[str]) -> list[str]:
+    provider = {
+        "base_host": "127.0.0.1",
+        "base_port": member,
+        "gmcast.listen_addr": f"tcp://127.0.0.1:{member}",
+        "ist.recv_addr": f"127.0.0.1:{_free_port()}",
+        "gcache.size": "32M",
+    }
+    return [
+        "--binlog-format=ROW",
+        "--innodb-autoinc-lock-mode=2",
+        "--wsrep-on=ON",
+        f"--wsrep-provider={GALERA}",
+        f"--wsrep-provider-options={';'.join(f'{name}={value}' for name, value in provider.items())}",
+        "--wsrep-cluster-name=test",
+        f"--wsrep-cluster-address=gcomm://{','.join(f'127.0.0.1:{each}' for each in members)}",
+        f"--wsrep-node-address=127.0.0.1:{member}",
+        f"--wsrep-node-name=node{member}",
+        "--wsrep-sst-method=rsync",
+        f"--wsrep-sst-receive-address=127.0.0.1:{_free_port()}",
+    ]
+
+
+def _make_folder(folder: Path, place: _Place) -> None:
+    folder.mkdir(mode=0o700)
+    if place.account is not None:
+        os.chown(folder, place.account.pw_uid, place.account.pw_gid)
 
 
 SERVERS: dict[str, Callable[..., AbstractContextManager[Server]]] = {"postgresql": postgresql, "mariadb": mariadb}

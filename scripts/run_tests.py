@@ -4,7 +4,8 @@
 
 Tests marked ``extended_history`` then run with two databases, on two servers. The script starts servers for PostgreSQL
 and MariaDB. With ``DATABASE_URL`` in the environment the tests run on that database only, and with two databases if
-``HISTORY_DATABASE_URL`` names the second. A database that this machine cannot serve is skipped, and named at the end;
+``HISTORY_DATABASE_URL`` names the second. ``CITUS_URL`` names a database on the
+coordinator of a cluster, to test there. A database that this machine cannot serve is skipped, and named at the end;
 with ``REQUIRE_DATABASES=1`` that is a failure. ``ONE_DATABASE=1`` leaves out the runs with two databases.
 
 Two runs go on side by side, each with separate test databases.
@@ -134,7 +135,7 @@ def _stop_everything(number: int, _frame: FrameType | None) -> NoReturn:
 
 def _start(databases: Sequence[str], servers: ExitStack) -> tuple[dict[str, Urls], dict[str, str]]:
     """Start the servers; return the URLs of the databases, and the reason for each database that was skipped."""
-    given = os.environ.get("DATABASE_URL")
+    given = os.environ.get("CITUS_URL") or os.environ.get("DATABASE_URL")
     if given:
         return {given.partition(":")[0]: Urls(given, os.environ.get("HISTORY_DATABASE_URL", ""))}, {}
     urls, skipped = {}, {}

@@ -4,21 +4,28 @@ from __future__ import annotations
 
 import os
 import shutil
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack
 from typing import Any
 from urllib.parse import quote
 
 import pytest
-from django.db import connection, connections
+from django.db import connections
 
+from tests import citus
+from tests.emptying import empty_after_tests
+from tests.over_http.service_process import ServiceProcess
 from xblock_user_state.store import hot_rows
 
 _SCHEMES = {"sqlite": "sqlite", "postgresql": "postgres", "mysql": "mysql"}
 _URL_VARIABLES = {"default": "DATABASE_URL", "student_module_history": "HISTORY_DATABASE_URL"}
 
 
+empty_after_tests()
+
+
 def pytest_report_header() -> str:
-    return f"database: {connection.vendor}"
+    return f"database: {citus.DIALECT}"
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
@@ -42,6 +49,18 @@ def _open_all_databases(item: pytest.Item) -> None:
     item.add_marker(pytest.mark.django_db(**{"databases": "__all__", **kwargs}), append=False)
 
 
+@pytest.fixture(scope="session")
+def django_db_setup(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """Distribute the test databases where the run is on a cluster of Citus."""
+    with ExitStack() as databases:
+        if citus.URL:
+            with django_db_blocker.unblock():
+                databases.enter_context(citus.distributed())
+        yield
+        with django_db_blocker.unblock():
+            databases.close()
+
+
 def _database_url(vendor: str, settings: Mapping[str, Any]) -> str:
     if vendor == "sqlite":
         return f"sqlite:///{settings['NAME']}"
@@ -55,6 +74,17 @@ def _database_url(vendor: str, settings: Mapping[str, Any]) -> str:
 @pytest.fixture
 def child_environment(django_db_setup: None) -> dict[str, str]:
     """Environment variables for a child process: ``tests.settings`` then uses this run's test databases."""
+    return _child_environment()
+
+
+@pytest.fixture(scope="session")
+def service(django_db_setup: None, tmp_path_factory: pytest.TempPathFactory) -> Iterator[ServiceProcess]:
+    """The service over HTTP, in processes of its own on this run's test databases."""
+    with ServiceProcess(tmp_path_factory.mktemp("service"), _child_environment()) as service:
+        yield service
+
+
+def _child_environment() -> dict[str, str]:
     environment = {**os.environ, "DJANGO_SETTINGS_MODULE": "tests.settings"}
     for alias in connections:
         one = connections[alias]

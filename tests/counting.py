@@ -8,7 +8,8 @@ from typing import Any
 
 from xblock.fields import Scope
 
-from xblock_user_state.interface import Batch, BlockKey, EncodedState, Learner, ServiceUnavailable
+from xblock_user_state.clients.batch import ChangeSet
+from xblock_user_state.interface import BlockKey, EncodedState, Learner, ServiceUnavailable
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 
 
@@ -33,7 +34,7 @@ class CountingClient(InMemoryXBlockUserStateClient):
         *,
         only_new: bool = False,
         if_revisions: Mapping[tuple[Scope, Any], int] | None = None,
-    ) -> Iterator[Batch]:
+    ) -> Iterator[ChangeSet]:
         with super().batch(username, only_new=only_new, if_revisions=if_revisions) as batch:
             yield batch
             self._check()

@@ -4,12 +4,14 @@ A comment before each example names its way to run::
 
     <!-- test: memory -->         without a database
     <!-- test: database -->       on the database of the run
+    <!-- test: archive -->        the same, where the packages that read Parquet are installed
     <!-- test: sql -->            the same, as SQL
     <!-- test: settings -->       as a part of a settings module
     <!-- test: router -->         as the module of a router
     <!-- test: two databases -->  in a project with a separate database for learner state
     <!-- test: file a/b.py -->    as a file of the page's project
     <!-- test: project -->        in the page's project
+    <!-- test: remote -->         as a remote host, of a service on the database of the run
     <!-- test: no -->             not at all
 
 The examples of one page and one kind run in order and share their names.
@@ -27,7 +29,19 @@ ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
 # Without the pages that Sphinx copies into its output.
 PAGES = tuple(sorted([*ROOT.glob("*.md"), *(page for page in DOCS.rglob("*.md") if "_build" not in page.parts)]))
-KINDS = {"memory", "database", "sql", "settings", "router", "two databases", "file", "project", "no"}
+KINDS = {
+    "memory",
+    "database",
+    "archive",
+    "sql",
+    "settings",
+    "router",
+    "two databases",
+    "file",
+    "project",
+    "remote",
+    "no",
+}
 
 _EXAMPLE = re.compile(
     r"^(?:<!-- test: (?P<kind>[a-z ]+?)(?: (?P<file>[\w/]+\.\w+))? -->\n)?"

@@ -52,6 +52,9 @@ def _bounded(database: dict[str, Any]) -> dict[str, Any]:
     return {**database, "OPTIONS": {**options.get(database["ENGINE"], {}), **database.get("OPTIONS", {})}}
 
 
+if _citus_url := os.environ.get("CITUS_URL"):
+    # Child processes get the URL of the test database, which comes first.
+    os.environ.setdefault("DATABASE_URL", _citus_url)
 DATABASES = {"default": _database(os.environ.get("DATABASE_URL") or "sqlite://:memory:", "default")}
 _history_url = os.environ.get("HISTORY_DATABASE_URL")
 if _history_url:
@@ -83,6 +86,9 @@ XBLOCK_USER_STATE: dict[str, object] = {}
 # For the tests of races and kills with each choice (CONTRIBUTING.md).
 if choice := os.environ.get("PREPARE_STATEMENTS"):
     XBLOCK_USER_STATE["PREPARE_STATEMENTS"] = choice
+# For runs of the whole suite on tables with partitions; tests that replace the dict above keep it.
+if kind := os.environ.get("HISTORY_PARTITIONS"):
+    XBLOCK_USER_STATE_PLUGIN_DEFAULTS = {"HISTORY_PARTITIONS": kind}
 USE_TZ = True
 TIME_ZONE = "UTC"
 

@@ -1,4 +1,4 @@
-"""The section about the commands that read the whole history."""
+"""The section about the commands that read or move the whole history."""
 
 from __future__ import annotations
 
@@ -15,17 +15,18 @@ HEADS = (
 
 def section(results: Mapping[str, Results]) -> str:
     """Return a table."""
-    rows = [row for database, of in results.items() for row in _rows(database, of["jobs"])]
+    rows = [row for database, of in results.items() for row in _rows(database, of)]
     return f"{machine_of(results)}\n\n{table(HEADS, rows)}"
 
 
 def rate(one: Mapping[str, float]) -> float:
-    """Return the entries that a job reads in a second."""
+    """Return the entries that a job reads or moves in a second."""
     return one["entries"] / one["seconds"]
 
 
-def _rows(database: str, jobs: Mapping[str, Mapping[str, float]]) -> Iterator[Sequence[str]]:
-    for name, one in jobs.items():
+def _rows(database: str, of: Results) -> Iterator[Sequence[str]]:
+    jobs = of["jobs"]
+    for name, one in [*jobs.items(), *((f"{name}, the build before", one) for name, one in of["before"].items())]:
         yield (
             database,
             name,

@@ -18,8 +18,10 @@ from bench.page import (
     openedx_import,
     opening,
     page,
+    plan,
     processes,
     profile,
+    remote,
     report,
     startup,
     storage,
@@ -44,12 +46,17 @@ OF_WORKLOADS: Mapping[str, ModuleType] = {
     "history-size": history_size,
     "maintenance": maintenance,
     "console": console,
+    "remote": remote,
     "openedx-import": openedx_import,
 }
 """Sections from the results of one workload, by its name."""
 
 OF_ALL: Mapping[str, ModuleType] = {"opening": opening, "at-a-glance": at_a_glance, "targets": targets}
 """Sections from the results of all workloads."""
+
+
+PLAN = report.DOCS / "explanation" / "growth.md"
+"""A page of its own, with one section."""
 
 
 def text(workload: str, results: Mapping[str, Results]) -> str:
@@ -66,10 +73,16 @@ def rendered(page: str, known: Known) -> str:
     return page
 
 
+def planned(page: str, known: Known) -> str:
+    """Return the page of the plan with its section made anew."""
+    return report.replace_section(page, "plan", plan.section(known))
+
+
 def publish() -> None:
-    """Write the page and draw its charts, from the stored results."""
+    """Write the pages and draw their charts, from the stored results."""
     known = report.known()
     report.PAGE.write_text(rendered(report.PAGE.read_text(), known))
+    PLAN.write_text(planned(PLAN.read_text(), known))
     for name, results in known.items():
         _draw(OF_WORKLOADS[name])(results)
     for module in OF_ALL.values():

@@ -10,7 +10,10 @@ from bench.page.report import Results, machine_of, table
 
 ALONE, BEFORE, NOW = "Django and XBlock alone", "the build before", "ours"
 
-HEADS = ("database", "process", "ms of processor time", "ms beyond Django and XBlock", "÷ the build before")
+HEADS = (
+    *("database", "process", "ms of processor time", "of the quickest start", "ms beyond Django and XBlock"),
+    "÷ the build before",
+)
 
 
 def section(results: Mapping[str, Results]) -> str:
@@ -20,12 +23,16 @@ def section(results: Mapping[str, Results]) -> str:
 
 
 def beyond(times: Mapping[str, Any], name: str) -> float:
-    """Return the milliseconds that a process takes beyond Django and XBlock. Raises ``KeyError`` if not measured."""
-    return float(times[name]["median"] - times[ALONE]["median"])
+    """Return the milliseconds that a process takes beyond Django and XBlock. Raises ``KeyError`` if not measured.
+
+    Of the quickest starts: a start loads the same code each time, and the machine can only make it slower.
+    """
+    return float(times[name]["least"] - times[ALONE]["least"])
 
 
 def _rows(database: str, times: Mapping[str, Any]) -> Iterator[Sequence[str]]:
     for name, each in times.items():
         own = beyond(times, name)
         compared = ratio(own, beyond(times, BEFORE)) if BEFORE in times else MISSING
-        yield database, name, spread(each), *(("", "") if name == ALONE else (f"{own:.0f}", compared))
+        own_part = ("", "") if name == ALONE else (f"{own:.0f}", compared)
+        yield database, name, spread(each), f"{each['least']:.0f}", *own_part

@@ -6,10 +6,22 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from typing import NamedTuple
 
 from bench.contenders import OURS, OURS_WARM, PGHISTORY, RAW, REFERENCE, SIMPLE_HISTORY
-from bench.page import console, figures, history_size, iteration, openedx_import, page, report, startup
+from bench.page import (
+    console,
+    figures,
+    history_size,
+    iteration,
+    maintenance,
+    openedx_import,
+    page,
+    remote,
+    report,
+    startup,
+)
 from bench.page.report import Known, Results
 
 POSTGRESQL, MARIADB = "PostgreSQL", "MariaDB"
@@ -315,11 +327,11 @@ def _present_calls(database: str) -> Iterator[Target]:
 
 
 def _present_maintenance(database: str) -> Iterator[Target]:
-    for command, unit, bound in (("export_history", "entries", 15), ("check_history", "rows", 4)):
-        figure = f"{command}, {unit} a second: ours ÷ the build before"
-        yield Target("maintenance", database, figure, bound, _to_before(command), is_least=True, form="{:.1f}")
+    for job, unit, bound in (("export", "entries", 15), ("check", "rows", 4)):
+        figure = f"{job}_history, {unit} a second: ours ÷ the build before"
+        yield Target("maintenance", database, figure, bound, _to_before(job), is_least=True, form="{:.1f}")
     figure = "export_history: statements for a learner with 100 blocks ÷ with one"
-    yield Target("maintenance", database, figure, 1, lambda results: float(results["statements"]["growth"]))
+    yield Target("maintenance", database, figure, 1, lambda results: float(results["growth"]))
 
 
 def _present_pages(database: str) -> Iterator[Target]:
@@ -328,6 +340,19 @@ def _present_pages(database: str) -> Iterator[Target]:
             figure = f"{request} of a page{part}, 0.5 ms away: reference ÷ ours"
             yield Target("page", database, figure, bound, _at_half_a_millisecond(request, compared), is_least=True)
     yield Target("page", database, "a process that serves pages of new learners: MB after ÷ before", 1.01, _memory)
+
+
+def _present_service() -> Iterator[Target]:
+    for operation in (UPDATE, "get_many"):
+        figure = f"{operation}, 10 blocks, over HTTP: remote ÷ ours"
+        yield Target("remote", POSTGRESQL, figure, 2.5, partial(remote.to_ours, operation=operation))
+    for operation in (UPDATE, "get_many"):
+        figure = f"{operation}, 10 blocks: reference, 0.5 ms away ÷ remote, 2 ms away"
+        yield Target("remote", POSTGRESQL, figure, 1, partial(remote.to_reference, operation=operation), is_least=True)
+    rate = "the service, 8 clients, 2 workers: requests of get_many(1) a second"
+    yield Target("remote", POSTGRESQL, rate, 1500, lambda of: float(of["load"]["rate"]), is_least=True, form="{:,.0f}")
+    memory = "the service, a stream of 500,000 states: MB at the end ÷ at the start"
+    yield Target("remote", POSTGRESQL, memory, 1.01, lambda of: remote.growth(of["stream"][LARGE_COURSE]))
 
 
 def _history(size: int, *others: str) -> Find:
@@ -357,8 +382,8 @@ def _packed(problem: str) -> Find:
     return find
 
 
-def _to_before(command: str) -> Find:
-    return lambda results: float(results["rates"][command]["ours"] / results["rates"][command]["before"])
+def _to_before(job: str) -> Find:
+    return lambda results: maintenance.rate(results["jobs"][job]) / maintenance.rate(results["before"][job])
 
 
 def _at_half_a_millisecond(request: str, compared: Callable[[Results], float]) -> Find:
@@ -376,4 +401,4 @@ def _started(results: Results) -> float:
 
 UPDATE = "set_many, update"
 PEERS = (SIMPLE_HISTORY, PGHISTORY)
-PRESENT = tuple(target for database in BOTH for target in _present(database))
+PRESENT = (*(target for database in BOTH for target in _present(database)), *_present_service())

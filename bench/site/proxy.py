@@ -41,6 +41,20 @@ class Proxy:
 
 
 @contextmanager
+def forwarding(host: str, port: int, milliseconds: float) -> Iterator[Proxy]:
+    """Run a proxy to a server."""
+    command = [sys.executable, "-m", "bench.site.proxy", host, str(port), str(milliseconds)]
+    process = subprocess.Popen(  # noqa: S603 - this interpreter, running our own module
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with process:
+        try:
+            yield Proxy(int(process.stdout.readline() if process.stdout else 0), process)
+        finally:
+            process.kill()
+
+
+@contextmanager
 def between(milliseconds: float) -> Iterator[Proxy]:
     """Route Django's default connection through a proxy.
 
@@ -48,12 +62,7 @@ def between(milliseconds: float) -> Iterator[Proxy]:
     """
     settings = connection.settings_dict
     host, port = settings["HOST"], settings["PORT"]
-    target = [host or "127.0.0.1", str(port or _PORTS[connection.vendor]), str(milliseconds)]
-    process = subprocess.Popen(  # noqa: S603 - this interpreter, running our own module
-        [sys.executable, "-m", "bench.site.proxy", *target], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
-    )
-    with process:
-        proxy = Proxy(int(process.stdout.readline() if process.stdout else 0), process)
+    with forwarding(host or "127.0.0.1", port or _PORTS[connection.vendor], milliseconds) as proxy:
         connection.close()
         settings |= {"HOST": "127.0.0.1", "PORT": proxy.port}
         try:
@@ -61,7 +70,6 @@ def between(milliseconds: float) -> Iterator[Proxy]:
         finally:
             connection.close()
             settings |= {"HOST": host, "PORT": port}
-            process.kill()
 
 
 class _Link:

@@ -33,6 +33,7 @@ WORKLOADS = {
     "history-size": Entry("bench.workloads.history_size", "demo.settings", DATABASES),
     "maintenance": Entry("bench.workloads.maintenance", databases=DATABASES),
     "console": Entry("bench.workloads.console", "bench.site.console_settings"),
+    "remote": Entry("bench.workloads.remote", databases=("postgresql",)),
     "openedx-import": Entry("bench.workloads.openedx_import", "bench.site.openedx_settings", DATABASES),
 }
 """The workloads by name, in the order in which they run."""

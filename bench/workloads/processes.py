@@ -28,20 +28,21 @@ Worker = subprocess.Popen[str]
 def measure(_folder: Path) -> Results:
     """Measure 1, 4 and 8 processes with their own learners, and the hot row."""
     found = set_stage(CORE, of_site(scale.chosen().background), 200)
-    with _workers() as workers:
+    with workers_of(max(NUMBERS)) as workers:
         own = {number: {name: _own(workers[:number], name) for name in found} for number in NUMBERS}
         hot = {name: _hot(workers[: scale.WRITERS], name, contender) for name, contender in found.items()}
     return {"machine": machine.line(), "own": own, "hot": hot}
 
 
 @contextmanager
-def _workers() -> Iterator[list[Worker]]:
+def workers_of(number: int) -> Iterator[list[Worker]]:
+    """Run processes until the end of the ``with`` block."""
     command = [sys.executable, "-m", "bench.workloads.worker"]
     workers = [
         subprocess.Popen(  # noqa: S603 - runs our own module
-            [*command, str(number)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+            [*command, str(one)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
         )
-        for number in range(max(NUMBERS))
+        for one in range(number)
     ]
     try:
         yield workers
@@ -51,10 +52,10 @@ def _workers() -> Iterator[list[Worker]]:
             one.wait()
 
 
-def _run(workers: Sequence[Worker], task: str, name: str) -> list[dict[str, Any]]:
+def run(workers: Sequence[Worker], task: str, **options: Any) -> list[dict[str, Any]]:
     """Run a task in all workers at the same time, and return their reports."""
     for one in workers:
-        _tell(one, json.dumps({"task": task, "name": name, "seconds": scale.chosen().seconds}))
+        _tell(one, json.dumps({"task": task, "seconds": scale.chosen().seconds, **options}))
     for one in workers:
         _heard(one)
     for one in workers:
@@ -77,13 +78,13 @@ def _heard(one: Worker) -> str:
 
 
 def _own(workers: Sequence[Worker], name: str) -> dict[str, float]:
-    return _summary(_run(workers, "own", name), scale.BLOCKS)
+    return _summary(run(workers, "own", name=name), scale.BLOCKS)
 
 
 def _hot(workers: Sequence[Worker], name: str, contender: Contender) -> dict[str, float]:
     owner, block = learner(worker.HOT_LEARNER), blocks_of(worker.HOT_COURSE)[0]
     contender.set_many(owner, {block: {"attempts": 0}})()
-    runs = _run(workers, "hot", name)
+    runs = run(workers, "hot", name=name)
     entries = [entry or {} for entry in contender.entries(owner, block)][::-1]
     writes = sum(len(run["milliseconds"]) for run in runs)
     reset = values_reset(entries)

@@ -24,6 +24,8 @@ from bench.workloads.calls import OPERATIONS, SIZES_OF_HISTORY, call_of
 from bench.workloads.stage import new_learners, set_stage
 
 HISTORY = "get_history"
+MESSAGES = r"/xblock_user_state/wire/|/codec\.py|/json/|/msgspec/"
+"""The modules of the messages over HTTP."""
 
 PARTS = {
     "JSON": r"/xblock_user_state/.*/codec\.py|/json/|/simplejson/|/msgspec/",
@@ -67,7 +69,7 @@ class Measured:
     def results(self) -> dict[str, Any]:
         """Return the median of the calls' time in milliseconds, and the shares of its parts, from 0 to 1."""
         whole, client, server = (median(times) for times in self._times.values())
-        of_client = {part: share * client / whole for part, share in _shares(self._profile).items()}
+        of_client = {part: share * client / whole for part, share in shares(self._profile, PARTS).items()}
         waiting = max(0.0, 1 - (client + server) / whole)
         return {"milliseconds": whole, "shares": {"server": server / whole, **of_client, "waiting": waiting}}
 
@@ -118,22 +120,22 @@ def _run(measured: Measured, turn: int, call: Call) -> None:
         measured.time(call)
 
 
-def _shares(profile: cProfile.Profile) -> dict[str, float]:
+def shares(profile: cProfile.Profile, parts: Mapping[str, str], waits: str = WAITS) -> dict[str, float]:
     """Return the share of each part in the profiled time, from 0 to 1."""
     times: Counter[str] = Counter()
     functions: Mapping[Function, Any] = pstats.Stats(profile).stats  # type: ignore[attr-defined]
     for (path, _, name), (_, _, own, _, callers) in functions.items():
-        if re.search(WAITS, f"{path}:{name}"):
+        if re.search(waits, f"{path}:{name}"):
             continue
         if path != "~":
-            times[part_of(path)] += own
+            times[part_of(path, parts)] += own
             continue
         # Functions written in C have no path; their time counts for the caller.
         for (caller, _, _), (_, _, of_caller, _) in callers.items():
-            times[part_of(caller)] += of_caller
-    return {part: times[part] / times.total() for part in (*PARTS, OTHER)}
+            times[part_of(caller, parts)] += of_caller
+    return {part: times[part] / times.total() for part in (*parts, OTHER)}
 
 
-def part_of(path: str) -> str:
+def part_of(path: str, parts: Mapping[str, str] = PARTS) -> str:
     """Return the part of the program that a module belongs to."""
-    return next((part for part, pattern in PARTS.items() if re.search(pattern, path)), OTHER)
+    return next((part for part, pattern in parts.items() if re.search(pattern, path)), OTHER)

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 from django.contrib.auth.views import LoginView
 
-from xblock_user_state.client import DjangoXBlockUserStateClient
+from demo.host.clients import account_client
 from xblock_user_state.ephemeral import adopt_visitor
 from xblock_user_state.hosting import anonymous_id_for, client_for
 
@@ -30,16 +30,16 @@ class Learner:
 
 
 def with_account(user: User) -> Learner:
-    return Learner(user, client_for(user), anonymous_id_for(user))
+    return Learner(user, client_for(user, accounts=account_client), anonymous_id_for(user))
 
 
 def visitor(user: AnonymousUser, session: SessionBase) -> Learner:
-    return Learner(user, client_for(user, session), anonymous_id_for(user, session))
+    return Learner(user, client_for(user, session, accounts=account_client), anonymous_id_for(user, session))
 
 
 def unidentified(user: AnonymousUser) -> Learner:
     """Return the learner for a request without a session, such as a crawler's. Its state can't be found again."""
-    return Learner(user, client_for(user), anonymous_id_for(user))
+    return Learner(user, client_for(user, accounts=account_client), anonymous_id_for(user))
 
 
 class Login(LoginView):
@@ -52,5 +52,5 @@ class Login(LoginView):
         # The login keeps the data of the session, and with it the visitor's id.
         response = super().form_valid(form)
         user = form.get_user()
-        adopt_visitor(self.request.session, DjangoXBlockUserStateClient(user), user.username)
+        adopt_visitor(self.request.session, account_client(user), user.username)
         return response

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from django.contrib.auth import get_user_model
 
+from demo.host.clients import account_client
 from demo.host.content import get_course
 from demo.host.learners import unidentified, visitor, with_account
 from demo.host.runtime import LearnerRuntime
@@ -30,7 +31,13 @@ def runtime_of(request: HttpRequest) -> LearnerRuntime:
     learner = learner_of(request)
     # When staff view the course as a learner, their writes stay in their session.
     viewed_as = learner.user if learner.user != request.user else None
-    store = store_for(request.user, request.session, viewed_as=viewed_as, read_only=is_automated(request))
+    store = store_for(
+        request.user,
+        request.session,
+        viewed_as=viewed_as,
+        read_only=is_automated(request),
+        accounts=account_client,
+    )
     return LearnerRuntime(get_course(), learner, store)
 
 

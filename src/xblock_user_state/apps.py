@@ -26,6 +26,7 @@ class XBlockUserStateConfig(AppConfig):
         from xblock_user_state.history import deletion
 
         checks.register(_check_settings, self.label)
+        checks.register(_check_service, self.label)
         checks.register(_check_databases, self.label, checks.Tags.database)
         deletion.connect()
 
@@ -67,7 +68,13 @@ def _check_settings(**options: Any) -> list[checks.CheckMessage]:
     return check_all(**options)
 
 
-def _check_databases(**options: Any) -> list[checks.CheckMessage]:
-    from xblock_user_state.checks import check_history_table
+def _check_service(**options: Any) -> list[checks.CheckMessage]:
+    from xblock_user_state.service.checks import check_service
 
-    return check_history_table(**options)
+    return check_service(**options)
+
+
+def _check_databases(**options: Any) -> list[checks.CheckMessage]:
+    from xblock_user_state.checks import check_databases
+
+    return check_databases(**options)

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Mapping
+from contextlib import suppress
+from importlib.util import find_spec
 from typing import Any
 
 from django.apps import apps
@@ -14,20 +16,30 @@ from django.db.utils import Error
 from django.utils.module_loading import import_string
 
 from xblock_user_state import conf
-from xblock_user_state.history.entries import extended_model, has_extended_table
+from xblock_user_state.history.entries import extended_model, has_extended_table, lasting_stores, store_name
+from xblock_user_state.history.partitions import Kind, Partitions, months_after, partitions_of
+from xblock_user_state.maintenance.distribution import misplaced
 from xblock_user_state.metrics import current
 from xblock_user_state.store.databases import state_database
 
 _FLAGS = ("EXTENDED_HISTORY", "READ_MULTIPLE_HISTORIES", "LOG_ACCESS")
 _CHOICES = {
     "HISTORY_ENCODING": ("delta", "plain"),
+    "HISTORY_PARTITIONS": (None, "learner", "time"),
     "SHIP_HISTORY": ("at_once", "by_relay"),
     "PREPARE_STATEMENTS": ("direct", "always", "never"),
     "OPENEDX_STAGE": ("off", "shadow", "lead", "alone"),
 }
+_OPTIONAL = {
+    "CONSOLE_HOST": "the dotted path of a class, or None",
+    "REPLICA": "the alias of a database, or None",
+    "HISTORY_ARCHIVE": "a folder or a URL, or None",
+}
+_BYTES = ("SERVICE_REQUEST_BYTES", "SERVICE_ANSWER_BYTES")
 # The label of Open edX's app, which has our default alias.
 _PLATFORMS_HISTORY = "coursewarehistoryextended"
 _ROUTER = "xblock_user_state.extended_history.router.StudentModuleHistoryExtendedRouter"
+_PARTITIONS = 'XBLOCK_USER_STATE["HISTORY_PARTITIONS"]'
 
 
 TAG = "xblock_user_state"
@@ -42,11 +54,14 @@ def check_all(**options: Any) -> list[checks.CheckMessage]:
         check_time_zones_of_databases,
         check_drivers,
         check_sqlite,
+        check_engines_of_partitions,
         check_extended_history,
         check_timeouts,
         check_metrics,
         check_staff_courses,
         check_policy,
+        check_replica,
+        check_archive,
     )
     return [message for check in every for message in check(**options)]
 
@@ -92,6 +107,10 @@ def _check_recorded_block_types() -> list[checks.CheckMessage]:
     ]
 
 
+def _is_number_of_bytes(value: object) -> bool:
+    return isinstance(value, int) and not isinstance(value, bool) and value >= 1000
+
+
 def _check_values() -> list[checks.CheckMessage]:
     wrong = [
         *((name, "True or False") for name in _FLAGS if not isinstance(conf.value(name), bool)),
@@ -104,6 +123,9 @@ def _check_values() -> list[checks.CheckMessage]:
     # True is an int in Python.
     if isinstance(seconds, bool) or not isinstance(seconds, int | float) or not 0 < seconds < float("inf"):
         wrong.append(("HISTORY_TIMEOUT", "a number of seconds above 0"))
+    wrong += [
+        (name, "a number of bytes, 1,000 or more") for name in _BYTES if not _is_number_of_bytes(conf.value(name))
+    ]
     if not isinstance(conf.value("POLICY"), str):
         wrong.append(("POLICY", "the dotted path of a class"))
     staff = conf.value("STAFF_COURSES")
@@ -114,8 +136,7 @@ def _check_values() -> list[checks.CheckMessage]:
         wrong.append(("OPENEDX_COURSES", "the dotted path of a function, or None, which it must be at the stage alone"))
     if not isinstance(conf.value("CONSOLE_BASE_TEMPLATE"), str):
         wrong.append(("CONSOLE_BASE_TEMPLATE", "the name of a template"))
-    if not isinstance(conf.value("CONSOLE_HOST"), str | None):
-        wrong.append(("CONSOLE_HOST", "the dotted path of a class, or None"))
+    wrong += [(name, right) for name, right in _OPTIONAL.items() if not isinstance(conf.value(name), str | None)]
     return [
         checks.Error(
             f"{conf.origin(name)} must be {right}, not {conf.value(name)!r}.",
@@ -185,9 +206,13 @@ def _check_driver(alias: str) -> Iterator[checks.CheckMessage]:
 
 
 def _our_databases() -> list[str]:
-    """Return the aliases of the databases of state and, if it is on and there, of the extended history."""
-    history = {conf.history_database()} if _is_readable() and conf.has_extended_history() else set()
-    return sorted(alias for alias in {state_database()} | history if alias in settings.DATABASES)
+    """Return the aliases of the databases of state and, if they are there, of its replica and the extended history."""
+    aliases = {state_database()}
+    if _is_readable() and conf.has_extended_history():
+        aliases.add(conf.history_database())
+    if _is_readable() and isinstance(conf.replica(), str):
+        aliases.add(str(conf.replica()))
+    return sorted(alias for alias in aliases if alias in settings.DATABASES)
 
 
 def check_sqlite(**_: Any) -> list[checks.CheckMessage]:
@@ -228,6 +253,21 @@ def _check_sqlite(alias: str) -> list[checks.CheckMessage]:
 
 def _compact(sql: str) -> str:
     return sql.replace(" ", "").lower()
+
+
+def check_engines_of_partitions(**_: Any) -> list[checks.CheckMessage]:
+    """Check that the databases of the history have partitions, if the setting asks for them."""
+    if not _is_readable() or conf.history_partitions() is None:
+        return []
+    return [
+        checks.Error(
+            f"{_PARTITIONS} is {conf.history_partitions()!r}, and SQLite ({alias}) has no partitions.",
+            hint="Leave the setting out, or use PostgreSQL, MariaDB or MySQL.",
+            id="xblock_user_state.E017",
+        )
+        for alias in _our_databases()
+        if connections[alias].vendor == "sqlite"
+    ]
 
 
 def check_extended_history(**_: Any) -> list[checks.CheckMessage]:
@@ -362,12 +402,20 @@ def check_timeouts(**_: Any) -> list[checks.CheckMessage]:
     ]
 
 
-def check_history_table(databases: Collection[str] | None = None, **_: Any) -> list[checks.CheckMessage]:
-    """Check that the history database has its table. Django names `databases` for ``check --database`` and ``migrate``.
+def check_databases(databases: Collection[str] | None = None, **_: Any) -> list[checks.CheckMessage]:
+    """Run the checks that ask the databases. Django names them for ``check --database`` and ``migrate``.
 
-    A warning: `migrate` runs the checks before it creates the table, and an error would stop it.
+    A table that is not there yet is no error, which would stop the `migrate` that creates it.
     """
-    if not _is_readable() or not conf.has_extended_history() or conf.history_database() not in (databases or ()):
+    if not _is_readable():
+        return []
+    named = databases or ()
+    return [*_check_history_table(named), *_check_partitions(named), *_check_distribution(named)]
+
+
+def _check_history_table(databases: Collection[str]) -> list[checks.CheckMessage]:
+    """Check that the history database has its table."""
+    if not conf.has_extended_history() or conf.history_database() not in databases:
         return []
     try:
         problem = None if has_extended_table() else "has no table for the extended history"
@@ -383,6 +431,76 @@ def check_history_table(databases: Collection[str] | None = None, **_: Any) -> l
             id="xblock_user_state.W006",
         )
     ]
+
+
+def _check_partitions(databases: Collection[str]) -> Iterator[checks.CheckMessage]:
+    """Check that the history's tables are partitioned as the setting says, and that there are months ahead."""
+    for model, alias in lasting_stores(state_database()):
+        partitions = partitions_of(connections[alias], model) if alias in databases else None
+        if partitions is None:
+            continue
+        try:
+            kind = partitions.kind()
+            if kind is not None and kind.value != conf.history_partitions():
+                yield _other_partitions(store_name(model), kind)
+            elif kind in (Kind.LEARNER, Kind.TIME) and (lost := partitions.lost()):
+                yield checks.Warning(
+                    f"The {store_name(model)}: partitions are missing: {', '.join(lost)}.",
+                    hint="The guide Partition the history says how to bring them back.",
+                    id="xblock_user_state.W012",
+                )
+            elif kind is Kind.TIME and (problem := _problem_of_months(partitions)) is not None:
+                yield checks.Warning(
+                    f"The {store_name(model)}: {problem}.",
+                    hint="Run manage.py partition_history, regularly.",
+                    id="xblock_user_state.W011",
+                )
+        except Error:
+            # The table of the extended history has a check of its own. Without the other nothing works.
+            continue
+
+
+_PARTITION_HINTS = {
+    Kind.PLAIN: "manage.py partition_history partitions an empty table. With entries in the table, set it to None.",
+    Kind.LEARNER: 'Set it to "learner".',
+    Kind.TIME: 'Set it to "time".',
+    Kind.OTHER: "The package knows partitions by learner and by time.",
+}
+
+
+def _other_partitions(store: str, kind: Kind) -> checks.CheckMessage:
+    found = "is not partitioned" if kind is Kind.PLAIN else f"is partitioned by {kind.value}"
+    text, hint = f"The {store} {found}, and {_PARTITIONS} is {conf.history_partitions()!r}", _PARTITION_HINTS[kind]
+    if kind is Kind.TIME:
+        text = f"{text}: writes do not look for other entries of their revisions, which no key of the table forbids"
+        return checks.Error(f"{text}.", hint=hint, id="xblock_user_state.E018")
+    return checks.Warning(f"{text}.", hint=hint, id="xblock_user_state.W010")
+
+
+def _problem_of_months(partitions: Partitions) -> str | None:
+    """Return the problem of a table that is partitioned by time, if there is one."""
+    if not partitions.bounds():
+        # Another tool makes the partitions.
+        return None
+    if partitions.has_later():
+        return "entries have gone past the last month that has a partition"
+    missing = partitions.missing(months=1)
+    return f"it has no partition for entries from {months_after(missing[0], -1):%B %Y} on" if missing else None
+
+
+def _check_distribution(databases: Collection[str]) -> Iterator[checks.CheckMessage]:
+    """Check that no table was left out when the others were distributed, such as a new version's."""
+    for alias in _our_databases():
+        # Django reports a database that can't be reached.
+        with suppress(Error):
+            names = misplaced(alias) if alias in databases else ()
+            if names:
+                yield checks.Warning(
+                    f"Citus distributes tables of the database {alias!r}, but these are not in their places: "
+                    f"{', '.join(names)}.",
+                    hint="manage.py distribute_user_state brings them there while the site runs.",
+                    id="xblock_user_state.W007",
+                )
 
 
 def check_metrics(**_: Any) -> list[checks.CheckMessage]:
@@ -419,6 +537,48 @@ def check_policy(**_: Any) -> list[checks.CheckMessage]:
     """Check that ``POLICY`` can be imported: else each page of the console raises."""
     hint = "The dotted path of a class with the method may, such as a subclass of PermissionPolicy."
     return _check_path("POLICY", "no policy", hint, "xblock_user_state.E014")
+
+
+def check_replica(**_: Any) -> list[checks.CheckMessage]:
+    """Check that ``REPLICA`` is a database besides that of learner state and the history database."""
+    alias = conf.value("REPLICA") if _is_readable() else None
+    # Others are invalid values, which `check_settings` names.
+    if not isinstance(alias, str) or not alias:
+        return []
+    if alias not in settings.DATABASES:
+        problem = "DATABASES has no such alias"
+    elif alias == state_database():
+        problem = "that is the database of learner state itself"
+    elif alias == conf.history_database():
+        problem = "that is the database of the extended history"
+    else:
+        return []
+    return [
+        checks.Error(
+            f'XBLOCK_USER_STATE["REPLICA"] is {alias!r}, and {problem}.',
+            hint="Add the replica of the database of learner state to DATABASES, under an alias of its own, or set "
+            "REPLICA to None.",
+            id="xblock_user_state.E015",
+        )
+    ]
+
+
+def check_archive(**_: Any) -> list[checks.CheckMessage]:
+    """Check that the packages are there that read the archive: else its entries can't be read."""
+    url = conf.value("HISTORY_ARCHIVE") if _is_readable() else None
+    if not isinstance(url, str):
+        return []
+    needed = ["pyarrow", *(["fsspec"] if "://" in url else [])]
+    missing = [name for name in needed if find_spec(name) is None]
+    if not missing:
+        return []
+    return [
+        checks.Error(
+            f'XBLOCK_USER_STATE["HISTORY_ARCHIVE"] names an archive, and {" and ".join(missing)} is not installed.',
+            hint="pip install 'xblock-user-state[archive]'",
+            id="xblock_user_state.E016",
+        )
+    ]
 
 
 def _check_path(name: str, missing: str, hint: str, id_: str) -> list[checks.CheckMessage]:

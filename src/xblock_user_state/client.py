@@ -12,8 +12,16 @@ from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
 from xblock_user_state.access import Policy
+from xblock_user_state.clients.arguments import Known
 from xblock_user_state.clients.asking import asker_for
-from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows, refuse_anonymous
+from xblock_user_state.clients.base import (
+    CheckedClient,
+    LearnerRow,
+    Place,
+    RecordedState,
+    Source,
+    refuse_anonymous,
+)
 from xblock_user_state.history.entries import take_write_lock
 from xblock_user_state.history.recording import HistoryRecorder
 from xblock_user_state.interface import BlockKey, BlockScore, Conflict, DamagedHistory, State, UserDoesNotExist, UserId
@@ -21,16 +29,16 @@ from xblock_user_state.metrics import names
 from xblock_user_state.metrics.access import report_access
 from xblock_user_state.metrics.calls import report_read, report_write
 from xblock_user_state.metrics.current import count, started
-from xblock_user_state.state.change import Changes, Row, existing_state, score_of
+from xblock_user_state.state.change import Changes, Row, WrittenRows, existing_state, score_of
 from xblock_user_state.state.codec import NotAState
 from xblock_user_state.state.keys import BlockId, RowKey, canonical_key, identify_context, is_storable, parse_block
 from xblock_user_state.store import activity, iteration, reader, users
 from xblock_user_state.store.blocks import find_blocks, texts_of
-from xblock_user_state.store.databases import state_database
+from xblock_user_state.store.databases import reports_database, state_database
 from xblock_user_state.store.row_cache import RowCache
 from xblock_user_state.store.tables import TABLES, Table
 from xblock_user_state.store.transactions import deadlocks_translated, errors_translated
-from xblock_user_state.store.writer import Writer
+from xblock_user_state.store.writer import Beside, Writer
 
 __all__ = ["DjangoXBlockUserStateClient"]
 
@@ -45,10 +53,10 @@ class DjangoXBlockUserStateClient(CheckedClient):
 
     Round trips, beside one for each new username: ``get_many``, ``get_encoded``, ``get_encoded_rows``, ``get_scores``
     1; ``get_history`` 1 a store for each 128 entries, and 1 for each actor who is not the learner; ``set_many``,
-    ``delete_many``, ``set_score`` and a batch in one scope 2 on a server, 1 for cached rows, 1 to 5 in a caller's
-    transaction, and up to 3 more for blocks that are new to the store; the iterations at most 2 for each page of
-    `batch_size` rows, and 1 for the blocks of a course. Where a write ships its history at once, about 8 more follow
-    the commit.
+    ``delete_many``, ``set_score`` and a batch in one scope 2 on a server, 1 for cached rows, 1 more if some rows stay
+    as they are, 1 to 5 in a caller's transaction, and up to 3 more for blocks that are new to the store; the iterations
+    at most 2 for each page of `batch_size` rows, and 1 for the blocks of a course. Where a write ships its history at
+    once, about 8 more follow the commit.
     """
 
     def __init__(self, user: Any = None, policy: Policy | None = None) -> None:
@@ -128,43 +136,70 @@ class DjangoXBlockUserStateClient(CheckedClient):
                 if row.actor_id not in actors:
                     actors[row.actor_id] = users.usernames([row.actor_id]).get(row.actor_id)
                 score = score_of(row.grade, row.max_grade, row.created)
-                yield RecordedState(row.revision, state, row.created, score, actors[row.actor_id])
+                yield RecordedState(row.revision, state, row.created, score, actors[row.actor_id], row.is_archived)
 
-    def _all_of_block(self, key: RowKey, scope: Scope, batch_size: int) -> Iterator[LearnerRow]:
+    def _all_of_block(self, key: RowKey, scope: Scope, batch_size: int, source: Source) -> Iterator[LearnerRow]:
         table = TABLES[scope]
-        return self._all_of(table, {table.key_value(key): canonical_key(key)}, batch_size)
+        database = self._reports_database(table, source)
+        yield from self._all_of(database, table, {table.key_value(key): canonical_key(key)}, batch_size, source.after)
 
     def _all_of_course(
-        self, course_key: LearningContextKey, block_type: str | None, scope: Scope, batch_size: int
+        self, course_key: LearningContextKey, block_type: str | None, scope: Scope, batch_size: int, source: Source
     ) -> Iterator[LearnerRow]:
-        database = state_database()
+        table = TABLES[scope]
+        database = self._reports_database(table, source)
         with errors_translated(database):
             blocks = iteration.blocks_of(database, identify_context(course_key), block_type)
-        yield from self._all_of(TABLES[scope], _readable(blocks), batch_size)
+        yield from self._all_of(database, table, _readable(blocks), batch_size, source.after)
 
-    def _all_of(self, table: Table, keys: Mapping[Any, BlockKey], batch_size: int) -> Iterator[LearnerRow]:
-        database, usernames = state_database(), users.Usernames()
+    def _reports_database(self, table: Table, source: Source) -> str:
+        """Return the alias that an iteration reads. At most one statement for each learner with a known revision."""
+        database, primary = reports_database(source.using), state_database()
+        return database if database == primary or self._has(database, table, source.known) else primary
+
+    def _has(self, database: str, table: Table, known: Sequence[Known]) -> bool:
+        """Tell whether a database has these revisions, or later ones."""
+        wanted: dict[Any, dict[RowKey, int]] = {}
+        for username, key, revision in known:
+            wanted.setdefault(self._user_id(username) if table.owned else None, {})[key] = revision
+        for student_id, revisions in wanted.items():
+            with errors_translated(database):
+                found = reader.read_rows(database, table, student_id, revisions)
+            if any(revision > (found[key].revision if key in found else 0) for key, revision in revisions.items()):
+                return False
+        return True
+
+    def _all_of(
+        self, database: str, table: Table, keys: Mapping[Any, BlockKey], batch_size: int, after: Place | None
+    ) -> Iterator[LearnerRow]:
+        usernames = users.Usernames()
         with errors_translated(database):
-            for page in iteration.pages(database, table, list(keys), batch_size):
+            for page in iteration.pages(database, table, list(keys), batch_size, after):
                 names = usernames.of({row.student_id for row in page}) if table.owned else {None: None}
                 for row in page:
                     # A deleted user's rows may outlive them: there is no constraint between the databases.
                     if row.student_id in names:
-                        yield LearnerRow(names[row.student_id], keys[row.key], row.text, row.modified, row.revision)
+                        name, key = names[row.student_id], keys[row.key]
+                        place = Place(row.key, row.student_id)
+                        yield LearnerRow(name, key, row.text, row.modified, row.revision, place)
 
     def _find_blocks(self, text: str) -> Iterable[UsageKey]:
         database = state_database()
         with errors_translated(database):
             return _readable(find_blocks(database, text)).values()
 
-    def _latest(self, username: str | UserId, limit: int, context_id: int | None) -> Iterator[LearnerRow]:
+    def _latest(
+        self, username: str | UserId, limit: int, course_key: LearningContextKey | None
+    ) -> Iterator[LearnerRow]:
         database = state_database()
         with errors_translated(database):
             student_id = self._user_id(username)
             if student_id is None:
                 return
             # No join: the registry may be in another place than a learner's rows.
-            of_context = None if context_id is None else iteration.blocks_of(database, context_id, None)
+            of_context = None
+            if course_key is not None:
+                of_context = iteration.blocks_of(database, identify_context(course_key), None)
             found = activity.latest(database, student_id, limit, of_context)
             texts = texts_of(database, [row.block_id for row in found]) if of_context is None else of_context
         keys = _readable({row.block_id: texts[row.block_id] for row in found if row.block_id in texts})
@@ -177,7 +212,7 @@ class DjangoXBlockUserStateClient(CheckedClient):
         database = state_database()
         since = started()
         with errors_translated(database):
-            writer = self._writer(database, username, changes)
+            writer = self._writer(database, username, changes, self._beside(username, changes))
             try:
                 written = writer.write(changes)
             except Conflict:
@@ -200,11 +235,18 @@ class DjangoXBlockUserStateClient(CheckedClient):
                 take_write_lock(database)
             yield
 
-    def _writer(self, database: str, username: str | UserId, scopes: Collection[Scope]) -> Writer:
+    def _beside(self, username: str | UserId, changes: Changes) -> Beside | None:
+        """Return the row that is stored in the transaction of a write; none here."""
+        return None
+
+    def _writer(
+        self, database: str, username: str | UserId, scopes: Collection[Scope], beside: Beside | None = None
+    ) -> Writer:
         # Shared rows have no learner, so their writers need none.
         owned = any(TABLES[scope].owned for scope in scopes)
         student_id = self._known_user_id(username) if owned else None
-        return Writer(database, student_id, HistoryRecorder(database, student_id, self._actor_id), self._row_cache)
+        recorder = HistoryRecorder(database, student_id, self._actor_id)
+        return Writer(database, student_id, recorder, self._row_cache, beside)
 
     def _known_user_id(self, username: str | UserId) -> Any:
         student_id = self._user_id(username)

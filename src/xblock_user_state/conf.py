@@ -21,6 +21,8 @@ DEFAULTS: Mapping[str, Any] = {
     "RECORDED_BLOCK_TYPES": ["problem"],
     # Encoding of new history entries: "delta" (the difference to the entry before, compressed) or "plain" (JSON).
     "HISTORY_ENCODING": "delta",
+    # Partitions of the history's tables, made while these are empty: by "learner" or by "time"; None for plain tables.
+    "HISTORY_PARTITIONS": None,
     # Write new history entries to the extended history, in a separate database.
     "EXTENDED_HISTORY": False,
     # Read the default and the extended history, or only the one that new entries go to.
@@ -31,6 +33,10 @@ DEFAULTS: Mapping[str, Any] = {
     "SHIP_HISTORY": "at_once",
     # Seconds that a learner's request waits for that database.
     "HISTORY_TIMEOUT": 5,
+    # Alias of a replica of the state's database, for reads of many learners that may be a moment old; None for none.
+    "REPLICA": None,
+    # The archive of early history: a folder or a URL, as archive_history --to has it; None for none.
+    "HISTORY_ARCHIVE": None,
     # Prepare the commonest statements on PostgreSQL: "direct" (unless a pooler stands between), "always" or "never".
     "PREPARE_STATEMENTS": "direct",
     # Sink of metrics: a dotted path, or a dict of "SINK" and "OPTIONS"; None reports nothing.
@@ -41,6 +47,9 @@ DEFAULTS: Mapping[str, Any] = {
     "LOG_ACCESS": False,
     # Courses in which holders of permissions may use them: a dotted path of a function of a user and a course key.
     "STAFF_COURSES": None,
+    # Bytes of a request, and of an answer, that the HTTP service takes and gives at most.
+    "SERVICE_REQUEST_BYTES": 10_000_000,
+    "SERVICE_ANSWER_BYTES": 50_000_000,
     # On an Open edX site, which store serves and which gets copies: "off", "shadow", "lead" or "alone".
     "OPENEDX_STAGE": "off",
     # Courses whose state takes part: a dotted path of a function of the course key; None for all.
@@ -49,6 +58,22 @@ DEFAULTS: Mapping[str, Any] = {
     "CONSOLE_BASE_TEMPLATE": "xblock_user_state_console/base.html",
     # Titles, outlines and answers in words for the console: a dotted path of a class; None for none.
     "CONSOLE_HOST": None,
+    # Functions that find the caller of the service's requests, in order: dotted paths.
+    "SERVICE_AUTHENTICATORS": [
+        "xblock_user_state.service.authenticating.token",
+        "xblock_user_state.service.authenticating.session",
+    ],
+    # Public keys whose tokens the service accepts, by key id: paths of PEM files, or PEM texts.
+    "SERVICE_PUBLIC_KEYS": {},
+    # The private key that issue_token signs with: the path of a PEM file, or its text; None for none.
+    "SERVICE_SIGNING_KEY": None,
+    # The claims aud and iss of the service's tokens.
+    "SERVICE_AUDIENCE": "xblock-user-state",
+    "SERVICE_ISSUER": "xblock-user-state",
+    # Requests of one token in a second, minute, hour or day, such as "600/m"; None for any number.
+    "SERVICE_THROTTLE": None,
+    # While this file exists the service says that it is not ready: its path; None for none.
+    "SERVICE_DRAIN_FILE": None,
 }
 
 # Flags of Open edX, used where XBLOCK_USER_STATE has no such setting.
@@ -124,6 +149,17 @@ def writes_deltas() -> bool:
     return bool(value("HISTORY_ENCODING") == "delta")
 
 
+def history_partitions() -> str | None:
+    """Return the kind of partitions of the history's tables; ``None`` for plain tables."""
+    found: str | None = value("HISTORY_PARTITIONS")
+    return found
+
+
+def is_partitioned_by_time() -> bool:
+    """Tell whether the time is in the primary keys of the history, so that no key forbids two entries of a revision."""
+    return history_partitions() == "time"
+
+
 def writes_extended_history() -> bool:
     """Tell whether new history entries go to the extended history.
 
@@ -162,9 +198,21 @@ def history_database() -> str:
     return str(value("HISTORY_DATABASE"))
 
 
+def replica() -> str | None:
+    """Return the alias of the replica of the state's database, if there is one."""
+    found: str | None = value("REPLICA")
+    return found
+
+
 def history_timeout() -> float:
     """Return the seconds that a learner's request waits for an answer of the history database."""
     return float(value("HISTORY_TIMEOUT"))
+
+
+def history_archive() -> str | None:
+    """Return the folder or URL of the archive of early history, or ``None``."""
+    found: str | None = value("HISTORY_ARCHIVE")
+    return found
 
 
 def ships_at_once() -> bool:

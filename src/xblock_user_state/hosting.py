@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+from collections.abc import Callable
 from typing import Any
 
 from django.conf import settings
@@ -16,17 +17,22 @@ from xblock_user_state.runtime.grades import DEFAULT_GUARD
 
 __all__ = ["anonymous_id_for", "client_for", "store_for"]
 
+Accounts = Callable[[Any], XBlockUserStateClient]
 
-def client_for(user: Any, session: SessionBase | None = None) -> XBlockUserStateClient:
+
+def client_for(
+    user: Any, session: SessionBase | None = None, *, accounts: Accounts = DjangoXBlockUserStateClient
+) -> XBlockUserStateClient:
     """Return the client of a user: the database for accounts, Django's cache for the visitor of a session.
 
-    Without a session, a visitor reads what all learners share, and writes raise `PermissionDenied`.
+    Without a session, a visitor reads what all learners share, and writes raise `PermissionDenied`. `accounts` makes
+    another client than the database's of a user with an account; of ``None``, for the state that all learners share.
     """
     if user.is_authenticated:
-        return DjangoXBlockUserStateClient(user)
+        return accounts(user)
     if session is None:
-        return DjangoXBlockUserStateClient()
-    return EphemeralXBlockUserStateClient(visitor_id(session), DjangoXBlockUserStateClient())
+        return accounts(None)
+    return EphemeralXBlockUserStateClient(visitor_id(session), accounts(None))
 
 
 def store_for(
@@ -36,8 +42,9 @@ def store_for(
     viewed_as: Any = None,
     read_only: bool = False,
     grade_guard: GradeGuard = DEFAULT_GUARD,
+    accounts: Accounts = DjangoXBlockUserStateClient,
 ) -> UserStateKeyValueStore:
-    """Return the key-value store of a request. `user` and `session` are the request's.
+    """Return the key-value store of a request. `user`, `session` and `accounts` are as for `client_for`.
 
     Many blocks write when they are first viewed, so every view needs a place for writes. An account writes to the
     database, a visitor to the cache (see `xblock_user_state.ephemeral`), and a visitor without a session nowhere.
@@ -55,13 +62,14 @@ def store_for(
     learner = user if viewed_as is None else viewed_as
     drops = read_only or (session is None and not learner.is_authenticated)
     kept = None if drops or viewed_as is None else session
-    client = client_for(learner, None if drops else session)
+    client = client_for(learner, None if drops else session, accounts=accounts)
 
     def other(account: Any) -> UserStateKeyValueStore:
+        options: Any = {"read_only": read_only, "grade_guard": grade_guard, "accounts": accounts}
         # A visitor's request may save for an account. What keeps writes from the learner keeps them from all.
         if viewed_as is not None:
-            return store_for(user, session, viewed_as=account, read_only=read_only, grade_guard=grade_guard)
-        return store_for(account, read_only=read_only, grade_guard=grade_guard)
+            return store_for(user, session, viewed_as=account, **options)
+        return store_for(account, **options)
 
     # By default the stores of others have this client too, and its user is the actor of their changes.
     makes_others = None if learner.is_authenticated else other

@@ -246,6 +246,7 @@ class HistoryEntry(XBlockUserState):
     """A state as one change left it, with ``revision``, ``score`` and ``actor`` of that change.
 
     The actor is the username of the user who made the change; ``None`` if the client knew no user, or the user is gone.
+    ``archived`` tells that the entry comes from the archive of early history and no longer from the database.
 
     The tuple has the five fields of `XBlockUserState`. Equality, copies and ``_replace`` count the others too. In a
     damaged entry a `DamagedHistory` stands in the place of the state: reading ``state`` raises it, and all else can be
@@ -255,8 +256,9 @@ class HistoryEntry(XBlockUserState):
     revision: int
     score: BlockScore | None
     actor: str | None
+    archived: bool
 
-    _beside_the_tuple = ("revision", "score", "actor")
+    _beside_the_tuple = ("revision", "score", "actor", "archived")
 
     def __new__(  # noqa: PLR0913, PLR0917
         cls,
@@ -268,11 +270,13 @@ class HistoryEntry(XBlockUserState):
         revision: int,
         score: BlockScore | None,
         actor: str | None = None,
+        archived: bool = False,
     ) -> Self:
         entry = tuple.__new__(cls, (username, block_key, state, updated, scope))
         entry.revision = revision
         entry.score = score
         entry.actor = actor
+        entry.archived = archived
         return entry
 
     @property
@@ -483,12 +487,23 @@ class XBlockUserStateClient(ABC):
 
     @abstractmethod
     def iter_all_for_block(
-        self, block_key: BlockKey, scope: Scope = Scope.user_state, batch_size: int | None = None
+        self,
+        block_key: BlockKey,
+        scope: Scope = Scope.user_state,
+        batch_size: int | None = None,
+        *,
+        using: str | None = None,
+        at_least: Mapping[Any, int] | None = None,
     ) -> Iterator[XBlockUserState]:
         """Yield the states of all learners in one block, with the block's canonical key.
 
         Deleted and absent states are left out, and the states of deleted users. Memory is bounded by `batch_size` rows
         (default 1,000). A state that is written during the iteration may be yielded as before or as after the write.
+
+        `using` is the alias of the database to read, such as a replica, which may lag. Without it the setting
+        ``REPLICA`` decides. `at_least` names revisions that the caller knows of, by pairs of learner and key: a
+        replica that lacks one of them is not read, but the primary. Usernames always come from the primary. An alias
+        that ``DATABASES`` lacks is a ``ValueError``. A client without databases has all revisions.
         """
 
     @abstractmethod
@@ -498,6 +513,9 @@ class XBlockUserStateClient(ABC):
         block_type: str | None = None,
         scope: Scope = Scope.user_state,
         batch_size: int | None = None,
+        *,
+        using: str | None = None,
+        at_least: Mapping[Any, int] | None = None,
     ) -> Iterator[XBlockUserState]:
         """Yield the states of all learners in all blocks of a course, or in its blocks of one type, as for a block.
 

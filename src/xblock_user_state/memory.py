@@ -17,9 +17,15 @@ from xblock.fields import Scope
 
 from xblock_user_state.access import Policy, Question, name_of
 from xblock_user_state.clients.asking import asker_for
-from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows, refuse_anonymous
+from xblock_user_state.clients.base import (
+    CheckedClient,
+    LearnerRow,
+    RecordedState,
+    Source,
+    refuse_anonymous,
+)
 from xblock_user_state.interface import UserId
-from xblock_user_state.state.change import Changes, Row, check_conditions, clock, existing_state, score_of
+from xblock_user_state.state.change import Changes, Row, WrittenRows, check_conditions, clock, existing_state, score_of
 from xblock_user_state.state.keys import BlockId, RowKey, canonical_key, identify_context, is_among, parse_block
 
 __all__ = ["InMemoryXBlockUserStateClient"]
@@ -85,11 +91,11 @@ class InMemoryXBlockUserStateClient(CheckedClient):
             score = score_of(row.grade, row.max_grade, row.modified)
             yield RecordedState(row.revision, existing_state(row.text), row.modified, score, actor)
 
-    def _all_of_block(self, key: RowKey, scope: Scope, batch_size: int) -> Iterator[LearnerRow]:
+    def _all_of_block(self, key: RowKey, scope: Scope, batch_size: int, source: Source) -> Iterator[LearnerRow]:
         return self._all_of(scope, lambda found: found == key)
 
     def _all_of_course(
-        self, course_key: LearningContextKey, block_type: str | None, scope: Scope, batch_size: int
+        self, course_key: LearningContextKey, block_type: str | None, scope: Scope, batch_size: int, source: Source
     ) -> Iterator[LearnerRow]:
         context_id = identify_context(course_key)
 
@@ -113,7 +119,10 @@ class InMemoryXBlockUserStateClient(CheckedClient):
         for key in sorted(keys):
             yield parse_block(key.context_key, key.usage_key)
 
-    def _latest(self, username: str | UserId, limit: int, context_id: int | None) -> Iterator[LearnerRow]:
+    def _latest(
+        self, username: str | UserId, limit: int, course_key: LearningContextKey | None
+    ) -> Iterator[LearnerRow]:
+        context_id = None if course_key is None else identify_context(course_key)
         with self._lock:
             found = [
                 (key, row)

@@ -1,8 +1,14 @@
 """The models by name. Each room owns its tables; Django and hosts find all of them here."""
 
 from xblock_user_state.actions.models import LoggedAction
-from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
+from xblock_user_state.history.models import (
+    BaseStudentModuleHistory,
+    HistoryOutbox,
+    HistoryWatermark,
+    StudentModuleHistory,
+)
 from xblock_user_state.store.models import (
+    AnsweredWrite,
     Block,
     LearningContext,
     Preferences,
@@ -13,9 +19,11 @@ from xblock_user_state.store.models import (
 )
 
 __all__ = [
+    "AnsweredWrite",
     "BaseStudentModuleHistory",
     "Block",
     "HistoryOutbox",
+    "HistoryWatermark",
     "LearningContext",
     "LoggedAction",
     "Preferences",

@@ -4,13 +4,17 @@ from __future__ import annotations
 
 from typing import Any
 
+import pytest
+from django.db import connection
 from playwright.sync_api import Browser, Page, expect
 
-from tests.acceptance.demo_server import PASSWORD, DemoServer
+from tests.acceptance.demo_server import PASSWORD
+from tests.server_process import ServerProcess
 
 KEY = "block-v1:Starfield+SKY101+2026+type@{}+block@{}"
 TORCH = KEY.format("problem", "torch")
 COURSE = "course-v1:Starfield+SKY101+2026"
+SAME_PAGES = pytest.mark.skipif(connection.vendor != "sqlite", reason="the pages are the same on every database")
 # A passing test takes no longer for it. Playwright's 5 s are too few while other tests keep all processors busy.
 expect.set_options(timeout=30_000)
 
@@ -19,7 +23,7 @@ class Visitor:
     """A visitor in a separate browser context; logs in at once if they have a name."""
 
     def __init__(
-        self, browser: Browser, server: DemoServer, username: str | None = None, user_agent: str | None = None
+        self, browser: Browser, server: ServerProcess, username: str | None = None, user_agent: str | None = None
     ) -> None:
         self._url = server.url
         self.page: Page = browser.new_context(user_agent=user_agent).new_page()

@@ -20,6 +20,14 @@ class DemoServer(ServerProcess):
         super().__init__(command, ROOT, _variables(folder, environment), folder / "demo.log", "/login/")
 
 
+class RemoteDemo(ServerProcess):
+    """``python -m demo.remote``: the demo, and the service that keeps its learners' state."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str]) -> None:
+        command = ["-m", "demo.remote", "--port", "{port}"]
+        super().__init__(command, ROOT, _variables(folder, environment), folder / "remote.log", "/login/")
+
+
 class PreforkedDemo(ServerProcess):
     """The demo in several processes: `tests.acceptance.preforked_demo`."""
 

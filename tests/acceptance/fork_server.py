@@ -59,8 +59,16 @@ def _become_worker(descriptor: int) -> None:
         os._exit(status)
 
 
+def _choose_server() -> None:
+    """Connect to one of the servers whose ports the environment names, by the number of the process."""
+    ports = os.environ.get("WORKER_PORTS", "").split()
+    if ports:
+        connection.settings_dict["PORT"] = ports[os.getpid() % len(ports)]
+
+
 def _work(line: Connection) -> None:
     try:
+        _choose_server()
         connection.ensure_connection()
         line.send(Ready(os.getpid()))
         work, arguments = line.recv()

@@ -12,7 +12,7 @@ import pytest
 from django.db.models import Q
 
 from tests.acceptance.conftest import Start
-from tests.acceptance.traffic import BLOCKS
+from tests.acceptance.traffic import BLOCKS, begin
 from tests.acceptance.waiting import finished, wait_until
 from tests.factories import make_blocks, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
@@ -38,10 +38,9 @@ def traffic(start: Start) -> list[subprocess.Popen[str]]:
     for name in (*WRITERS, "dan"):
         for number in range(REVISIONS):
             client.set_many(name, {block: {"n": number} for block in make_blocks(BLOCKS)})
-    module = "tests.acceptance.traffic"
-    writers = [start(module, "write", name, extended) for name, extended in WRITERS.items()]
-    readers = [start(module, "read", name) for name in ("ann", "ben", "dan")]
-    return [*writers, *readers, start(module, "churn", "cyd")]
+    writers = [begin(start, "write", name, extended) for name, extended in WRITERS.items()]
+    readers = [begin(start, "read", name) for name in ("ann", "ben", "dan")]
+    return [*writers, *readers, begin(start, "churn", "cyd")]
 
 
 def test_readers_see_each_entry_once_while_it_moves(start: Start, traffic: Any, tmp_path: Path) -> None:

@@ -10,6 +10,7 @@ from django.db import connection
 from opaque_keys.edx.keys import UsageKey
 from opaque_keys.edx.locator import CourseLocator
 
+from tests import citus
 from tests.acceptance import workers
 from tests.acceptance.agreement import assert_agreement
 from tests.acceptance.messages import Pause
@@ -131,6 +132,7 @@ def test_registering_blocks_of_one_course_does_not_tie_callers_together(crew: Cr
 
 def _wait_until_one_waits_for_a_lock() -> None:
     waiting = {
+        "citus": "SELECT COUNT(*) FROM citus_lock_waits",
         "postgresql": "SELECT COUNT(*) FROM pg_stat_activity "
         "WHERE wait_event_type = 'Lock' AND datname = current_database()",
         "mysql": "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
@@ -140,5 +142,5 @@ def _wait_until_one_waits_for_a_lock() -> None:
         while not found:
             # MariaDB caches this view for a tenth of a second.
             time.sleep(0.15)
-            cursor.execute(waiting[connection.vendor])
+            cursor.execute(waiting[citus.DIALECT])
             [(found,)] = cursor.fetchall()

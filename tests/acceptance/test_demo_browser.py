@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 import pytest
 from playwright.sync_api import Browser, expect
 
-from tests.acceptance.browsing import COURSE, KEY, TORCH, Visitor
+from tests.acceptance.browsing import COURSE, KEY, SAME_PAGES, TORCH, Visitor
 from tests.acceptance.demo_server import DemoServer
 
 pytestmark = pytest.mark.browser
@@ -82,6 +82,7 @@ def see_responses(staff: Visitor) -> None:
     assert "; Answer: A dim blue torch" in words["ben"]
 
 
+@SAME_PAGES
 def test_the_headings_of_a_unit_leave_out_no_level(browser: Browser, server: DemoServer) -> None:
     visitor = Visitor(browser, server)
     visitor.open("/")
@@ -136,6 +137,7 @@ def test_staff_view_the_course_as_a_learner_and_change_nothing(browser: Browser,
     assert staff.errors == ben.errors == []
 
 
+@SAME_PAGES
 def test_only_learners_are_viewed_as_and_by_staff_only(browser: Browser, server: DemoServer) -> None:
     post = """async path => (await fetch(path, {method: "POST"})).status"""
     for name, paths in (
@@ -149,6 +151,7 @@ def test_only_learners_are_viewed_as_and_by_staff_only(browser: Browser, server:
         assert visitor.statuses([*paths]) == [405] * len(paths)
 
 
+@SAME_PAGES
 def test_learners_do_not_see_what_is_for_staff(browser: Browser, server: DemoServer) -> None:
     chen = Visitor(browser, server, "chen")
     # The console's own tests ask for each of its pages.
@@ -156,6 +159,7 @@ def test_learners_do_not_see_what_is_for_staff(browser: Browser, server: DemoSer
     expect(chen.page.get_by_role("heading")).to_have_text("This page is for staff")
 
 
+@SAME_PAGES
 def test_strangers_are_asked_to_log_in_before_they_see_what_is_for_staff(browser: Browser, server: DemoServer) -> None:
     page = browser.new_context().new_page()
     page.goto(f"{server.url}/console/")
@@ -201,6 +205,7 @@ def test_who_logs_in_finds_what_they_did_before(browser: Browser, server: DemoSe
     assert visitor.errors == other.errors == []
 
 
+@SAME_PAGES
 def test_what_does_not_exist_is_not_found(browser: Browser, server: DemoServer) -> None:
     chen = Visitor(browser, server, "chen")
     paths = [
@@ -213,6 +218,7 @@ def test_what_does_not_exist_is_not_found(browser: Browser, server: DemoServer) 
     assert dict(zip(paths, chen.statuses(paths), strict=True)) == dict.fromkeys(paths, 404)
 
 
+@SAME_PAGES
 def test_handlers_answer_posts_with_a_token_for_blocks_that_exist(browser: Browser, server: DemoServer) -> None:
     chen = Visitor(browser, server, "chen")
     chen.open("/units/eyes/")
@@ -236,6 +242,7 @@ def test_handlers_answer_posts_with_a_token_for_blocks_that_exist(browser: Brows
         assert chen.page.evaluate(post, [unknown, True]) == 404, unknown
 
 
+@SAME_PAGES
 def test_a_visitors_state_that_is_too_large_is_refused(browser: Browser, server: DemoServer) -> None:
     visitor = Visitor(browser, server)
     visitor.open("/units/log/")
@@ -271,6 +278,7 @@ def test_each_learner_has_a_star_of_their_own(browser: Browser, server: DemoServ
     assert len(set(parallaxes)) > 1
 
 
+@SAME_PAGES
 def test_a_block_whose_script_fails_stops_no_other_block(browser: Browser, server: DemoServer) -> None:
     chen = Visitor(browser, server, "chen")
     # The problem comes before the poll.

@@ -8,10 +8,9 @@ from urllib.parse import quote
 
 import pytest
 from axe_playwright_python.sync_playwright import Axe
-from django.db import connection
 from playwright.sync_api import Browser, Page, ViewportSize, expect
 
-from tests.acceptance.browsing import COURSE, TORCH, Visitor
+from tests.acceptance.browsing import COURSE, SAME_PAGES, TORCH, Visitor
 from tests.acceptance.demo_server import DemoServer
 
 Scheme = Literal["dark", "light"]
@@ -153,7 +152,7 @@ def test_a_learner_is_refused_everywhere(browser: Browser, server: DemoServer) -
     assert found == [[path, 403, 403] for path in (*READING, *ACTING, *OTHERS)]
 
 
-@pytest.mark.skipif(connection.vendor != "sqlite", reason="the pages are the same on every database")
+@SAME_PAGES
 def test_the_pages_have_no_barriers(browser: Browser, server: DemoServer) -> None:
     answer_twice(browser, server, "ben")
     staff = Visitor(browser, server, "staff")

@@ -12,8 +12,11 @@ from urllib.error import HTTPError
 from urllib.request import Request, urlopen
 
 import pytest
+from django.db import connection
 
 from tests.acceptance.demo_server import ROOT, DemoServer
+
+pytestmark = pytest.mark.skipif(connection.vendor != "sqlite", reason="it starts and answers alike on every database")
 
 
 def start(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:

@@ -37,7 +37,7 @@ AT_ONCE = {"EXTENDED_HISTORY": True}
 BY_RELAY = {"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}
 
 WRITERS = 4
-ROUNDS = 50
+ROUNDS = 30
 # Blocks that all rounds share, and blocks that are new in each round.
 LASTING, NEW = 5, 5
 # The longest life of a writer. For half of a round's writers it begins at once: the kill hits their first call, half

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import sqlite3
 import subprocess
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
@@ -16,7 +17,7 @@ from django.test import override_settings
 
 from scripts.database_servers import SERVERS, Server
 from tests.acceptance.conftest import Start
-from tests.acceptance.traffic import write
+from tests.acceptance.traffic import begin, write
 from tests.acceptance.waiting import finished, wait_until
 from tests.factories import make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
@@ -25,7 +26,6 @@ from xblock_user_state.models import HistoryOutbox, StudentModule
 pytestmark = [
     pytest.mark.extended_history,
     pytest.mark.django_db(transaction=True, databases=["default", "student_module_history"]),
-    pytest.mark.timeout(300),
 ]
 
 WRITERS = ("ann", "ben", "cyd", "dan")
@@ -37,15 +37,20 @@ class File:
     def __init__(self, folder: Path) -> None:
         self._folder = folder
         self._away = folder.with_name("away")
-        self.url = f"sqlite:///{folder / 'history.sqlite3'}"
+        self._name = "history.sqlite3"
+        self.url = f"sqlite:///{folder / self._name}"
 
     def start(self) -> None:
         """Put the folder back."""
+        self._lock.close()
         self._away.rename(self._folder)
 
     def stop(self) -> None:
         """Move the folder away."""
         self._folder.rename(self._away)
+        # A relay may have the file open, and would ship to it.
+        self._lock = sqlite3.connect(self._away / self._name, timeout=60, isolation_level=None)
+        self._lock.execute("BEGIN IMMEDIATE")
 
     kill = stop
 
@@ -72,9 +77,9 @@ def test_learners_work_on_while_the_history_server_does_not(server: Server | Fil
         return finished(start("django", *arguments, **there))
 
     command("migrate", "--database", "student_module_history")
-    traffic = [start("tests.acceptance.traffic", "write", name, "extended", **there) for name in WRITERS]
+    traffic = [begin(start, "write", name, "extended", **there) for name in WRITERS]
     Traffic(traffic).until_written(1)
-    traffic += [start("tests.acceptance.traffic", "read_or_be_refused", name, "extended", **there) for name in WRITERS]
+    traffic += [begin(start, "read_or_be_refused", name, "extended", **there) for name in WRITERS]
     relays = [start("django", "relay_history", "--follow", "--batch", "7", **there) for _ in range(2)]
     go_on = Traffic([*traffic, *relays])
 
@@ -104,7 +109,7 @@ def see_all_of_a_newcomer(start: Start, there: Mapping[str, str]) -> None:
     make_learners(name)
     with override_settings(XBLOCK_USER_STATE={"EXTENDED_HISTORY": True, "SHIP_HISTORY": "by_relay"}):
         write(DjangoXBlockUserStateClient(), name)
-    newcomer = [start("tests.acceptance.traffic", role, name, "extended", **there) for role in ("write", "read")]
+    newcomer = [begin(start, role, name, "extended", **there) for role in ("write", "read")]
     Traffic(newcomer).until_written(5, name)
     for process in newcomer:
         process.send_signal(signal.SIGTERM)
@@ -125,7 +130,7 @@ class Traffic:
 
     def until(self, reached: Callable[[], bool]) -> None:
         """Return when the condition holds; fail if one of the processes ends."""
-        wait_until(reached, *self._processes)
+        wait_until(reached, *self._processes, moving=self._revisions)
 
     def _revisions(self) -> dict[str, int]:
         return dict(StudentModule.objects.order_by("revision").values_list("student__username", "revision"))

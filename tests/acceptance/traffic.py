@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import random
 import signal
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -19,8 +20,6 @@ from django.conf import settings
 from django.db import close_old_connections
 
 if __name__ == "__main__":
-    # On a busy machine the other imports outlast the test. Hold SIGTERM back until there is a handler for it.
-    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
     django.setup()
 
 from tests.factories import make_blocks
@@ -31,6 +30,16 @@ from xblock_user_state.models import StudentModule
 
 BLOCKS = 5
 _stopped = False
+
+
+def begin(start: Callable[..., subprocess.Popen[str]], *arguments: str, **variables: str) -> subprocess.Popen[str]:
+    """Start the process of a learner. It may get SIGTERM at any time, and takes it when it has a handler."""
+    # A process inherits the blocked signals. On a busy machine the start of the interpreter outlasts the test.
+    signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGTERM})
+    try:
+        return start("tests.acceptance.traffic", *arguments, **variables)
+    finally:
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGTERM})
 
 
 def write(client: Any, learner: str) -> None:

@@ -11,6 +11,7 @@ from django.contrib.auth import get_user_model
 from django.contrib.sessions.backends.signed_cookies import SessionStore
 from django.core.management import CommandError, call_command
 from django.db import NotSupportedError
+from django.utils import timezone
 from pytest_django import Settings
 from xblock.fields import Scope
 from xblock.runtime import KeyValueStore
@@ -33,7 +34,7 @@ from xblock_user_state.openedx.models import CompatibleStudentModule, ImportedMo
 from xblock_user_state.openedx.views.definitions import has_numbers
 from xblock_user_state.runtime import UserStateKeyValueStore, clear_masquerade
 from xblock_user_state.state.keys import identify_block
-from xblock_user_state.store.users import id_of
+from xblock_user_state.store.users import account, id_of, user_id
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -60,6 +61,18 @@ def _run(command: str, *arguments: str, **options: Any) -> str:
     output = StringIO()
     call_command(command, *arguments, stdout=output, **options)
     return output.getvalue()
+
+
+def test_a_user_is_found_by_name_as_by_the_orm(people: dict[str, Any]) -> None:
+    fields = [field.attname for field in get_user_model()._meta.concrete_fields]
+    for name, user in people.items():
+        user.last_login = timezone.now()
+        user.save()
+        found, expected = account(name), get_user_model()._base_manager.get(**{user.USERNAME_FIELD: name})
+        assert [getattr(found, field) for field in fields] == [getattr(expected, field) for field in fields]
+        assert found == expected
+        assert user_id(name) == expected.pk
+    assert (account("nobody"), user_id("nobody")) == (None, None)
 
 
 def test_all_scopes_are_read_and_iterated(people: dict[str, Any]) -> None:

@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import ExitStack
+from typing import Any
 from weakref import WeakKeyDictionary
 
 import pytest
 from django.conf import settings
-from django.db import connection
 
+from tests import citus
+from tests.integration import shards
 from tests.integration.pinning import watched
 from xblock_user_state.history.entries import entries_deleted
 from xblock_user_state.models import Block
@@ -42,9 +45,27 @@ def _without_openedx(request: pytest.FixtureRequest) -> Iterator[None]:
     copying.connect()
 
 
-@pytest.fixture(params=["always", "never"] if connection.vendor == "postgresql" else ["never"])
+@pytest.fixture(params=["always", "never"] if citus.DIALECT == "postgresql" else ["never"])
 def prepared_or_not(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Run a test with every statement of the client prepared, from the first, and with none."""
     monkeypatch.setitem(settings.XBLOCK_USER_STATE, "PREPARE_STATEMENTS", request.param)
     monkeypatch.setattr(preparing, "FIRST_STATEMENTS", 0)
     monkeypatch.setattr(preparing, "_SESSIONS", WeakKeyDictionary())
+
+
+@pytest.fixture(scope="session")
+def shards_made(django_db_setup: None, django_db_blocker: Any) -> Iterator[None]:
+    """The partitioned tables of the stand-in for Citus, in the test database."""
+    with ExitStack() as tables:
+        with django_db_blocker.unblock():
+            tables.enter_context(shards.made())
+        yield
+        with django_db_blocker.unblock():
+            tables.close()
+
+
+@pytest.fixture
+def shards_used(shards_made: None, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """The stand-in for Citus instead of the tables, for a test with the database."""
+    with shards.used(monkeypatch):
+        yield

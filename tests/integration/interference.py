@@ -78,9 +78,12 @@ def just_after(verb: str, model: type[models.Model], action: Callable[[], object
 
 
 def is_statement(sql: str, verb: str, table: str) -> bool:
-    """Tell whether a statement, or a part of it, is of this kind and on this table (a quoted name)."""
-    if verb == "SELECT":
-        return sql.startswith(verb) and table in sql
+    """Tell whether a statement, or a part of it, is of this kind and on this table (a quoted name).
+
+    The kind is a verb, or "LOCK" for a SELECT that locks rows.
+    """
+    if verb in ("SELECT", "LOCK"):
+        return sql.startswith("SELECT") and table in sql and (verb == "SELECT" or "FOR UPDATE" in sql)
     name = re.escape(table)
     meanings = {
         # MariaDB updates many rows by an upsert.
@@ -115,19 +118,26 @@ def kill_connection(alias: str = "default") -> None:
 
 
 _TRIGGERS = {
-    "sqlite": """
+    "sqlite": [
+        """
         CREATE TRIGGER refuse BEFORE {verb} ON {table} WHEN {condition}
         BEGIN SELECT RAISE(ABORT, 'refused by the test'); END
-    """,
-    "mysql": """
+    """
+    ],
+    "mysql": [
+        """
         CREATE TRIGGER refuse BEFORE {verb} ON {table} FOR EACH ROW
         IF {condition} THEN SIGNAL SQLSTATE '45000' SET MESSAGE_TEXT = 'refused by the test'; END IF
-    """,
-    "postgresql": """
+    """
+    ],
+    # Citus takes one command at a time.
+    "postgresql": [
+        """
         CREATE FUNCTION refuse() RETURNS trigger LANGUAGE plpgsql AS
-        $$ BEGIN IF {condition} THEN RAISE EXCEPTION 'refused by the test'; END IF; RETURN NEW; END $$;
-        CREATE TRIGGER refuse BEFORE {verb} ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()
-    """,
+        $$ BEGIN IF {condition} THEN RAISE EXCEPTION 'refused by the test'; END IF; RETURN NEW; END $$
+        """,
+        "CREATE TRIGGER refuse BEFORE {verb} ON {table} FOR EACH ROW EXECUTE FUNCTION refuse()",
+    ],
 }
 _DROPS = {
     "sqlite": "DROP TRIGGER refuse",
@@ -140,9 +150,10 @@ _DROPS = {
 def refusing(verb: str, model: type[models.Model], condition: str, alias: str = "default") -> Iterator[None]:
     """Let the database refuse rows that match, in the middle of a write, as a full disk or a broken index would."""
     one = connections[alias]
-    sql = _TRIGGERS[one.vendor].format(verb=verb, table=one.ops.quote_name(model._meta.db_table), condition=condition)
+    table = one.ops.quote_name(model._meta.db_table)
     with one.cursor() as cursor:
-        cursor.execute(sql)
+        for command in _TRIGGERS[one.vendor]:
+            cursor.execute(command.format(verb=verb, table=table, condition=condition))
     try:
         yield
     finally:

@@ -13,15 +13,25 @@ from typing import Any
 
 from django.db.backends.utils import CursorWrapper
 
-from xblock_user_state.models import HistoryOutbox, Preferences, StudentModule, StudentModuleHistory, UserInfo
+from xblock_user_state.models import (
+    AnsweredWrite,
+    HistoryOutbox,
+    HistoryWatermark,
+    Preferences,
+    StudentModule,
+    StudentModuleHistory,
+    UserInfo,
+)
 
-MODELS = (StudentModule, StudentModuleHistory, HistoryOutbox, Preferences, UserInfo)
+MODELS = (StudentModule, StudentModuleHistory, HistoryOutbox, HistoryWatermark, Preferences, UserInfo, AnsweredWrite)
 OWNED = [*(model._meta.db_table for model in MODELS), "xblock_user_state_extended_history_studentmodulehistoryextended"]
 # The modules that may send statements without a learner, also through functions of other modules.
 ALLOWED = (
     "xblock_user_state.archive.",
     "xblock_user_state.history.outbox.backlog",
     "xblock_user_state.history.outbox.relay",
+    # Asks a partition whether it has any entry.
+    "xblock_user_state.history.partitions",
     "xblock_user_state.maintenance.",
     "xblock_user_state.openedx.",
     "xblock_user_state.store.iteration",

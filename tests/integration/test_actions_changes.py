@@ -109,6 +109,13 @@ def test_attempts_are_reset_and_nothing_else(client: DjangoXBlockUserStateClient
     assert (newest.actor, newest.revision) == ("grace", 3)
 
 
+@pytest.mark.parametrize("name", ["count_attempts", "num_attempts"])
+def test_blocks_have_other_names_for_attempts(client: DjangoXBlockUserStateClient, grace: User, name: str) -> None:
+    client.set("ann", BLOCK, {name: 3})
+    reset_attempts(BLOCK, "ann", actor=grace, **WHY)
+    assert state_of("ann") == {"attempts": 0, "answer": "ann", name: 0}
+
+
 def test_each_change_is_in_the_log(client: DjangoXBlockUserStateClient, grace: User) -> None:
     acted = reset_attempts(BLOCK, "ann", actor=grace, **WHY)
     [row] = LoggedAction.objects.all()
@@ -159,7 +166,7 @@ def test_a_dry_run_tells_what_would_change_and_changes_nothing(
         ("bob", BLOCK, 2, ("attempts",), ""),
         ("cid", BLOCK, 2, ("attempts",), ""),
         ("ann", OTHER, 1, ("attempts",), ""),
-        ("ann", WORD, 1, (), "the state has no field 'attempts'"),
+        ("ann", WORD, 1, (), "the state counts no attempts"),
     }
     assert {one.new_revision for one in plan.details} == {None}
     assert {(one.revision, one.new_revision) for one in done.details} == {(2, 3), (1, 2), (1, None)}

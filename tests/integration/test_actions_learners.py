@@ -22,7 +22,8 @@ from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.ephemeral import EphemeralXBlockUserStateClient, visitor_id
 from xblock_user_state.history.entries import all_rows, stores
 from xblock_user_state.interface import PermissionDenied, UserDoesNotExist, UserId
-from xblock_user_state.models import LoggedAction
+from xblock_user_state.models import AnsweredWrite, HistoryWatermark, LoggedAction
+from xblock_user_state.store.once import Named, name_row, take
 from xblock_user_state.store.tables import TABLES
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
@@ -49,6 +50,8 @@ def ann(site: dict[str, Any]) -> User:
         client.set(learner, None, {"language": "en"}, Scope.user_info)
         if "EXTENDED_HISTORY" in site:
             ship_all()
+        student_id = User.objects.get(username=learner).pk
+        take(name_row("default", student_id, Named("a key", "a request"), "an answer"))
     reset_attempts(BLOCK, ["ann", "bob"], **BY)
     del bob
     return ann
@@ -56,9 +59,10 @@ def ann(site: dict[str, Any]) -> User:
 
 def rows_of(learner: Any) -> dict[str, int]:
     owned: list[Any] = [(table.model, "default") for table in TABLES.values() if table.owned]
+    beside = (HistoryWatermark, AnsweredWrite, LoggedAction)
     return {
         model.__name__: all_rows(model, alias).filter(student_id=learner.pk).count()
-        for model, alias in [*owned, *stores("default"), (LoggedAction, "default")]
+        for model, alias in [*owned, *stores("default"), *((model, "default") for model in beside)]
     }
 
 

@@ -215,28 +215,32 @@ def _in_a_thread(action: Callable[[], object]) -> Iterator[None]:
 
 
 def _swallow_a_deadlock(client: DjangoXBlockUserStateClient, scope: Scope) -> None:
-    """Write, meet a deadlock, swallow it and write again, in one transaction."""
+    """Write, meet a deadlock, swallow it and write again, in one transaction.
+
+    It is the victim on each vendor. MariaDB chooses the transaction with less work. The last one to wait looks for a
+    deadlock on PostgreSQL, after a second. The coordinator of Citus, which looks too, chooses the youngest transaction.
+    """
     other, is_locked, has_written = make_block("other"), Event(), Event()
 
     def of_another_process() -> None:
         with suppress(ServiceUnavailable), transaction.atomic():
-            is_locked.wait(30)
-            # Much work, so that MariaDB chooses the other transaction as the victim.
             User.objects.bulk_create(User(username=f"bulk{number}") for number in range(200))
             DjangoXBlockUserStateClient().set("ann", other, {"b": 2}, scope)
             has_written.set()
+            is_locked.wait(30)
             DjangoXBlockUserStateClient().set("ann", BLOCK, {"b": 2}, scope)
 
-    with _in_a_thread(of_another_process), transaction.atomic():
-        User.objects.create(username="before")
-        client.set("ann", BLOCK, {"a": 1}, scope)
-        is_locked.set()
+    with _in_a_thread(of_another_process):
         assert has_written.wait(30)
-        # PostgreSQL looks for a deadlock after a second of waiting; the last one to wait finds it.
-        time.sleep(2)
-        with pytest.raises(ServiceUnavailable):
-            client.set("ann", other, {"a": 1}, scope)
-        User.objects.create(username="after")
+        with transaction.atomic():
+            User.objects.create(username="before")
+            client.set("ann", BLOCK, {"a": 1}, scope)
+            is_locked.set()
+            # Until the other one has looked.
+            time.sleep(2)
+            with pytest.raises(ServiceUnavailable):
+                client.set("ann", other, {"a": 1}, scope)
+            User.objects.create(username="after")
 
 
 @needs_a_server

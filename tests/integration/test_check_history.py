@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
-from django.db.models import F, QuerySet
+from django.db.models import QuerySet
 from opaque_keys.edx.locator import CourseLocator
 from pytest_django import Settings
 
@@ -20,6 +20,7 @@ from tests.integration.histories import BLOCK, ESSAY, add_entries, add_entries_t
 from tests.integration.interference import just_before, on_another_connection
 from tests.integration.outage import ALIAS, Outage
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
+from tests.integration.rows import shift_times
 from tests.integration.statements import captured
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.conf import EXTENDED_HISTORY_APP
@@ -235,9 +236,9 @@ def test_a_chain_that_is_longer_than_readers_look(client: DjangoXBlockUserStateC
 @pytest.mark.parametrize(
     ("change", "note"),
     [
-        (lambda: StudentModule._base_manager.update(modified=F("modified") + SECOND), "another time than the state"),
-        (lambda: StudentModule._base_manager.update(modified=F("modified") - SECOND), "another time than the state"),
-        (lambda: history().filter(revision=2).update(created=F("created") + SECOND), "3 is earlier than revision 2"),
+        (lambda: shift_times(StudentModule._base_manager.all(), "modified", SECOND), "another time than the state"),
+        (lambda: shift_times(StudentModule._base_manager.all(), "modified", -SECOND), "another time than the state"),
+        (lambda: shift_times(history().filter(revision=2), "created", SECOND), "3 is earlier than revision 2"),
     ],
     ids=["later state", "earlier state", "order"],
 )
@@ -268,7 +269,7 @@ def test_times_within_a_millisecond_are_the_same(site: str, client: DjangoXBlock
 def test_a_row_that_began_after_its_history(site: str, client: DjangoXBlockUserStateClient) -> None:
     """As in the hour that comes twice, and after fixtures: no entry is an orphan for its time."""
     add_entries(client, 3)
-    StudentModule._base_manager.update(created=F("modified") + SECOND)
+    StudentModule._base_manager.update(created=StudentModule.objects.get().modified + SECOND)
     assert check() == "1 rows with 3 entries were checked.\n"
 
 
@@ -348,20 +349,22 @@ COPY_CHANGES: dict[str, dict[str, Any]] = {
     "text": {"encoding": 0, "body": b'{"number":99}'},
     "grade": {"grade": 7},
     "max_grade": {"max_grade": 7},
-    "created": {"created": F("created") + timedelta(milliseconds=1)},
     "actor": {"actor_id": 7},
 }
 
 
 @TWO
-@pytest.mark.parametrize("change", COPY_CHANGES)
+@pytest.mark.parametrize("change", [*COPY_CHANGES, "created"])
 @pytest.mark.parametrize("model", ["default", "extended"])
 def test_copies_that_differ(client: DjangoXBlockUserStateClient, change: str, model: str) -> None:
     add_entries(client, 3)
     list(Backfill("default", 100).pages())
     assert check() == "1 rows with 3 entries were checked.\n"
     copies = StudentModuleHistory._base_manager if model == "default" else extended_model()._base_manager.using(ALIAS)
-    copies.filter(revision=2).update(**COPY_CHANGES[change])
+    if change == "created":
+        shift_times(copies.filter(revision=2), "created", timedelta(milliseconds=1))
+    else:
+        copies.filter(revision=2).update(**COPY_CHANGES[change])
     assert "revision 2 is in 2 stores, and is not the same in all of them" in reported_faults()
 
 

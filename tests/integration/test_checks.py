@@ -199,3 +199,19 @@ def test_the_tag_selects_these_checks() -> None:
         assert {"E001", "E003"} <= {*ids(django_checks.run_checks(tags=[checks.TAG]))}
     with override_settings(XBLOCK_USER_STATE=[]), pytest.raises(SystemCheckError, match="E001"):
         call_command("check", tags=[checks.TAG])
+
+
+@pytest.mark.parametrize(
+    ("alias", "problem"),
+    [
+        ("replica", "DATABASES has no such alias"),
+        ("default", "that is the database of learner state itself"),
+        (["default"], "must be the alias of a database, or None"),
+    ],
+    ids=repr,
+)
+def test_a_replica_is_another_database(alias: object, problem: str) -> None:
+    with override_settings(XBLOCK_USER_STATE={"REPLICA": alias}):
+        [message] = [found for found in checks.check_all() if "REPLICA" in found.msg]
+    assert problem in message.msg
+    assert message.id == f"xblock_user_state.{'E004' if 'must be' in problem else 'E015'}"

@@ -30,6 +30,14 @@ def test_examples_run(name: str) -> None:
 
 
 @pytest.mark.django_db
+@pytest.mark.parametrize("name", documentation.pages_with("archive"))
+def test_examples_with_an_archive_run(name: str) -> None:
+    for package in ("pyarrow", "duckdb", "polars"):
+        pytest.importorskip(package)
+    documentation.run_page(name, "archive")
+
+
+@pytest.mark.django_db
 @pytest.mark.parametrize("example", documentation.examples("sql"), ids=str)
 def test_sql_finds_what_the_client_wrote(example: documentation.Example) -> None:
     get_user_model().objects.create_user("ada")

@@ -1,5 +1,7 @@
 """Each database gets the statements that its golden file shows, for each operation of the client.
 
+Those for Citus are sent to PostgreSQL with partitioned tables, and each would be sent whole to one server of a cluster.
+
 To write the files anew after a change of SQL, run this test on each database with ``GOLDEN_SQL=write`` in the
 environment. Notes stay with their statements. Then explain each new statement: `tests/unit/test_golden_sql.py` asks
 for a note.
@@ -20,12 +22,16 @@ from django.db.transaction import atomic
 from django.test.utils import CaptureQueriesContext
 from xblock.fields import Scope
 
+from tests import citus
 from tests.factories import COURSE, make_blocks, make_learners
 from tests.golden_sql import GoldenFile, plain
+from tests.integration import shards
+from tests.integration.shards import on_shards
 from xblock_user_state import conf
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import UserId
 from xblock_user_state.store import hot_rows
+from xblock_user_state.store.dialects import distribution
 
 pytestmark = pytest.mark.django_db(transaction=True)
 
@@ -118,6 +124,13 @@ def _update_cold() -> Steps:
     client = _client()
     yield
     _set(client, *BLOCKS)
+
+
+def _nothing_changes() -> Steps:
+    DjangoXBlockUserStateClient().set_many("ann", {block: {"same": True} for block in (ONE, TWO)})
+    client = _client()
+    yield
+    client.set_many("ann", {block: {"same": True} for block in (ONE, TWO)})
 
 
 def _update_hot() -> Steps:
@@ -255,6 +268,7 @@ OPERATIONS: Mapping[str, Callable[[], Steps]] = {
     "set_many: update of two rows, in the row cache": _update_two,
     "set_many: update of two rows, looked up": _update_two_cold,
     "set_many: two updates and a new row, looked up": _update_cold,
+    "set_many: nothing changes": _nothing_changes,
     "set_many: a hot row, locked at first": _update_hot,
     "set_many: in the caller's transaction": _update_in_a_transaction,
     "set_many: in the caller's transaction, in the row cache": _update_in_a_transaction_that_has_read,
@@ -273,16 +287,43 @@ OPERATIONS: Mapping[str, Callable[[], Steps]] = {
 }
 
 
+# They go over all learners.
+ITERATIONS = [name for name in OPERATIONS if name.startswith("iter_all")]
+
+
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_statements_are_as_the_golden_file_shows(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    _compare(name, citus.DIALECT, monkeypatch)
+
+
+@on_shards
+@pytest.mark.parametrize("name", OPERATIONS)
+def test_each_statement_for_citus_goes_to_one_server(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with shards.used(monkeypatch), shards.checked() as faults:
+        _compare(name, "citus", monkeypatch)
+    assert faults == [] or name in ITERATIONS
+
+
+@on_shards
+@pytest.mark.parametrize("name", ["get_many: three blocks", "set_many: update of two rows, looked up"])
+def test_the_statements_for_postgresql_would_not(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_learners("ann", "bob")
+    with shards.used(monkeypatch), shards.checked() as faults:
+        monkeypatch.setitem(distribution._KNOWN, connection.alias, False)
+        _statements(OPERATIONS[name]())
+    assert faults
+
+
+def _compare(name: str, dialect: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Compare the statements of an operation with those of the dialect's golden file."""
     # The files show a site without an extended history, also where the tests have a second database.
     monkeypatch.setattr(conf, "has_extended_history", lambda: False)
     make_learners("ann", "bob")
     sent = _statements(OPERATIONS[name]())
-    golden = GoldenFile(connection.vendor)
+    golden = GoldenFile(dialect)
     if os.environ.get("GOLDEN_SQL") == "write":
         golden.replace(name, sent, list(OPERATIONS))
-        golden = GoldenFile(connection.vendor)
+        golden = GoldenFile(dialect)
     assert sent == golden.statements(name)
 
 

@@ -101,7 +101,7 @@ def values(entry: BaseStudentModuleHistory) -> list[Any]:
 
 
 def test_a_row_has_all_columns_of_an_entry() -> None:
-    assert EntryRow._fields == (*COLUMNS, "store", "pack", "hidden")
+    assert EntryRow._fields == (*COLUMNS, "store", "pack", "hidden", "is_archived")
     assert [field.attname for field in StudentModuleHistory._meta.concrete_fields] == [*COLUMNS]
 
 

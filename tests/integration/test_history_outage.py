@@ -11,6 +11,7 @@ from django.contrib.auth import get_user_model
 from django.core.management import call_command
 from pytest_django import Settings
 
+from tests import citus
 from tests.factories import make_block, make_blocks, make_learners
 from tests.integration.histories import ESSAY
 from tests.integration.interference import just_before, kill_connection, needs_a_server, on_another_connection, refusing
@@ -210,6 +211,7 @@ def test_a_history_database_that_was_not_migrated_is_an_outage(
         assert numbers_of(client) == [3, 2, 1]
     finally:
         call_command("migrate", "xblock_user_state_extended_history", database=ALIAS, verbosity=0)
+        citus.distribute()
     assert [record.levelname for record in caplog.records] == ["WARNING"]
     assert "3 entries were shipped" in relay()
 

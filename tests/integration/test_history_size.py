@@ -18,6 +18,7 @@ from bench.site.recordings import FIVE_INPUTS, PROBLEMS, TEN_INPUTS, Problem, Re
 from bench.workloads import history_size
 from bench.workloads.history_size import Crowd, Scenario
 from tests.factories import make_learners
+from tests.integration.rows import need_rows_here
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule, StudentModuleHistory
 from xblock_user_state.state import codec
@@ -82,6 +83,7 @@ def test_deltas_of_real_states_are_many_times_smaller(problem: Problem, times: i
 def test_the_table_and_its_indexes_are_many_times_smaller(
     problem: Problem, crowd: Crowd, times: int, times_compressed: int
 ) -> None:
+    need_rows_here()
     recorded = _recorded(problem)
     measured = history_size._measure(Scenario(problem, recorded=1, crowd=crowd), [recorded])
     sizes = {stored_as: one["table"] + one["indexes"] for stored_as, one in measured.items()}
@@ -111,6 +113,7 @@ def test_a_replay_leaves_what_was_recorded() -> None:
 
 @pytest.mark.django_db(transaction=True)
 def test_every_way_to_store_it_is_measured_with_all_entries() -> None:
+    need_rows_here()
     recorded = _recorded(TEN_INPUTS)
     crowd = Crowd(learners=3, problems=2)
     measured = history_size._measure(Scenario(TEN_INPUTS, recorded=1, crowd=crowd), [recorded])

@@ -9,13 +9,13 @@ from datetime import timedelta
 import pytest
 from django.core.management import CommandError
 from django.db import transaction
-from django.db.models import F
 from pytest_django import Settings
 
 from tests.factories import make_learners
 from tests.integration.measuring import measured as measured  # noqa: PLC0414 (a fixture)
 from tests.integration.outage import ALIAS, Outage, counting_fails, refused, refusing_revision
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
+from tests.integration.rows import shift_times
 from tests.integration.shipping import BLOCKS, answer_all_blocks, relay
 from tests.integration.statements import captured
 from tests.sinks import Measurements
@@ -55,7 +55,7 @@ def test_the_relay_reports_what_it_ships_and_what_is_left(measured: Measurements
 def test_depth_and_age_tell_that_nothing_is_shipped(measured: Measurements, outage: Outage) -> None:
     answer_all_blocks()
     answer_all_blocks()
-    HistoryOutbox._base_manager.filter(revision=1).update(created=F("created") - timedelta(hours=1))
+    shift_times(HistoryOutbox._base_manager.filter(revision=1), "created", -timedelta(hours=1))
     measured.clear()
     with outage.lasts(), pytest.raises(CommandError):
         relay()
@@ -106,7 +106,7 @@ def clock(monkeypatch: pytest.MonkeyPatch) -> Clock:
 def test_writers_report_the_backlog_of_a_relay_that_does_not_run(measured: Measurements, clock: Clock) -> None:
     answer_all_blocks()
     assert measured.values("outbox.depth") == [5]
-    HistoryOutbox._base_manager.update(created=F("created") - timedelta(hours=1))
+    shift_times(HistoryOutbox._base_manager.all(), "created", -timedelta(hours=1))
     clock.now = backlog.PROCESS_SECONDS - 1
     with captured() as statements:
         answer_all_blocks()

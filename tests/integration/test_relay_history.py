@@ -11,10 +11,12 @@ from threading import Timer
 from typing import Any
 
 import pytest
+from django.contrib.auth.models import User
 from django.core.management import CommandError, call_command
 from django.db import connections, transaction
 from pytest_django import Settings
 
+from tests import citus
 from tests.factories import make_blocks, make_learners
 from tests.integration.interference import kill_connection, needs_a_server, on_another_connection, second_connection
 from tests.integration.outage import ALIAS, NOWHERE, STRANGER, Outage, refusing_revision
@@ -158,10 +160,11 @@ def test_nobody_waits_while_it_connects(outage: Outage, monkeypatch: pytest.Monk
     connection = connections[ALIAS]
     connection.close()
     connect = connection.connect
+    ann = User.objects.get(username="ann").pk
 
     def lock_all_and_write() -> None:
         with transaction.atomic():
-            assert len(HistoryOutbox.objects.select_for_update()) == 5
+            assert len(HistoryOutbox.objects.filter(student_id=ann).select_for_update()) == 5
             answer_all_blocks(1, "bob")
 
     def slowly() -> None:
@@ -246,23 +249,25 @@ def refusing_deletions() -> Iterator[None]:
     table = extended_model()._meta.db_table
     make, unmake = {
         "sqlite": (
-            f"CREATE TRIGGER keep BEFORE DELETE ON {table} BEGIN SELECT RAISE(ABORT, 'kept'); END",
+            [f"CREATE TRIGGER keep BEFORE DELETE ON {table} BEGIN SELECT RAISE(ABORT, 'kept'); END"],
             "DROP TRIGGER keep",
         ),
         "mysql": (
-            f"CREATE TRIGGER keep BEFORE DELETE ON {table} FOR EACH ROW SIGNAL SQLSTATE '45000'",
+            [f"CREATE TRIGGER keep BEFORE DELETE ON {table} FOR EACH ROW SIGNAL SQLSTATE '45000'"],
             "DROP TRIGGER keep",
         ),
         "postgresql": (
-            f"""
-                CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'kept'; END $$;
-                CREATE TRIGGER keep BEFORE DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION keep()
-            """,
+            # Citus takes only one command at a time.
+            [
+                "CREATE FUNCTION keep() RETURNS trigger LANGUAGE plpgsql AS $$ BEGIN RAISE EXCEPTION 'kept'; END $$",
+                f"CREATE TRIGGER keep BEFORE DELETE ON {table} FOR EACH ROW EXECUTE FUNCTION keep()",
+            ],
             "DROP FUNCTION keep CASCADE",
         ),
     }[connections[ALIAS].vendor]
     with connections[ALIAS].cursor() as cursor:
-        cursor.execute(make)
+        for command in make:
+            cursor.execute(command)
     try:
         yield
     finally:
@@ -295,6 +300,7 @@ def test_a_history_database_without_its_table_takes_nothing() -> None:
         answer_all_blocks(1)
     finally:
         call_command("migrate", "xblock_user_state_extended_history", database=ALIAS, verbosity=0)
+        citus.distribute()
     assert relay() == "5 entries were shipped.\n"
 
 
@@ -306,6 +312,7 @@ def test_following_warns_of_a_history_database_without_its_table(caplog: pytest.
         assert sum(Relay("default", 500).follow(pauses)) == 5
     finally:
         migrate()
+        citus.distribute()
     assert pauses.seconds.count(RETRY_SECONDS) == 2
     assert "it has no table" in caplog.text
 

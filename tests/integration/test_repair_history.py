@@ -20,11 +20,12 @@ from tests.integration.histories import BLOCK, add_entries, add_entries_to_every
 from tests.integration.interference import just_before, on_another_connection, refusing
 from tests.integration.outage import ALIAS, Outage
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
+from tests.integration.rows import shift_times
 from tests.integration.test_check_history import SITES
 from xblock_user_state.archive.format import read_export
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.encoding import FULL, LOST, MAX_CHAIN, SPLICE, checksum, encode_compact
-from xblock_user_state.history.entries import COLUMNS, VALUE_COLUMNS, extended_model, stores
+from xblock_user_state.history.entries import COLUMNS, KEY, extended_model, stores
 from xblock_user_state.interface import DamagedHistory, HistoryEntry
 from xblock_user_state.maintenance.backfill import Backfill
 from xblock_user_state.models import Block, HistoryOutbox, StudentModule, StudentModuleHistory
@@ -115,7 +116,8 @@ def restore(change: Callable[[], object]) -> None:
     """Run `change`, then give the row its values from before, as a backup does."""
     [before] = StudentModule._base_manager.filter(student__username="ann").values()
     change()
-    change_row(**before)
+    # Citus refuses an UPDATE that names the learner's column.
+    change_row(**{name: value for name, value in before.items() if name not in ("student_id", "block_id")})
 
 
 def assert_sound(closed: int = 0) -> None:
@@ -371,7 +373,7 @@ def test_copies_become_the_same(client: DjangoXBlockUserStateClient, broken: str
 
 
 def _columns(entry: Any) -> list[Any]:
-    values = [getattr(entry, name) for name in VALUE_COLUMNS if name != "body"]
+    values = [getattr(entry, name) for name in COLUMNS[len(KEY) :] if name != "body"]
     return [*entry.pk, *values, bytes(entry.body)]
 
 
@@ -706,6 +708,6 @@ def test_readers_and_exports_of_closed_entries(
 
 def test_a_time_is_never_repaired(site: str, client: DjangoXBlockUserStateClient) -> None:
     add_entries(client, 5)
-    entry_rows().filter(revision=2).update(created=F("created") + timedelta(days=1))
+    shift_times(entry_rows().filter(revision=2), "created", timedelta(days=1))
     assert repair() == []
     assert "times disagree" in run("check_history")[0]

@@ -8,13 +8,13 @@ from typing import Any
 
 import pytest
 from django.db import Error, connection, transaction
-from django.db.models import F
 from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
+from tests import citus
 from tests.factories import make_block, make_blocks, make_learners
 from tests.integration.interference import just_before, on_another_connection, second_connection
-from tests.integration.rows import assert_history_is_gapless
+from tests.integration.rows import assert_history_is_gapless, shift_times
 from tests.integration.statements import captured, verbs
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule, UserStateSummary
@@ -26,9 +26,12 @@ from xblock_user_state.store.tables import TABLES
 
 pytestmark = pytest.mark.django_db(transaction=True)
 BLOCK = make_block()
-WRITE = {"postgresql": ["WITH"], "mysql": ["START"], "sqlite": ["BEGIN", "INSERT", "INSERT", "COMMIT"]}[
-    connection.vendor
-]
+WRITE = {
+    "postgresql": ["WITH"],
+    "citus": ["BEGIN", "WITH", "INSERT", "COMMIT"],
+    "mysql": ["START"],
+    "sqlite": ["BEGIN", "INSERT", "INSERT", "COMMIT"],
+}[citus.DIALECT]
 
 
 @pytest.fixture
@@ -118,9 +121,8 @@ def test_a_row_of_a_later_life_with_the_same_revision_and_another_beginning(
     client: DjangoXBlockUserStateClient,
 ) -> None:
     """As above; only the time of creation tells the two lives apart."""
-    StudentModule._base_manager.update(
-        created=F("created") + timedelta(microseconds=1), state='{"new":1}', history_chain=0
-    )
+    shift_times(StudentModule._base_manager.all(), "created", timedelta(microseconds=1))
+    StudentModule._base_manager.update(state='{"new":1}', history_chain=0)
     client.set("ann", BLOCK, {"a": 2})
     assert _other().get("ann", BLOCK).state == {"new": 1, "a": 2}
 

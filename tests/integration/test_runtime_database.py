@@ -13,6 +13,7 @@ from xblock.fields import Scope
 from xblock.runtime import KeyValueStore
 
 from demo.host.services import username_of
+from tests import citus
 from tests.blocks import ASIDE_TYPE, PageRuntime, make_page
 from tests.factories import make_block, make_blocks, make_learners
 from tests.integration.statements import captured, verbs
@@ -76,7 +77,8 @@ def test_a_masquerade_writes_nothing(ada: User) -> None:
             runtime.submit(quiz, "a note", ASIDE_TYPE)
         runtime.submit(poll, "red")
         del runtime.get_block(quiz).attempts
-    assert verbs(statements) == ["SELECT"]
+    # On Citus, shared fields are on another server.
+    assert verbs(statements) == ["SELECT"] * (2 if citus.DIALECT == "citus" else 1)
     assert session
     assert runtime.get_block(quiz).answers == {"1": "red"}
     assert DjangoXBlockUserStateClient(ada).get("ada", quiz).state == {"attempts": 1, "answers": {"1": "blue"}}

@@ -334,9 +334,9 @@ def test_a_row_that_is_no_json_can_be_mended() -> None:
 
 
 def test_a_locked_row_in_a_callers_transaction() -> None:
-    begin(a=1)
+    key = begin(a=1).pk
     with transaction.atomic():
-        module = StudentModule.objects.select_for_update().get()
+        module = StudentModule.objects.select_for_update().get(pk=key)
         module.state = '{"a":2}'
         module.save()
         assert_is_as_stored(module)

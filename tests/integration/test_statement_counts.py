@@ -14,6 +14,7 @@ from opaque_keys.edx.keys import UsageKey
 from opaque_keys.edx.locator import CourseLocator
 from xblock.fields import Scope
 
+from tests import citus
 from tests.factories import make_blocks, make_learners
 from tests.integration.statements import captured, verbs
 from xblock_user_state.client import DjangoXBlockUserStateClient
@@ -24,8 +25,8 @@ from xblock_user_state.store import users
 SIZES = [1, 10, 400]
 # With transaction control, for a client that has neither its user's id nor any row cached. A packet of several
 # statements to MariaDB or MySQL counts as one: it is one round trip.
-WRITE_LIMIT = 1 + {"postgresql": 2, "mysql": 2, "sqlite": 5}[connection.vendor]
-REGISTER_LIMIT = {"postgresql": 1, "mysql": 3, "sqlite": 3}[connection.vendor]
+WRITE_LIMIT = 1 + {"postgresql": 2, "citus": 6, "mysql": 2, "sqlite": 5}[citus.DIALECT]
+REGISTER_LIMIT = {"postgresql": 1, "citus": 1, "mysql": 3, "sqlite": 3}[citus.DIALECT]
 
 Prepare = Callable[[list[UsageKey]], None]
 Act = Callable[[DjangoXBlockUserStateClient, list[UsageKey]], Any]
@@ -189,23 +190,30 @@ def test_a_condition_costs_no_statement(prepare: Prepare, act: Act, conditional:
 def test_a_write_is_a_lookup_and_then_one_transaction() -> None:
     lookup_and_write = {
         "postgresql": ["SELECT", "WITH"],
+        "citus": ["SELECT", "BEGIN", "WITH", "INSERT", "COMMIT"],
         "mysql": ["SELECT", "START"],
         "sqlite": ["BEGIN", "SELECT", "INSERT", "INSERT", "COMMIT"],
     }
-    for prepare in (_of_another, _own):
+    of_new_rows = {**lookup_and_write, "citus": ["SELECT", "BEGIN", "INSERT", "INSERT", "COMMIT"]}
+    for prepare, expected in ((_of_another, of_new_rows), (_own, lookup_and_write)):
         for statements in _statements(prepare, _set, prepare.__name__):
-            assert verbs(statements)[1:] == lookup_and_write[connection.vendor]
+            assert verbs(statements)[1:] == expected[citus.DIALECT]
 
 
 def test_a_write_of_rows_that_the_client_has_read_is_a_transaction_without_a_lookup() -> None:
-    write = {"postgresql": ["WITH"], "mysql": ["START"], "sqlite": ["BEGIN", "INSERT", "INSERT", "COMMIT"]}
+    write = {
+        "postgresql": ["WITH"],
+        "citus": ["BEGIN", "WITH", "INSERT", "COMMIT"],
+        "mysql": ["START"],
+        "sqlite": ["BEGIN", "INSERT", "INSERT", "COMMIT"],
+    }
 
     def read_and_set(client: DjangoXBlockUserStateClient, keys: list[UsageKey]) -> None:
         list(client.get_many("ann", keys))
         _set(client, keys)
 
     for statements in _statements(_own, read_and_set, "K"):
-        assert verbs(statements) == ["SELECT", "SELECT", *write[connection.vendor]]
+        assert verbs(statements) == ["SELECT", "SELECT", *write[citus.DIALECT]]
 
 
 def _in_a_transaction(user: Any, *, reads: bool, key: BlockKey, scope: Scope, number: int = 1) -> list[list[str]]:
@@ -240,6 +248,10 @@ def test_a_write_in_a_callers_transaction_is_a_locked_lookup_and_a_write_in_a_sa
 ) -> None:
     looked_up, cached = {
         "postgresql": (["SAVEPOINT", "WITH", "WITH", "RELEASE"], ["SAVEPOINT", "WITH", "RELEASE"]),
+        "citus": (
+            ["SAVEPOINT", "WITH", "WITH", "INSERT", "RELEASE"],
+            ["SAVEPOINT", "WITH", "INSERT", "RELEASE"],
+        ),
         "mysql": (
             ["WITH", "SAVEPOINT", "INSERT", "INSERT", "RELEASE"],
             ["SAVEPOINT", "INSERT", "INSERT", "RELEASE"],
@@ -248,7 +260,7 @@ def test_a_write_in_a_callers_transaction_is_a_locked_lookup_and_a_write_in_a_sa
             ["SELECT", "SAVEPOINT", "INSERT", "INSERT", "RELEASE"],
             ["SAVEPOINT", "INSERT", "INSERT", "RELEASE"],
         ),
-    }[connection.vendor]
+    }[citus.DIALECT]
     for reads in (False, True):
         found = _in_a_transaction(learners[0], reads=reads, key=None, scope=Scope.user_state, number=number)
         assert found == [cached if reads else looked_up, cached]

@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from django.core.management import CommandError, call_command
 from django.db import connections
-from django.db.models import F
 from pytest_django import Settings
 
 from tests.factories import make_block, make_blocks, make_learners
@@ -20,6 +19,7 @@ from tests.integration.histories import BLOCK, ESSAY, add_entries, add_entries_t
 from tests.integration.interference import just_before, needs_a_server, on_another_connection
 from tests.integration.outage import ALIAS, Outage
 from tests.integration.outage import outage as outage  # noqa: PLC0414 (a fixture)
+from tests.integration.rows import shift_times
 from tests.integration.statements import captured
 from tests.relaying import ship_any
 from xblock_user_state.client import DjangoXBlockUserStateClient
@@ -154,7 +154,7 @@ def test_times_make_no_orphans(client: DjangoXBlockUserStateClient, settings: Se
     add_entries(client, 5)
     before = revisions()
     for change in (timedelta(days=1), timedelta(microseconds=500), -timedelta(days=2)):
-        StudentModule._base_manager.update(created=F("created") + change)
+        shift_times(StudentModule._base_manager.all(), "created", change)
         assert not orphan_lines(sweep())
     assert revisions() == before
     assert states(client) == [4, 3, 2, 1, 0]
@@ -337,7 +337,11 @@ def test_a_history_database_that_is_down(
 def test_blocks_and_learners_that_nobody_knows_are_named_by_their_ids(client: DjangoXBlockUserStateClient) -> None:
     add_entries(client, 1)
     [(student_id, block_id)] = StudentModule.objects.values_list("student_id", "block_id")
-    StudentModuleHistory._base_manager.update(student_id=student_id + 1000)
+    # Citus refuses an UPDATE that changes the learner.
+    entry = StudentModuleHistory._base_manager.get()
+    StudentModuleHistory._base_manager.all()._raw_delete("default")
+    entry.student_id += 1000
+    entry.save_base(raw=True, force_insert=True)
     StudentModule.objects.all()._raw_delete("default")
     Block.objects.all()._raw_delete("default")
     printed = sweep()
@@ -353,4 +357,4 @@ def test_many_orphans_take_statements_by_the_page(client: DjangoXBlockUserStateC
         printed = sweep("--batch", "10000")
     assert orphan_lines(printed) == [f"default history: {PAGE + 50} entries belong to no state and were removed"]
     assert revisions() == {"StudentModuleHistory": [1]}
-    assert len(statements) < 30
+    assert len(statements) <= 30

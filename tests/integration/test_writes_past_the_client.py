@@ -93,7 +93,9 @@ def test_history_entries_are_not_saved() -> None:
         entry.save,
         lambda: StudentModuleHistory(student_id=1, block_id=1, revision=1).save(),
         lambda: HistoryOutbox.objects.create(student_id=1, block_id=1, revision=0),
-        lambda: StudentModuleHistory.objects.update_or_create(revision=2, defaults={"grade": 1}),
+        lambda: StudentModuleHistory.objects.update_or_create(
+            student_id=entry.student_id, revision=2, defaults={"grade": 1}
+        ),
     ):
         with captured() as statements, pytest.raises(NotSupportedError, match="can't be saved: an entry is written by"):
             save()

@@ -9,10 +9,11 @@ from typing import Any
 import pytest
 
 from bench.contenders import IN_MEMORY, OURS, PGHISTORY, RAW, REFERENCE, SIMPLE_HISTORY
-from bench.page import at_a_glance, openedx_import, report, sections, startup, voting
+from bench.page import at_a_glance, openedx_import, plan, report, sections, startup, voting
 from bench.page import page as page_section
 from bench.page.figures import summary
 from bench.workloads import WORKLOADS
+from bench.workloads.startup import summarized
 
 PAGE = """# Performance
 
@@ -35,6 +36,20 @@ More by hand.
 def test_the_documentation_is_rendered_from_the_stored_results() -> None:
     page = report.PAGE.read_text()
     assert sections.rendered(page, report.known()) == page
+    plan = sections.PLAN.read_text()
+    assert sections.planned(plan, report.known()) == plan
+
+
+def test_the_plan_multiplies_measured_figures_and_names_the_missing_ones() -> None:
+    jobs = {
+        "check": {"entries": 600, "rows": 100, "seconds": 0.1},
+        "archive": {"entries": 500, "seconds": 1.0, "archive": 11_000},
+    }
+    lines = plan.section({"maintenance": {"MariaDB 11.4": {"machine": "A full run.", "jobs": jobs}}}).splitlines()
+    assert "| MariaDB | archive, in files | 22 | 22 GB | 220 GB |" in lines
+    assert "| MariaDB | `check_history` | 6,000 | 46 | 463 |" in lines
+    missing = 'not yet: `make bench BENCH_ARGS="maintenance"`'
+    assert f"| MariaDB | `export_history` | {missing} | – | – |" in lines
 
 
 def test_every_workload_has_a_section() -> None:
@@ -68,12 +83,13 @@ def test_a_page_stands_beside_the_reference_and_a_dictionary() -> None:
 
 @pytest.mark.parametrize("has_before", [True, False])
 def test_a_start_is_compared_with_the_build_before_if_it_was_there(has_before: bool) -> None:
-    times = {startup.ALONE: summary([300.0]), startup.BEFORE: summary([400.0]), startup.NOW: summary([370.0])}
+    starts = {startup.ALONE: [300.0, 310.0], startup.BEFORE: [400.0, 490.0], startup.NOW: [370.0, 390.0]}
+    times = {name: summarized(milliseconds) for name, milliseconds in starts.items()}
     if not has_before:
         del times[startup.BEFORE]
     page = startup.section({"MariaDB 11.4": {"machine": "A full run.", "times": times}})
     compared = "0.70" if has_before else "–"
-    assert page.splitlines()[-1] == f"| MariaDB 11.4 | ours | 370 (370–370) | 70 | {compared} |"
+    assert page.splitlines()[-1] == f"| MariaDB 11.4 | ours | 380 (375–385) | 370 | 70 | {compared} |"
 
 
 def test_every_chart_of_the_page_exists() -> None:

@@ -12,6 +12,7 @@ from bench.page.figures import summary
 from bench.page.report import Known, kind_of_runs
 from bench.page.startup import ALONE, BEFORE, NOW
 from bench.workloads import WORKLOADS
+from bench.workloads.startup import summarized
 
 UPDATE = "set_many, update"
 
@@ -114,8 +115,7 @@ def test_quick_runs_are_named() -> None:
 
 def test_each_target_belongs_to_a_workload() -> None:
     assert WORKLOADS.keys() >= targets.WORKLOADS
-    # The commands over all learners have no workload yet.
-    assert {target.workload for target in targets.PRESENT} - WORKLOADS.keys() <= {"maintenance"}
+    assert WORKLOADS.keys() >= {target.workload for target in targets.PRESENT}
 
 
 def test_the_page_opens_with_the_part_of_a_target_that_is_reached() -> None:
@@ -140,20 +140,24 @@ def test_the_page_opens_without_a_chart_if_nothing_was_measured() -> None:
     opening.draw({})
 
 
-def test_later_figures_are_found_where_their_workloads_will_store_them() -> None:
+def test_figures_are_found_where_their_workloads_store_them() -> None:
     problems = {"10 inputs, 10 attempts": {"plain": _size(40), "packed": _size(1)}}
-    rates = {"export_history": {"ours": 30.0, "before": 2.0}, "check_history": {"ours": 8.0, "before": 2.0}}
+    jobs, before = _jobs(export=2, check=2), _jobs(export=30, check=8)
     delay = {"times": {"reload": {OURS: summary([3]), REFERENCE: summary([13]), IN_MEMORY: summary([1])}}}
     known: Known = {
         "history-size": {"MariaDB 11": problems},
-        "maintenance": {"MariaDB 11": {"rates": rates, "statements": {"growth": 1.0}}},
+        "maintenance": {"MariaDB 11": {"jobs": jobs, "before": before, "growth": 1.0}},
         "page": {"MariaDB 11": {"delays": {"0.5": delay}, "memory": {"before": 50.0, "after": 50.0}}},
-        "startup": {"MariaDB 11": {"times": {ALONE: summary([3]), BEFORE: summary([5]), NOW: summary([4])}}},
+        "startup": {"MariaDB 11": {"times": {ALONE: summarized([3]), BEFORE: summarized([5]), NOW: summarized([4])}}},
     }
     found = [verdict for verdict in targets.verdicts(known, targets.PRESENT) if verdict.measured]
     # Packs, exports, checks, statements of an export, a reload and its state alone, memory, and the start.
     assert [verdict.measured for verdict in found] == pytest.approx([40, 15, 4, 1, 13 / 3, 6, 1, 0.5])
     assert [verdict.is_met for verdict in found] == [True, True, True, True, False, True, True, True]
+
+
+def _jobs(**seconds: float) -> dict[str, dict[str, float]]:
+    return {job: {"entries": 600, "seconds": each} for job, each in seconds.items()}
 
 
 def _size(megabytes: int) -> dict[str, int]:

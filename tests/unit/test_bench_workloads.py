@@ -6,6 +6,7 @@ import random
 import socket
 import subprocess
 import sys
+from pathlib import Path
 from random import Random
 from threading import Thread
 from types import ModuleType
@@ -16,8 +17,9 @@ import pytest
 
 from bench.page.voting import GUARDED, UNGUARDED
 from bench.site import filling, machine, scale
-from bench.site.data import COURSES, blocks_of
-from bench.workloads import growth, processes, profiling, storage, voting
+from bench.site.data import COURSES, blocks_of, learner
+from bench.workloads import growth, maintenance, processes, profiling, storage, voting
+from bench.workloads.maintain import OF_ONE_BLOCK
 from xblock_user_state import client
 from xblock_user_state.history import encoding, splicing
 from xblock_user_state.state import codec, keys
@@ -114,3 +116,14 @@ def _echo(server: socket.socket) -> None:
     with client:
         while data := client.recv(100):
             client.sendall(data)
+
+
+def test_a_site_is_filled_exported_and_checked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DJANGO_SETTINGS_MODULE", "bench.site.settings")
+    site = maintenance.Site(maintenance.ROOT / "src", "maintained", tmp_path, learners=1)
+    of_all, of_one = site.run("export", learner(0).username), site.run("export", OF_ONE_BLOCK)
+    assert of_all["statements"] == of_one["statements"]
+    assert {(found["rows"], found["entries"]) for found in (of_one, site.run("check"), site.run("raw"))} == {(101, 634)}
+    moved = {job: site.run(job, str(tmp_path)) for job in maintenance.MOVING}
+    assert {job: found["entries"] for job, found in moved.items()} == {"archive": 533, "restore": 533, "compact": 634}
+    assert moved["archive"]["archive"] > 0

@@ -7,6 +7,7 @@ from inspect import isfunction
 import pytest
 
 from xblock_user_state.store.dialects import Dialect
+from xblock_user_state.store.dialects.citus import Citus
 from xblock_user_state.store.dialects.mysql import MySQL
 from xblock_user_state.store.dialects.postgresql import PostgreSQL
 from xblock_user_state.store.dialects.sqlite import SQLite
@@ -27,7 +28,7 @@ VERBS = {
 }
 
 
-@pytest.mark.parametrize("dialect", [Dialect, MySQL, PostgreSQL, SQLite])
+@pytest.mark.parametrize("dialect", [Dialect, Citus, MySQL, PostgreSQL, SQLite])
 def test_the_public_methods_are_the_twelve_verbs(dialect: type[Dialect]) -> None:
     methods = {name for name in dir(dialect) if isfunction(getattr(dialect, name)) and not name.startswith("_")}
     assert methods == VERBS

@@ -24,6 +24,7 @@ from xblock_user_state.metrics.prometheus import PrometheusSink
 from xblock_user_state.openedx import checks as openedx_checks
 from xblock_user_state.openedx.old.reasons import Reason
 from xblock_user_state.runtime import UserStateKeyValueStore, UserStateRuntime, UserStateService
+from xblock_user_state.service import checks as service_checks
 
 CLIENT = (DOCS / "reference/client.md").read_text()
 SETTINGS = (DOCS / "reference/settings.md").read_text()
@@ -117,7 +118,7 @@ def test_every_variable_of_migrations_is_documented() -> None:
 
 def test_every_system_check_is_documented() -> None:
     identifier = re.compile(r"xblock_user_state\.[A-Z]\d+")
-    sources = "".join(map(inspect.getsource, (checks, openedx_checks)))
+    sources = "".join(map(inspect.getsource, (checks, openedx_checks, service_checks)))
     assert set(identifier.findall(SETTINGS)) == set(identifier.findall(sources))
 
 

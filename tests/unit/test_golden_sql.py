@@ -12,7 +12,7 @@ from tests.golden_sql import GoldenFile, plain
 from tests.sql_layout import laid_out
 from xblock_user_state.store import writer
 
-VENDORS = ("postgresql", "mysql", "sqlite")
+VENDORS = ("postgresql", "citus", "mysql", "sqlite")
 # The operation that shows each mode of the writer.
 MODES = {
     1: "set_many: update of one row, in the row cache",
@@ -34,7 +34,7 @@ def test_each_statement_has_a_note(vendor: str) -> None:
 
 
 def test_the_writers_table_of_modes_is_true() -> None:
-    rows = re.findall(r"^(\d)  .*?(\d+) +(\d+) +(\d+)$", writer.__doc__ or "", re.MULTILINE)
+    rows = re.findall(r"^(\d)  .*?(\d+) +(\d+) +(\d+) +(\d+)$", writer.__doc__ or "", re.MULTILINE)
     assert len(rows) == len(MODES)
     for mode, *counts in rows:
         for vendor, number in zip(VENDORS, counts, strict=True):

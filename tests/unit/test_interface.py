@@ -62,7 +62,7 @@ METHODS = [
     "iter_all_for_block",
     "iter_all_for_course",
 ]
-ADDED = [[], ["batch_size"], ["limit", "before_revision"], ["if_revision"], ["if_revisions"]]
+ADDED = [[], ["batch_size", "using", "at_least"], ["limit", "before_revision"], ["if_revision"], ["if_revisions"]]
 CLIENTS = [XBlockUserStateClient, DjangoXBlockUserStateClient, InMemoryXBlockUserStateClient]
 
 
@@ -127,7 +127,7 @@ def test_a_history_entry_is_a_result_of_five_fields_with_revision_and_score() ->
     assert tuple(ENTRY) == XBlockUserState("ann", "key", {"a": 1}, TIME, Scope.user_state)
     assert (ENTRY.state, ENTRY.revision, ENTRY.score) == ({"a": 1}, 7, SCORE)
     assert "revision=7, score=BlockScore(grade=1.0" in repr(ENTRY)
-    assert repr(ENTRY).endswith(", actor='tutor')")
+    assert repr(ENTRY).endswith(", actor='tutor', archived=False)")
 
 
 def test_history_entries_are_equal_if_all_values_are() -> None:
@@ -135,7 +135,7 @@ def test_history_entries_are_equal_if_all_values_are() -> None:
     # ``!=`` is a separate operator, which tuples define too.
     assert same == ENTRY
     assert not same != ENTRY  # noqa: SIM202
-    others = ({"revision": 8}, {"score": None}, {"state": {"a": 2}}, {"actor": None})
+    others = ({"revision": 8}, {"score": None}, {"state": {"a": 2}}, {"actor": None}, {"archived": True})
     for other in (ENTRY._replace(**changes) for changes in others):
         assert other != ENTRY
         assert not other == ENTRY  # noqa: SIM201
@@ -163,7 +163,7 @@ def test_a_history_entry_is_made_of_its_values() -> None:
     assert HistoryEntry._make([*ENTRY, 7, SCORE, "tutor"]) == ENTRY
     assert HistoryEntry._make([*ENTRY, 7, SCORE]).actor is None
     assert HistoryEntry(**ENTRY._asdict()) == ENTRY
-    assert [*ENTRY._asdict()] == [*XBlockUserState._fields, "revision", "score", "actor"]
+    assert [*ENTRY._asdict()] == [*XBlockUserState._fields, "revision", "score", "actor", "archived"]
     with pytest.raises(TypeError, match="revision"):
         HistoryEntry._make([*ENTRY])
 
@@ -261,20 +261,37 @@ def test_a_client_without_all_methods_cannot_be_made() -> None:
     assert inspect.isabstract(interface.XBlockUserStateClient)
 
 
-def test_the_in_memory_client_needs_no_django() -> None:
-    """Hosts use it in unit tests without setting up Django."""
-    program = """
-import sys
-import traceback
-from opaque_keys.edx.keys import UsageKey
+IN_MEMORY = """
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 client = InMemoryXBlockUserStateClient()
-key = UsageKey.from_string("block-v1:a+b+c+type@problem+block@d")
-client.set("ann", key, {"a": 1})
-assert client.get("ann", key).state == {"a": 1}
-assert not [name for name in sys.modules if name == "django" or name.startswith("django.")]
 """
-    subprocess.run([sys.executable, "-c", program], check=True)
+OVER_HTTP = """
+import httpx2
+from xblock_user_state.remote import RemoteXBlockUserStateClient
+
+def answer(request):
+    row = {"revision": 1, "state": {"a": 1}, "created": "2026-01-02T03:04:05Z", "updated": "2026-01-02T03:04:05Z"}
+    return httpx2.Response(200, json={"rows": [row]})
+
+client = RemoteXBlockUserStateClient("http://service.test/", "token", network=httpx2.MockTransport(answer))
+"""
+
+
+@pytest.mark.parametrize("made", [IN_MEMORY, OVER_HTTP], ids=["in memory", "over HTTP"])
+def test_clients_without_a_database_need_no_django(made: str) -> None:
+    """Hosts use them in unit tests without setting up Django, and where Django is not installed."""
+    program = """
+import sys
+# As if it were not installed.
+sys.modules["django"] = None
+from opaque_keys.edx.keys import UsageKey
+{made}
+key = UsageKey.from_string("block-v1:a+b+c+type@problem+block@d")
+client.set("ann", key, {{"a": 1}})
+assert client.get("ann", key).state == {{"a": 1}}
+assert not [name for name in sys.modules if name.startswith("django.")]
+"""
+    subprocess.run([sys.executable, "-c", program.format(made=made)], check=True)
 
 
 class DecodingClient(InMemoryXBlockUserStateClient):

@@ -53,6 +53,8 @@ def test_the_package_imports_without_django() -> None:
 UNUSED_AT_FIRST = (
     "simplejson",
     "xblock_user_state.history.packs",
+    "xblock_user_state.remote",
+    "httpx2",
     "opentelemetry",
     "orjson",
     "prometheus_client",
@@ -68,6 +70,7 @@ UNUSED_AT_FIRST = (
     "xblock_user_state.openedx",
     "xblock_user_state.runtime",
     "xblock_user_state.saving",
+    "xblock_user_state.store.dialects.citus",
     "xblock_user_state.store.dialects.mysql",
     "xblock_user_state.store.dialects.postgresql",
 )
@@ -95,6 +98,48 @@ print(*sys.modules)
     )
     loaded = {f"{name}." for name in ended.stdout.split()}
     assert [name for name in UNUSED_AT_FIRST if any(module.startswith(f"{name}.") for module in loaded)] == []
+
+
+OF_EXTRAS = (
+    "cryptography",
+    "datadog",
+    "django_htmx",
+    "fsspec",
+    "granian",
+    "httpx2",
+    "jwt",
+    "MySQLdb",
+    "ninja",
+    "opentelemetry",
+    "prometheus_client",
+    "psycopg",
+    "pyarrow",
+    "stamina",
+)
+"""Packages that only extras of the distribution install."""
+
+
+def test_a_site_without_extras_can_be_checked_and_migrated() -> None:
+    program = """
+import sys
+# As if they were not installed.
+sys.modules.update(dict.fromkeys(sys.argv[1:]))
+import django
+from django.conf import settings
+from django.core.management import call_command
+options = {"transaction_mode": "IMMEDIATE", "init_command": "PRAGMA journal_mode=WAL;"}
+databases = {"default": {"ENGINE": "django.db.backends.sqlite3", "NAME": ":memory:", "OPTIONS": options}}
+apps = ["django.contrib.auth", "django.contrib.contenttypes", "xblock_user_state"]
+settings.configure(INSTALLED_APPS=apps, DATABASES=databases, DEFAULT_AUTO_FIELD="django.db.models.BigAutoField")
+django.setup()
+call_command("check", fail_level="WARNING")
+call_command("migrate", verbosity=0)
+"""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT / "src")}
+    ended = subprocess.run(
+        [sys.executable, "-c", program, *OF_EXTRAS], env=environment, check=False, capture_output=True, text=True
+    )
+    assert ended.returncode == 0, ended.stderr
 
 
 def test_every_finding_is_in_the_index() -> None:

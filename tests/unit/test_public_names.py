@@ -17,8 +17,8 @@ ROW = re.compile(r"^\| `(\w+)` \| \S", re.MULTILINE)
 PUBLIC = {module: ROW.findall(section) for module, section in SECTION.findall(PAGE)}
 
 SOURCE = ROOT / "src"
-# Has an ``__all__`` for the names that the rest of the store imports from its folder.
-INTERNAL = {"xblock_user_state.store.dialects"}
+# They have an ``__all__`` for the names that the rest of the package imports from their folders.
+INTERNAL = {"xblock_user_state.history.partitions", "xblock_user_state.store.dialects", "xblock_user_state.wire"}
 
 
 def module_name(file: Path) -> str:

@@ -18,6 +18,7 @@ from xblock_user_state.actions.selection import Learners, Where, selected
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.clients import arguments
 from xblock_user_state.interface import DamagedHistory, DoesNotExist, HistoryEntry, UserId
+from xblock_user_state.state.attempts import counters_in
 from xblock_user_state.store.databases import user_database
 
 Rescorer = Callable[[DjangoXBlockUserStateClient, Any, UsageKey], object]
@@ -40,9 +41,10 @@ class _OfTheRow:
 def reset_attempts(
     where: Where = None, learners: Learners = None, *, actor: Any, reason: str, **options: Unpack[Options]
 ) -> Acted:
-    """Set the field ``attempts`` to 0, so that learners may try again. Answers and scores stay.
+    """Set the number of attempts to 0, so that learners may try again. Answers and scores stay.
 
-    Blocks without this field, and states that can't be read, are skipped. See `Options` for the keywords.
+    Blocks that count no attempts (`state.attempts`), and states that can't be read, are skipped. See `Options` for the
+    keywords.
     """
     order = Order("reset_attempts", actor, reason, **options)
     return _act(order, where, learners, _OfTheRow(_without_attempts))
@@ -51,9 +53,10 @@ def reset_attempts(
 def _without_attempts(held: Held) -> Edit | Skip:
     if held.damage:
         return _unreadable(held)
-    if held.state is None or "attempts" not in held.state:
-        return Skip("the state has no field 'attempts'")
-    return Edit({**held.state, "attempts": 0}, points_of(held.score))
+    counted = counters_in(held.state)
+    if held.state is None or not counted:
+        return Skip("the state counts no attempts")
+    return Edit({**held.state, **dict.fromkeys(counted, 0)}, points_of(held.score))
 
 
 def delete_state(

@@ -25,6 +25,7 @@ from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.dialects.rows import value_field
 from xblock_user_state.store.iteration import blocks_of
 from xblock_user_state.store.models import StudentModule
+from xblock_user_state.store.resting import resting
 from xblock_user_state.store.transactions import errors_translated
 from xblock_user_state.store.users import id_of
 
@@ -109,7 +110,7 @@ def _delete(order: Order, block_ids: Sequence[int], entry: LoggedAction) -> Dele
     with errors_translated(database):
         order.log(entry)
     states = shared = 0
-    for page in delete_blocks(database, block_ids):
+    for page in resting(database, delete_blocks(database, block_ids)):
         states += page.states
         shared += page.shared
     return Deleted(states, shared)

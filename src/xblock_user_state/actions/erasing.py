@@ -21,8 +21,10 @@ from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.ephemeral import EphemeralXBlockUserStateClient
 from xblock_user_state.history.deletion import delete_learner
 from xblock_user_state.history.entries import all_rows, stores
+from xblock_user_state.history.models import HistoryWatermark
 from xblock_user_state.history.outbox.deadline import answer_expected
 from xblock_user_state.store.databases import state_database
+from xblock_user_state.store.models import AnsweredWrite
 from xblock_user_state.store.tables import TABLES
 from xblock_user_state.store.transactions import errors_translated
 
@@ -54,7 +56,8 @@ def erase_learner(  # noqa: PLR0913 (all but one by keyword)
 
     `learner` is a username, a `UserId` or a user, also one who is deleted already, by id. The user stays. One
     transaction. The extended history is erased through tombstones: readers find nothing from the commit on, and the
-    relay deletes the entries. The log gets one row, with the learner's id; `run` is the id of the call there.
+    relay deletes the entries. So is the archive, by `archive_history`. The log gets one row, with the learner's id;
+    `run` is the id of the call there.
 
     `visitors` are the ids of visitors (`visitor_id`) that the host knows to be this learner, whose entries in the cache
     go too; that of a visitor who logged in went at login. Not erased: state that all learners share, the learner's id
@@ -84,7 +87,8 @@ def _rows(student_id: Any) -> dict[str, int | None]:
     """Return the numbers of the learner's rows by table. One statement a table."""
     database = state_database()
     owned = [(table.model, database) for table in TABLES.values() if table.owned]
-    tables: list[tuple[type[Model], str]] = [*owned, *stores(database)]
+    beside = [(model, database) for model in (HistoryWatermark, AnsweredWrite)]
+    tables: list[tuple[type[Model], str]] = [*owned, *stores(database), *beside]
     return {
         model.__name__: _count(model, alias, student_id) if alias == database else _extended(model, alias, student_id)
         for model, alias in tables

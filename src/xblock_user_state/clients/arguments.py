@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from decimal import Decimal
 from numbers import Real
-from typing import Any
+from typing import Any, NamedTuple
 
 from opaque_keys.edx.keys import BlockTypeKey, LearningContextKey, UsageKey
 from xblock.fields import Scope
@@ -127,6 +127,34 @@ def checked_count(count: object, name: str) -> int | None:
     return count
 
 
+def checked_alias(using: object) -> str | None:
+    """Return the alias of a database, or ``None`` if none was given."""
+    if using is None or (isinstance(using, str) and using):
+        return using
+    raise TypeError(f"using must be the alias of a database, not {using!r} ({type(using).__name__})")
+
+
+class Known(NamedTuple):
+    """A revision that a caller knows of."""
+
+    username: str | UserId
+    key: RowKey
+    revision: int
+
+
+def known_revisions(at_least: object, scope: Scope) -> list[Known]:
+    """Return the revisions that a read must have, or later ones."""
+    found = []
+    for pair, revision in _items(at_least, "pairs of learner and key", "at_least"):
+        if not isinstance(pair, tuple) or len(pair) != 2:
+            raise TypeError(f"at_least must map pairs of learner and key to revisions; {pair!r} is no such pair")
+        username, key = pair
+        found.append(
+            Known(checked_username(username), row_key(key, scope), _checked_revision(revision, key, "at_least"))
+        )
+    return found
+
+
 Conditions = dict[tuple[Scope, RowKey], Condition]
 
 
@@ -145,12 +173,12 @@ def scoped_conditions(if_revisions: object) -> Conditions:
     return _conditions(found)
 
 
-def _items(if_revisions: object, keys: str) -> Iterable[tuple[Any, Any]]:
-    if if_revisions is None:
+def _items(revisions: object, keys: str, name: str = "if_revisions") -> Iterable[tuple[Any, Any]]:
+    if revisions is None:
         return ()
-    if not isinstance(if_revisions, Mapping):
-        raise TypeError(f"if_revisions must map {keys} to revisions, not be {type(if_revisions).__name__}")
-    return if_revisions.items()
+    if not isinstance(revisions, Mapping):
+        raise TypeError(f"{name} must map {keys} to revisions, not be {type(revisions).__name__}")
+    return revisions.items()
 
 
 def _conditions(items: Iterable[tuple[Scope, Any, object]]) -> Conditions:
@@ -164,12 +192,12 @@ def _conditions(items: Iterable[tuple[Scope, Any, object]]) -> Conditions:
     return found
 
 
-def _checked_revision(revision: object, key: object) -> int:
+def _checked_revision(revision: object, key: object, name: str = "if_revision") -> int:
     # A bool is an int, and False would mean that the block must be new.
     if not isinstance(revision, int) or isinstance(revision, bool):
-        raise TypeError(f"if_revision of {key} must be an integer, not {revision!r} ({type(revision).__name__})")
+        raise TypeError(f"{name} of {key} must be an integer, not {revision!r} ({type(revision).__name__})")
     if revision < 0:
-        raise ValueError(f"if_revision of {key} must be 0 (for a row that does not exist) or more, not {revision}")
+        raise ValueError(f"{name} of {key} must be 0 (for a row that does not exist) or more, not {revision}")
     return revision
 
 

@@ -17,7 +17,6 @@ from xblock_user_state.clients import arguments
 from xblock_user_state.clients.asking import Asker
 from xblock_user_state.clients.batch import ChangeSet
 from xblock_user_state.interface import (
-    Batch,
     BlockKey,
     BlockScore,
     DamagedHistory,
@@ -31,7 +30,7 @@ from xblock_user_state.interface import (
     XBlockUserState,
     XBlockUserStateClient,
 )
-from xblock_user_state.state.change import Changes, Row, damaged_state, existing_state, is_state
+from xblock_user_state.state.change import Changes, Row, WrittenRows, damaged_state, existing_state, is_state
 from xblock_user_state.state.codec import NotAState
 from xblock_user_state.state.keys import (
     BlockId,
@@ -39,7 +38,6 @@ from xblock_user_state.state.keys import (
     checked_block,
     context_of,
     find_text,
-    identify_context,
     row_key,
 )
 
@@ -54,6 +52,24 @@ class LearnerRow(NamedTuple):
     text: str | None
     modified: datetime
     revision: int
+    place: Place | None = None
+    """The row's place in the iteration, from a client that can go on from it."""
+
+
+class Place(NamedTuple):
+    """The place of a row in an iteration, in the client's own terms: a later iteration of the same can go on there."""
+
+    key: Any
+    learner: Any
+
+
+class Source(NamedTuple):
+    """The database that an iteration may read, the revisions that it must have there, and the place to go on from."""
+
+    using: str | None = None
+    """An alias; ``None`` leaves the choice to the settings."""
+    known: Sequence[arguments.Known] = ()
+    after: Place | None = None
 
 
 class RecordedState(NamedTuple):
@@ -64,13 +80,11 @@ class RecordedState(NamedTuple):
     updated: datetime
     score: BlockScore | None
     actor: str | None = None
+    archived: bool = False
 
 
 # A call without rows is a question about the learner too.
 _NO_ROWS: Mapping[Scope, Mapping[RowKey, Any]] = {Scope.user_state: {}}
-
-WrittenRows = Mapping[Scope, Mapping[RowKey, Row]]
-"""The rows that a write named and that exist after it, changed or not."""
 
 
 class CheckedClient(XBlockUserStateClient):
@@ -98,12 +112,12 @@ class CheckedClient(XBlockUserStateClient):
         """Return the history of one block, newest first: at most `limit` entries older than `before_revision`."""
 
     @abstractmethod
-    def _all_of_block(self, key: RowKey, scope: Scope, batch_size: int) -> Iterable[LearnerRow]:
+    def _all_of_block(self, key: RowKey, scope: Scope, batch_size: int, source: Source) -> Iterable[LearnerRow]:
         """Return the rows of all learners in one block, holding at most `batch_size` at a time."""
 
     @abstractmethod
     def _all_of_course(
-        self, course_key: LearningContextKey, block_type: str | None, scope: Scope, batch_size: int
+        self, course_key: LearningContextKey, block_type: str | None, scope: Scope, batch_size: int, source: Source
     ) -> Iterable[LearnerRow]:
         """Return the rows of all learners in the blocks of a course, or in its blocks of one type."""
 
@@ -112,7 +126,9 @@ class CheckedClient(XBlockUserStateClient):
         """Return the canonical keys of the registered blocks whose usage key has this text, in any course, by id."""
 
     @abstractmethod
-    def _latest(self, username: str | UserId, limit: int, context_id: int | None) -> Iterable[LearnerRow]:
+    def _latest(
+        self, username: str | UserId, limit: int, course_key: LearningContextKey | None
+    ) -> Iterable[LearnerRow]:
         """Return a learner's rows of blocks that were changed last, newest first, or those in one context."""
 
     @abstractmethod
@@ -206,6 +222,10 @@ class CheckedClient(XBlockUserStateClient):
 
     def get_encoded_rows(self, username: Learner, rows: Sequence[tuple[Scope, BlockKey]]) -> list[EncodedState | None]:
         """Return rows of several scopes with their JSON texts, in the order asked for."""
+        return [_encoded(row) if row else None for row in self.read_rows(username, rows)]
+
+    def read_rows(self, username: Learner, rows: Sequence[tuple[Scope, BlockKey]]) -> list[Row | None]:
+        """Return rows of several scopes as they are stored, in the order asked for; ``None`` for an absent row."""
         name = self._checked_name(username)
         asked = arguments.rows_of_scopes(rows)
         keys: dict[Scope, list[RowKey]] = {}
@@ -214,7 +234,7 @@ class CheckedClient(XBlockUserStateClient):
         for scope, of_scope in (keys or _NO_ROWS).items():
             self._asker.rows(Action.READ, name, scope, of_scope)
         found = self._rows_of_scopes(name, keys)
-        return [_encoded(row) if (row := found[scope].get(key)) else None for scope, key in asked]
+        return [found[scope].get(key) for scope, key in asked]
 
     def get_scores(self, username: Learner, block_keys: Iterable[UsageKey]) -> dict[UsageKey, BlockScore]:
         """Return the scores of the blocks that have one."""
@@ -248,7 +268,15 @@ class CheckedClient(XBlockUserStateClient):
                 for each in self._history(name, row, limit, before_revision):
                     is_empty = False
                     yield HistoryEntry(
-                        username, block_key, each.state, each.updated, scope, each.revision, each.score, each.actor
+                        username,
+                        block_key,
+                        each.state,
+                        each.updated,
+                        scope,
+                        each.revision,
+                        each.score,
+                        each.actor,
+                        each.archived,
                     )
             # Pages after the first may be empty: that is the end of the history.
             if is_empty and before_revision is None:
@@ -257,14 +285,35 @@ class CheckedClient(XBlockUserStateClient):
         return entries()
 
     def iter_all_for_block(
-        self, block_key: BlockKey, scope: Scope = Scope.user_state, batch_size: int | None = None
+        self,
+        block_key: BlockKey,
+        scope: Scope = Scope.user_state,
+        batch_size: int | None = None,
+        *,
+        using: str | None = None,
+        at_least: Mapping[Any, int] | None = None,
     ) -> Iterator[XBlockUserState]:
         """Yield the states of all learners in one block."""
         scope = arguments.checked_scope(scope)
+        return _states_of(self.iter_rows_for_block(block_key, scope, batch_size, using=using, at_least=at_least), scope)
+
+    def iter_rows_for_block(
+        self,
+        block_key: BlockKey,
+        scope: Scope = Scope.user_state,
+        batch_size: int | None = None,
+        *,
+        using: str | None = None,
+        at_least: Mapping[Any, int] | None = None,
+        after: Place | None = None,
+    ) -> Iterable[LearnerRow]:
+        """Return the rows of all learners in one block as they are stored, from the one behind the place `after`."""
+        scope = arguments.checked_scope(scope)
         row = row_key(block_key, scope)
         size = arguments.checked_batch_size(batch_size)
+        source = Source(arguments.checked_alias(using), arguments.known_revisions(at_least, scope), after)
         self._asker.rows(Action.REPORT, None, scope, [row])
-        return _states_of(self._all_of_block(row, scope, size), scope)
+        return self._all_of_block(row, scope, size, source)
 
     def iter_all_for_course(
         self,
@@ -272,14 +321,34 @@ class CheckedClient(XBlockUserStateClient):
         block_type: str | None = None,
         scope: Scope = Scope.user_state,
         batch_size: int | None = None,
+        *,
+        using: str | None = None,
+        at_least: Mapping[Any, int] | None = None,
     ) -> Iterator[XBlockUserState]:
         """Yield the states of all learners in all blocks of a course, or in its blocks of one type."""
+        scope = arguments.checked_course_scope(scope)
+        rows = self.iter_rows_for_course(course_key, block_type, scope, batch_size, using=using, at_least=at_least)
+        return _states_of(rows, scope)
+
+    def iter_rows_for_course(  # noqa: PLR0913 (the contract's, and the place)
+        self,
+        course_key: LearningContextKey,
+        block_type: str | None = None,
+        scope: Scope = Scope.user_state,
+        batch_size: int | None = None,
+        *,
+        using: str | None = None,
+        at_least: Mapping[Any, int] | None = None,
+        after: Place | None = None,
+    ) -> Iterable[LearnerRow]:
+        """Return the rows of a course as they are stored, from the one behind the place `after`."""
         scope = arguments.checked_course_scope(scope)
         course = arguments.checked_course(course_key)
         name = arguments.checked_block_type(block_type)
         size = arguments.checked_batch_size(batch_size)
+        source = Source(arguments.checked_alias(using), arguments.known_revisions(at_least, scope), after)
         self._asker.context(Action.REPORT, None, course)
-        return _states_of(self._all_of_course(course, name, scope, size), scope)
+        return self._all_of_course(course, name, scope, size, source)
 
     def find_blocks(self, usage_key: UsageKey) -> list[UsageKey]:
         """Return the registered blocks of this key, in whatever course."""
@@ -294,9 +363,9 @@ class CheckedClient(XBlockUserStateClient):
         """Return a learner's states that were changed last, newest first."""
         name = self._checked_name(username)
         most = arguments.checked_count(limit, "limit") or 1
-        context_id = None if course_key is None else identify_context(arguments.checked_course(course_key))
+        course = None if course_key is None else arguments.checked_course(course_key)
         scope = Scope.user_state
-        self._asker.context(Action.READ, name, course_key)
+        self._asker.context(Action.READ, name, course)
         return [
             XBlockUserState(
                 username,
@@ -306,7 +375,7 @@ class CheckedClient(XBlockUserStateClient):
                 scope,
                 row.revision,
             )
-            for row in self._latest(name, most, context_id)
+            for row in self._latest(name, most, course)
         ]
 
     def set_many(
@@ -381,8 +450,11 @@ class CheckedClient(XBlockUserStateClient):
         *,
         only_new: bool = False,
         if_revisions: Mapping[tuple[Scope, Any], int] | None = None,
-    ) -> Iterator[Batch]:
-        """Collect changes of one learner and commit them together when the ``with`` block ends."""
+    ) -> Iterator[ChangeSet]:
+        """Collect changes of one learner and commit them together when the ``with`` block ends.
+
+        Then the batch has the rows that it named and that exist, as ``written``.
+        """
         name = self._checked_name(username)
         collected = ChangeSet(only_new=only_new, if_revisions=if_revisions)
         try:
@@ -390,7 +462,7 @@ class CheckedClient(XBlockUserStateClient):
         # Also after an exception, because the caller may have kept the batch.
         finally:
             collected.end()
-        self._commit(name, collected.completed(), "batch")
+        collected.written = self._commit(name, collected.completed(), "batch")
 
     @contextmanager
     def locked(self, username: Learner, block_keys: Mapping[Scope, Iterable[BlockKey]]) -> Iterator[None]:

@@ -10,7 +10,7 @@ from xblock.fields import Scope
 
 from xblock_user_state.clients import arguments
 from xblock_user_state.interface import BlockKey
-from xblock_user_state.state.change import Change
+from xblock_user_state.state.change import Change, Row
 from xblock_user_state.state.keys import RowKey, row_key
 
 
@@ -24,6 +24,7 @@ class ChangeSet:
         self._only_new = only_new
         self._conditions = arguments.scoped_conditions(if_revisions)
         self._ended = False
+        self.written: Mapping[Scope, Mapping[RowKey, Row]] = {}
 
     def completed(self) -> Mapping[Scope, Mapping[RowKey, Change]]:
         """Return all changes, with their conditions."""

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import UTC, datetime
+from itertools import groupby
+from operator import itemgetter
 from typing import Any, NamedTuple
 
 import django
@@ -16,7 +18,7 @@ from django.db.utils import Error
 import xblock_user_state
 from xblock_user_state import conf
 from xblock_user_state.checks import TAG
-from xblock_user_state.history.entries import store_name, stores
+from xblock_user_state.history.entries import lasting_stores, store_name
 from xblock_user_state.history.outbox import last_pass
 from xblock_user_state.history.outbox.breaker import READING, SHIPPING
 from xblock_user_state.history.outbox.last_pass import LastPass
@@ -61,20 +63,20 @@ def is_alive() -> bool:
 
 
 def read_health() -> Health:
-    """Return the health. One statement for the outbox, and one for each table."""
+    """Return the health. One statement for the outbox, one for the tables of a database, and those of the checks."""
     database = state_database()
     waiting, oldest = reports.backlog(database) if conf.has_extended_history() else (None, None)
     age = max(0.0, (datetime.now(UTC) - oldest).total_seconds()) if oldest else 0.0
     tables: list[tuple[str, type[Model], str]] = [("states", StudentModule, database)]
-    tables += [(store_name(model), model, alias) for model, alias in stores(database)][1:]
+    tables += [(store_name(model), model, alias) for model, alias in lasting_stores(database)]
     return Health(
         waiting,
         age,
         not SHIPPING.is_open(),
         not READING.is_open(),
         last_pass.read(),
-        [_size(*table) for table in tables],
-        checks.run_checks(tags=[TAG]),
+        list(_sizes(tables)),
+        checks.run_checks(tags=[TAG], databases=sorted({alias for *_, alias in tables})),
         [
             ("xblock-user-state", xblock_user_state.__version__),
             ("Django", django.get_version()),
@@ -103,8 +105,12 @@ def as_json(health: Health) -> dict[str, Any]:
     }
 
 
-def _size(name: str, model: type[Model], alias: str) -> Size:
-    try:
-        return Size(name, *reports.estimated_rows(alias, model))
-    except Error:
-        return Size(name, None, True)
+def _sizes(tables: Iterable[tuple[str, type[Model], str]]) -> Iterator[Size]:
+    for alias, group in groupby(tables, key=itemgetter(2)):
+        names, models, _ = zip(*group, strict=True)
+        found: Sequence[tuple[int | None, bool]]
+        try:
+            found = reports.estimated_rows(alias, models)
+        except Error:
+            found = [(None, True)] * len(names)
+        yield from (Size(name, *each) for name, each in zip(names, found, strict=True))

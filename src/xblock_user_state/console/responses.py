@@ -18,6 +18,7 @@ from xblock_user_state.console.hosts import ConsoleHost, Describe
 from xblock_user_state.interface import BlockScore, State
 from xblock_user_state.maintenance import reports
 from xblock_user_state.state import encode
+from xblock_user_state.state.attempts import counters_in
 from xblock_user_state.state.change import existing_state, score_of
 from xblock_user_state.state.codec import NotAState
 
@@ -67,8 +68,7 @@ class Figures(NamedTuple):
 
 def attempts_in(state: State | None) -> int | None:
     """Return the attempts that a block keeps in its state; ``None`` if it keeps none."""
-    found = (state or {}).get("attempts", (state or {}).get("count_attempts"))
-    return found if isinstance(found, int) else None
+    return next((found for found in counters_in(state).values() if isinstance(found, int)), None)
 
 
 def rows_of(found: Iterable[reports.Response]) -> list[Row]:

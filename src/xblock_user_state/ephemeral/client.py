@@ -7,7 +7,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from opaque_keys.edx.keys import LearningContextKey, UsageKey
 from xblock.fields import Scope
 
-from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, WrittenRows
+from xblock_user_state.clients.base import CheckedClient, LearnerRow, RecordedState, Source
 from xblock_user_state.ephemeral.entry import RowAddress, Rows, VisitorEntry
 from xblock_user_state.interface import (
     Batch,
@@ -17,9 +17,9 @@ from xblock_user_state.interface import (
     XBlockUserState,
     XBlockUserStateClient,
 )
-from xblock_user_state.state.change import Changes, Row, check_conditions, clock, existing_state
+from xblock_user_state.state.change import Changes, Row, WrittenRows, check_conditions, clock, existing_state
 from xblock_user_state.state.codec import encode_fields, join
-from xblock_user_state.state.keys import LEARNER_SCOPES, BlockId, RowKey, canonical_key
+from xblock_user_state.state.keys import LEARNER_SCOPES, BlockId, RowKey, canonical_key, identify_context
 
 A_DAY = 24 * 60 * 60
 HALF_A_MEGABYTE = 512 * 1024
@@ -106,11 +106,11 @@ class EphemeralXBlockUserStateClient(CheckedClient):
         yield from ()
         raise DoesNotExist(f"no history of a visitor in {canonical_key(block)} is kept")
 
-    def _all_of_block(self, key: RowKey, scope: Scope, batch_size: int) -> Iterator[LearnerRow]:
+    def _all_of_block(self, key: RowKey, scope: Scope, batch_size: int, source: Source) -> Iterator[LearnerRow]:
         raise PermissionDenied("a visitor may not read the state of all learners")
 
     def _all_of_course(
-        self, course_key: LearningContextKey, block_type: str | None, scope: Scope, batch_size: int
+        self, course_key: LearningContextKey, block_type: str | None, scope: Scope, batch_size: int, source: Source
     ) -> Iterator[LearnerRow]:
         raise PermissionDenied("a visitor may not read the state of all learners")
 
@@ -118,7 +118,10 @@ class EphemeralXBlockUserStateClient(CheckedClient):
         # A visitor's writes register no block.
         return self._shared.find_blocks(UsageKey.from_string(text))
 
-    def _latest(self, username: str | UserId, limit: int, context_id: int | None) -> Iterator[LearnerRow]:
+    def _latest(
+        self, username: str | UserId, limit: int, course_key: LearningContextKey | None
+    ) -> Iterator[LearnerRow]:
+        context_id = None if course_key is None else identify_context(course_key)
         found = [
             (key, row)
             for (scope, key), row in self._entry.rows().items()

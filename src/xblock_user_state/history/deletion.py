@@ -19,6 +19,7 @@ from django.db.models.signals import post_delete, pre_delete
 
 from xblock_user_state import conf
 from xblock_user_state.history.entries import (
+    TOMBSTONE,
     Owner,
     all_rows,
     delete_local_entries,
@@ -26,13 +27,15 @@ from xblock_user_state.history.entries import (
     leave_tombstones,
     take_write_lock,
 )
-from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
+from xblock_user_state.history.models import HistoryOutbox, HistoryWatermark, StudentModuleHistory
 from xblock_user_state.store.databases import state_database
-from xblock_user_state.store.models import StudentModule
+from xblock_user_state.store.models import AnsweredWrite, StudentModule
 from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.tables import TABLES
 
 __all__ = ["delete_learner"]
+
+_IS_NO_TOMBSTONE = Q(first_kept__gt=TOMBSTONE)
 
 
 def connect() -> None:
@@ -94,6 +97,7 @@ def delete_learner(student_id: Any) -> int:
             # Rows with history went above, each with its history. A row that is begun now stays whole.
             if table.owned and table.model is not StudentModule:
                 delete_rows(all_rows(table.model, database).filter(**table.pinned(student_id)))
+        delete_rows(all_rows(AnsweredWrite, database).filter(student_id=student_id))
     return states
 
 
@@ -105,11 +109,11 @@ def _states_of(database: str, student_id: Any) -> set[int]:
 
 
 def _entries_of(database: str, student_id: Any) -> set[int]:
-    """Return the blocks with entries in the local stores. SQL may have deleted their state rows past the ORM."""
+    """Return the blocks with entries in the local stores or in the archive. SQL may have deleted their state rows."""
     block_ids: set[int] = set()
-    for model in (StudentModuleHistory, HistoryOutbox):
-        entries = all_rows(model, database).filter(student_id=student_id)
-        block_ids.update(entries.values_list("block_id", flat=True).distinct())
+    for model, some in ((StudentModuleHistory, Q()), (HistoryOutbox, Q()), (HistoryWatermark, _IS_NO_TOMBSTONE)):
+        rows = all_rows(model, database).filter(some, student_id=student_id)
+        block_ids.update(rows.values_list("block_id", flat=True).distinct())
     return block_ids
 
 

@@ -20,7 +20,13 @@ from django.dispatch import Signal
 
 from xblock_user_state import conf
 from xblock_user_state.history.encoding import PLAIN
-from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
+from xblock_user_state.history.models import (
+    BaseStudentModuleHistory,
+    HistoryOutbox,
+    HistoryWatermark,
+    StudentModuleHistory,
+)
+from xblock_user_state.store.databases import is_distributed
 from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.statements import pieces
 
@@ -38,14 +44,13 @@ KEY = ("student_id", "block_id", "revision")
 Entry = TypeVar("Entry", bound=BaseStudentModuleHistory)
 AnyModel = TypeVar("AnyModel", bound=Model)
 
-VALUE_COLUMNS = tuple(field.attname for field in HistoryOutbox._meta.concrete_fields if field.attname not in KEY)
-"""All columns except the key."""
-
-COLUMNS = (*KEY, *VALUE_COLUMNS)
+COLUMNS = (*KEY, *(field.attname for field in HistoryOutbox._meta.concrete_fields if field.attname not in KEY))
 """All columns, the key first."""
 
 KEYS_IN_A_STATEMENT = 250
 """Limit of a list of composite keys. Django sends SQLite a chain of ORs, and SQLite's parser takes 1,000 terms."""
+
+_LEARNERS_IN_A_READ = 500
 
 _EVERY_ROW = Q()
 
@@ -102,6 +107,8 @@ class EntryRow(NamedTuple):
     """As in `BaseStudentModuleHistory`."""
     hidden: EntryRow | None = None
     """As in `BaseStudentModuleHistory`."""
+    is_archived: bool = False
+    """As in `BaseStudentModuleHistory`."""
 
     @property
     def owner(self) -> Owner:
@@ -138,6 +145,12 @@ def stores(database: str) -> Iterator[tuple[type[BaseStudentModuleHistory], str]
     yield StudentModuleHistory, database
     if conf.has_extended_history():
         yield extended_model(), conf.history_database()
+
+
+def lasting_stores(database: str) -> Iterator[tuple[type[BaseStudentModuleHistory], str]]:
+    """Yield the stores as `stores` does, without the outbox: it is short, and its rows are on their way."""
+    _, *lasting = stores(database)
+    yield from lasting
 
 
 def store_name(model: type[BaseStudentModuleHistory]) -> str:
@@ -194,6 +207,16 @@ def delete_of_keys(rows: QuerySet[Any], keys: Collection[Key]) -> int:
         return delete_rows(of_keys(rows, keys))
 
 
+def replace_rows(
+    model: type[BaseStudentModuleHistory], alias: str, entries: Sequence[BaseStudentModuleHistory]
+) -> None:
+    """Insert entries in the place of those with their keys, in the caller's transaction."""
+    # No upsert: the key of a table that is partitioned by time has the time too.
+    for keys in pieces(alias, [Key(*entry.pk) for entry in entries], KEYS_IN_A_STATEMENT):
+        delete_of_keys(all_rows(model, alias), keys)
+    all_rows(model, alias).bulk_create(entries)
+
+
 def of_keys(rows: QuerySet[Entry], keys: Collection[Key]) -> QuerySet[Entry]:
     """Return the rows with these keys. At most `KEYS_IN_A_STATEMENT` keys fit into a statement."""
     # The list of composite keys alone gives the same rows. MariaDB finds no index range in it in a DELETE, nor SQLite
@@ -224,14 +247,20 @@ def without_tombstones(rows: QuerySet[Entry]) -> QuerySet[Entry]:
 
 
 def delete_local_entries(database: str, which: Q) -> None:
-    """Delete the selected entries from the default history and from the outbox. One statement for each.
+    """Delete the selected entries from the default history and from the outbox, and bury those of the archive.
 
-    `which` is a condition on ``student_id`` and ``block_id``.
+    One statement for each. `which` is a condition on ``student_id`` and ``block_id``.
     """
     for model in (StudentModuleHistory, HistoryOutbox):
         # An older tombstone stays: its deletion has not been shipped to the extended history yet.
         delete_rows(without_tombstones(all_rows(model, database).filter(which)))
+    bury_archived(database, which)
     entries_deleted.send(None, database=database, which=which)
+
+
+def bury_archived(database: str, which: Q) -> None:
+    """Make tombstones of the selected watermarks (`history.watermarks`). One statement."""
+    all_rows(HistoryWatermark, database).filter(which, first_kept__gt=TOMBSTONE).update(first_kept=TOMBSTONE)
 
 
 def leave_tombstones(database: str, owners: Iterable[Owner]) -> None:
@@ -243,7 +272,11 @@ def leave_tombstones(database: str, owners: Iterable[Owner]) -> None:
     ]
     # A relay that ships an older tombstone of the same block holds the row's lock. Updating waits for it; ignoring the
     # duplicate would not, and the relay would then delete the only tombstone.
-    insert_or_replace(HistoryOutbox, database, tombstones, ["created"])
+    # ON DUPLICATE KEY of MySQL and MariaDB names no key. The primary key is the only unique key of the table.
+    unique = KEY if connections[database].features.supports_update_conflicts_with_target else None
+    all_rows(HistoryOutbox, database).bulk_create(
+        tombstones, update_conflicts=True, unique_fields=unique, update_fields=["created"]
+    )
 
 
 def take_write_lock(
@@ -259,15 +292,32 @@ def take_write_lock(
         delete_rows(all_rows(model, database).filter(which, student_id__isnull=True))
 
 
+def lockable(rows: QuerySet[Any], which: Q = _EVERY_ROW) -> Iterator[Q]:
+    """Yield a condition for each statement that it takes to lock the rows of `which`, in the order of their learners.
+
+    `which` itself, on most databases. Citus locks rows of one learner in a statement. So where tables are distributed,
+    an unlocked read finds the learners, and `which` is yielded for one after the other; their rows may be gone by then.
+    """
+    is_of_learners = hasattr(rows.model, "student_id")
+    if not (is_of_learners and is_distributed(rows.db)) or _names_learner(which):
+        yield which
+        return
+    learners = rows.filter(which).order_by("student_id").values_list("student_id", flat=True).distinct()
+    found = list(learners[:_LEARNERS_IN_A_READ])
+    while found:
+        for student_id in found:
+            yield which & Q(student_id=student_id)
+        is_last = len(found) < _LEARNERS_IN_A_READ
+        found = [] if is_last else list(learners.filter(student_id__gt=found[-1])[:_LEARNERS_IN_A_READ])
+
+
+def _names_learner(which: Q) -> bool:
+    names = {each[0] for each in which.children if isinstance(each, tuple)}
+    return which.connector == Q.AND and not which.negated and "student_id" in names
+
+
 def following(rows: QuerySet[Entry], after: Key | None) -> QuerySet[Entry]:
     """Return the rows that follow the key `after`, in key order."""
     # The row comparison alone gives the same rows. MariaDB does not turn it into an index range, and would scan the
     # table from its beginning for each page.
     return (rows if after is None else rows.filter(student_id__gte=after[0], pk__gt=after)).order_by(*KEY)
-
-
-def insert_or_replace(model: type[Entry], alias: str, entries: Sequence[Entry], replaced: Sequence[str]) -> None:
-    """Insert entries; where the key exists, update the columns `replaced` instead (an upsert)."""
-    # ON DUPLICATE KEY of MySQL and MariaDB names no key. The primary key is the only unique key of these tables.
-    unique = KEY if connections[alias].features.supports_update_conflicts_with_target else None
-    all_rows(model, alias).bulk_create(entries, update_conflicts=True, unique_fields=unique, update_fields=replaced)

@@ -39,6 +39,7 @@ from xblock_user_state.history.extended_store import HistoryUnreadable, read_ext
 from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
 from xblock_user_state.history.outbox import collisions
 from xblock_user_state.history.outbox.breaker import READING, SHIPPING
+from xblock_user_state.history.watermarks import NO_WATERMARK, watermarks_in
 from xblock_user_state.history.window import Entries, Window
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.metrics import current, names
@@ -143,8 +144,12 @@ def _complete_local(window: Window) -> list[EntryRow] | None:
     rows = all_rows(StudentModule, window.database).filter(window.condition())
     latest = list(rows.values_list("block_id", "revision"))
     found = _read_local(window).entries
-    is_complete = all((block_id, each) in found for block_id, revision in latest for each in window.revisions(revision))
-    return window.newest(found) if is_complete else None
+    expected = {(block_id, each) for block_id, revision in latest for each in window.revisions(revision)}
+    if missing := expected - found.keys():
+        # Early entries may be in the archive, or were dropped.
+        marks = watermarks_in(window.database, window.student_id, {block_id for block_id, _ in missing})
+        missing = {key for key in missing if key[1] >= marks.get(key[0], NO_WATERMARK).beginning}
+    return None if missing else window.newest(found)
 
 
 def _shows_extended() -> bool:

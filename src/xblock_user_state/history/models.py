@@ -57,6 +57,8 @@ class BaseStudentModuleHistory(WrittenOnceModel):
     """The revision of the pack that the entry was in (`history.unpacking`); ``None`` for a row of the table."""
     hidden: BaseStudentModuleHistory | None = None
     """Another entry of this revision, in a pack of the same store: of a life of the row before (decision 30)."""
+    is_archived: bool = False
+    """True for an entry from the archive, which is no row of a table any more (`history.archived`)."""
 
     class Meta(WrittenOnceModel.Meta):
         abstract = True
@@ -131,3 +133,38 @@ class HistoryOutbox(BaseStudentModuleHistory):
     .. pii_types: id, other
     .. pii_retirement: local_api
     """
+
+
+class HistoryWatermark(models.Model):
+    """The beginning of a history whose early entries `archive_history` has taken away: one learner in one block.
+
+    ``first_kept`` is the first revision that must be in the tables. ``last_archived`` is the newest revision that may
+    be in the archive, 0 if the early entries were dropped. It is written before a file of the archive has them, so that
+    each learner in the archive has a row here. From ``first_archived`` on the archive must have each of these that is
+    not in the tables.
+
+    A ``first_kept`` of 0 is a tombstone: learner and block were deleted for good, and whatever the archive has of them
+    is erased by the next `archive_history`. Readers honour it at once.
+
+    In the state's database. Without a sequence, and with the key of the state row, so it lies beside that row wherever
+    learners are distributed.
+
+    .. pii: Ids of the learner and of the block, and numbers of revisions
+    .. pii_types: id
+    .. pii_retirement: local_api
+    """
+
+    student_id: Any
+    pk = models.CompositePrimaryKey("student_id", "block_id")
+    student = models.ForeignKey(**_BY_STUDENT)
+    block_id = models.BigIntegerField()
+    first_kept = models.BigIntegerField()
+    last_archived = models.BigIntegerField()
+    first_archived = models.BigIntegerField(default=0)
+
+    class Meta:
+        # Finds the tombstones. No write of a learner changes the column.
+        indexes = (models.Index(fields=("first_kept",), name="xus_watermark_first_kept"),)
+
+    def __str__(self) -> str:
+        return f"learner {self.student_id}, block {self.block_id}, from revision {self.first_kept}"

@@ -1,24 +1,25 @@
 """Reads the history of one learner, newest first, decoded.
 
 From top to bottom: this module cuts a history into pages and decodes them, `merging` merges a page over the stores,
-`window` and `extended_store` send the statements.
+`window` and `extended_store` send the statements. Behind the oldest entry of the stores, `archived` has the early ones.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from heapq import merge
-from itertools import groupby
+from itertools import groupby, islice
 from operator import attrgetter, itemgetter
 from typing import Any, NamedTuple
 
 from xblock_user_state import conf
-from xblock_user_state.history.encoding import decode_all, is_delta
+from xblock_user_state.history.encoding import decode_all, decode_alone, is_delta
 from xblock_user_state.history.entries import COLUMNS, EntryRow, Owner
 from xblock_user_state.history.extended_store import HistoryUnreadable, read_extended
 from xblock_user_state.history.merging import merged
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory, stored
+from xblock_user_state.history.watermarks import NO_WATERMARK, Watermark, watermarks_in
 from xblock_user_state.history.window import Entries, Key, Window
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.metrics import current, names
@@ -53,7 +54,10 @@ class BlockHistory:
             yield _instance(self.database, decoded)
 
     def rows(self, limit: int | None = None, before_revision: int | None = None) -> Iterator[DecodedRow]:
-        """Yield the entries that the flags show, newest first. One statement for each store and 128 entries."""
+        """Yield the entries that the flags show, newest first. One statement for each store and 128 entries.
+
+        With an archive, one statement more and the early entries, if there are any.
+        """
         left, before = limit, before_revision
         while left is None or left > 0:
             count = PAGE if left is None else min(PAGE, left)
@@ -61,10 +65,30 @@ class BlockHistory:
             window = Window(self.database, self.student_id, [self.block_id], before, count, is_exact)
             page = _decoded(window, merged(window), count)
             yield from page
+            before = page[-1].row.revision if page else before
+            left = None if left is None else left - len(page)
             if len(page) < count:
+                yield from islice(self._early(before), left)
                 return
-            before = page[-1].row.revision
-            left = None if left is None else left - count
+
+    def _early(self, before: int | None) -> Iterator[DecodedRow]:
+        """Yield the entries of the archive before a revision, the oldest one of the stores."""
+        # Without a revision the stores have no entry at all.
+        if before is None or before <= 1 or conf.history_archive() is None:
+            return iter(())
+        mark = watermarks_in(self.database, self.student_id, [self.block_id]).get(self.block_id, NO_WATERMARK)
+        return early_rows(Owner(self.student_id, self.block_id), mark, before)
+
+
+def early_rows(owner: Owner, mark: Watermark, before: int) -> Iterator[DecodedRow]:
+    """Return the entries of the archive before a revision, newest first. Raises `ArchiveUnreadable`, at once."""
+    newest = min(before - 1, mark.newest_archived)
+    if newest < 1:
+        return iter(())
+    # Late: few histories have early entries in an archive.
+    from xblock_user_state.history.archived.lookup import early_entries  # noqa: PLC0415
+
+    return (DecodedRow(row, decode_alone(stored(row))) for row in early_entries(owner, newest))
 
 
 def entries_of(student_modules: Iterable[StudentModule | Owner]) -> list[BaseStudentModuleHistory]:
@@ -81,9 +105,22 @@ def entries_of(student_modules: Iterable[StudentModule | Owner]) -> list[BaseStu
         for some in pieces(database, sorted(block_ids)):
             window = Window(database, student_id, some)
             found = [_instance(database, decoded) for decoded in _decoded(window, merged(window))]
-            histories += [list(history) for _, history in groupby(found, key=attrgetter("block_id"))]
+            of_blocks = {block_id: [*history] for block_id, history in groupby(found, key=attrgetter("block_id"))}
+            histories += _with_early(database, student_id, of_blocks)
     # A merge keeps the order of each history. A sort would not, where two times are the same or disagree.
     return list(merge(*histories, key=attrgetter("created"), reverse=True))
+
+
+def _with_early(
+    database: str, student_id: Any, histories: Mapping[int, list[BaseStudentModuleHistory]]
+) -> Collection[list[BaseStudentModuleHistory]]:
+    """Add the early entries in the archive to the histories of a learner by block. One statement, if any begin late."""
+    late = {block_id: history[-1].revision for block_id, history in histories.items() if history[-1].revision > 1}
+    if late and conf.history_archive() is not None:
+        for block_id, mark in watermarks_in(database, student_id, late).items():
+            early = early_rows(Owner(student_id, block_id), mark, late[block_id])
+            histories[block_id].extend(_instance(database, decoded) for decoded in early)
+    return histories.values()
 
 
 def _instance(database: str, decoded: DecodedRow) -> BaseStudentModuleHistory:
@@ -91,6 +128,7 @@ def _instance(database: str, decoded: DecodedRow) -> BaseStudentModuleHistory:
     alias = database if store in (HistoryOutbox, StudentModuleHistory) else conf.history_database()
     instance: BaseStudentModuleHistory = store.from_db(alias, COLUMNS, values)
     instance.state = decoded.text
+    instance.is_archived = decoded.row.is_archived
     return instance
 
 

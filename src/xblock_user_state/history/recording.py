@@ -12,7 +12,7 @@ from django.db.models import Max
 from xblock_user_state import conf
 from xblock_user_state.history.encoding import checksum, encode_compact, encode_plain, next_chain
 from xblock_user_state.history.entries import all_rows
-from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
+from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
 from xblock_user_state.metrics.calls import report_history
 from xblock_user_state.metrics.current import reporter
 from xblock_user_state.state.change import DELETED, Row
@@ -39,6 +39,7 @@ class HistoryRecorder:
     # Read once, so that all rows of a write follow the same settings.
     recorded_block_types: Collection[str] = field(default_factory=conf.recorded_block_types)
     writes_deltas: bool = field(default_factory=conf.writes_deltas)
+    looks_for_entries: bool = field(default_factory=conf.is_partitioned_by_time)
 
     def chained(self, table: Table, key: RowKey, before: Row | None, after: Row) -> Row:
         """Return the row `after` with ``chain`` and ``checksum``: place and checksum of its history entry."""
@@ -68,14 +69,23 @@ class HistoryRecorder:
 
     def newest_revisions(self, table: Table, keys: Collection[RowKey]) -> Mapping[RowKey, int]:
         """Return the newest revision that the outbox and the default history have of each key. Two statements."""
-        blocks = {key.id: key for key in keys if isinstance(key, BlockId) and self._is_recorded(table, key)}
         newest: dict[RowKey, int] = {}
         for model in (HistoryOutbox, StudentModuleHistory):
-            for some in pieces(self.database, sorted(blocks)):
-                rows = all_rows(model, self.database).filter(student_id=self.student_id, block_id__in=some)
-                for block_id, revision in rows.values_list("block_id").annotate(Max("revision")):
-                    newest[blocks[block_id]] = max(revision, newest.get(blocks[block_id], 0))
+            for key, revision in self._newest(model, table, keys):
+                newest[key] = max(revision, newest.get(key, 0))
         return newest
+
+    def taken(self, table: Table, changed: Changed) -> list[RowKey]:
+        """Return the keys of which the default history has an entry of the new revision, or of a later one.
+
+        One statement where new entries go to a table that is partitioned by time. Elsewhere none: a key of the table
+        forbids a second entry.
+        """
+        if not (self.looks_for_entries and changed) or conf.writes_extended_history():
+            return []
+        lowest = min(after.revision for _, after in changed.values())
+        newest = dict(self._newest(StudentModuleHistory, table, changed, revision__gte=lowest))
+        return [key for key, (_, after) in changed.items() if newest.get(key, 0) >= after.revision]
 
     def written(self, entries: Rows) -> None:
         """Report the entries, and ship them after the commit unless the relay ships; report the backlog if due."""
@@ -99,6 +109,16 @@ class HistoryRecorder:
             if isinstance(key, BlockId) and self._is_recorded(table, key):
                 encoding, body = self._encoded(before, after)
                 yield key.id, after.revision, after.modified, encoding, after.grade, after.max_grade, body
+
+    def _newest(
+        self, model: type[BaseStudentModuleHistory], table: Table, keys: Collection[RowKey], **limits: int
+    ) -> Iterator[tuple[RowKey, int]]:
+        """Yield the newest revision that a store has of each recorded key, within the limits."""
+        blocks = {key.id: key for key in keys if isinstance(key, BlockId) and self._is_recorded(table, key)}
+        for some in pieces(self.database, sorted(blocks)):
+            rows = all_rows(model, self.database).filter(student_id=self.student_id, block_id__in=some, **limits)
+            for block_id, revision in rows.values_list("block_id").annotate(Max("revision")):
+                yield blocks[block_id], revision
 
     def _is_recorded(self, table: Table, key: RowKey) -> bool:
         if table.model is not StudentModule or not isinstance(key, BlockId):

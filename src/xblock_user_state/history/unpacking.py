@@ -104,7 +104,7 @@ def _in_pack(row: Entry, values: tuple[Any, ...]) -> Entry:
     """Return an entry of the kind of its pack `row`, from the values of the columns."""
     entry: Any
     if isinstance(row, EntryRow):
-        entry = EntryRow._make((*values, row.store, row.revision, None))
+        entry = EntryRow._make((*values, row.store, row.revision, None, False))
     else:
         # From values in the order of the columns: it takes half the time of an instance from keywords.
         entry = type(row).from_db(None, COLUMNS, values)

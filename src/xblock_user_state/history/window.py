@@ -72,7 +72,8 @@ class Window:
             # One row more, because the first may be the pack that ends at `before` or later.
             sql, parameters = f"{sql} LIMIT %s", [*parameters, self.most + (self.before is not None)]
         entries = unpacked_newest_first(
-            EntryRow._make((*values, model, None, None)) for values in fetch(target, sql, parameters, keep_plan=True)
+            EntryRow._make((*values, model, None, None, False))
+            for values in fetch(target, sql, parameters, keep_plan=True)
         )
         wanted = (entry for entry in entries if self.before is None or entry.revision < self.before)
         found: dict[Key, EntryRow] = {}

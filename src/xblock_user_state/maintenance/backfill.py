@@ -36,6 +36,7 @@ from xblock_user_state.history.entries import (
     delete_of_keys,
     extended_model,
     following,
+    lockable,
     of_keys,
     take_write_lock,
     tombstoned_among,
@@ -149,9 +150,10 @@ class Backfill:
         skip_locked = connections[self.database].features.has_select_for_update_skip_locked
         rows: RowsByKey = {}
         for some in pieces(self.database, keys, KEYS_IN_A_STATEMENT):
-            found = of_keys(all_rows(StudentModuleHistory, self.database), some)
-            locked = found.order_by(*KEY).select_for_update(skip_locked=skip_locked)
-            rows.update((Key(*row[:3]), row) for row in locked.values_list(*COLUMNS))
+            found = of_keys(all_rows(StudentModuleHistory, self.database), some).order_by(*KEY)
+            for which in lockable(found):
+                locked = found.filter(which).select_for_update(skip_locked=skip_locked)
+                rows.update((Key(*row[:3]), row) for row in locked.values_list(*COLUMNS))
         # Tombstones after the locks: a deletion that has not committed its tombstone by now waits for these locks.
         buried = tombstoned_among(all_rows(HistoryOutbox, self.database), {key.owner for key in rows})
         moved = {key: row for key, row in rows.items() if key.owner not in buried}

@@ -11,7 +11,7 @@ entry after a pack may build on the newest entry of the pack.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from functools import partial
 from itertools import chain, groupby
@@ -19,55 +19,38 @@ from typing import Any, NamedTuple
 
 from django.db.models import Count, Q, QuerySet
 
-from xblock_user_state import conf
 from xblock_user_state.history import packs
 from xblock_user_state.history.encoding import PACK
 from xblock_user_state.history.entries import (
     Owner,
     all_rows,
     delete_rows,
-    extended_model,
+    lasting_stores,
     take_write_lock,
     without_tombstones,
 )
-from xblock_user_state.history.models import BaseStudentModuleHistory, StudentModuleHistory
+from xblock_user_state.history.models import BaseStudentModuleHistory
 from xblock_user_state.history.packs import MOST_CHARACTERS, MOST_ENTRIES, Packed
 from xblock_user_state.history.unpacking import are_in_order, as_packed
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.decoding import decoded
-from xblock_user_state.maintenance.paging import owner_pages, rows_of
-from xblock_user_state.store.models import StudentModule
+from xblock_user_state.maintenance.numbers import Numbers, Step
+from xblock_user_state.maintenance.paging import count_rows, filled_pages, rows_of
 from xblock_user_state.store.transactions import LostRace, errors_translated, repeat
 
 Store = type[BaseStudentModuleHistory]
 
 
 @dataclass
-class Compacted:
-    """Numbers of a page or of a pass: state rows that were looked at, entries that were packed, and their packs.
+class Compacted(Numbers):
+    """Numbers of a page or of a pass: ``packs`` that were made, and the bytes of the bodies ``before`` and ``after``.
 
-    ``before`` and ``after`` are the bytes of the bodies. ``left`` counts old entries that stay as they are: damaged
-    ones, and those that stand alone between two gaps.
+    ``left`` counts old entries that stay as they are: damaged ones, and those that stand alone between two gaps.
     """
 
-    rows: int = 0
-    entries: int = 0
     packs: int = 0
-    left: int = 0
     before: int = 0
     after: int = 0
-
-    def add(self, other: Compacted) -> None:
-        """Add the numbers of another page to these."""
-        for each in fields(self):
-            setattr(self, each.name, getattr(self, each.name) + getattr(other, each.name))
-
-
-class Step(NamedTuple):
-    """The numbers of one block in one store, or those of a page of state rows, up to the row of the owner `last`."""
-
-    done: Compacted
-    last: Owner | None = None
 
 
 class _Part(NamedTuple):
@@ -89,38 +72,20 @@ class Compaction:
     student_id: Any = None
     block_ids: Sequence[int] | None = None
 
-    def steps(self, after: Owner | None = None) -> Iterator[Step]:
+    def steps(self, after: Owner | None = None) -> Iterator[Step[Compacted]]:
         """Pack page after page, from the row that follows `after`; yield after each block and after each page.
 
         Raises `ServiceUnavailable` or a database error. The blocks before stay packed.
         """
-        pages = owner_pages(self.database, self.student_id, self.block_ids, after)
-        while True:
-            with errors_translated(self.database):
-                owners = next(pages, None)
-            if owners is None:
-                return
-            if owners:
-                for model, alias in self._stores():
-                    for owner in self._candidates(model, alias, owners):
-                        yield Step(self._compact(model, alias, owner))
-                yield Step(Compacted(rows=len(owners)), owners[-1])
+        for owners in filled_pages(self.database, self.student_id, self.block_ids, after):
+            for model, alias in lasting_stores(self.database):
+                for owner in self._candidates(model, alias, owners):
+                    yield Step(self._compact(model, alias, owner))
+            yield Step(Compacted(rows=len(owners)), owners[-1])
 
     def count(self) -> int:
         """Return the number of state rows of the pass. One statement, which reads a whole index."""
-        rows = all_rows(StudentModule, self.database)
-        if self.student_id is not None:
-            rows = rows.filter(student_id=self.student_id)
-        elif self.block_ids is not None:
-            rows = rows.filter(block_id__in=self.block_ids)
-        with errors_translated(self.database):
-            return rows.count()
-
-    def _stores(self) -> Iterator[tuple[Store, str]]:
-        # Not the outbox: its rows are on their way.
-        yield StudentModuleHistory, self.database
-        if conf.has_extended_history():
-            yield extended_model(), conf.history_database()
+        return count_rows(self.database, self.student_id, self.block_ids)
 
     def _candidates(self, model: Store, alias: str, owners: Sequence[Owner]) -> list[Owner]:
         """Return the owners with several old rows. One statement; it reads no bodies."""

@@ -20,7 +20,7 @@ from xblock_user_state.maintenance.naming import BlockName, block_names
 from xblock_user_state.maintenance.paging import owner_pages
 from xblock_user_state.state.change import score_of
 from xblock_user_state.state.keys import parse_block
-from xblock_user_state.store.databases import state_database
+from xblock_user_state.store.databases import reports_database
 from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.transactions import errors_translated
 from xblock_user_state.store.users import Usernames
@@ -45,7 +45,11 @@ class ModifiedRow(NamedTuple):
 
 
 def rows_modified(
-    since: datetime, until: datetime | None = None, *, after: tuple[Any, int] | None = None
+    since: datetime,
+    until: datetime | None = None,
+    *,
+    after: tuple[Any, int] | None = None,
+    using: str | None = None,
 ) -> Iterator[ModifiedRow]:
     """Yield the rows that were changed last at `since` or later and before `until`, by learner and block.
 
@@ -53,7 +57,9 @@ def rows_modified(
     is bounded by 200 rows. No transaction stays open between two of them. So a row that is changed meanwhile is yielded
     as before, as after, or not at all if its new time is out of the range: leave `until` open to miss none.
 
-    Raises ``ValueError`` for times without a time zone, and `ServiceUnavailable`.
+    `using` is the alias of the database to read, such as a replica; the setting ``REPLICA`` is the default.
+
+    Raises ``ValueError`` for times without a time zone and for an unknown alias, and `ServiceUnavailable`.
     """
     for name, time in (("since", since), ("until", until)):
         if time is not None and time.utcoffset() is None:
@@ -62,7 +68,7 @@ def rows_modified(
 
     # Inside, because a generator would check its arguments only at the first next.
     def rows() -> Iterator[ModifiedRow]:
-        database, usernames = state_database(), Usernames()
+        database, usernames = reports_database(using), Usernames()
         with errors_translated(database):
             for page in owner_pages(database, after=None if after is None else Owner(*after)):
                 if page:

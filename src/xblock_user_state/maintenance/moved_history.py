@@ -26,6 +26,7 @@ from xblock_user_state.history.entries import (
     extended_model,
     following,
     leave_tombstones,
+    lockable,
     tombstoned_in,
 )
 from xblock_user_state.history.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
@@ -64,8 +65,10 @@ class LockedHistory:
         """Lock their rows in the outbox. Waits for the end of shipments that have locked such rows."""
         blocks = [move.old.id, move.new.id]
         rows = all_rows(HistoryOutbox, database).filter(student_id__in=student_ids, block_id__in=blocks)
+        locked: list[HistoryOutbox] = []
         # In the order of the relay's locks.
-        locked = list(rows.order_by(*KEY).select_for_update().only(*KEY)) if student_ids else []
+        for which in lockable(rows) if student_ids else ():
+            locked += rows.filter(which).order_by(*KEY).select_for_update().only(*KEY)
         return cls(database, move, locked, settled)
 
     def learners_at_new(self, student_ids: _Learners) -> set[Any]:

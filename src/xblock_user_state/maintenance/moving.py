@@ -25,6 +25,7 @@ from xblock_user_state.history.outbox.answers import BATCH_SECONDS, HistoryUnava
 from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.maintenance.history_database import reach
 from xblock_user_state.maintenance.moved_history import LockedHistory, Unsettled
+from xblock_user_state.maintenance.moved_watermarks import learners_who_stay, move_watermarks
 from xblock_user_state.maintenance.paging import lock_learners
 from xblock_user_state.state.keys import BlockId
 from xblock_user_state.state.moves import Move
@@ -154,6 +155,7 @@ class _Pages:
         # Not locked: a row that is begun meanwhile fails the update below, and the page is repeated.
         at_new = self._rows(self.move.new, locked).values_list("student_id", flat=True)
         skipped = dict.fromkeys(at_new, HAS_STATE)
+        skipped = {**learners_who_stay(self.database, self.move, locked), **skipped}
         rest = [student_id for student_id in locked if student_id not in skipped]
         history = LockedHistory.of(self.database, self.move, rest, settled)
         skipped |= dict.fromkeys(history.learners_at_new(rest), HAS_HISTORY)
@@ -162,6 +164,7 @@ class _Pages:
             # Rows before history, as writers do: a writer who begins the new block waits for this row.
             self._rows(self.move.old, moving).update(block_id=self.move.new.id)
             history.move_entries(moving)
+            move_watermarks(self.database, self.move, moving)
         return locked, skipped
 
     def _rows(self, block: BlockId, student_ids: Sequence[Any]) -> QuerySet[StudentModule]:

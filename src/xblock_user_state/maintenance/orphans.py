@@ -12,7 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterator, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from functools import partial
 from itertools import groupby
@@ -72,6 +72,8 @@ class Sweep:
     size: int
     share: Share = ALL_LEARNERS
     """The learners whose entries are checked."""
+    primary: Sweep | None = None
+    """The pass over the primary, if this one reads a replica. It judges the orphans that are found here."""
 
     @property
     def store(self) -> str:
@@ -84,11 +86,17 @@ class Sweep:
         Raises `HistoryUnavailable`, `ServiceUnavailable` or a database error. Orphans of the pages before stay deleted.
         """
         while page := self._entries(after):
-            found = list(self._orphans(page))
-            with errors_translated(self.alias):
-                orphans = self._remove(found) if remove else self._remaining(found)
-            yield SweptPage(len(page), orphans, page[-1])
+            found = list(self.orphans_among(page))
+            if found and self.primary:
+                # A row may be younger than the replica, and its entry in the history database already.
+                found = list(self.primary.orphans_among(found))
+            yield SweptPage(len(page), (self.primary or self).confirmed(found, remove=remove), page[-1])
             after = page[-1]
+
+    def confirmed(self, found: Sequence[Key], *, remove: bool) -> list[Key]:
+        """Return the entries that are orphans still; with `remove` they have been deleted."""
+        with errors_translated(self.alias):
+            return self._remove(found) if remove else self._remaining(found)
 
     def described(self, orphans: Sequence[Key]) -> Iterator[tuple[Owner, str]]:
         """Yield a line for each run of revisions, with its owner. `orphans` are in key order."""
@@ -110,7 +118,8 @@ class Sweep:
         with errors_translated(self.alias):
             return [Key(*row) for row in rows.values_list(*KEY)[: self.size]]
 
-    def _orphans(self, entries: Sequence[Key]) -> Iterator[Key]:
+    def orphans_among(self, entries: Sequence[Key]) -> Iterator[Key]:
+        """Yield the entries, which are in key order, whose owner has no row."""
         owners = [Owner(*owner) for owner, _ in groupby(entries, itemgetter(0, 1)) if self.share.has(owner[0])]
         # Rows before tombstones: a deletion commits its tombstone together with the end of the row.
         without = set(owners).difference(*map(self._with_row, pieces(self.database, owners, PAGE)))
@@ -197,6 +206,14 @@ def _claim(database: str, owners: Collection[Owner]) -> set[Owner]:
     return {Owner(*row) for row in claimed.values_list("student_id", "block_id")}
 
 
-def sweeps(database: str, size: int, share: Share = ALL_LEARNERS) -> Iterator[Sweep]:
-    """Yield a sweep for each store, in the order in which entries move: a later sweep meets moved entries."""
-    return (Sweep(database, model, alias, size, share) for model, alias in stores(database))
+def sweeps(database: str, size: int, share: Share = ALL_LEARNERS, replica: str | None = None) -> Iterator[Sweep]:
+    """Yield a sweep for each store, in the order in which entries move: a later sweep meets moved entries.
+
+    With a `replica` of the state's database they read there.
+    """
+    for model, alias in stores(database):
+        sweep = Sweep(database, model, alias, size, share)
+        if replica is None:
+            yield sweep
+        else:
+            yield replace(sweep, database=replica, alias=replica if alias == database else alias, primary=sweep)

@@ -9,8 +9,9 @@ from typing import Any
 
 from django.db.models import Q, QuerySet
 
-from xblock_user_state.history.entries import Owner, all_rows, stores
+from xblock_user_state.history.entries import Owner, all_rows, lockable, stores
 from xblock_user_state.store.models import StudentModule
+from xblock_user_state.store.transactions import errors_translated
 
 PAGE = 500
 """Owners in one statement: SQLite's parser takes up to 1,000 alternatives."""
@@ -40,6 +41,31 @@ def owner_pages(
         after = page[-1]
 
 
+def filled_pages(
+    database: str, student_id: Any = None, block_ids: Sequence[int] | None = None, after: Owner | None = None
+) -> Iterator[list[Owner]]:
+    """Yield the pages of `owner_pages` that are not empty. Raises `ServiceUnavailable` for a database that is down."""
+    pages = owner_pages(database, student_id, block_ids, after)
+    while True:
+        with errors_translated(database):
+            owners = next(pages, None)
+        if owners is None:
+            return
+        if owners:
+            yield owners
+
+
+def count_rows(database: str, student_id: Any = None, block_ids: Sequence[int] | None = None) -> int:
+    """Return the number of state rows: all, of one learner, or of some blocks. One statement, which reads an index."""
+    rows = all_rows(StudentModule, database)
+    if student_id is not None:
+        rows = rows.filter(student_id=student_id)
+    elif block_ids is not None:
+        rows = rows.filter(block_id__in=block_ids)
+    with errors_translated(database):
+        return rows.count()
+
+
 def _pages_by_block(
     rows: QuerySet[StudentModule], block_ids: Sequence[int], after: Owner | None
 ) -> Iterator[list[Owner]]:
@@ -64,13 +90,17 @@ def lock_learners(database: str, block_id: int, size: int, after: Any = None, st
     With `student_id` only the row of this learner. Call it in a transaction.
     """
     rows = all_rows(StudentModule, database).filter(block_id=block_id)
-    if student_id is not None:
-        rows = rows.filter(student_id=student_id)
     if after is not None:
         rows = rows.filter(student_id__gt=after)
+    locked: list[Any] = []
     # Writers lock rows of one learner by block, and this page rows of one block: a page and a writer meet in one row,
     # so their locks make no circle. Two pages meet in the order of the learners.
-    return list(rows.order_by("student_id").select_for_update().values_list("student_id", flat=True)[:size])
+    for which in lockable(rows, Q() if student_id is None else Q(student_id=student_id)):
+        found = rows.filter(which).order_by("student_id").select_for_update()
+        locked += found.values_list("student_id", flat=True)[: size - len(locked)]
+        if len(locked) == size:
+            break
+    return locked
 
 
 def _page(rows: QuerySet[StudentModule]) -> list[Owner]:

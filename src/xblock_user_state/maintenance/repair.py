@@ -29,11 +29,10 @@ from xblock_user_state import conf
 from xblock_user_state.history.encoding import LOST, PACK, Stored, checksum, close_off, encode_compact, encode_plain
 from xblock_user_state.history.entries import (
     KEY,
-    VALUE_COLUMNS,
     EntryRow,
     Owner,
     all_rows,
-    insert_or_replace,
+    replace_rows,
     shown_models,
     store_name,
     take_write_lock,
@@ -46,6 +45,7 @@ from xblock_user_state.history.outbox.reaching import await_file, reach_history
 from xblock_user_state.history.outbox.sending import loads
 from xblock_user_state.history.outbox.shipping import ship_after_commit
 from xblock_user_state.history.rows import instance
+from xblock_user_state.history.watermarks import NO_WATERMARK, Watermark, watermarks_in
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.naming import BlockName, block_names
 from xblock_user_state.maintenance.rules import (
@@ -165,7 +165,8 @@ class Repair:
             list(locked.values_list("revision"))
         [row] = found
         block = block_names(database, [owner.block_id])[owner.block_id]
-        repair = RowRepair(row, block, late_start=self.verification.late_start, lost_start=self.lost_start)
+        mark = watermarks_in(database, owner.student_id, [owner.block_id]).get(owner.block_id, NO_WATERMARK)
+        repair = RowRepair(row, block, mark, late_start=self.verification.late_start, lost_start=self.lost_start)
         with _history_expected():
             versions = versions_of(row, entries_by_key(database, [owner], self.verification.size))
             repair.plan(versions, is_settled=is_settled)
@@ -211,8 +212,11 @@ def _history_errors() -> Iterator[None]:
 class RowRepair:
     """The repair of one row: call `plan` once, then `apply`, or not."""
 
-    def __init__(self, row: StudentModule, block: BlockName, *, late_start: bool, lost_start: bool) -> None:
-        self._row, self._block, self._late_start, self._lost_start = row, block, late_start, lost_start
+    def __init__(
+        self, row: StudentModule, block: BlockName, mark: Watermark, *, late_start: bool, lost_start: bool
+    ) -> None:
+        self._row, self._block, self._mark = row, block, mark
+        self._late_start, self._lost_start = late_start, lost_start
         self._is_recorded = block.block_type is not None and conf.is_recorded(block.block_type)
         self._changes: dict[str, Any] = {}
         self._puts: dict[Store, list[EntryRow]] = {}
@@ -244,9 +248,10 @@ class RowRepair:
             self._settle(version)
             before = version
         self._open_packs(versions)
-        self._follow(newest, has_packs=any(version.entry.pack is not None for version in versions))
+        has_packs = any(version.entry.pack is not None for version in versions)
+        self._follow(newest, may_be_shorter=has_packs or self._mark != NO_WATERMARK)
 
-    def _follow(self, newest: Version | None, *, has_packs: bool) -> None:
+    def _follow(self, newest: Version | None, *, may_be_shorter: bool) -> None:
         """Let the row and its newest entry agree."""
         highest = newest.revision if newest else 0
         if highest < self._row.revision:
@@ -254,7 +259,7 @@ class RowRepair:
         elif newest and highest > self._row.revision:
             self._lift_restored(newest)
         elif newest and newest.is_readable and newest.agrees(self._row):
-            self._check_chain(newest, has_packs=has_packs)
+            self._check_chain(newest, may_be_shorter=may_be_shorter)
         elif newest:
             is_lost = not newest.is_readable
             reason = f"revision {highest} is lost" if is_lost else f"it was changed after revision {highest}"
@@ -280,7 +285,7 @@ class RowRepair:
         """Return the check of the row as it is after the repair."""
         row = copy(self._row)
         vars(row).update(self._changes)
-        history = RowHistory(row, self._block, shown=shown_models(), late_start=self._late_start)
+        history = RowHistory(row, self._block, shown=shown_models(), late_start=self._late_start, mark=self._mark)
         history.add(self._history)
         history.finish()
         return history
@@ -335,8 +340,8 @@ class RowRepair:
 
     def _close_gap(self, before: Version | None, end: int, home: Store, created: datetime) -> None:
         """Close off the missing revisions between a version and the revision `end`."""
-        first = before.revision + 1 if before else 1
-        if first == end or not self._is_fault(first) or end - first > MOST_MISSING:
+        first = before.revision + 1 if before else self._mark.beginning
+        if first >= end or not self._is_fault(first) or end - first > MOST_MISSING:
             return
         missing = f"revision {first} was" if first == end - 1 else f"revisions {first} to {end - 1} were"
         self.acts.append(f"{missing} missing; closed off")
@@ -351,7 +356,7 @@ class RowRepair:
 
     def _extend(self, newest: Version | None) -> None:
         """Add the entries that are missing up to the row's revision."""
-        row, first = self._row, newest.revision + 1 if newest else 1
+        row, first = self._row, newest.revision + 1 if newest else self._mark.beginning
         if not self._is_fault(first):
             if expects_base(row):
                 self._begin_chain(f"the next entry will be a full one: revision {row.revision} is missing")
@@ -415,12 +420,12 @@ class RowRepair:
         template = _lost(self._row, created)._replace(grade=self._row.grade, max_grade=self._row.max_grade)
         self._add(home, _entry(home, template, revision=revision, encoding=encoding, body=body))
 
-    def _check_chain(self, newest: Version, *, has_packs: bool) -> None:
+    def _check_chain(self, newest: Version, *, may_be_shorter: bool) -> None:
         """Let the next entry be a full one, unless the row's chain and checksum are those of the newest entry."""
         row = self._row
         chain = self._changes.get("history_chain", row.history_chain)
         is_wrong = not self._is_vouched() and row.history_checksum is not None
-        is_wrong |= expects_base(row) and is_wrong_place(chain, newest.place, has_packs=has_packs)
+        is_wrong |= expects_base(row) and is_wrong_place(chain, newest.place, may_be_shorter=may_be_shorter)
         if is_wrong:
             self._begin_chain("the next entry will be a full one: history_chain or history_checksum was wrong")
 
@@ -451,7 +456,7 @@ def _is_stale(each: EntryRow, settled: EntryRow, version: Version) -> bool:
 
 def _put_all(model: Store, alias: str, entries: Sequence[EntryRow]) -> None:
     for load in loads([instance(entry) for entry in entries]):
-        insert_or_replace(model, alias, load, VALUE_COLUMNS)
+        replace_rows(model, alias, load)
 
 
 def _home(entry: EntryRow) -> Store:

@@ -109,25 +109,35 @@ COUNTED = 100_000
 """Rows that are counted where the database has no estimate."""
 
 _ESTIMATES = {
-    # Negative before the first ANALYZE.
-    "postgresql": "SELECT GREATEST(reltuples, 0) FROM pg_class WHERE oid = to_regclass(%s)",
-    "mysql": "SELECT table_rows FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %s",
+    # Negative before the first ANALYZE. The rows of a partitioned table are in its partitions.
+    "postgresql": """
+        SELECT sum(GREATEST(reltuples, 0)) FROM pg_class WHERE relkind = 'r' AND (oid = to_regclass(%(table)s)
+        OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass(%(table)s)))
+    """,
+    "mysql": """
+        SELECT table_rows FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %(table)s
+    """,
 }
 
 
-def estimated_rows(alias: str, model: type[Model]) -> tuple[int, bool]:
-    """Return the number of rows of a table, and whether it is an estimate. One statement. Raises errors of Django's.
+def estimated_rows(alias: str, models: Sequence[type[Model]]) -> list[tuple[int, bool]]:
+    """Return the number of rows of each table, and whether it is an estimate. Raises errors of Django's.
 
-    Servers keep an estimate. On SQLite rows are counted up to `COUNTED`.
+    Servers keep estimates, which take one statement. On SQLite rows are counted up to `COUNTED`, by one for each table.
     """
     connection = connections[alias]
     if connection.vendor not in _ESTIMATES:
-        rows = all_rows(model, alias).order_by().values("student_id")[: COUNTED + 1].count()
-        return min(rows, COUNTED), rows > COUNTED
+        return [_counted(alias, model) for model in models]
+    tables = {f"table{number}": model._meta.db_table for number, model in enumerate(models)}
+    estimates = [_ESTIMATES[connection.vendor].replace("%(table)s", f"%({name})s") for name in tables]
     with connection.cursor() as cursor:
-        cursor.execute(_ESTIMATES[connection.vendor], [model._meta.db_table])
-        found = cursor.fetchone()
-    return int(found[0]) if found else 0, True
+        cursor.execute(f"SELECT {', '.join(f'({each})' for each in estimates)}", tables)
+        return [(int(rows or 0), True) for rows in cursor.fetchone()]
+
+
+def _counted(alias: str, model: type[Model]) -> tuple[int, bool]:
+    rows = all_rows(model, alias).order_by().values("student_id")[: COUNTED + 1].count()
+    return min(rows, COUNTED), rows > COUNTED
 
 
 class CourseRow(NamedTuple):

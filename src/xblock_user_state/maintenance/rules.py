@@ -6,7 +6,7 @@ of autumn comes twice in local times. Times that disagree are a note, and no fau
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from datetime import datetime, timedelta
 from itertools import groupby
 from operator import itemgetter
@@ -26,6 +26,7 @@ from xblock_user_state.history.encoding import (
 )
 from xblock_user_state.history.entries import COLUMNS, KEY, EntryRow, store_name
 from xblock_user_state.history.models import BaseStudentModuleHistory, stored
+from xblock_user_state.history.watermarks import NO_WATERMARK, Watermark
 from xblock_user_state.interface import DamagedHistory
 from xblock_user_state.maintenance.naming import BlockName, unreadable_key
 from xblock_user_state.state import codec
@@ -92,15 +93,17 @@ class RowHistory:
         *,
         shown: tuple[type[BaseStudentModuleHistory], ...],
         late_start: bool,
+        mark: Watermark = NO_WATERMARK,
     ) -> None:
-        """`shown` are the models that readers see."""
-        self._row, self._shown, self._late_start = row, shown, late_start
+        """`shown` are the models that readers see, and `mark` tells which early entries need not be in the tables."""
+        self._row, self._shown, self._late_start, self.mark = row, shown, late_start, mark
         self._is_recorded = block.block_type is not None and conf.is_recorded(block.block_type)
         self._newest: _DecodedEntry | None = None
         self._followers: list[_DecodedEntry] = []
         self._is_uneven = self._is_closed = self._has_packs = False
         self.faults: list[str] = []
         self.note: str | None = None
+        self.archive_fault: str | None = None
         self.entries = self.hidden = self.lost = 0
         self.starts_late = False
         """The first revisions are missing, which is a fault. Perhaps the block type was not recorded before."""
@@ -121,7 +124,7 @@ class RowHistory:
     def finish(self) -> None:
         """Compare the newest entry with the row."""
         self._name_followers()
-        revision = self._newest.entry.revision if self._newest else 0
+        revision = self._newest.entry.revision if self._newest else self.mark.beginning - 1
         if self._newest and self._is_recorded and is_raised(self._row, revision, self._newest.text):
             self._fault(
                 f"the state was changed by something else than the client after revision {revision}: its revision is "
@@ -141,6 +144,17 @@ class RowHistory:
         elif self._newest and self._newest.is_lost:
             self._fault(f"revision {revision}, the newest, is lost, and no entry has the state")
 
+    def compare_with_archive(self, revisions: Collection[int]) -> None:
+        """Compare the revisions that the archive has with the watermark."""
+        missing = self.mark.missing(revisions)
+        if missing:
+            self.archive_fault = f"{_missing(missing)} in the archive"
+
+    @property
+    def is_cut(self) -> bool:
+        """Tell whether early entries are in the archive, or were dropped."""
+        return self.mark.beginning > 1
+
     @property
     def needs_repair(self) -> bool:
         """Tell whether `repair_history` must look at the row: also at copies, and entries that are closed off."""
@@ -155,7 +169,7 @@ class RowHistory:
                 self._fault(f"{UNREADABLE}: {error}")
 
     def _check_revision(self, revision: int, copies: Sequence[EntryRow]) -> None:
-        last = self._newest.entry.revision if self._newest else 0
+        last = self._newest.entry.revision if self._newest else self.mark.beginning - 1
         decoded = [self._decode(copy) for copy in copies]
         self._has_packs |= copies[0].pack is not None or copies[-1].pack is not None
         # Nearly all revisions have one entry, which follows the one before and can be read: no copy to compare.
@@ -251,7 +265,9 @@ class RowHistory:
             self._fault(f"the score was changed by something else than the client after revision {revision}")
         if are_apart(*sorted((newest.entry.created, row.modified))):
             self._note(f"revision {revision} has another time than the state")
-        if expects_base(row) and is_wrong_place(row.history_chain, newest.place, has_packs=self._has_packs):
+        # The first kept entry stays a full one when the early ones are restored.
+        may_be_shorter = self._has_packs or self.mark != NO_WATERMARK
+        if expects_base(row) and is_wrong_place(row.history_chain, newest.place, may_be_shorter=may_be_shorter):
             self._fault(
                 f"revision {revision} is number {newest.place} of its chain, and the state's history_chain is "
                 f"{row.history_chain}"
@@ -262,8 +278,7 @@ class RowHistory:
         is_fault = self._is_recorded and not (first == 1 and self._late_start)
         if is_fault:
             self.starts_late |= first == 1
-            missing = f"revision {first} is" if first == last else f"revisions {first} to {last} are"
-            self._fault(f"{missing} missing")
+            self._fault(_missing(range(first, last + 1)))
         return is_fault
 
     def _fault(self, text: str) -> None:
@@ -275,6 +290,16 @@ class RowHistory:
         self.note = self.note or f"times disagree: {text}"
 
 
+def _missing(revisions: Sequence[int]) -> str:
+    """Return a sentence that some revisions, in order, are missing."""
+    first, last = revisions[0], revisions[-1]
+    if first == last:
+        return f"revision {first} is missing"
+    if last - first == len(revisions) - 1:
+        return f"revisions {first} to {last} are missing"
+    return f"{len(revisions)} revisions between {first} and {last} are missing"
+
+
 def expects_base(row: AnyRow) -> bool:
     """Tell whether the next entry of a row may be a delta; a full one is always right."""
     text = row.state
@@ -282,10 +307,13 @@ def expects_base(row: AnyRow) -> bool:
     return has_checksum and row.history_chain > 0
 
 
-def is_wrong_place(chain: int, place: int, *, has_packs: bool) -> bool:
-    """Tell whether a row's ``history_chain`` is not the `place` of its newest entry in its chain."""
-    # An entry in a pack needs no other, so a pack makes chains shorter than the row has counted.
-    return chain < place if has_packs else chain != place
+def is_wrong_place(chain: int, place: int, *, may_be_shorter: bool) -> bool:
+    """Tell whether a row's ``history_chain`` is not the `place` of its newest entry in its chain.
+
+    The chain may be shorter than the row has counted if entries are in packs, or early ones in the archive: an entry in
+    a pack needs no other, and the first one that is kept needs none.
+    """
+    return chain < place if may_be_shorter else chain != place
 
 
 def is_raised(row: AnyRow, newest: int, text: str | DamagedHistory | None) -> bool:

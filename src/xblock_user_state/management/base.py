@@ -19,7 +19,9 @@ from xblock_user_state.interface import ServiceUnavailable
 from xblock_user_state.maintenance.naming import describe_owners
 from xblock_user_state.management.progress import Count, Progress
 from xblock_user_state.state.keys import identify_context
+from xblock_user_state.store.databases import reports_database, state_database
 from xblock_user_state.store.iteration import blocks_of
+from xblock_user_state.store.users import user_id
 
 
 class PipedCommand(BaseCommand):
@@ -106,17 +108,62 @@ def add_actor(parser: CommandParser) -> None:
 
 def acting_user(options: Mapping[str, Any]) -> Any:
     """Return the user whom ``--actor`` names. One statement."""
+    return user_named(options["actor"], "--actor: ")
+
+
+def user_named(username: str, before: str = "") -> Any:
+    """Return a user. One statement. Raises ``CommandError``, with a text `before` the message, if there is none."""
     model = get_user_model()
-    user = model._base_manager.filter(**{model.USERNAME_FIELD: options["actor"]}).first()
+    user = model._base_manager.filter(**{model.USERNAME_FIELD: username}).first()
     if user is None:
-        raise CommandError(f"--actor: there is no user {options['actor']!r}")
+        raise CommandError(f"{before}there is no user {username!r}")
     return user
+
+
+def add_using(parser: CommandParser) -> None:
+    """Add ``--using``, for a command that may read a replica."""
+    parser.add_argument(
+        "--using",
+        metavar="ALIAS",
+        help="read this database, such as a replica of that of learner state; the setting REPLICA is the default",
+    )
+
+
+def replica_to_read(options: Mapping[str, Any]) -> str | None:
+    """Return the alias of the replica that a command reads; ``None`` for the primary."""
+    try:
+        alias = reports_database(options["using"])
+    except ValueError as error:
+        raise CommandError(f"--using: {error}" if options["using"] else str(error)) from error
+    return None if alias == state_database() else alias
 
 
 def need_extended_history() -> None:
     """Raise ``CommandError`` unless an extended history is configured."""
     if not conf.has_extended_history():
         raise CommandError(conf.no_extended_history())
+
+
+def add_selection(parser: CommandParser) -> None:
+    """Add ``--context`` and ``--learner``, of which one may be given."""
+    only = parser.add_mutually_exclusive_group()
+    only.add_argument("--context", metavar="KEY", help="only this course run or library")
+    only.add_argument("--learner", metavar="USERNAME", help="only this learner")
+
+
+def selected(database: str, options: Mapping[str, Any]) -> tuple[Any, list[int] | None]:
+    """Return the id of the learner whom ``--learner`` names, and the sorted ids of the blocks of ``--context``.
+
+    ``None`` for an option that is not given. One statement for each. Raises ``CommandError`` for unknown names.
+    """
+    student_id = block_ids = None
+    if options["learner"] is not None:
+        student_id = user_id(options["learner"])
+        if student_id is None:
+            raise CommandError(f"there is no user {options['learner']!r}")
+    if options["context"] is not None:
+        block_ids = blocks_of_context(database, options["context"])
+    return student_id, block_ids
 
 
 def blocks_of_context(database: str, key: str) -> list[int]:

@@ -72,12 +72,19 @@ CONFLICTS = _metric("counter", "write.conflicts", "calls", "operation")
 ACCESS_REFUSED = _metric("counter", "access.refused", "questions", "action")
 ACCESS_OF_OTHERS = _metric("counter", "access.of_others", "questions", "action")
 
+SERVICE_REQUESTS = _metric("counter", "service.requests", "requests", "endpoint", "outcome")
+SERVICE_RESPONSE_TIME = _metric("histogram", "service.response_time", "ms", "endpoint")
+
 DROPPED_WRITES = _metric("counter", "runtime.dropped_writes", "blocks", "scope")
 
 LOST_RACES = _metric("counter", "transaction.lost_races", "attempts", "cause")
 RETRIES = _metric("counter", "transaction.retries", "attempts")
 LOCK_WAIT = _metric("histogram", "transaction.lock_wait", "ms", "lock")
 UNAVAILABLE = _metric("counter", "unavailable", "errors", "cause")
+
+REMOTE_RESPONSE_TIME = _metric("histogram", "remote.response_time", "ms", "operation")
+REMOTE_FAILURES = _metric("counter", "remote.failures", "attempts", "operation", "cause")
+REMOTE_BREAKER = _metric("counter", "remote.breaker", "changes", "state")
 
 OUTBOX_DEPTH = _metric("gauge", "outbox.depth", "entries")
 OUTBOX_AGE = _metric("gauge", "outbox.age", "s")

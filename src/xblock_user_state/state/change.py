@@ -167,6 +167,9 @@ class Change:
 Changes = Mapping[Scope, Mapping[RowKey, Change]]
 """The changes of one call, by scope and row."""
 
+WrittenRows = Mapping[Scope, Mapping[RowKey, Row]]
+"""The rows that the changes name and that exist after them, changed or not."""
+
 
 def check_conditions(changes: Changes, find: Callable[[Scope, RowKey], Row | None]) -> None:
     """Raise `Conflict`, naming all rows whose condition does not hold. `find` returns the stored row, if there is one.

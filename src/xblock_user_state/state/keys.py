@@ -89,7 +89,7 @@ def find_text(key: object) -> str:
     """
     if not isinstance(key, UsageKey):
         raise TypeError(f"usage_key must be a UsageKey, not {key!r} ({type(key).__name__})")
-    if _has_run(context_of(key)):
+    if has_run(context_of(key)):
         return identify_block(key).usage_key
     return _key_text(_without_branch(key))
 
@@ -139,7 +139,7 @@ def parse_block(context_key: str, usage_key: str) -> UsageKey:
     """
     try:
         key = UsageKey.from_string(usage_key)
-        if not _has_run(context_of(key)):
+        if not has_run(context_of(key)):
             key = key.map_into_course(CourseKey.from_string(context_key))
     except InvalidKeyError as error:
         raise ValueError(f"{usage_key} in {context_key} is not a key: its text can't be parsed") from error
@@ -233,7 +233,7 @@ def context_of(key: UsageKey) -> LearningContextKey:
 
 
 def _without_version(key: AnyKey, context: LearningContextKey) -> AnyKey:
-    if not _has_run(context):
+    if not has_run(context):
         raise ValueError(f"{key!r} names no course run; map it into its course first (map_into_course)")
     # Keys of the newer libraries have neither branch nor version.
     if not hasattr(key, "version_agnostic"):
@@ -245,7 +245,7 @@ def _without_version(key: AnyKey, context: LearningContextKey) -> AnyKey:
         raise ValueError(f"{key!r} can't be stored: it is a block of another kind than its context") from error
 
 
-def _has_run(context: LearningContextKey) -> bool:
+def has_run(context: LearningContextKey) -> bool:
     """Tell whether a context key is complete: it is not a mere version, nor an old-style key without its run."""
     # A course key of a version alone has no organization.
     if getattr(context, "org", None) is None:

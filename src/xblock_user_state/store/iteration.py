@@ -37,17 +37,24 @@ class Found(NamedTuple):
     revision: int
 
 
-def pages(database: str, table: Table, keys: Sequence[Any], size: int) -> Iterator[list[Found]]:
+def pages(
+    database: str, table: Table, keys: Sequence[Any], size: int, after: tuple[Any, Any] | None = None
+) -> Iterator[list[Found]]:
     """Yield the rows of all learners under `keys`, the values of the key column, in pages of 1 to `size` rows.
 
-    Rows are ordered by key and learner within each piece of 500 keys. A table without a key column takes ``[None]``.
+    Rows are ordered by key and learner. A table without a key column takes ``[None]``. `after` is the key and the
+    learner of a row to go on from, which need not exist any more.
     """
     scan = _Scan(database, table, size)
+    key, learner = (None, None) if after is None else after
     if table.key_column is None:
-        yield from scan.of_learners(None, after=None)
+        yield from scan.of_learners(None, after=learner)
         return
-    for piece in pieces(database, keys, _KEYS):
-        yield from scan.of_keys(sorted(piece))
+    if key in keys and table.owned:
+        yield from scan.of_learners(key, after=learner)
+    left = sorted(keys) if key is None else sorted(each for each in keys if each > key)
+    for piece in pieces(database, left, _KEYS):
+        yield from scan.of_keys(piece)
 
 
 def blocks_of(database: str, context_id: int, block_type: str | None) -> dict[int, tuple[str, str]]:

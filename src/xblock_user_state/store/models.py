@@ -166,3 +166,27 @@ class UserStateSummary(UserStateRow):
 
     def __str__(self) -> str:
         return f"block {self.block_id}, revision {self.revision}"
+
+
+class AnsweredWrite(models.Model):
+    """A write that its caller named, with its answer: a repetition gets the answer, and writes nothing (`store.once`).
+
+    Committed with the write, beside the state of the learner; a write of state that all share is beside the state of
+    its caller. ``request`` is a hash of the request, so that no other request passes for a repetition. ``answer`` is
+    JSON without states. Rows of about 300 bytes: `forget_answered_writes` deletes those that are a day old.
+
+    .. pii: Ids of the learner, revisions and times of changes
+    .. pii_types: id
+    .. pii_retirement: local_api
+    """
+
+    student_id: Any
+    pk = models.CompositePrimaryKey("student_id", "key")
+    student = models.ForeignKey(**_BY_STUDENT)
+    key = KeyField(max_length=64)
+    request = models.CharField(max_length=32)
+    answer = models.TextField()
+    created = UtcDateTimeField()
+
+    def __str__(self) -> str:
+        return f"learner {self.student_id}, key {self.key}"

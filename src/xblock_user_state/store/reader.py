@@ -33,11 +33,16 @@ def read_tables(
 ) -> dict[Table, dict[RowKey, Row]]:
     """Return the stored rows of one learner in several tables, and those that all learners share.
 
-    One statement, or one for each table if it would have too many keys.
+    One statement, or two on Citus, or one for each table if it would have too many keys.
     """
     connection = connections[database]
+    dialect = dialect_of(connection)
+    if not dialect.mixes_owners and len({table.owned for table in keys}) > 1:
+        of_learner = {table: of_table for table, of_table in keys.items() if table.owned}
+        shared = {table: of_table for table, of_table in keys.items() if not table.owned}
+        return read_tables(database, student_id, of_learner) | read_tables(database, student_id, shared)
     # Each part has a few other parameters; the room that `max_keys` leaves is for one.
-    is_too_long = sum(len(of_table) + 10 for of_table in keys.values()) > dialect_of(connection).max_keys(connection)
+    is_too_long = sum(len(of_table) + 10 for of_table in keys.values()) > dialect.max_keys(connection)
     if is_too_long or len(keys) < 2:
         return {table: read_rows(database, table, student_id, of_table) for table, of_table in keys.items()}
     # `user_state` is the widest: a union has the types of its first part, and is converted like it. In one order, so

@@ -14,7 +14,7 @@ from django.db.utils import Error
 from xblock_user_state.interface import Conflict, ServiceUnavailable
 from xblock_user_state.metrics import names, waiting
 from xblock_user_state.metrics.current import count
-from xblock_user_state.store.dialects import Failure, dialect_of
+from xblock_user_state.store.dialects import Failure, TransactionLost, dialect_of
 
 Result = TypeVar("Result")
 
@@ -25,6 +25,8 @@ MAX_ATTEMPTS = 100
 MAX_ATTEMPTS_OF_CALLERS = 12
 # After this time no attempt begins. A single attempt may wait for a lock as long as the database's lock timeout.
 MAX_SECONDS = 15.0
+# Undone by a savepoint, so repeated in a caller's transaction too.
+_REPEATED = (Failure.DUPLICATE, Failure.OUTDATED)
 
 
 class LostRace(Exception):
@@ -44,13 +46,15 @@ def repeat(
     `first_is_bare` the first attempt has no transaction or savepoint, so each of its statements must leave consistent
     data.
 
-    Inside a caller's transaction each attempt runs in a savepoint. A lost race is repeated there too. A deadlock or
-    a serialization failure has ended the caller's transaction, so its error is raised.
+    Inside a caller's transaction each attempt runs in a savepoint. A lost race is repeated there too, unless the
+    savepoint is gone (`TransactionLost`). A deadlock or a serialization failure has ended the caller's transaction, so
+    its error is raised.
 
     Raises `ServiceUnavailable` after the last attempt.
     """
     started = time.monotonic()
-    in_own = connections[database].get_autocommit()
+    connection = connections[database]
+    in_own = connection.get_autocommit()
     most = MAX_ATTEMPTS if in_own else MAX_ATTEMPTS_OF_CALLERS
     number = 0
     while True:
@@ -60,6 +64,8 @@ def repeat(
             return _attempt(database, first if first and number == 1 else attempt, is_bare=is_bare)
         except LostRace as error:
             count(names.LOST_RACES, 1, "revision" if error.__cause__ is None else "database")
+            if not in_own and connection.needs_rollback:
+                raise TransactionLost("the transaction was rolled back while it lost a race for a row") from error
             if number == most or time.monotonic() - started > MAX_SECONDS:
                 count(names.UNAVAILABLE, 1, "attempts")
                 raise ServiceUnavailable(f"learner state could not be written in {number} attempts") from error
@@ -80,7 +86,7 @@ def _attempt(database: str, attempt: Callable[[], Result], *, is_bare: bool) -> 
             return attempt()
     except Error as error:
         failure = dialect_of(connection).failure(error)
-        if failure is Failure.DUPLICATE or (in_own and failure is Failure.CONFLICT):
+        if failure in _REPEATED or (in_own and failure is Failure.CONFLICT):
             raise LostRace from error
         raise
 
@@ -106,7 +112,7 @@ def errors_translated(database: str) -> Iterator[None]:
         is_unknown = connection.in_atomic_block and not connection.needs_rollback
         if is_unknown and dialect.has_rolled_back(connection, error):
             connection.needs_rollback = True
-        if dialect.failure(error) not in (Failure.UNAVAILABLE, Failure.CONFLICT):
+        if dialect.failure(error) not in (Failure.UNAVAILABLE, Failure.CONFLICT, Failure.OUTDATED):
             raise
         # The next call makes a new connection. In a caller's transaction that would hide that its writes are lost.
         if connection.autocommit:

@@ -4,19 +4,20 @@ The first attempt has one of five modes: the first line of the table that fits. 
 of recorded blocks that are registered, transaction control included, whatever the number of blocks;
 `tests/integration/golden/` shows the statements.
 
-====  ======================================  =============================  ==========  ==============  ======
-mode  when                                    rows come from                 PostgreSQL  MariaDB, MySQL  SQLite
-====  ======================================  =============================  ==========  ==============  ======
-3     a row is hot                            a lookup that locks the rows   4           5               5
-5     a caller's transaction, rows cached     the client's row cache         3           4               4
-4     a caller's transaction                  a lookup that locks the rows   4           5               5
-1     all rows are cached                     the client's row cache         1           1               4
-2     otherwise                               a lookup without a lock        2           2               5
-====  ======================================  =============================  ==========  ==============  ======
+====  ======================================  =============================  ==========  =====  ==============  ======
+mode  when                                    rows come from                 PostgreSQL  Citus  MariaDB, MySQL  SQLite
+====  ======================================  =============================  ==========  =====  ==============  ======
+3     a row is hot                            a lookup that locks the rows   4           5      5               5
+5     a caller's transaction, rows cached     the client's row cache         3           4      4               4
+4     a caller's transaction                  a lookup that locks the rows   4           5      5               5
+1     all rows are cached                     the client's row cache         1           4      1               4
+2     otherwise                               a lookup without a lock        2           6      2               5
+====  ======================================  =============================  ==========  =====  ==============  ======
 
 Modes 1 and 2 commit at once: by one statement on PostgreSQL, and by one packet of statements on MariaDB and MySQL. If
 the write does not fit, has several scopes, or the host forbids packets, they open a transaction around the statements.
-Mode 3 runs in a transaction.
+On Citus they do so, unless the write has no history, and new rows only or changed ones only; mode 2 takes
+5 where all rows are new or all are there. Mode 3 runs in a transaction.
 
 In a caller's transaction the write has a savepoint, around the lookup too on PostgreSQL, where any error would end the
 transaction. On the others, a single row without history needs none: mode 5 takes 1 statement then, and mode 4 takes 2.
@@ -24,15 +25,23 @@ transaction. On the others, a single row without history needs none: mode 5 take
 A condition on a row, the revision that the caller read, is checked against a lookup before the write. In modes 1
 and 5 the compare-and-set itself checks it; a cached row that does not fit leads to a lookup, because it may be stale.
 
+The compare-and-set verifies rows that change, and no others. A row that stays as it is, or does not fit its condition,
+decides nothing in modes 1 and 2 before a read that locks has shown it, too: another client may have changed a cached
+row, and a proxy that splits reads may have asked a standby that lags (docs/decisions/0049). Such a call takes one
+statement more in mode 2. In mode 1 this read takes the place of the lookup.
+
+A write with something to store beside it takes a transaction around its statements in each mode.
+
 On SQLite every mode runs in a transaction. It takes the one lock of the database, so no row needs a lock.
 
-A lost race in mode 1 goes on in mode 2, on SQLite in mode 3. A change that would leave a cached row as it is goes on in
-mode 2, or 4: another client may have changed that row. Any other lost race, deadlock or serialization failure repeats
-the call in mode 3, or in mode 4 and a savepoint where the transaction is the caller's. If a history entry met an
-existing one, the repetition continues after the newest revision of the local stores: by 2 statements, and 1 more for
-each row that is behind its history, because it was restored from a backup or deleted by SQL. Registering new blocks
-takes 1 statement on PostgreSQL, 3 on other databases, and 2 more in a savepoint: on PostgreSQL in a caller's
-transaction, and where another app keeps a row for each block. It is done between the lookup and the write.
+A lost race in mode 1 goes on in mode 2, on SQLite in mode 3. Any other lost race, deadlock or serialization failure
+repeats the call in mode 3, or in mode 4 and a savepoint where the transaction is the caller's. If a history entry met
+an existing one, the repetition continues after the newest revision of the local stores: by 2 statements, and 1 more for
+each row that is behind its history, because it was restored from a backup or deleted by SQL. No key of a default
+history that is partitioned by time notices that, so there every mode asks for such entries first: 1 statement more.
+Registering new blocks takes 1 statement on PostgreSQL, 3 on other databases, and 2 more in a savepoint: on PostgreSQL
+in a caller's transaction, and where another app keeps a row for each block. It is done between the lookup and the
+write.
 """
 
 from __future__ import annotations
@@ -51,7 +60,7 @@ from xblock.fields import Scope
 from xblock_user_state.interface import Conflict
 from xblock_user_state.metrics import names, waiting
 from xblock_user_state.metrics.current import count
-from xblock_user_state.state.change import Change, Changes, Row, check_conditions, clock
+from xblock_user_state.state.change import Change, Changes, Row, WrittenRows, check_conditions, clock
 from xblock_user_state.state.codec import NotAState
 from xblock_user_state.state.keys import BlockId, RowKey
 from xblock_user_state.store import hot_rows
@@ -70,12 +79,25 @@ Changed = Mapping[RowKey, tuple[Row | None, Row]]
 """Rows before a change, ``None`` if there was none, and after it."""
 
 
+class Beside(Protocol):
+    """A row of another table that is stored in the transaction of a write.
+
+    Both methods get the rows that the call named and that exist after it.
+    """
+
+    def row(self, written: WrittenRows) -> Rows:
+        """Return the row. If it exists, the write is repeated with `store`."""
+
+    def store(self, written: WrittenRows) -> None:
+        """Insert the row, after the rows of the write. May raise any error, which rolls back the write."""
+
+
 class Written(NamedTuple):
     """The result of a write."""
 
     changed: Mapping[Scope, Changed]
     """The rows that changed."""
-    rows: Mapping[Scope, Mapping[RowKey, Row]]
+    rows: WrittenRows
     """The rows that the call named and that exist after it, changed or not."""
 
 
@@ -91,6 +113,9 @@ class Recorder(Protocol):
     def newest_revisions(self, table: Table, keys: Collection[RowKey]) -> Mapping[RowKey, int]:
         """Return the newest revision that the stores beside the state have of each key; none for a key without any."""
 
+    def taken(self, table: Table, changed: Changed) -> Collection[RowKey]:
+        """Return the keys whose new revisions have entries already, if no key of their table would tell."""
+
     def written(self, entries: Rows) -> None:
         """Handle entries that were stored. A caller's transaction may still roll them back."""
 
@@ -103,6 +128,8 @@ class Writer:
     student_id: Any
     recorder: Recorder
     row_cache: RowCache
+    beside: Beside | None = None
+    """Stored in the transaction of the write, also where nothing changes."""
     # Keys whose rows or history entries could not be inserted, because others were there.
     _met_existing: set[tuple[Table, RowKey]] = field(default_factory=set, init=False)
     # The rows that the last attempt has found.
@@ -139,10 +166,7 @@ class Writer:
             self.row_cache.remember(connection, table, self._learner_of(table), after_change)
         return Written(
             {table.scope: rows for table, rows in changed.items()},
-            {
-                table.scope: {**self._found[table], **{key: after for key, (_, after) in rows.items()}}
-                for table, rows in changed.items()
-            },
+            self._rows_after(changed),
         )
 
     def lock(self, rows: Mapping[Scope, Collection[RowKey]]) -> None:
@@ -153,6 +177,13 @@ class Writer:
         for scope, table in TABLES.items():
             if rows.get(scope):
                 self._lookup(table, rows[scope], lock=True)
+
+    def _rows_after(self, changed: Mapping[Table, Changed]) -> WrittenRows:
+        """Return the rows that the call named and that exist after these changes."""
+        return {
+            table.scope: {**self._found[table], **{key: after for key, (_, after) in rows.items()}}
+            for table, rows in changed.items()
+        }
 
     def _with_creation(self, table: Table, edits: Edits) -> Edits:
         """Add the creation of cached rows to the conditions that name their revisions.
@@ -186,13 +217,16 @@ class Writer:
         changed = {}
         for table, edits in wanted.items():
             rows = self.row_cache.recall(connections[self.database], table, self._learner_of(table), edits)
-            # A cached row may be stale, so it never decides that a condition does not hold.
-            if rows is None or not _hold(edits, rows):
+            if rows is None:
                 return None
-            changed[table] = self._apply(table, edits, rows)
-            # An edit that leaves the cached row as it is may still change the row that another client wrote since.
+            changed[table] = self._apply(table, edits, rows) if _hold(edits, rows) else {}
+            # A cached row may be stale: it decides neither that a condition does not hold, nor that an edit changes
+            # nothing.
             if len(changed[table]) < len(edits):
+                if connections[self.database].get_autocommit():
+                    return self._attempt_verified(wanted, is_bare=is_bare)
                 return None
+        self._refuse_taken(changed)
         try:
             # A row that was deleted and created again may have the cached revision, but not the time of creation.
             self._store(changed, is_bare=is_bare, also_matched=("created",))
@@ -211,27 +245,65 @@ class Writer:
             table: self._lookup(table, edits, lock=lock, cut=all(edit.only_deletes_all for edit in edits.values()))
             for table, edits in wanted.items()
         }
-        self._check_conditions(wanted, found)
-        changed = {table: self._apply(table, edits, found[table].rows) for table, edits in wanted.items()}
-        # The compare-and-set does not see a row that stays as it is. A lock keeps other writers from it until the
-        # other rows are written.
-        if not lock and _leaves_conditional_row(wanted, changed) and connections[self.database].get_autocommit():
-            with transaction.atomic(using=self.database):
-                return self._attempt(wanted, lock=True, is_bare=False)
+        rows = {table: lookup.rows for table, lookup in found.items()}
+        registered = {block for lookup in found.values() for block in lookup.registered}
+        may_be_stale = not lock and connections[self.database].get_autocommit()
+        if may_be_stale and not all(_hold(edits, rows[table]) for table, edits in wanted.items()):
+            return self._attempt_verified(wanted, registered, is_bare=is_bare)
+        changed = self._checked(wanted, rows)
+        if may_be_stale and _leaves_row(wanted, changed):
+            if _leaves_conditional_row(wanted, changed):
+                return self._attempt_locked(wanted)
+            return self._attempt_verified(wanted, registered, is_bare=is_bare)
+        return self._finish(changed, registered, is_bare=is_bare)
+
+    def _attempt_verified(
+        self, wanted: Mapping[Table, Edits], registered: Collection[BlockId] = (), *, is_bare: bool
+    ) -> Mapping[Table, Changed]:
+        """Change rows as the primary has them: a proxy sends reads that lock nowhere else."""
+        rows = {table: self._locked_rows(table, edits) for table, edits in wanted.items()}
+        changed = self._checked(wanted, rows)
+        if _leaves_conditional_row(wanted, changed):
+            return self._attempt_locked(wanted)
+        known = {key for of_table in rows.values() for key in of_table if isinstance(key, BlockId)}
+        return self._finish(changed, known.union(registered), is_bare=is_bare)
+
+    def _attempt_locked(self, wanted: Mapping[Table, Edits]) -> Mapping[Table, Changed]:
+        """Change some rows, and keep other writers until then from rows that stay as they are.
+
+        The compare-and-set does not see these. In a transaction of its own.
+        """
+        with transaction.atomic(using=self.database):
+            return self._attempt(wanted, lock=True, is_bare=False)
+
+    def _checked(
+        self, wanted: Mapping[Table, Edits], rows: Mapping[Table, Mapping[RowKey, Row]]
+    ) -> Mapping[Table, Changed]:
+        """Return the changes of these rows. Raises `Conflict` if a condition does not hold."""
+        self._check_conditions(wanted, rows)
+        return {table: self._apply(table, edits, rows[table]) for table, edits in wanted.items()}
+
+    def _finish(
+        self, changed: Mapping[Table, Changed], registered: Collection[BlockId], *, is_bare: bool
+    ) -> Mapping[Table, Changed]:
+        """Register blocks that are new, and write the rows."""
         if self._met_existing:
             changed = {table: self._continued(table, rows) for table, rows in changed.items()}
-        registered = {block for lookup in found.values() for block in lookup.registered}
-        new = {key for rows in changed.values() for key in rows if isinstance(key, BlockId)} - registered
+        else:
+            self._refuse_taken(changed)
+        new = {key for rows in changed.values() for key in rows if isinstance(key, BlockId)}.difference(registered)
         if new:
             register(self.database, new)
-        self._store(changed, is_bare=is_bare)
+        # Without a transaction no row is locked: see `_attempt_cached`.
+        also_matched = ("created",) if connections[self.database].get_autocommit() else ()
+        self._store(changed, is_bare=is_bare, also_matched=also_matched)
         return changed
 
-    def _check_conditions(self, wanted: Mapping[Table, Edits], found: Mapping[Table, Lookup]) -> None:
+    def _check_conditions(self, wanted: Mapping[Table, Edits], rows: Mapping[Table, Mapping[RowKey, Row]]) -> None:
         try:
             check_conditions(
                 {table.scope: edits for table, edits in wanted.items()},
-                lambda scope, key: found[TABLES[scope]].rows.get(key),
+                lambda scope, key: rows[TABLES[scope]].get(key),
             )
         except Conflict:
             # The caller reads again, perhaps by another client: a stale row must not make the next write fail too.
@@ -249,6 +321,13 @@ class Writer:
             found = Lookup(read_rows(self.database, table, self.student_id, keys, lock=lock), ())
         waiting.locked(since)
         return found
+
+    def _locked_rows(self, table: Table, keys: Collection[RowKey]) -> Mapping[RowKey, Row]:
+        """Return the rows by a plain SELECT with FOR UPDATE at its end, by which every proxy knows it."""
+        since = waiting.before_locking(lock=True)
+        rows = read_rows(self.database, table, self.student_id, keys, lock=True)
+        waiting.locked(since)
+        return rows
 
     def _apply(self, table: Table, edits: Edits, rows: Mapping[RowKey, Row]) -> Changed:
         now = clock()
@@ -272,6 +351,13 @@ class Writer:
                 error,
             )
             return change.after_deletion().apply(before, now)
+
+    def _refuse_taken(self, changed: Mapping[Table, Changed]) -> None:
+        """Raise `LostRace` if the history has entries of the new revisions, as a key of its table would do."""
+        taken = {(table, key) for table, rows in changed.items() for key in self.recorder.taken(table, rows)}
+        if taken:
+            self._met_existing.update(taken)
+            raise LostRace
 
     def _continued(self, table: Table, changed: Changed) -> Changed:
         """Continue after the newest revision of the history: raise rows that are behind it, in this transaction.
@@ -313,12 +399,12 @@ class Writer:
         Unless the attempt is bare, its own transaction or savepoint has to be rolled back then.
         """
         writes = [self._write_of(table, rows, also_matched) for table, rows in changed.items() if rows]
-        if not writes:
+        if not writes and not self.beside:
             return
         try:
-            outcome = self._store_at_once(writes)
+            outcome = self._store_at_once(writes, changed)
             if outcome is Outcome.NOT_SENT:
-                self._store_in_transaction(writes, is_bare=is_bare)
+                self._store_in_transaction(writes, changed, is_bare=is_bare)
                 return
         except Error as error:
             self._refuse_too_large(changed, error)
@@ -343,18 +429,21 @@ class Writer:
             f"{len(text.encode()):,} bytes ({error}); nothing was written"
         ) from error
 
-    def _store_at_once(self, writes: list[Write]) -> Outcome:
+    def _store_at_once(self, writes: list[Write], changed: Mapping[Table, Changed]) -> Outcome:
         # One statement or packet carries one table's rows.
-        if len(writes) > 1:
+        if len(writes) != 1:
             return Outcome.NOT_SENT
-        return dialect_of(connections[self.database]).store_at_once(writes[0])
+        beside = self.beside.row(self._rows_after(changed)) if self.beside else None
+        return dialect_of(connections[self.database]).store_at_once(replace(writes[0], beside=beside))
 
-    def _store_in_transaction(self, writes: list[Write], *, is_bare: bool) -> None:
+    def _store_in_transaction(self, writes: list[Write], changed: Mapping[Table, Changed], *, is_bare: bool) -> None:
         dialect = dialect_of(connections[self.database])
         # A bare attempt may be in a caller's transaction, which needs a savepoint.
         with transaction.atomic(using=self.database, savepoint=is_bare):
             if not all(dialect.store(write) for write in writes):
                 raise LostRace
+            if self.beside:
+                self.beside.store(self._rows_after(changed))
             # Before the commit: the recorder ships entries by a hook on it.
             self._tell_recorder(writes)
 
@@ -392,6 +481,11 @@ def _name(key: RowKey) -> object:
 def _hold(edits: Edits, rows: Mapping[RowKey, Row]) -> bool:
     """Tell whether all conditions hold for these rows."""
     return all(change.condition is None or change.condition.holds(rows.get(key)) for key, change in edits.items())
+
+
+def _leaves_row(wanted: Mapping[Table, Edits], changed: Mapping[Table, Changed]) -> bool:
+    """Tell whether a write leaves a row as it is."""
+    return any(len(changed[table]) < len(edits) for table, edits in wanted.items())
 
 
 def _leaves_conditional_row(wanted: Mapping[Table, Edits], changed: Mapping[Table, Changed]) -> bool:

@@ -11,15 +11,15 @@ from django.db import DEFAULT_DB_ALIAS
 from django.utils.functional import classproperty
 
 from xblock_user_state import conf
-from xblock_user_state.store.databases import state_database
+from xblock_user_state.store.databases import reports_database, state_database
 
 __all__ = ["LearnerStateDatabases"]
 
 
 def learner_state_databases() -> set[str]:
-    """Return the aliases of the users' database, the state's, and the extended history's if there is one."""
+    """Return the aliases of the databases of users and of state, of the extended history and of the replica if any."""
     history = {conf.history_database()} if conf.has_extended_history() else set()
-    return {DEFAULT_DB_ALIAS, state_database()} | history
+    return {DEFAULT_DB_ALIAS, state_database(), reports_database()} | history
 
 
 class LearnerStateDatabases:

@@ -213,7 +213,7 @@ def test_a_cohort_is_a_list_and_a_file(staff: Client) -> None:
     url, file = all_block("reset_attempts"), SimpleUploadedFile("cohort.txt", "\ufeffbob\r\n\r\n cid ;\n".encode())
     text = text_of(preview(staff, url, who="these", names="ann", file=file))
     assert "Would change 2 Would stay as they are 0 Skipped 1" in text
-    assert "cid stars the state has no field 'attempts'" in text
+    assert "cid stars the state counts no attempts" in text
     file.seek(0)
     act(staff, url, who="these", names="ann", file=file)
     assert [state(name)["attempts"] for name in ("ann", "bob")] == [0, 0]
@@ -254,7 +254,7 @@ def test_a_long_run_goes_on_in_parts_of_one_call(staff: Client, monkeypatch: pyt
     assert len(orders) == 3
     assert f"Changed {number} Stayed as they were 0 Skipped 1" in text_of(seen)
     # Skipped in another part than the last.
-    assert "ann stars the state has no field 'attempts'" in text_of(seen)
+    assert "ann stars the state counts no attempts" in text_of(seen)
     assert {state(name)["attempts"] for name in ("bob", "cid", "dan", "eve")} == {0}
     [run] = set(LoggedAction.objects.values_list("run", flat=True))
     assert LoggedAction.objects.count() == number
@@ -315,7 +315,7 @@ def test_the_result_has_titles_and_values(staff: Client) -> None:
     make_learners("cid")
     result = act(staff, all_block("reset_attempts"), who="these", names="ann, cid")
     assert "ann The stars attempts before: 3 → after: 0" in result
-    assert "cid The stars the state has no field" in result
+    assert "cid The stars the state counts no attempts" in result
     run = LoggedAction.objects.get().run
     assert "ann The stars 2 → 3" in read(staff, page("action", run))
 

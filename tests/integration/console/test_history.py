@@ -12,7 +12,6 @@ from typing import Any
 import pytest
 from django.contrib.auth.models import User
 from django.core.management import call_command
-from django.db.models import F
 from django.test import Client, override_settings
 from django.utils import timezone
 from opaque_keys.edx.keys import UsageKey
@@ -27,6 +26,7 @@ from tests.integration.console.reading import (
     statements,
 )
 from tests.integration.console.test_learners import follow
+from tests.integration.rows import shift_times
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.console.hosts import ConsoleHost, Describe
 from xblock_user_state.history.entries import stores
@@ -116,7 +116,7 @@ def test_a_filter_by_actor(ann: User, staff: Client) -> None:
 def move_back(days: int) -> None:
     """Make the history of now one of some days ago."""
     for model, alias in stores(state_database()):
-        model._base_manager.using(alias).update(created=F("created") - timedelta(days=days))
+        shift_times(model._base_manager.using(alias), "created", -timedelta(days=days))
 
 
 def test_a_jump_to_a_date_and_a_first_day(ann: User, staff: Client, tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from decimal import Decimal
+from typing import Any
 
 import pytest
 from opaque_keys.edx.keys import UsageKey
@@ -45,6 +46,14 @@ def _batch_size(size: object) -> dict[str, Call]:
     return {
         "block": lambda c: next(c.iter_all_for_block(BLOCK, batch_size=size)),
         "course": lambda c: next(c.iter_all_for_course(COURSE, batch_size=size)),
+    }
+
+
+def _source(argument: str, value: object) -> dict[str, Call]:
+    source: dict[str, Any] = {argument: value}
+    return {
+        f"{argument} of a block": lambda c: next(c.iter_all_for_block(BLOCK, **source)),
+        f"{argument} of a course": lambda c: next(c.iter_all_for_course(COURSE, **source)),
     }
 
 
@@ -119,6 +128,20 @@ USERNAMES = {
     for user in (7, b"ann", ["ann"], Opaque())
     for name, call in _username(user).items()
 }
+SOURCES = {
+    f"{name} {value!r}": Refusal(call, error, words)
+    for argument, value, error, words in (
+        ("using", 5, TypeError, ("using", "alias", "5")),
+        ("using", "", TypeError, ("using", "alias")),
+        ("at_least", [1], TypeError, ("at_least", "pairs", "list")),
+        ("at_least", {BLOCK: 1}, TypeError, ("at_least", "pair")),
+        ("at_least", {("ann", BLOCK): "1"}, TypeError, ("at_least", "integer", "'1'")),
+        ("at_least", {("ann", BLOCK): -1}, ValueError, ("at_least", "-1")),
+        ("at_least", {(7, BLOCK): 1}, TypeError, ("username", "7")),
+        ("at_least", {("ann", "stars"): 1}, TypeError, ("stars",)),
+    )
+    for name, call in _source(argument, value).items()
+}
 UNSUPPORTED = {
     "content": Scope.content,
     "settings": Scope.settings,
@@ -148,6 +171,7 @@ REFUSALS = {
         ("batch size", BATCH_SIZES),
         ("score", SCORES),
         ("username", USERNAMES),
+        ("source", SOURCES),
         ("scope", SCOPES),
         ("scope of a course", COURSE_SCOPES),
     )

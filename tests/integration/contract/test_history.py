@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from datetime import timedelta
 from typing import Any
 
 import pytest
+from django.db import connection
 from opaque_keys.edx.asides import AsideUsageKeyV2
 from pytest_django import Settings
 from xblock.fields import Scope
 
 from tests.factories import make_block, make_blocks, make_learners
+from tests.integration import shards
+from tests.integration.remote_clients import OVER_A_NETWORK, REMOTE, remote_client
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import BlockKey, BlockScore, DoesNotExist, State, XBlockUserStateClient
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
@@ -26,6 +29,9 @@ DATABASES = ["default", "student_module_history"]
     params=[
         "memory",
         pytest.param("django", marks=pytest.mark.django_db),
+        *([pytest.param("over the wire", marks=pytest.mark.django_db)] if connection.vendor == "sqlite" else []),
+        *([pytest.param("over HTTP", marks=pytest.mark.django_db(transaction=True))] if REMOTE else []),
+        *([pytest.param("citus", marks=pytest.mark.django_db)] if shards.ARE_THERE else []),
         pytest.param("outbox", marks=[pytest.mark.extended_history, pytest.mark.django_db(databases=DATABASES)]),
         pytest.param(
             "extended",
@@ -33,13 +39,20 @@ DATABASES = ["default", "student_module_history"]
         ),
     ]
 )
-def client(request: pytest.FixtureRequest, settings: Settings) -> XBlockUserStateClient:
+def client(request: pytest.FixtureRequest, settings: Settings) -> Iterator[XBlockUserStateClient]:
     """A client with its history in memory, beside the state, in the outbox only, or in a separate database."""
     if request.param == "memory":
-        return InMemoryXBlockUserStateClient()
-    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": request.param != "django"}
+        yield InMemoryXBlockUserStateClient()
+        return
+    if request.param in OVER_A_NETWORK:
+        with remote_client(request.param, request) as remote:
+            yield remote
+        return
+    if request.param == "citus":
+        request.getfixturevalue("shards_used")
+    settings.XBLOCK_USER_STATE = {"EXTENDED_HISTORY": request.param in ("outbox", "extended")}
     make_learners("ann", "bob", "cid")
-    return DjangoXBlockUserStateClient()
+    yield DjangoXBlockUserStateClient()
 
 
 def states_of(client: XBlockUserStateClient, username: str = "ann", key: BlockKey = BLOCK) -> list[State | None]:

@@ -143,3 +143,15 @@ def test_an_iteration_can_be_left_before_its_end(client: XBlockUserStateClient) 
         break
     client.set("ann", make_block(), {"a": 2})
     assert len(list(client.iter_all_for_block(make_block()))) == 3
+
+
+def test_an_iteration_has_the_revisions_that_the_caller_knows_of(client: XBlockUserStateClient) -> None:
+    for number in range(2):
+        client.set("ann", make_block(), {"n": number})
+    assert client.get("ann", make_block()).revision == 2
+    known = {("ann", make_block()): 2}
+    for found in (
+        client.iter_all_for_block(make_block(), at_least=known),
+        client.iter_all_for_course(COURSE, at_least=known),
+    ):
+        assert [state.state for state in found] == [{"n": 1}]

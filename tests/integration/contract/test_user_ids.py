@@ -13,6 +13,8 @@ from xblock.fields import Scope
 from tests.factories import make_block
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import DoesNotExist, UserId, XBlockUserStateClient
+from xblock_user_state.memory import InMemoryXBlockUserStateClient
+from xblock_user_state.store.users import checked_id
 
 BLOCK = make_block()
 Ids = Mapping[str, UserId]
@@ -69,7 +71,7 @@ def test_no_id_is_no_user(client: XBlockUserStateClient, statements: Callable[[]
 def test_an_id_of_another_type_is_refused_before_any_statement(
     client: XBlockUserStateClient, statements: Callable[[], AbstractContextManager[Any]], given: Any
 ) -> None:
-    if not isinstance(client, DjangoXBlockUserStateClient):
+    if isinstance(client, InMemoryXBlockUserStateClient):
         pytest.skip("the client in memory knows no user model")
     for call in (
         lambda: client.get(UserId(given), BLOCK),
@@ -82,11 +84,16 @@ def test_an_id_of_another_type_is_refused_before_any_statement(
         assert len(seen) == 0
 
 
+def test_the_reason_why_an_id_is_none_is_a_sentence() -> None:
+    with pytest.raises(ValueError, match=r"^'abc' is not the id of a user: “abc” value must be an integer\.$"):
+        checked_id("abc")
+
+
 def test_an_id_costs_no_statement(
     client: XBlockUserStateClient, ids: Ids, statements: Callable[[], AbstractContextManager[Any]]
 ) -> None:
     if not isinstance(client, DjangoXBlockUserStateClient):
-        pytest.skip("the client in memory sends no statement")
+        pytest.skip("the client sends no statement itself")
     with statements() as seen:
         client.get_scores(ids["ann"], [BLOCK])
     assert len(seen) == 1
@@ -96,7 +103,7 @@ def test_the_actor_of_a_change_is_a_name_also_when_asked_by_id(
     client: XBlockUserStateClient, ids: Ids, statements: Callable[[], AbstractContextManager[Any]]
 ) -> None:
     if not isinstance(client, DjangoXBlockUserStateClient):
-        pytest.skip("the client in memory knows no user")
+        pytest.skip("the client knows no user")
     by_ann = DjangoXBlockUserStateClient(get_user_model().objects.get(username="ann"))
     by_ann.set("ann", BLOCK, {"a": 1})
     by_ann.set("ann", BLOCK, {"a": 2})

@@ -205,14 +205,14 @@ START TRANSACTION;
 INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
     history_checksum)
 VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2, <id>), (%s, %s, 2, %s, %s, %s, NULL, NULL, 2, <id>)
-ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state), state),
-    created = IF(revision = VALUES(revision) - 1, VALUES(created), created),
-    modified = IF(revision = VALUES(revision) - 1, VALUES(modified), modified),
-    grade = IF(revision = VALUES(revision) - 1, VALUES(grade), grade),
-    max_grade = IF(revision = VALUES(revision) - 1, VALUES(max_grade), max_grade),
-    history_chain = IF(revision = VALUES(revision) - 1, VALUES(history_chain), history_chain),
-    history_checksum = IF(revision = VALUES(revision) - 1, VALUES(history_checksum), history_checksum),
-    revision = IF(revision = VALUES(revision) - 1, VALUES(revision), revision);
+ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(state),
+    state), modified = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(modified), modified),
+    grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(grade), grade),
+    max_grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(max_grade), max_grade),
+    history_chain = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(history_chain),
+    history_chain), history_checksum = IF(revision = VALUES(revision) - 1 AND created = VALUES(created),
+    VALUES(history_checksum), history_checksum),
+    revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
 VALUES (%s, %s, <id>, 2, %s, 4, NULL, NULL, %s), (%s, %s, <id>, 2, %s, 4, NULL, NULL, %s);
@@ -235,14 +235,14 @@ START TRANSACTION;
 INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
     history_checksum)
 VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 2, <id>), (%s, %s, 2, %s, %s, %s, NULL, NULL, 2, <id>)
-ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state), state),
-    created = IF(revision = VALUES(revision) - 1, VALUES(created), created),
-    modified = IF(revision = VALUES(revision) - 1, VALUES(modified), modified),
-    grade = IF(revision = VALUES(revision) - 1, VALUES(grade), grade),
-    max_grade = IF(revision = VALUES(revision) - 1, VALUES(max_grade), max_grade),
-    history_chain = IF(revision = VALUES(revision) - 1, VALUES(history_chain), history_chain),
-    history_checksum = IF(revision = VALUES(revision) - 1, VALUES(history_checksum), history_checksum),
-    revision = IF(revision = VALUES(revision) - 1, VALUES(revision), revision);
+ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(state),
+    state), modified = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(modified), modified),
+    grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(grade), grade),
+    max_grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(max_grade), max_grade),
+    history_chain = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(history_chain),
+    history_chain), history_checksum = IF(revision = VALUES(revision) - 1 AND created = VALUES(created),
+    VALUES(history_checksum), history_checksum),
+    revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
     history_checksum)
@@ -251,6 +251,25 @@ INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, crea
 VALUES (%s, %s, <id>, 2, %s, 4, NULL, NULL, %s), (%s, %s, <id>, 2, %s, 4, NULL, NULL, %s),
     (%s, %s, <id>, 1, %s, 1, NULL, NULL, %s);
 COMMIT;
+
+-- === set_many: nothing changes
+-- Lookup, without a lock.
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.created),
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain,
+    stored.history_checksum
+FROM JSON_TABLE(%s, '$[*]' COLUMNS (id bigint PATH '$')) AS asked
+LEFT JOIN block AS block ON block.id = asked.id
+LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id = asked.id;
+
+-- Reads the rows once more before it concludes that nothing changes: with a lock, which every proxy sends to the primary.
+-- In autocommit, so that the lock ends with the statement.
+SELECT block_id, revision, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created),
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), grade, max_grade, history_chain, history_checksum
+FROM studentmodule
+WHERE student_id = %s AND block_id IN (%s, %s)
+ORDER BY block_id
+FOR UPDATE;
 
 -- === set_many: a hot row, locked at first
 -- A race for this row was lost within the last second, so the first attempt takes its lock.
@@ -405,14 +424,14 @@ START TRANSACTION;
 INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade, history_chain,
     history_checksum)
 VALUES (%s, %s, 2, %s, %s, %s, NULL, NULL, 1, <id>), (%s, %s, 2, %s, %s, %s, NULL, NULL, 1, <id>)
-ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state), state),
-    created = IF(revision = VALUES(revision) - 1, VALUES(created), created),
-    modified = IF(revision = VALUES(revision) - 1, VALUES(modified), modified),
-    grade = IF(revision = VALUES(revision) - 1, VALUES(grade), grade),
-    max_grade = IF(revision = VALUES(revision) - 1, VALUES(max_grade), max_grade),
-    history_chain = IF(revision = VALUES(revision) - 1, VALUES(history_chain), history_chain),
-    history_checksum = IF(revision = VALUES(revision) - 1, VALUES(history_checksum), history_checksum),
-    revision = IF(revision = VALUES(revision) - 1, VALUES(revision), revision);
+ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(state),
+    state), modified = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(modified), modified),
+    grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(grade), grade),
+    max_grade = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(max_grade), max_grade),
+    history_chain = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(history_chain),
+    history_chain), history_checksum = IF(revision = VALUES(revision) - 1 AND created = VALUES(created),
+    VALUES(history_checksum), history_checksum),
+    revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade, body)
 VALUES (%s, %s, <id>, 2, %s, 0, NULL, NULL, %s), (%s, %s, <id>, 2, %s, 0, NULL, NULL, %s);
@@ -488,10 +507,9 @@ WHERE student_id = %s AND block_type IN (%s);
 START TRANSACTION;
 INSERT INTO preferences (student_id, block_type, revision, state, created, modified)
 VALUES (%s, %s, 2, %s, %s, %s)
-ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state), state),
-    created = IF(revision = VALUES(revision) - 1, VALUES(created), created),
-    modified = IF(revision = VALUES(revision) - 1, VALUES(modified), modified),
-    revision = IF(revision = VALUES(revision) - 1, VALUES(revision), revision);
+ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(state),
+    state), modified = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(modified), modified),
+    revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 COMMIT;
 
@@ -506,10 +524,9 @@ WHERE student_id = %s;
 START TRANSACTION;
 INSERT INTO userinfo (student_id, revision, state, created, modified)
 VALUES (%s, 2, %s, %s, %s)
-ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state), state),
-    created = IF(revision = VALUES(revision) - 1, VALUES(created), created),
-    modified = IF(revision = VALUES(revision) - 1, VALUES(modified), modified),
-    revision = IF(revision = VALUES(revision) - 1, VALUES(revision), revision);
+ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(state),
+    state), modified = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(modified), modified),
+    revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 COMMIT;
 
@@ -526,10 +543,9 @@ LEFT JOIN userstatesummary AS stored ON stored.block_id = asked.id;
 START TRANSACTION;
 INSERT INTO userstatesummary (block_id, revision, state, created, modified)
 VALUES (%s, 2, %s, %s, %s)
-ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1, VALUES(state), state),
-    created = IF(revision = VALUES(revision) - 1, VALUES(created), created),
-    modified = IF(revision = VALUES(revision) - 1, VALUES(modified), modified),
-    revision = IF(revision = VALUES(revision) - 1, VALUES(revision), revision);
+ON DUPLICATE KEY UPDATE state = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(state),
+    state), modified = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(modified), modified),
+    revision = IF(revision = VALUES(revision) - 1 AND created = VALUES(created), VALUES(revision), revision);
 SELECT (SELECT 1 FROM (SELECT 1 UNION ALL SELECT 2) AS two WHERE ROW_COUNT() <> %s);
 COMMIT;
 

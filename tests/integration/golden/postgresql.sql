@@ -269,7 +269,7 @@ locked AS (
     FROM (
         SELECT 1
         FROM studentmodule AS old, new
-        WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id
+        WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.created = new.created
             AND old.revision = new.revision - 1
         ORDER BY new.block_id
         FOR UPDATE OF old
@@ -277,11 +277,11 @@ locked AS (
 ),
 updated AS (
     UPDATE studentmodule AS old
-    SET revision = new.revision, state = new.state, created = new.created, modified = new.modified, grade = new.grade,
+    SET revision = new.revision, state = new.state, modified = new.modified, grade = new.grade,
         max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
-    WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.revision = new.revision - 1
-        AND (SELECT is_every FROM locked)
+    WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.created = new.created
+        AND old.revision = new.revision - 1 AND (SELECT is_every FROM locked)
 ),
 recorded AS (
     INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
@@ -318,7 +318,7 @@ locked AS (
     FROM (
         SELECT 1
         FROM studentmodule AS old, new
-        WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id
+        WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.created = new.created
             AND old.revision = new.revision - 1
         ORDER BY new.block_id
         FOR UPDATE OF old
@@ -326,11 +326,11 @@ locked AS (
 ),
 updated AS (
     UPDATE studentmodule AS old
-    SET revision = new.revision, state = new.state, created = new.created, modified = new.modified, grade = new.grade,
+    SET revision = new.revision, state = new.state, modified = new.modified, grade = new.grade,
         max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
-    WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.revision = new.revision - 1
-        AND (SELECT is_every FROM locked)
+    WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.created = new.created
+        AND old.revision = new.revision - 1 AND (SELECT is_every FROM locked)
 ),
 created AS (
     INSERT INTO studentmodule (student_id, block_id, revision, state, created, modified, grade, max_grade,
@@ -350,6 +350,24 @@ recorded AS (
     WHERE (SELECT is_every FROM locked) AND (SELECT count(*) FROM created) > 0
 )
 SELECT (SELECT is_every FROM locked);
+
+-- === set_many: nothing changes
+-- Lookup, without a lock.
+SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
+    (extract(epoch FROM stored.created) * 1000000)::bigint, (extract(epoch FROM stored.modified) * 1000000)::bigint,
+    stored.grade, stored.max_grade, stored.history_chain, stored.history_checksum
+FROM unnest((SELECT %s::bigint[])) AS asked (id)
+LEFT JOIN block AS block ON block.id = asked.id
+LEFT JOIN studentmodule AS stored ON stored.student_id = (SELECT %s::integer) AND stored.block_id = asked.id;
+
+-- Reads the rows once more before it concludes that nothing changes: with a lock, which every proxy sends to the primary.
+-- In autocommit, so that the lock ends with the statement.
+SELECT block_id, revision, state, (extract(epoch FROM created) * 1000000)::bigint,
+    (extract(epoch FROM modified) * 1000000)::bigint, grade, max_grade, history_chain, history_checksum
+FROM studentmodule
+WHERE student_id = (SELECT %s::integer) AND block_id = ANY((SELECT %s::bigint[])::bigint[])
+ORDER BY block_id
+FOR UPDATE;
 
 -- === set_many: a hot row, locked at first
 -- A race for this row was lost within the last second, so the first attempt takes its lock.
@@ -546,7 +564,7 @@ locked AS (
     FROM (
         SELECT 1
         FROM studentmodule AS old, new
-        WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id
+        WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.created = new.created
             AND old.revision = new.revision - 1
         ORDER BY new.block_id
         FOR UPDATE OF old
@@ -554,11 +572,11 @@ locked AS (
 ),
 updated AS (
     UPDATE studentmodule AS old
-    SET revision = new.revision, state = new.state, created = new.created, modified = new.modified, grade = new.grade,
+    SET revision = new.revision, state = new.state, modified = new.modified, grade = new.grade,
         max_grade = new.max_grade, history_chain = new.history_chain, history_checksum = new.history_checksum
     FROM new
-    WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.revision = new.revision - 1
-        AND (SELECT is_every FROM locked)
+    WHERE old.student_id = (SELECT %s::integer) AND old.block_id = new.block_id AND old.created = new.created
+        AND old.revision = new.revision - 1 AND (SELECT is_every FROM locked)
 ),
 recorded AS (
     INSERT INTO studentmodulehistory (student_id, actor_id, block_id, revision, created, encoding, grade, max_grade,
@@ -636,9 +654,9 @@ WITH new AS (
 ),
 updated AS (
     UPDATE preferences AS old
-    SET revision = new.revision, state = new.state, created = new.created, modified = new.modified
+    SET revision = new.revision, state = new.state, modified = new.modified
     FROM new
-    WHERE old.student_id = (SELECT %s::integer) AND old.block_type = new.block_type
+    WHERE old.student_id = (SELECT %s::integer) AND old.block_type = new.block_type AND old.created = new.created
         AND old.revision = new.revision - 1
     RETURNING 1
 )
@@ -659,9 +677,9 @@ WITH new AS (
 ),
 updated AS (
     UPDATE userinfo AS old
-    SET revision = new.revision, state = new.state, created = new.created, modified = new.modified
+    SET revision = new.revision, state = new.state, modified = new.modified
     FROM new
-    WHERE old.student_id = (SELECT %s::integer) AND old.revision = new.revision - 1
+    WHERE old.student_id = (SELECT %s::integer) AND old.created = new.created AND old.revision = new.revision - 1
     RETURNING 1
 )
 SELECT EXISTS (SELECT FROM updated);
@@ -682,9 +700,9 @@ WITH new AS (
 ),
 updated AS (
     UPDATE userstatesummary AS old
-    SET revision = new.revision, state = new.state, created = new.created, modified = new.modified
+    SET revision = new.revision, state = new.state, modified = new.modified
     FROM new
-    WHERE old.block_id = new.block_id AND old.revision = new.revision - 1
+    WHERE old.block_id = new.block_id AND old.created = new.created AND old.revision = new.revision - 1
     RETURNING 1
 )
 SELECT EXISTS (SELECT FROM updated);

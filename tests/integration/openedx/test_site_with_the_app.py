@@ -11,6 +11,7 @@ from django.core.management import call_command
 from django.db import connection
 from pytest_django import Settings
 
+from tests import citus
 from tests.factories import COURSE, make_blocks, make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient as Client
 from xblock_user_state.models import StudentModule, StudentModuleHistory
@@ -62,6 +63,7 @@ def test_the_app_goes_and_comes_back_with_its_rows() -> None:
         call_command("migrate", "xblock_user_state", "0003", verbosity=0)
     finally:
         call_command("migrate", verbosity=0)
+        citus.distribute()
     assert BlockNumber.objects.count() == 3
     # The old id is gone with its table.
     assert sorted(map(str, (row[1:] for row in _shown()))) == sorted(map(str, (row[1:] for row in written)))

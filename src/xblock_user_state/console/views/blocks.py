@@ -18,10 +18,10 @@ from xblock_user_state.console.hosts import console_host
 from xblock_user_state.console.keys import block_of
 from xblock_user_state.console.offers import offers
 from xblock_user_state.console.pages import page, query, staff_page, text_of
+from xblock_user_state.console.sources import database_of_reports
 from xblock_user_state.maintenance import reports
 from xblock_user_state.state.keys import BlockId
 from xblock_user_state.store import users
-from xblock_user_state.store.databases import state_database
 
 ROWS = 25
 """Responses on a page."""
@@ -37,7 +37,7 @@ _WRITERS = {"csv": responses.as_csv, "jsonl": responses.as_json_lines}
 def block(request: HttpRequest, course: str, block: str) -> HttpResponse:
     """Show a page of responses, and figures of a sample of them."""
     key, block_id = _asked(request, course, block)
-    host, database = console_host(), state_database()
+    host, database = console_host(), database_of_reports()
     describe = host.describe(request.user, key)
     after = _learner_id(text_of(request, "after"))
     found = reports.responses(database, block_id.id, ROWS + 1, after)
@@ -95,9 +95,9 @@ def _learner_id(text: str) -> Any:
 
 
 def _all_rows(block_id: BlockId) -> Iterator[responses.Row]:
-    after: Any = None
+    database, after = database_of_reports(), None
     while True:
-        found = reports.responses(state_database(), block_id.id, responses.FILE_PAGE, after)
+        found = reports.responses(database, block_id.id, responses.FILE_PAGE, after)
         yield from responses.rows_of(found)
         if len(found) < responses.FILE_PAGE:
             return

@@ -19,11 +19,11 @@ from xblock_user_state.console.keys import blocks_in, course_of
 from xblock_user_state.console.offers import offers
 from xblock_user_state.console.pages import page, staff_page
 from xblock_user_state.console.responses import attempts_in
+from xblock_user_state.console.sources import database_of_reports
 from xblock_user_state.history.entries import Owner
 from xblock_user_state.maintenance.reports import CourseRow, course_sample, stored_rows
 from xblock_user_state.state.change import existing_state
 from xblock_user_state.state.codec import NotAState
-from xblock_user_state.store.databases import state_database
 
 SHOWN = 10
 """Blocks, and learners, in a list."""
@@ -58,8 +58,8 @@ def course(request: HttpRequest, course: str) -> HttpResponse:
     key = course_of(course)
     require(request, Action.REPORT, context_key=key)
     keys = blocks_in(key)
-    rows, is_sample = course_sample(state_database(), keys)
-    host = console_host()
+    database, host = database_of_reports(), console_host()
+    rows, is_sample = course_sample(database, keys)
     context = {
         "course": course,
         "acts": offers(request, key),
@@ -67,7 +67,7 @@ def course(request: HttpRequest, course: str) -> HttpResponse:
         "is_sample": is_sample,
         "chart": chart(over_time(row.modified for row in rows)),
         "busiest": _busiest(host, keys, rows),
-        "stuck": list(_stuck(host, keys, rows)),
+        "stuck": list(_stuck(database, host, keys, rows)),
     }
     return page(request, "course", context)
 
@@ -82,12 +82,14 @@ def _busiest(host: ConsoleHost, keys: Mapping[int, UsageKey], rows: Sequence[Cou
     ]
 
 
-def _stuck(host: ConsoleHost, keys: Mapping[int, UsageKey], rows: Sequence[CourseRow]) -> Iterator[Stuck]:
+def _stuck(
+    database: str, host: ConsoleHost, keys: Mapping[int, UsageKey], rows: Sequence[CourseRow]
+) -> Iterator[Stuck]:
     graded = {row.block_id for row in rows if row.grade}
     found = [row for row in rows if row.revision >= MANY_CHANGES and not row.grade and row.block_id in graded]
     worst = nlargest(SHOWN, found, key=lambda row: row.revision)
     learners = people.of_ids({row.student_id for row in worst})
-    states = stored_rows(state_database(), [Owner(row.student_id, row.block_id) for row in worst])
+    states = stored_rows(database, [Owner(row.student_id, row.block_id) for row in worst])
     for row in worst:
         # A deleted user's rows may outlive them.
         if row.student_id in learners:

@@ -24,6 +24,7 @@ from xblock_user_state.console.keys import course_of
 from xblock_user_state.console.offers import offers, offers_on_person
 from xblock_user_state.console.pages import page, query, staff_page, text_of
 from xblock_user_state.console.responses import attempts_in
+from xblock_user_state.console.sources import database_of_reports
 from xblock_user_state.history.entries import all_rows
 from xblock_user_state.interface import BlockScore
 from xblock_user_state.maintenance.reports import Activity, activity_of
@@ -128,10 +129,13 @@ def _filter_of(request: HttpRequest) -> _Filter:
 
 
 def _rows(found: Sequence[people.Person], wanted: _Filter) -> tuple[list[Row], int]:
-    """Return the rows of a page, and the number of learners that were looked at. One statement."""
+    """Return the rows of a page, and the number of learners that were looked at.
+
+    One statement, or three with a replica.
+    """
     limit = EXAMINED if wanted else LEARNERS
     activities = activity_of(
-        state_database(),
+        database_of_reports(),
         [person.id for person in found[:limit]],
         context_id=identify_context(wanted.course) if wanted.course else None,
         block_type=wanted.block_type or None,

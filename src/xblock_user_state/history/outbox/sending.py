@@ -52,7 +52,8 @@ def _write(rows: Sequence[HistoryOutbox], alias: str, *, may_exist: bool) -> Non
     entries = [
         model(**{column: getattr(row, column) for column in COLUMNS}) for row in rows if row.revision != TOMBSTONE
     ]
-    for some in loads(_new(entries, alias) if may_exist else entries):
+    # No key of a history that is partitioned by time would tell that it has an entry of the revision.
+    for some in loads(_new(entries, alias) if may_exist or conf.is_partitioned_by_time() else entries):
         all_rows(model, alias).bulk_create(some)
 
 

@@ -4,7 +4,8 @@ One transaction in the state's database locks rows of the outbox, commits them t
 deletes them. A crash between the two commits leaves them in both databases. Then the insertion meets existing keys; the
 next attempt skips the copies. Another entry of the same key is never replaced (`collisions`). The row locks let several
 relays share the work, and make a deletion wait for the entries that are being shipped. Statements for the relay and for
-deletions of whole blocks name no single learner (law 7 in docs/concepts).
+deletions of whole blocks name no single learner (law 7 in docs/concepts). Citus locks rows of one learner in a
+statement, so a page takes a lock for each of its learners there (`entries.lockable`).
 
 The history database            | `ship`                    | tries again                           | the outbox keeps
 ------------------------------- | ------------------------- | ------------------------------------- | ----------------
@@ -43,6 +44,7 @@ from xblock_user_state.history.entries import (
     all_rows,
     delete_of_keys,
     following,
+    lockable,
     of_keys,
     owner_of,
     take_write_lock,
@@ -203,10 +205,7 @@ def _without_collisions(database: str, attempt: Callable[[], Shipment], patience
 def _attempt(database: str, which: Q, size: int, after: Key | None, patience: Patience, *, may_exist: bool) -> Shipment:
     take_write_lock(database, which=which)
     outbox = all_rows(HistoryOutbox, database).filter(which)
-    rows = following(outbox, after)
-    # Subqueries, so that a shipment needs no more statements.
-    found = rows.annotate(lowest=_lowest(rows), in_default=_in_default(database, which))
-    page = list(_locked(found, database)[:size])
+    page = _locked_page(database, which, size, after)
     in_order = _in_order(page)
     batch = _without_tombstoned(outbox, in_order)
     _need_free_keys(database, [row for row in batch if owner_of(row) not in patience.settled])
@@ -221,6 +220,22 @@ def _attempt(database: str, which: Q, size: int, after: Key | None, patience: Pa
         last = last._replace(revision=_MOST)
     owners = frozenset(owner_of(row) for row in batch)
     return Shipment(len(batch), last, left_out=len(batch) < len(page), owners=owners)
+
+
+def _locked_page(database: str, which: Q, size: int, after: Key | None) -> list[HistoryOutbox]:
+    """Lock up to `size` rows after the key `after`, in key order; leave out those that another process has locked."""
+    # Without SKIP LOCKED, relays take turns.
+    skip_locked = connections[database].features.has_select_for_update_skip_locked
+    outbox = all_rows(HistoryOutbox, database)
+    page: list[HistoryOutbox] = []
+    for some in lockable(following(outbox, after), which):
+        rows = following(outbox.filter(some), after)
+        # Subqueries, so that a shipment needs no more statements.
+        found = rows.annotate(lowest=_lowest(rows), in_default=_in_default(database, some))
+        page += found.select_for_update(skip_locked=skip_locked)[: size - len(page)]
+        if len(page) == size:
+            break
+    return page
 
 
 def _lowest(rows: QuerySet[HistoryOutbox]) -> Subquery:
@@ -257,12 +272,6 @@ def _need_free_keys(database: str, rows: Sequence[HistoryOutbox]) -> None:
     }
     if taken:
         raise KeysTaken(taken)
-
-
-def _locked(rows: QuerySet[HistoryOutbox], database: str) -> QuerySet[HistoryOutbox]:
-    # Without SKIP LOCKED, relays take turns.
-    features = connections[database].features
-    return rows.select_for_update(skip_locked=features.has_select_for_update_skip_locked)
 
 
 def _without_tombstoned(outbox: QuerySet[HistoryOutbox], rows: Sequence[HistoryOutbox]) -> list[HistoryOutbox]:

@@ -14,6 +14,7 @@ from xblock_user_state.maintenance.checkpoint import BadCheckpoint, Checkpoint, 
 from xblock_user_state.management.base import HistoryCommand, at_least_one, interruptions, need_extended_history
 from xblock_user_state.management.pacing import paced
 from xblock_user_state.store.databases import state_database
+from xblock_user_state.store.resting import resting
 
 STATE_FILE = "backfill_extended_history.json"
 _COUNTS = ("compared", "copied", "removed", "waiting")
@@ -67,7 +68,8 @@ class Command(HistoryCommand):
         done = {name: totals.get(name, 0) for name in _COUNTS}
         before = done["compared"] + done["waiting"]
         with self.progress("entries", lambda: before + backfill.count(after), before) as progress:
-            for page in paced(backfill.pages(after), lambda page: page.compared + page.waiting, rate):
+            pages = resting(backfill.database, backfill.pages(after))
+            for page in paced(pages, lambda page: page.compared + page.waiting, rate):
                 for name in _COUNTS:
                     done[name] += getattr(page, name)
                 if not backfill.remove_source:

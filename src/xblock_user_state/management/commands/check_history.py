@@ -9,14 +9,23 @@ from typing import Any
 from django.core.management.base import CommandError, CommandParser
 
 from xblock_user_state import conf
+from xblock_user_state.history.archived import places
 from xblock_user_state.history.entries import Owner
+from xblock_user_state.maintenance.archive_files import damaged_files
 from xblock_user_state.maintenance.checkpoint import BadCheckpoint
 from xblock_user_state.maintenance.naming import first_missing
 from xblock_user_state.maintenance.orphans import Sweep, sweeps
 from xblock_user_state.maintenance.passes import ROWS, Place, StateFile
 from xblock_user_state.maintenance.shares import Share, share_of
 from xblock_user_state.maintenance.verification import Findings, Verification, count_stranded
-from xblock_user_state.management.base import HistoryCommand, at_least_one, blocks_of_context, interruptions
+from xblock_user_state.management.base import (
+    HistoryCommand,
+    add_using,
+    at_least_one,
+    blocks_of_context,
+    interruptions,
+    replica_to_read,
+)
 from xblock_user_state.management.fault_lines import FAULT, NOTE, FaultLines
 from xblock_user_state.management.progress import Progress
 from xblock_user_state.store.databases import state_database
@@ -46,18 +55,19 @@ class Command(HistoryCommand):
         parser.add_argument(
             "--state-file", type=Path, metavar="FILE", help="keep the position here: an interrupted check goes on there"
         )
+        add_using(parser)
         super().add_arguments(parser)
 
     def handle(self, *_: Any, **options: Any) -> None:
         """Check all rows and, unless a context is named, all entries without a row."""
         size = at_least_one(options, "batch")
-        database = state_database()
+        database, replica = state_database(), replica_to_read(options)
         total = Findings()
 
         def interrupted(error: Exception) -> str:
             return f"interrupted after {total.rows:,} rows: {error}. Run the command again"
 
-        with interruptions(interrupted, OSError):
+        with interruptions(interrupted, OSError, places.ArchiveError):
             share = _share(options)
             self._lines = FaultLines(options["report"])
             block_ids = None if options["context"] is None else blocks_of_context(database, options["context"])
@@ -68,14 +78,16 @@ class Command(HistoryCommand):
             orphans = begun.totals.get("orphans", 0)
             if begun.stage == ROWS:
                 after = None if begun.after is None else begun.after.owner
-                self._verify(Verification(database, block_ids, size, options["late_start"], share, after), total)
+                late = options["late_start"]
+                self._verify(Verification(database, block_ids, size, late, share, after, replica, _archive()), total)
             # An orphan's block may not be registered any more, so its context may be unknown.
             if block_ids is None:
-                orphans = self._orphans(list(sweeps(database, size, share)), begun, total, orphans)
+                orphans = self._orphans(list(sweeps(database, size, share, replica)), begun, total, orphans)
+            damaged = self._files() if block_ids is None and share.is_all else 0
             stranded = count_stranded(database)
-            self._lines.end(**total.numbers(), orphans=orphans, stranded=stranded)
+            self._lines.end(**total.numbers(), orphans=orphans, stranded=stranded, damaged_files=damaged)
             self._place_file.clear()
-        self._report(total, orphans, stranded)
+        self._report(total, orphans, stranded, damaged)
 
     def _begun(self) -> Place:
         try:
@@ -112,24 +124,45 @@ class Command(HistoryCommand):
                     self._place_file.write(sweep.store, page.last, {**total.numbers(), "orphans": found})
         return found
 
+    def _files(self) -> int:
+        """Name damaged files of the archive, and return their number."""
+        archive = _archive()
+        damaged = 0
+        if archive is not None:
+            with self.progress("files of the archive") as progress:
+                for _, fault in damaged_files(archive):
+                    progress.advance(1)
+                    if fault:
+                        damaged += 1
+                        progress.close()
+                        self.stdout.write(f"archive: {fault}")
+        return damaged
+
     def _tell(self, database: str, kind: str, lines: Sequence[tuple[Owner, str]], progress: Progress) -> None:
         """Print lines, and report them."""
         self.name(database, lines, progress)
         self._lines.add(kind, lines)
 
-    def _report(self, total: Findings, orphans: int, stranded: int) -> None:
+    def _report(self, total: Findings, orphans: int, stranded: int, damaged: int) -> None:
         self.stdout.write(f"{total.rows:,} rows with {total.entries:,} entries were checked.")
         if total.hidden:
             self.stdout.write(f"{total.hidden:,} of the entries are hidden from readers, as the settings say.")
         if total.lost:
             self.stdout.write(f"{total.lost:,} entries were lost and are closed off.")
+        if total.cut_rows:
+            self.stdout.write(f"The early entries of {total.cut_rows:,} rows are in the archive, or were dropped.")
         if total.noted_rows:
             self.stdout.write(
                 f"{total.noted_rows:,} rows have times that disagree; revisions decide, so that is no fault."
             )
-        verdict = " ".join(_verdict(total, orphans, stranded))
+        verdict = " ".join(_verdict(total, orphans, stranded, damaged))
         if verdict:
             raise CommandError(verdict)
+
+
+def _archive() -> places.Place | None:
+    url = conf.history_archive()
+    return None if url is None else places.place_of(url)
 
 
 def _share(options: dict[str, Any]) -> Share:
@@ -139,7 +172,7 @@ def _share(options: dict[str, Any]) -> Share:
         raise CommandError(str(error)) from error
 
 
-def _verdict(total: Findings, orphans: int, stranded: int) -> Iterator[str]:
+def _verdict(total: Findings, orphans: int, stranded: int, damaged: int) -> Iterator[str]:
     if total.wrong_rows:
         yield f"{total.wrong_rows:,} rows disagree with their history: run repair_history --dry-run."
     if total.late_rows:
@@ -148,3 +181,7 @@ def _verdict(total: Findings, orphans: int, stranded: int) -> Iterator[str]:
         yield f"{orphans:,} entries belong to no state: run sweep_history."
     if stranded:
         yield f"{stranded:,} entries wait in the outbox, and {conf.no_extended_history()}; then run relay_history."
+    if total.archive_gaps:
+        yield f"{total.archive_gaps:,} rows lack entries in the archive: bring its files back from a backup."
+    if damaged:
+        yield f"{damaged:,} files of the archive are missing or damaged: bring them back from a backup."

@@ -12,9 +12,14 @@ from xblock_user_state.archive.format import PART_BYTES, ExportError, ExportWrit
 from xblock_user_state.archive.selection import Selection
 from xblock_user_state.history.entries import Key
 from xblock_user_state.interface import UserStateError
-from xblock_user_state.management.base import ProgressCommand, blocks_of_context, interruptions
+from xblock_user_state.management.base import (
+    ProgressCommand,
+    add_using,
+    interruptions,
+    replica_to_read,
+    selected,
+)
 from xblock_user_state.store.databases import state_database
-from xblock_user_state.store.users import user_id
 
 _MEBIBYTE = 1024 * 1024
 _FILTERS = ("context", "learner", "since", "until")
@@ -32,6 +37,7 @@ class Command(ProgressCommand):
         parser.add_argument("--learner", metavar="USERNAME", help="only this learner")
         parser.add_argument("--since", metavar="TIME", help="only entries from this time on (ISO 8601)")
         parser.add_argument("--until", metavar="TIME", help="only entries before this time (ISO 8601)")
+        add_using(parser)
         parser.add_argument("--resume", action="store_true", help="continue an interrupted export")
         parser.add_argument(
             "--part-size",
@@ -76,14 +82,9 @@ def _interrupted(error: Exception) -> str:
 
 def _selection(options: dict[str, Any]) -> Selection:
     database = state_database()
-    student_id = block_ids = None
-    if options["learner"] is not None:
-        student_id = user_id(options["learner"])
-        if student_id is None:
-            raise CommandError(f"there is no user {options['learner']!r}")
-    if options["context"] is not None:
-        block_ids = blocks_of_context(database, options["context"])
-    return Selection(database, student_id, block_ids, options["since"], options["until"])
+    student_id, block_ids = selected(database, options)
+    replica = replica_to_read(options)
+    return Selection(database, student_id, block_ids, options["since"], options["until"], replica)
 
 
 def _time(text: str | None) -> datetime | None:

@@ -11,6 +11,7 @@ from django.db import DEFAULT_DB_ALIAS, connections, router
 from django.db.migrations.executor import MigrationExecutor
 from django.db.utils import Error
 
+from xblock_user_state import conf
 from xblock_user_state.management.base import PipedCommand
 
 
@@ -41,7 +42,9 @@ class Command(PipedCommand):
         self.check(databases=aliases)
         if options["verbosity"]:
             for alias in sorted(set(connections) - set(aliases)):
-                self.stdout.write(f"{alias}: left alone, the database routers allow no migrations there")
+                is_replica = alias == conf.replica()
+                reason = "it is a replica" if is_replica else "the database routers allow no migrations there"
+                self.stdout.write(f"{alias}: left alone, {reason}")
         if options["check_unapplied"]:
             self._compare(aliases, options["verbosity"])
             return
@@ -85,7 +88,11 @@ def missing_migrations(alias: str) -> list[str]:
 
 
 def allowed_databases() -> list[str]:
-    """Return the aliases that the routers allow a table in: the default one, then the others in the settings' order."""
+    """Return the aliases that the routers allow a table in: the default one, then the others in the settings' order.
+
+    The replica gets its tables from the primary.
+    """
     models = apps.get_models(include_auto_created=True)
-    allowed = [alias for alias in connections if any(router.allow_migrate_model(alias, model) for model in models)]
+    aliases = [alias for alias in connections if alias != conf.replica()]
+    allowed = [alias for alias in aliases if any(router.allow_migrate_model(alias, model) for model in models)]
     return sorted(allowed, key=lambda alias: alias != DEFAULT_DB_ALIAS)

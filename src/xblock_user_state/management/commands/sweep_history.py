@@ -9,6 +9,7 @@ from django.core.management.base import CommandParser
 
 from xblock_user_state.history.entries import Key
 from xblock_user_state.history.outbox.answers import HistoryUnavailable
+from xblock_user_state.maintenance.archive_files import bury_orphans
 from xblock_user_state.maintenance.naming import describe_owners
 from xblock_user_state.maintenance.orphans import Sweep, sweeps
 from xblock_user_state.management.base import HistoryCommand, at_least_one, interruptions
@@ -40,6 +41,15 @@ class Command(HistoryCommand):
             found = self._sweep(sweep, left, remove=not options["dry_run"])
             self.stdout.write(f"{sweep.store}: {found:,} entries belong to no state and {done}")
             left = max(0, left - found)
+        self._bury(state_database(), dry_run=options["dry_run"])
+
+    def _bury(self, database: str, *, dry_run: bool) -> None:
+        """Let the next `archive_history` erase entries of the archive that belong to no state."""
+        with interruptions(_interrupted_in_the_archive):
+            found = sum(map(len, bury_orphans(database, dry_run=dry_run)))
+        if found:
+            done = "would be erased" if dry_run else "will be erased"
+            self.stdout.write(f"archive: {found:,} histories belong to no state and {done} by archive_history")
 
     def _sweep(self, sweep: Sweep, names: int, *, remove: bool) -> int:
         """Sweep one store, name up to `names` orphans, and return the number of all."""
@@ -66,3 +76,7 @@ class Command(HistoryCommand):
         names = describe_owners(sweep.database, {orphan.owner for orphan in orphans})
         for owner, text in sweep.described(orphans):
             self.stdout.write(f"{names[owner]}: {text}")
+
+
+def _interrupted_in_the_archive(error: Exception) -> str:
+    return f"interrupted among the watermarks of the archive: {error}. Run the command again"

@@ -7,12 +7,13 @@ from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import nullcontext
 from dataclasses import dataclass, field
 from datetime import datetime
+from itertools import chain
 from typing import Any, NamedTuple
 
 from django.db import transaction
 from django.db.utils import Error
 
-from xblock_user_state.history.entries import all_rows, delete_rows
+from xblock_user_state.history.entries import all_rows, delete_rows, lockable
 from xblock_user_state.openedx.importing.loading import load
 from xblock_user_state.openedx.importing.models import ImportedFields
 from xblock_user_state.openedx.importing.report import Report
@@ -263,8 +264,9 @@ class FieldImport:
         for some in pieces(self.database, sorted(set(owners)), 1000):
             rows = all_rows(place.model, self.database).filter(**{f"{place.keys[0]}__in": some})
             rows = rows.order_by(*place.keys)
-            rows = rows if self.dry_run else rows.select_for_update()
-            for *key, revision, state in rows.values_list(*place.keys, "revision", "state"):
+            parts = [rows] if self.dry_run else (rows.filter(which).select_for_update() for which in lockable(rows))
+            columns = (*place.keys, "revision", "state")
+            for *key, revision, state in chain.from_iterable(part.values_list(*columns) for part in parts):
                 stored[tuple(key)] = Stored(revision, state)
         return stored
 

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from enum import Enum
+from itertools import chain
 from typing import NamedTuple
 
 from django.db import transaction
@@ -21,6 +22,7 @@ from xblock_user_state.history.entries import (
     delete_rows,
     extended_model,
     leave_tombstones,
+    lockable,
     take_write_lock,
 )
 from xblock_user_state.history.models import HistoryOutbox, StudentModuleHistory
@@ -121,7 +123,8 @@ def known(database: str, owners: Iterable[Owner], *, lock: bool) -> Known:
     imported: dict[Owner, dict[int, Left]] = defaultdict(dict)
     for some in pieces(database, [owner for owner in wanted if owner.student_id in found], PAGE):
         stored = all_rows(StudentModule, database).filter(rows_of(some)).order_by("student_id", "block_id")
-        for row in (stored.select_for_update() if lock else stored).values_list(*_STORED):
+        parts = (stored.filter(which).select_for_update() for which in lockable(stored)) if lock else [stored]
+        for row in chain.from_iterable(part.values_list(*_STORED) for part in parts):
             owner, (revision, checksum), content = Owner(*row[:2]), row[2:4], row[4:7]
             rows[owner] = Stored(revision, checksum, content, *row[7:])
         old = all_rows(ImportedModule, database).filter(rows_of(some))

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Iterator
 from typing import Any
 
+from django.db import connections
 from django.db.models import Exists, Max, OuterRef
 
 from xblock_user_state.openedx.numbers.models import BlockNumber
@@ -15,6 +16,9 @@ UID = "xblock_user_state.openedx.numbers"
 """The name of the receiver."""
 
 _PAGE = 1000
+_INSERT_ARRAY = f"""
+    INSERT INTO {BlockNumber._meta.db_table} (block_id) SELECT id FROM unnest(%s::bigint[]) AS id ON CONFLICT DO NOTHING
+"""
 
 
 def connect() -> None:
@@ -28,6 +32,13 @@ def _receive(database: str, block_ids: Collection[int], **_: Any) -> None:
 
 def give_numbers(database: str, block_ids: Collection[int]) -> None:
     """Give numbers to the blocks that have none. One statement."""
+    connection = connections[database]
+    if connection.vendor == "postgresql":
+        # Of one row, Django makes VALUES. With ON CONFLICT these let Citus lock the table, which is on each node, for
+        # all other writers until a caller's transaction ends.
+        with connection.cursor() as cursor:
+            cursor.execute(_INSERT_ARRAY, [sorted(block_ids)])
+        return
     rows = (BlockNumber(block_id=block_id) for block_id in sorted(block_ids))
     BlockNumber._base_manager.using(database).bulk_create(rows, ignore_conflicts=True)
 

@@ -22,7 +22,6 @@ from opaque_keys.edx.keys import UsageKey
 from xblock.fields import Scope
 
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.clients.base import WrittenRows
 from xblock_user_state.history.outbox.breaker import Breaker
 from xblock_user_state.history.outbox.deadline import answer_expected
 from xblock_user_state.interface import ServiceUnavailable, UserId
@@ -33,7 +32,7 @@ from xblock_user_state.openedx.platform.copying import Step
 from xblock_user_state.openedx.platform.old_rows import Address
 from xblock_user_state.openedx.platform.served_table import is_on_the_platforms_tables, on_the_platforms_tables
 from xblock_user_state.openedx.platform.stages import Stage, held, models_are_served_here, site_stage, stage_of
-from xblock_user_state.state.change import Changes
+from xblock_user_state.state.change import Changes, WrittenRows
 from xblock_user_state.state.keys import canonical_key, row_key
 from xblock_user_state.store.databases import state_database
 from xblock_user_state.store.dialects import Failure, dialect_of

@@ -14,7 +14,7 @@ from typing import Any, ClassVar
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
-from django.db.utils import DataError, Error
+from django.db.utils import DataError, Error, OperationalError
 
 from xblock_user_state.store.dialects.rows import (
     REVISION,
@@ -37,6 +37,7 @@ class Failure(Enum):
     DUPLICATE = "another transaction inserted the row first"
     CONFLICT = "deadlock, serialization failure, lock timeout or lost prepared statement: repeat the transaction"
     UNAVAILABLE = "the database is unreachable or can't serve"
+    OUTDATED = "Citus has distributed the tables meanwhile: repeat the statement in the dialect that suits it"
     TOO_LARGE = "a value or statement is over a limit of the server: repeating does not help"
 
 
@@ -45,6 +46,14 @@ class TooLarge(DataError):
 
     def __init__(self, size: int, limit: int, name: str) -> None:
         super().__init__(f"{size:,} bytes; {name} of the server is {limit:,}")
+
+
+class TransactionLost(OperationalError):
+    """The database has rolled back the whole transaction, so its savepoint is gone: only who began it can repeat it.
+
+    A node of Galera does so at any moment, for the commit of another node. The next statement is told, which may be the
+    rollback to the savepoint, and Django keeps that error to itself.
+    """
 
 
 class Outcome(Enum):
@@ -58,9 +67,9 @@ class Outcome(Enum):
 class Dialect(ABC):
     """Moves many rows in one statement, or in as few as the vendor's limits allow.
 
-    The public methods are the twelve verbs of the seam. A new vendor writes `id_table`, `failure`, `_store_rows`,
-    `_ignoring` and `_max_rows`, and sets `vendor` and `_max_text`. The other verbs have defaults; a vendor overrides a
-    verb where it has a faster way. Every verb takes empty lists.
+    The public methods are the twelve verbs of the seam. A new vendor writes `id_table`, `_classified`,
+    `_store_rows`, `_ignoring` and `_max_rows`, and sets `vendor` and `_max_text`. The other verbs have defaults; a
+    vendor overrides a verb where it has a faster way. Every verb takes empty lists.
     """
 
     vendor: ClassVar[str]
@@ -68,6 +77,8 @@ class Dialect(ABC):
     """Characters and bytes of long values that one statement carries. A single larger row is still sent."""
     errors_end_transactions: ClassVar[bool] = False
     """After an error a transaction takes no statement but a rollback, so what may fail needs a savepoint."""
+    mixes_owners: ClassVar[bool] = True
+    """One statement may read rows of a learner and rows that all learners share."""
 
     def in_list(self, column: str, values: Sequence[Any], *, keep_plan: bool = False) -> Sql:
         """Return the condition that a column has one of the values. `keep_plan` is for a statement of `fetch`."""
@@ -142,13 +153,19 @@ class Dialect(ABC):
         # PostgreSQL's protocol counts bound parameters in 16 bits; a statement has a few other parameters.
         return 65_000
 
-    @abstractmethod
     def failure(self, error: Error) -> Failure | None:
         """Classify a database error; ``None`` for a bug in the program, which callers let through."""
+        if isinstance(error, TransactionLost):
+            return Failure.CONFLICT
+        return Failure.TOO_LARGE if isinstance(error, TooLarge) else self._classified(error)
 
     def has_rolled_back(self, connection: BaseDatabaseWrapper, error: Error) -> bool:
         """Tell whether an error has rolled back the whole transaction, savepoints included, unknown to Django."""
         return False
+
+    @abstractmethod
+    def _classified(self, error: Error) -> Failure | None:
+        """Classify an error of the driver."""
 
     @abstractmethod
     def _store_rows(self, write: Write) -> bool:
@@ -164,7 +181,7 @@ class Dialect(ABC):
 
     def _fits(self, write: Write) -> bool:
         """Tell whether one statement or packet carries all rows and their history."""
-        tables = [write.rows, write.history] if write.history else [write.rows]
+        tables = [rows for rows in (write.rows, write.history, write.beside) if rows]
         return sum(map(text_size, tables)) <= self._max_text and all(
             len(table.values) <= self._max_rows(table.target) for table in tables
         )

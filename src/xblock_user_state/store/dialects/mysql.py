@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import suppress
+from contextlib import closing, suppress
 from dataclasses import replace
 from datetime import UTC
 from typing import Any
+from weakref import WeakKeyDictionary
 
 from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
@@ -63,6 +64,10 @@ _STATEMENT_BYTES = 2000
 _ESCAPED = b"\0\n\r\x1a\"'\\"
 
 
+# Answers of `_is_galera` by connection of the driver: a new connection may lead to another server.
+_GALERA: WeakKeyDictionary[Any, bool] = WeakKeyDictionary()
+
+
 class MySQL(Dialect):
     """MariaDB 10.6 and later, MySQL 8.0 and later, through mysqlclient."""
 
@@ -97,7 +102,7 @@ class MySQL(Dialect):
     def store_at_once(self, write: Write) -> Outcome:
         """Write and commit by one packet of statements, if the host's ``OPTIONS`` let the driver send packets.
 
-        In a transaction, write one row without history.
+        In a transaction, write one row without history. A node of a Galera cluster gets no packets.
         """
         connection = write.rows.target.connection
         in_transaction = not connection.get_autocommit()
@@ -108,6 +113,8 @@ class MySQL(Dialect):
             return self._store_one(write)
         # mysqlclient allows packets of statements by default.
         if not connection.settings_dict["OPTIONS"].get("multi_statements", True) or not self._fits(write):
+            return Outcome.NOT_SENT
+        if write.beside or _is_galera(connection):
             return Outcome.NOT_SENT
         statements: list[Sql] = [("START TRANSACTION", []), *self._statements(write), ("COMMIT", [])]
         try:
@@ -125,10 +132,8 @@ class MySQL(Dialect):
             raise
         return Outcome.STORED
 
-    def failure(self, error: Error) -> Failure | None:
+    def _classified(self, error: Error) -> Failure | None:
         """Classify an error by its number."""
-        if isinstance(error, TooLarge):
-            return Failure.TOO_LARGE
         number = error.args[0] if error.args else None
         if number in _DUPLICATE:
             return Failure.DUPLICATE
@@ -232,6 +237,24 @@ class MySQL(Dialect):
         quoted = [target.connection.ops.quote_name(column) for column in columns]
         sets = ", ".join(f"{name} = IF({is_expected}, VALUES({name}), {name})" for name in quoted)
         return f"{insertion} ON DUPLICATE KEY UPDATE {sets}", parameters
+
+
+def _is_galera(connection: BaseDatabaseWrapper) -> bool:
+    """Tell whether the server is a node of a Galera cluster. One statement in the life of a connection.
+
+    A node that meets a conflict inside a packet may repeat one statement of it, as if it stood alone, and answer OK to
+    the COMMIT of a transaction that it has rolled back: seen with MariaDB 10.11 and Galera 26.4.
+    """
+    connection.ensure_connection()
+    driver: Any = connection.connection
+    found = _GALERA.get(driver)
+    if found is None:
+        # Without Django's cursor, as Django's own checks of a connection: it is no statement of the caller's. MySQL has
+        # no such variable, so a SELECT would fail there.
+        with connection.wrap_database_errors, closing(driver.cursor()) as cursor:
+            cursor.execute("SHOW VARIABLES LIKE 'wsrep_on'")
+            found = _GALERA[driver] = any(value == "ON" for _, value in cursor.fetchall())
+    return found
 
 
 def _check_sizes(rows: Rows) -> None:

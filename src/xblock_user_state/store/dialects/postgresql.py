@@ -15,7 +15,7 @@ from django.db import models
 from django.db.backends.base.base import BaseDatabaseWrapper
 from django.db.utils import Error, InterfaceError, OperationalError
 
-from xblock_user_state.store.dialects import preparing
+from xblock_user_state.store.dialects import distribution, preparing
 from xblock_user_state.store.dialects.base import Dialect, Failure, Outcome, assignments, execute, matches
 from xblock_user_state.store.dialects.rows import (
     REVISION,
@@ -91,6 +91,50 @@ class PostgreSQL(Dialect):
 
     def fetch(self, connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) -> Sequence[Values]:
         """Run a query, by a prepared statement if the connection keeps them."""
+        try:
+            return self._fetch(connection, sql, parameters)
+        except Error as error:
+            if distribution.learns_from(connection, error):
+                raise distribution.Outdated(*error.args) from error.__cause__
+            raise
+
+    def insert_missing(self, rows: Rows, parents: Rows, reference: str) -> int:
+        """Insert missing parents and rows by one statement, if it takes them."""
+        if len(rows.values) > self._max_rows(rows.target):
+            return super().insert_missing(rows, parents, reference)
+        [name] = rows.target.layout.names_of([reference])
+        sql, of_parents = _registering(rows.target.layout, parents.target.layout, name), arrays(parents)
+        return execute(rows.target.connection, sql, [*of_parents, *of_parents, *arrays(rows)])
+
+    def store(self, write: Write) -> bool:
+        """Write rows and history, by one statement if it takes them."""
+        return self._store_all(write) if self._fits(write) else super().store(write)
+
+    def store_at_once(self, write: Write) -> Outcome:
+        """Write and commit by one statement, which is a transaction by itself."""
+        if not write.rows.target.connection.get_autocommit() or not self._fits(write):
+            return Outcome.NOT_SENT
+        return Outcome.STORED if self._store_all(write) else Outcome.LOST_RACE
+
+    def _classified(self, error: Error) -> Failure | None:
+        """Classify an error by its SQLSTATE."""
+        state = sqlstate(error)
+        if state is None:
+            # The server sent no answer: the connection is broken, or was never made.
+            return Failure.UNAVAILABLE if isinstance(error, OperationalError | InterfaceError) else None
+        # Citus copies the rows of INSERT .. SELECT to its servers, and loses the SQLSTATE.
+        if state in _DUPLICATE or (state == "XX000" and "duplicate key value" in str(error)):
+            return Failure.DUPLICATE
+        if isinstance(error, distribution.Outdated):
+            return Failure.OUTDATED
+        if state in _CONFLICT or preparing.has_failed(error):
+            return Failure.CONFLICT
+        # program limit exceeded
+        if state[:2] == "54":
+            return Failure.TOO_LARGE
+        return Failure.UNAVAILABLE if state in _UNAVAILABLE or state[:2] in _UNAVAILABLE_CLASSES else None
+
+    def _fetch(self, connection: BaseDatabaseWrapper, sql: str, parameters: Sequence[Any]) -> Sequence[Values]:
         if not preparing.is_on(connection):
             return super().fetch(connection, sql, parameters)
         try:
@@ -104,53 +148,20 @@ class PostgreSQL(Dialect):
                 raise
         return super().fetch(connection, sql, parameters)
 
-    def insert_missing(self, rows: Rows, parents: Rows, reference: str) -> int:
-        """Insert missing parents and rows by one statement, if it takes them."""
-        if len(rows.values) > self._max_rows(rows.target):
-            return super().insert_missing(rows, parents, reference)
-        [name] = rows.target.layout.names_of([reference])
-        sql, of_parents = _registering(rows.target.layout, parents.target.layout, name), _arrays(parents)
-        return execute(rows.target.connection, sql, [*of_parents, *of_parents, *_arrays(rows)])
-
-    def store(self, write: Write) -> bool:
-        """Write rows and history, by one statement if it takes them."""
-        return self._store_all(write) if self._fits(write) else super().store(write)
-
-    def store_at_once(self, write: Write) -> Outcome:
-        """Write and commit by one statement, which is a transaction by itself."""
-        if not write.rows.target.connection.get_autocommit() or not self._fits(write):
-            return Outcome.NOT_SENT
-        return Outcome.STORED if self._store_all(write) else Outcome.LOST_RACE
-
-    def failure(self, error: Error) -> Failure | None:
-        """Classify an error by its SQLSTATE."""
-        cause = error.__cause__
-        # psycopg2, which a check refuses, has another name for it.
-        state = getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
-        if state is None:
-            # The server sent no answer: the connection is broken, or was never made.
-            return Failure.UNAVAILABLE if isinstance(error, OperationalError | InterfaceError) else None
-        if state in _DUPLICATE:
-            return Failure.DUPLICATE
-        if state in _CONFLICT or preparing.has_failed(error):
-            return Failure.CONFLICT
-        # program limit exceeded
-        if state[:2] == "54":
-            return Failure.TOO_LARGE
-        return Failure.UNAVAILABLE if state in _UNAVAILABLE or state[:2] in _UNAVAILABLE_CLASSES else None
-
     def _store_rows(self, write: Write) -> bool:
         return self._store_all(write)
 
     def _store_all(self, write: Write) -> bool:
         """Write rows and history by one statement; return whether every row was as expected."""
-        target, history = write.rows.target, write.history
+        target = write.rows.target
         created, updated = write.split()
         parts = _Parts(bool(created), bool(updated), is_one=len(write.rows.values) == 1)
-        sql = _storing(target.layout, write.keys, write.matched, history and history.target.layout, parts)
-        parameters = [*_arrays(write.rows), *target.pinned_values() * parts.number]
-        if history:
-            parameters += [*history.target.pinned_values(), *_arrays(history)]
+        added = [rows for rows in (write.history, write.beside) if rows]
+        layouts = tuple(rows.target.layout for rows in added)
+        sql = _storing(target.layout, write.keys, write.matched, layouts, parts)
+        parameters = [*arrays(write.rows), *target.pinned_values() * parts.number]
+        for rows in added:
+            parameters += [*rows.target.pinned_values(), *arrays(rows)]
         [[is_stored]] = self.fetch(target.connection, sql, parameters)
         return bool(is_stored)
 
@@ -163,11 +174,18 @@ class PostgreSQL(Dialect):
         return 10_000
 
     def _adapted(self, target: Target, rows: Sequence[Values]) -> Sequence[Values]:
-        # `_arrays` does it.
+        # `arrays` does it.
         return rows
 
     def _insertion(self, target: Target, rows: Sequence[Values]) -> Sql:
-        return _inserting(target.layout), [*target.pinned_values(), *_arrays(Rows(target, rows))]
+        return _inserting(target.layout), [*target.pinned_values(), *arrays(Rows(target, rows))]
+
+
+def sqlstate(error: Error) -> str | None:
+    """Return the SQLSTATE of the server's answer; ``None`` if there was no answer."""
+    cause = error.__cause__
+    # psycopg2, which a check refuses, has another name for it.
+    return getattr(cause, "sqlstate", None) or getattr(cause, "pgcode", None)
 
 
 # Texts of statements. Whatever the number of rows, a statement has one text, so that the server can keep its plan.
@@ -189,14 +207,14 @@ class _Parts(NamedTuple):
 
 @lru_cache(256)
 def _storing(
-    rows: Layout, keys: tuple[str, ...], matched: tuple[str, ...], history: Layout | None, parts: _Parts
+    rows: Layout, keys: tuple[str, ...], matched: tuple[str, ...], added: tuple[Layout, ...], parts: _Parts
 ) -> str:
-    """Return the statement that writes rows and history, and selects whether every row was as expected.
+    """Return the statement that writes rows, adds rows of other tables, and selects whether all was as expected.
 
     Each part of the statement that writes is guarded by the number of rows that matched, so all of them write or
     none. An error would do too, but it would end a caller's transaction.
     """
-    sql, guard = [f"new AS (SELECT * FROM {_row_table(rows)})"], "true"
+    sql, guard = [f"new AS (SELECT * FROM {row_table(rows)})"], "true"
     if parts.updates:
         condition, sets = matches(_pinned(rows, "old."), rows, matched), assignments(rows, matched, "new")
         update = f"UPDATE {rows.table} AS old SET {sets} FROM new WHERE {condition}"
@@ -205,21 +223,21 @@ def _storing(
             sql.append(f"updated AS ({update} RETURNING 1)")
             guard = "EXISTS (SELECT FROM updated)"
         else:
-            sql.append(f"locked AS ({_locking(rows, keys, condition)})")
+            sql.append(f"locked AS ({locking(rows, keys, condition)})")
             guard = "(SELECT is_every FROM locked)"
             sql.append(f"updated AS ({update} AND {guard})")
     if parts.creates:
         insert = f"INSERT INTO {rows.table} ({rows.every_name}) SELECT {_selected(rows)} FROM new"
         sql.append(f"created AS ({insert} WHERE new.{REVISION} = 1 AND {guard} RETURNING 1)")
-    if history:
-        # PostgreSQL runs parts that nobody reads last, the last of them first. Reading `created` to its end keeps rows
-        # before history, as other writers lock them.
-        after = " AND (SELECT count(*) FROM created) > 0" if parts.creates else ""
-        sql.append(f"recorded AS ({_inserting(history)} WHERE {guard}{after})")
+    # PostgreSQL runs parts that nobody reads last, the last of them first. Reading `created` to its end keeps rows
+    # before what is added, as other writers lock them.
+    after = " AND (SELECT count(*) FROM created) > 0" if parts.creates else ""
+    for name, layout in zip(("recorded", "beside"), added, strict=False):
+        sql.append(f"{name} AS ({_inserting(layout)} WHERE {guard}{after})")
     return f"WITH {', '.join(sql)} SELECT {guard}"
 
 
-def _locking(rows: Layout, keys: tuple[str, ...], condition: str) -> str:
+def locking(rows: Layout, keys: tuple[str, ...], condition: str) -> str:
     """Return the query that locks the rows to update in the order of their keys, and tells whether all are there."""
     # An UPDATE locks rows in the order of its plan, so two of them could deadlock. Every writer locks in this order,
     # before the first row is written.
@@ -233,7 +251,7 @@ def _locking(rows: Layout, keys: tuple[str, ...], condition: str) -> str:
 @lru_cache(256)
 def _inserting(rows: Layout) -> str:
     """Return the statement that inserts rows. A condition on ``new`` may follow it."""
-    return f"INSERT INTO {rows.table} ({rows.every_name}) SELECT {_selected(rows)} FROM {_row_table(rows)}"
+    return f"INSERT INTO {rows.table} ({rows.every_name}) SELECT {_selected(rows)} FROM {row_table(rows)}"
 
 
 def _registering(rows: Layout, parents: Layout, reference: str) -> str:
@@ -242,7 +260,7 @@ def _registering(rows: Layout, parents: Layout, reference: str) -> str:
     is_same = " AND ".join(f"parent.{name} = new.{name}" for name in parents.names)
     # All parts of a statement see one snapshot, so `parent` lacks the rows that `inserted` has just added.
     # https://www.postgresql.org/docs/current/queries-with.html
-    stored = f"SELECT new.{key} FROM {parents.table} AS parent, {_row_table(parents)} WHERE {is_same}"
+    stored = f"SELECT new.{key} FROM {parents.table} AS parent, {row_table(parents)} WHERE {is_same}"
     return (
         f"WITH inserted AS ({_inserting(parents)} {ignoring} RETURNING {key}), "
         f"valid AS (SELECT {key} FROM inserted UNION ALL {stored}) "
@@ -255,7 +273,7 @@ def _selected(rows: Layout) -> str:
     return ", ".join([*["%s"] * len(rows.pinned_names), "new.*"])
 
 
-def _row_table(rows: Layout) -> str:
+def row_table(rows: Layout) -> str:
     """Return a FROM item that lists rows under the name ``new``, from one array for each column."""
     first, *others = [_TEXT_ARRAY if db_type in _TEXTS else f"%s::{db_type}[]" for db_type in rows.types]
     return f"unnest({', '.join([_hidden(first), *others])}) AS new ({', '.join(rows.names)})"
@@ -279,8 +297,8 @@ def _hidden(value: str) -> str:
 # Arrays as parameters.
 
 
-def _arrays(rows: Rows) -> list[str]:
-    """Return the parameters of `_row_table`."""
+def arrays(rows: Rows) -> list[str]:
+    """Return the parameters of `row_table`."""
     layout, connection = rows.target.layout, rows.target.connection
     # Without rows there are still columns, each of no values.
     columns: Iterable[Sequence[Any]] = zip(*rows.values, strict=True) if rows.values else repeat((), len(layout.names))

@@ -171,6 +171,8 @@ class Write:
     also_matched: tuple[str, ...] = ()
     """Other columns that never change while the row exists: they differ if it was deleted and created again."""
     history: Rows | None = None
+    beside: Rows | None = None
+    """A row of another table to insert with them."""
 
     @property
     def matched(self) -> tuple[str, ...]:
@@ -179,8 +181,8 @@ class Write:
 
     @property
     def is_one_row(self) -> bool:
-        """Only one row is to be written, without history."""
-        return len(self.rows.values) == 1 and self.history is None
+        """Only one row is to be written, without history or another table's row."""
+        return len(self.rows.values) == 1 and self.history is None and self.beside is None
 
     def split(self) -> tuple[list[Values], list[Values]]:
         """Return the rows to insert, and the rows to update."""

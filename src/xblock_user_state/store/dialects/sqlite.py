@@ -49,7 +49,7 @@ class SQLite(Dialect):
             return Outcome.NOT_SENT
         return Outcome.STORED if self.store(write) else Outcome.LOST_RACE
 
-    def failure(self, error: Error) -> Failure | None:
+    def _classified(self, error: Error) -> Failure | None:
         """Classify an error by SQLite's extended result code."""
         code = getattr(error.__cause__, "sqlite_errorcode", None)
         if code is None:

@@ -16,6 +16,7 @@ from xblock_user_state.openedx.importing.report import Report
 from xblock_user_state.openedx.management.old_site import OldSiteCommand
 from xblock_user_state.openedx.old.tables import EXTENDED
 from xblock_user_state.store.databases import state_database
+from xblock_user_state.store.resting import resting
 
 
 class Command(OldSiteCommand):
@@ -88,7 +89,7 @@ class Command(OldSiteCommand):
             done = Done()
             count = None if catch_up else lambda: importing.site.count(importing.selection, after)
             with self.progress("rows", count) as progress:
-                for page in paced(pages, lambda page: page.modules + page.read, rate):
+                for page in paced(resting(importing.database, pages), lambda page: page.modules + page.read, rate):
                     done += page
                     progress.advance(page.modules)
         except NoFirstPass as error:

@@ -1,0 +1,1 @@
+"""A host that serves the store over HTTP: ``make serve``."""
