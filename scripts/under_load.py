@@ -34,6 +34,7 @@ RACES = (
     "tests/acceptance/test_many_blocks.py",
     "tests/acceptance/test_moving.py",
     "tests/acceptance/test_one_block.py",
+    "tests/acceptance/test_readers.py",
     "tests/acceptance/test_relay.py",
     "tests/acceptance/test_remote_crash.py",
     "tests/acceptance/test_remote_kill.py",

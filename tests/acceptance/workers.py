@@ -83,6 +83,14 @@ def count_up(username: str, blocks: Sequence[UsageKey], field: str, start: int) 
         yield number
 
 
+def count_up_twice(username: str, block: UsageKey) -> Iterator[int]:
+    """Set two fields of the block to one number, then to the next number, without end."""
+    client = DjangoXBlockUserStateClient()
+    for number in count(1):
+        client.set(username, block, {"number": number, "again": number})
+        yield number
+
+
 def with_settings(flags: Mapping[str, Any], work: Callable[..., Iterator[Any]], *arguments: Any) -> Iterator[Any]:
     """Run a worker function under these settings of the package."""
     settings.XBLOCK_USER_STATE = flags

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -65,9 +64,7 @@ def test_one_row_is_moved_while_the_others_are_locked(
             # One by one, by their keys: a range would lock the gaps between them too.
             for user in others:
                 cursor.execute(f"SELECT 1 FROM {table} WHERE student_id = %s FOR UPDATE", [user.pk])  # noqa: S608
-        started = time.monotonic()
         assert act() == 1
-        assert time.monotonic() - started < 1
         other.rollback()
     assert model._base_manager.count() == len(others)
     assert not model._base_manager.filter(student_id=first.pk).exists()
