@@ -395,6 +395,47 @@ def test_a_place_without_an_archive_keeps_deletions_and_entries(
     assert archive("--to", elsewhere).startswith("9 entries of 1 rows went to 1 files")
 
 
+def test_the_archive_of_another_site_is_refused(
+    client: DjangoXBlockUserStateClient, archive: Run, folder: Path, tmp_path: Path
+) -> None:
+    attempt(client, 5)
+    archive("--to", folder)
+    other = Folder(tmp_path / "other")
+    [of_ann] = manifest.read_manifest(Folder(folder)).parts
+    entries = [entry._replace(student_id=999) for entry in parts.read_part(Folder(folder), of_ann)]
+    manifest.begin(other)
+    for act, age in (("--to", "0h"), ("--erase", None), ("--restore", None)):
+        with pytest.raises(
+            CommandError, match=r"^this archive has no entries of those that left this database, such as"
+        ):
+            archive(act, other.path, older_than=age)
+    manifest.replace(other, manifest.read_manifest(other), [parts.write_part(other, entries, 1)])
+    before = sorted(other.names())
+    for act, age in (("--to", "0h"), ("--erase", None), ("--restore", None)):
+        with pytest.raises(
+            CommandError, match=r"^this archive has no entries of those that left this database, such as"
+        ):
+            archive(act, other.path, older_than=age)
+    archive("--restore", folder, older_than=None)
+    HistoryWatermark._base_manager.all()._raw_delete("default")
+    with pytest.raises(CommandError, match=r"^this archive has entries, and this database has none in an archive: "):
+        archive("--to", other.path)
+    assert (in_tables(), sorted(other.names())) == ([1, 2, 3, 4, 5], before)
+
+
+def test_an_archive_with_an_unreadable_file_may_be_the_right_one(
+    client: DjangoXBlockUserStateClient, archive: Run, folder: Path
+) -> None:
+    attempt(client, 5)
+    archive("--to", folder)
+    [file] = folder.glob("*.parquet")
+    file.write_bytes(b"damaged")
+    attempt(client, 5, start=5)
+    assert archive("--to", folder).startswith("5 entries of 1 rows went to 1 files")
+    with pytest.raises(CommandError, match="1 files of the archive are missing or damaged"):
+        run("check_history")
+
+
 def test_a_learner_may_be_deleted_after_an_interrupted_first_run(
     client: DjangoXBlockUserStateClient, archive: Run, folder: Path
 ) -> None:

@@ -11,8 +11,9 @@ from bisect import bisect_left
 from collections.abc import Collection, Iterator, Sequence
 from typing import Any, NamedTuple
 
-from django.db.models import Exists, F, OuterRef, Q
+from django.db.models import Exists, F, OuterRef
 
+from xblock_user_state.history.archived.coverage import Coverage
 from xblock_user_state.history.archived.lookup import archived_id
 from xblock_user_state.history.archived.manifest import MANIFEST, Id, Manifest, Part, read_manifest, replace
 from xblock_user_state.history.archived.parts import check_part, read_part, write_part
@@ -26,6 +27,9 @@ from xblock_user_state.store.transactions import errors_translated
 
 TOMBSTONES = 20_000
 """Tombstones that are erased together: each file with such entries is written once for them."""
+
+_ASKED = 10
+"""Histories that are looked for in an archive, to tell whether it is this site's."""
 
 
 class Erased(NamedTuple):
@@ -47,19 +51,44 @@ def erase(database: str, place: Place) -> Iterator[Erased]:
         yield done._replace(owners=len(owners))
 
 
-def refuse_second_archive(database: str, place: Place) -> None:
-    """Raise `ArchiveError` if `place` is no archive, and another one has entries: early ones, or of deleted owners."""
-    if read_manifest(place).generation:
-        return
+def refuse_other_archive(database: str, place: Place) -> None:
+    """Raise `ArchiveError` if `place` can't be the archive of this database.
+
+    It has no manifest, and another archive has entries: early ones, or of deleted owners. Or it has entries, and none
+    of those that left this database: it is another site's.
+    """
+    manifest = read_manifest(place)
+    archived = all_rows(HistoryWatermark, database).filter(last_archived__gt=0)
     # As in `Watermark.missing`.
-    is_early = Q(first_kept__gt=1, first_archived__lt=F("first_kept"), first_archived__lte=F("last_archived"))
-    marks = all_rows(HistoryWatermark, database).filter(is_early | Q(first_kept=TOMBSTONE), last_archived__gt=0)
+    early = archived.filter(
+        first_kept__gt=1, first_archived__lt=F("first_kept"), first_archived__lte=F("last_archived")
+    )
     with errors_translated(database):
-        if marks.exists():
-            raise ArchiveError(
-                f"early entries are in an archive already, and here is no {MANIFEST}: {place}. Name that archive; if "
-                "it is to be here, copy all of its files first"
-            )
+        some = [Owner(*owner) for owner in early.order_by(*Owner._fields).values_list(*Owner._fields)[:_ASKED]]
+        has_any = bool(some) or archived.exists()
+        has_tombstones = archived.filter(first_kept=TOMBSTONE).exists()
+    if not manifest.generation and (some or has_tombstones):
+        raise ArchiveError(
+            f"early entries are in an archive already, and here is no {MANIFEST}: {place}. Name that archive; if "
+            "it is to be here, copy all of its files first"
+        )
+    if manifest.parts and not has_any:
+        raise ArchiveError(
+            f"this archive has entries, and this database has none in an archive: {place}. It is another site's, or "
+            "the database came back from a backup that is older than the archive. Name an empty place"
+        )
+    if manifest.generation and some and not _has_any_owner(place, some):
+        raise ArchiveError(
+            f"this archive has no entries of those that left this database, such as learner {some[0].student_id}'s: "
+            f"{place}. It is another site's, or its files are missing: check_history names them"
+        )
+
+
+def _has_any_owner(place: Place, owners: Collection[Owner]) -> bool:
+    """Tell whether the archive has, or may have, entries of any of the owners."""
+    keys = {(archived_id(student_id), block_id) for student_id, block_id in owners}
+    covered = Coverage(place).of({student_id for student_id, _ in keys})
+    return bool(covered.unreadable) or not keys.isdisjoint(covered.revisions)
 
 
 def forget_dropped(database: str) -> None:

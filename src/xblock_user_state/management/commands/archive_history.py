@@ -13,7 +13,7 @@ from xblock_user_state import conf
 from xblock_user_state.history.archived.manifest import begin, manifest_of_archive
 from xblock_user_state.history.archived.places import ArchiveError, Place, place_of
 from xblock_user_state.history.outbox.answers import HistoryUnavailable
-from xblock_user_state.maintenance.archive_files import erase, forget_dropped, refuse_second_archive, remove_strays
+from xblock_user_state.maintenance.archive_files import erase, forget_dropped, refuse_other_archive, remove_strays
 from xblock_user_state.maintenance.archiving import Archiving, Done
 from xblock_user_state.maintenance.checkpoint import BadCheckpoint
 from xblock_user_state.maintenance.restoring import Restoring
@@ -58,10 +58,10 @@ class Command(PassCommand):
             _refuse(options, "older_than", "dry_run")
         with interruptions(str, *_ERRORS):
             place = place_of(url) if url else None
-            if place and options["to"]:
-                refuse_second_archive(database, place)
-            elif place:
+            if place and not options["to"]:
                 manifest_of_archive(place)
+            if place:
+                refuse_other_archive(database, place)
         if place and options["erase"]:
             self._erase(database, place)
         elif place and options["restore"]:
