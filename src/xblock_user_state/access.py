@@ -43,7 +43,10 @@ _PHRASES = {
 
 
 class Policy(Protocol):
-    """The host's answers. One that raises refuses, too: nothing was read or written."""
+    """The host's answers. One that raises refuses, too: nothing was read or written.
+
+    The message of a `PermissionDenied` that `may` raises is the reason, which ends the message of the refusal.
+    """
 
     def may(
         self,
@@ -120,11 +123,15 @@ Report = Callable[[Question, bool], None]
 
 
 def ask(policy: Policy, question: Question, report: Report) -> None:
-    """Ask a policy. Raises `PermissionDenied`, which names the actor, the act and the context, if it refuses."""
-    is_allowed = bool(policy.may(*question))
+    """Ask a policy. Raises `PermissionDenied`, which names the actor, the act, the context and the policy's reason."""
+    reason = ""
+    try:
+        is_allowed = bool(policy.may(*question))
+    except PermissionDenied as refusal:
+        is_allowed, reason = False, f": {refusal}"
     report(question, is_allowed)
     if not is_allowed:
-        raise PermissionDenied(question.answered(is_allowed))
+        raise PermissionDenied(question.answered(is_allowed) + reason)
 
 
 def is_own(actor: Any, username: Learner) -> bool:

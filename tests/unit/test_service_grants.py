@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from contextlib import nullcontext, suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -9,7 +11,7 @@ from opaque_keys.edx.keys import LearningContextKey, UsageKey
 
 from tests.policies import Asked, refuse
 from xblock_user_state.access import Action, Question
-from xblock_user_state.interface import Learner, UserId
+from xblock_user_state.interface import Learner, PermissionDenied, UserId
 from xblock_user_state.service.grants import ACTIONS, COURSE, OWN, TokenPolicy, parse_scopes
 
 COURSES = [
@@ -36,7 +38,8 @@ def test_a_token_allows_what_all_of_its_words_allow(
     )
     host = Asked()
     policy = TokenPolicy(parse_scopes(" ".join(words)), host)
-    assert policy.may("ada", action, username, context_key, MOON) is expected
+    with nullcontext() if expected else pytest.raises(PermissionDenied, match="the token "):
+        assert policy.may("ada", action, username, context_key, MOON)
     # The host is not asked about acts that the token does not grant.
     assert host.questions == ([Question("ada", action, username, context_key, MOON)] if expected else [])
 
@@ -46,7 +49,8 @@ def test_a_token_allows_nothing_that_the_host_refuses(
     words: list[str], action: Action, username: Learner, context_key: LearningContextKey | None
 ) -> None:
     policy = TokenPolicy(parse_scopes(" ".join(words)), Asked(refuse))
-    assert not policy.may("ada", action, username, context_key, None)
+    with suppress(PermissionDenied):
+        assert not policy.may("ada", action, username, context_key, None)
 
 
 @pytest.mark.parametrize(
@@ -55,7 +59,8 @@ def test_a_token_allows_nothing_that_the_host_refuses(
 )
 def test_a_course_is_the_same_in_each_branch(text: str, expected: bool) -> None:
     grants = parse_scopes(f"state:read {COURSE}{COURSES[0]}")
-    assert grants.allow(Question("ada", Action.READ, "ben", LearningContextKey.from_string(text))) is expected
+    with nullcontext() if expected else pytest.raises(PermissionDenied, match="for other courses"):
+        grants.check(Question("ada", Action.READ, "ben", LearningContextKey.from_string(text)))
 
 
 @pytest.mark.parametrize(

@@ -55,7 +55,10 @@ def allows(
     block_key: UsageKey | None = None,
 ) -> bool:
     """Tell whether `require` would let the user pass, to show a link. Not reported: nothing was asked for."""
-    return bool(console_host().policy.may(*_question(request, action, username, context_key, block_key)))
+    try:
+        return bool(console_host().policy.may(*_question(request, action, username, context_key, block_key)))
+    except PermissionDenied:
+        return False
 
 
 def _question(request: HttpRequest, action: Action, username: str | None, *where: Any) -> Question:

@@ -10,7 +10,7 @@ from opaque_keys import InvalidKeyError
 from opaque_keys.edx.keys import LearningContextKey
 
 from xblock_user_state.access import Action, Policy, Question
-from xblock_user_state.interface import BlockKey, Learner
+from xblock_user_state.interface import BlockKey, Learner, PermissionDenied
 from xblock_user_state.state.keys import identify_context
 
 __all__ = ["TokenPolicy", "parse_scopes"]
@@ -24,6 +24,8 @@ ACTIONS: Mapping[str, Action] = {
     "erase": Action.ERASE,
 }
 """The action that each scope grants. None implies another."""
+
+_SCOPES = {action: scope for scope, action in ACTIONS.items()}
 
 OWN = "own"
 """The scope that limits a token to its actor's own state, and to the state that all learners share."""
@@ -41,11 +43,17 @@ class Grants:
     """Ids of learning contexts; ``None`` for all."""
     own_only: bool = False
 
-    def allow(self, question: Question) -> bool:
-        """Tell whether the token reaches this far. The host's policy decides whether its actor may do it."""
-        if question.action not in self.actions or (self.own_only and question.is_of_others):
-            return False
-        return self.contexts is None or _id_of(question.context_key) in self.contexts
+    def check(self, question: Question) -> None:
+        """Raise `PermissionDenied` with the limit of the token that is in the way.
+
+        If there is none, the host's policy decides whether its actor may do it.
+        """
+        if question.action not in self.actions:
+            raise PermissionDenied(f"the token lacks the scope {_SCOPES[question.action]!r}")
+        if self.own_only and question.is_of_others:
+            raise PermissionDenied("the token is for its user's own state only")
+        if self.contexts is not None and _id_of(question.context_key) not in self.contexts:
+            raise PermissionDenied("the token is for other courses or libraries")
 
 
 def parse_scopes(text: str) -> Grants:
@@ -82,9 +90,10 @@ class TokenPolicy(NamedTuple):
         context_key: LearningContextKey | None,
         block_key: BlockKey,
     ) -> bool:
-        """Tell whether token and host allow it. Nothing is looked up before the token has allowed it."""
+        """Tell whether the host allows it. Raises `PermissionDenied`, with nothing looked up, if the token does not."""
         question = Question(actor, action, username, context_key, block_key)
-        return self.grants.allow(question) and bool(self.host.may(*question))
+        self.grants.check(question)
+        return bool(self.host.may(*question))
 
 
 def _context_of(word: str) -> int:

@@ -19,6 +19,7 @@ from xblock_user_state.access import Action
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.console.hosts import ConsoleHost
 from xblock_user_state.console.urls import urlpatterns
+from xblock_user_state.interface import PermissionDenied
 from xblock_user_state.models import LoggedAction
 
 COMPARED = {"old": 1, "new": 2}
@@ -161,12 +162,25 @@ class Nobody:
         return (actor.username, action) == ("ann", Action.REPORT)
 
 
+class NobodyForAReason(Nobody):
+    def may(self, actor: User, action: Action, *where: object) -> bool:
+        if super().may(actor, action, *where):
+            return True
+        raise PermissionDenied("the course is closed")
+
+
 class HostWithPolicy(ConsoleHost):
     policy = Nobody()
 
 
 @pytest.mark.parametrize(
-    "setting", [{"CONSOLE_HOST": f"{__name__}.HostWithPolicy"}, {"POLICY": f"{__name__}.Nobody"}], ids=str
+    "setting",
+    [
+        {"CONSOLE_HOST": f"{__name__}.HostWithPolicy"},
+        {"POLICY": f"{__name__}.Nobody"},
+        {"POLICY": f"{__name__}.NobodyForAReason"},
+    ],
+    ids=str,
 )
 def test_the_hosts_policy_is_asked(ann: User, login: Login, setting: Any) -> None:
     with override_settings(XBLOCK_USER_STATE=setting):

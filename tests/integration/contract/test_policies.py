@@ -15,9 +15,9 @@ from xblock.fields import Scope
 
 from tests.factories import COURSE, make_block
 from tests.policies import Asked, refuse
-from xblock_user_state.access import OwnState, Policy
+from xblock_user_state.access import OwnState, Policy, Question
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.interface import PermissionDenied, UserDoesNotExist, UserId, XBlockUserStateClient
+from xblock_user_state.interface import DoesNotExist, PermissionDenied, UserDoesNotExist, UserId, XBlockUserStateClient
 from xblock_user_state.memory import InMemoryXBlockUserStateClient
 
 pytestmark = pytest.mark.not_for_visitors
@@ -216,6 +216,16 @@ def test_one_refused_block_refuses_the_call(client: XBlockUserStateClient) -> No
     with pytest.raises(PermissionDenied, match="other"):
         of_bob.set_many("ann", {BLOCK: {"a": 1}, other: {"a": 1}})
     assert list(client.get_many("ann", [BLOCK, other])) == []
+
+
+def test_a_policy_may_give_its_reason(client: XBlockUserStateClient, refused: Callable[..., str]) -> None:
+    def closed(question: Question) -> bool:
+        raise PermissionDenied("the course is closed")
+
+    text = refused(OF_A_LEARNER["set"], "ann", Asked(closed))
+    assert text == f"'bob' may not change the state of 'ann' in {BLOCK}, {COURSE}: the course is closed"
+    with pytest.raises(DoesNotExist):
+        client.get("ann", BLOCK)
 
 
 def test_the_history_names_the_client_s_user(client: XBlockUserStateClient) -> None:

@@ -179,14 +179,16 @@ def test_nobody_comes_in_without_a_valid_token(endpoint: Endpoint) -> None:
 @each_endpoint
 def test_a_token_needs_the_scope_of_the_endpoint(endpoint: Endpoint) -> None:
     with nothing_changes():
-        text_of(send(endpoint, of_host(" ".join(scope for scope in ACTIONS if scope != endpoint.scope))))
+        text = text_of(send(endpoint, of_host(" ".join(scope for scope in ACTIONS if scope != endpoint.scope))))
+    assert text.endswith(f": the token lacks the scope '{endpoint.scope}'")
     assert send(endpoint, of_host(endpoint.scope)).status_code == 200
 
 
 @each_endpoint
 def test_a_token_of_one_course_reaches_no_other(endpoint: Endpoint) -> None:
     with nothing_changes():
-        text_of(send(endpoint, of_host(f"{ALL} course:{OTHER_COURSE}")))
+        text = text_of(send(endpoint, of_host(f"{ALL} course:{OTHER_COURSE}")))
+    assert text.endswith(": the token is for other courses or libraries")
     assert send(endpoint, of_host(f"{ALL} course:{OTHER_COURSE} course:{COURSE}")).status_code == 200
 
 
@@ -202,7 +204,8 @@ def test_a_token_of_a_course_does_not_reach_what_is_of_no_course(scope: Scope) -
 @each_endpoint
 def test_a_token_for_own_state_reaches_no_other_learner(endpoint: Endpoint) -> None:
     with nothing_changes():
-        text_of(send(endpoint, of_host(f"{ALL} own")))
+        text = text_of(send(endpoint, of_host(f"{ALL} own")))
+    assert text.endswith(": the token is for its user's own state only")
     if endpoint in OF_LEARNERS:
         assert send(endpoint, made_token(scope=f"{ALL} own", sub="ann")).status_code == 200
 
@@ -210,7 +213,7 @@ def test_a_token_for_own_state_reaches_no_other_learner(endpoint: Endpoint) -> N
 @each_endpoint
 def test_a_token_does_not_reach_further_than_its_user(endpoint: Endpoint) -> None:
     with nothing_changes():
-        text_of(send(endpoint, made_token(scope=ALL, sub="bob")))
+        assert "token" not in text_of(send(endpoint, made_token(scope=ALL, sub="bob")))
 
 
 @pytest.mark.parametrize("endpoint", OF_LEARNERS, ids=name_of)
