@@ -16,10 +16,12 @@ def section(results: Mapping[str, Results]) -> str:
     parts = [machine_of(results)]
     for database, of in results.items():
         times = of["times"]
+        largest, wanted = max(map(int, times)), of.get("wanted", 0)
         heads = ("call", "contender", *(f"{int(size):,} rows" for size in times), "largest ÷ smallest")
         parts += [
             f"### {database} as it grows",
             table(heads, _rows(times)),
+            *([f"The disk had room for {largest:,} of {wanted:,} rows."] if largest < wanted else []),
             charts.image(_chart(database), f"times over the rows of the table on {database}"),
         ]
     return "\n\n".join(parts)

@@ -32,8 +32,8 @@ class Scale:
     iterations: int
     """Repetitions of an iteration; the large course gets half as many."""
 
-    tables: tuple[int, ...]
-    """Sizes in rows at which a growing table is measured."""
+    tables: tuple[int, int]
+    """Smallest and largest size in rows at which a growing table is measured. Those in between grow tenfold."""
 
     seconds: float
     """Duration of one measurement of writing processes."""
@@ -68,7 +68,7 @@ FULL = Scale(
     background=10_000,
     courses=(10_000, 500_000),
     iterations=4,
-    tables=(10_000, 100_000, 1_000_000),
+    tables=(10_000, 1_000_000),
     seconds=4.0,
     storage=20_000,
     round_trips=20,
@@ -109,6 +109,10 @@ def chosen() -> Scale:
 
 def table_sizes() -> tuple[int, ...]:
     """Return the sizes in rows of the growing table, up to the largest that the command line allows."""
-    sizes = chosen().tables
-    largest = int(os.environ.get(LARGEST_VARIABLE) or sizes[-1])
-    return (*(size for size in sizes if size < largest), largest)
+    size, largest = chosen().tables
+    largest = int(os.environ.get(LARGEST_VARIABLE) or largest)
+    sizes = []
+    while size < largest:
+        sizes.append(size)
+        size *= 10
+    return (*sizes, largest)

@@ -6,6 +6,7 @@ from collections import defaultdict
 from collections.abc import Sequence
 from pathlib import Path
 from random import Random
+from shutil import disk_usage
 from typing import Any
 
 from django.db import connection
@@ -17,6 +18,7 @@ from bench.site import machine, scale
 from bench.site.data import BLOCKS_OF_COURSE, COURSES, Block, Learner, attempt, blocks_of, learner
 from bench.site.filling import Rows, after, learners, of_site
 from bench.site.scale import BLOCKS
+from bench.site.sizes import size_of
 from bench.workloads.stage import Contenders, fill, rotated, set_stage, timed
 
 OPERATIONS = ("set_many, update", "get_many")
@@ -24,19 +26,40 @@ CONTROL = "a table of one row"
 """A statement whose table never grows. Its times show how busy the machine was at each size."""
 
 
-def measure(_folder: Path) -> Results:
-    """Measure calls at each size of the tables."""
+ROUNDED_ROWS = 100_000
+"""Tables that the disk has no room for grow to a multiple of this."""
+
+USED = 0.8
+"""Share of the free disk that tables may take: the server's log grows, too."""
+
+
+def measure(folder: Path) -> Results:
+    """Measure calls at each size of the tables, as far as the disk has room."""
     found = set_stage(CORE, None, 1)
     _execute("CREATE TABLE bench_control (n int PRIMARY KEY)")
     _execute("INSERT INTO bench_control VALUES (0)")
     parts: list[Rows] = []
-    times = {}
-    for size in scale.table_sizes():
+    times: dict[int, Any] = {}
+    sizes = scale.table_sizes()
+    for wanted in sizes:
+        rows = sum(part.count for part in parts)
+        size = min(wanted, room_for(rows, _bytes_of(found), disk_usage(folder).free)) if rows else wanted
+        if size == rows:
+            break
         parts.append(after(parts, size) if parts else of_site(size))
         learners(parts[-1].first_learner + parts[-1].learners)
         fill(found, parts[-1])
         times[size] = _measure(found, parts, size)
-    return {"machine": machine.line(), "times": times}
+    return {"machine": machine.line(), "times": times, "wanted": sizes[-1]}
+
+
+def room_for(rows: int, size: int, free: int) -> int:
+    """Return the number of rows that tables of `rows` rows and `size` bytes can have with `free` bytes of the disk."""
+    return rows + int(free * USED * rows / size) // ROUNDED_ROWS * ROUNDED_ROWS
+
+
+def _bytes_of(found: Contenders) -> int:
+    return sum(sum(size_of(table)) for contender in found.values() for table in contender.tables)
 
 
 def some_blocks(random: Random, parts: Sequence[Rows]) -> tuple[Learner, tuple[Block, ...]]:

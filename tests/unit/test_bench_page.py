@@ -52,6 +52,15 @@ def test_the_plan_multiplies_measured_figures_and_names_the_missing_ones() -> No
     assert f"| MariaDB | `export_history` | {missing} | – | – |" in lines
 
 
+def test_the_section_on_growth_says_where_the_disk_ended_it() -> None:
+    of_call = {call: dict.fromkeys((OURS, RAW), summary([1.0])) for call in ("set_many, update", "get_many")}
+    of = {"machine": "A full run.", "times": {"10000": of_call, "7000000": of_call}, "wanted": 20_000_000}
+    text = sections.text("growth", {"MariaDB 11.4": of})
+    assert "| call | contender | 10,000 rows | 7,000,000 rows | largest ÷ smallest |" in text
+    assert "The disk had room for 7,000,000 of 20,000,000 rows." in text
+    assert "The disk" not in sections.text("growth", {"MariaDB 11.4": {**of, "wanted": 7_000_000}})
+
+
 def test_every_workload_has_a_section() -> None:
     page = report.PAGE.read_text()
     assert report.known().keys() <= sections.OF_WORKLOADS.keys() == WORKLOADS.keys()
