@@ -12,7 +12,6 @@ from typing import Any
 from django.db import connection
 
 from bench.contenders import CORE
-from bench.contenders.tables import drop_tables
 from bench.page.figures import summaries
 from bench.page.report import Results
 from bench.site import machine, scale
@@ -20,7 +19,7 @@ from bench.site.data import BLOCKS_OF_COURSE, COURSES, Block, Learner, attempt, 
 from bench.site.filling import Rows, after, learners, of_site
 from bench.site.scale import BLOCKS
 from bench.site.sizes import size_of
-from bench.workloads.stage import Contenders, fill, rotated, set_stage, timed
+from bench.workloads.stage import Contenders, clear, fill, rotated, set_stage, timed
 
 OPERATIONS = ("set_many, update", "get_many")
 CONTROL = "a table of one row"
@@ -45,15 +44,15 @@ def measure(folder: Path) -> Results:
     for wanted in sizes:
         rows = sum(part.count for part in parts)
         size = min(wanted, room_for(rows, _bytes_of(found), disk_usage(folder).free)) if rows else wanted
-        # A table that is hardly larger tells nothing new.
-        if size < 2 * rows:
+        # A table that has room to become a little larger tells nothing new.
+        if size < min(wanted, 2 * rows):
             break
         parts.append(after(parts, size) if parts else of_site(size))
         learners(parts[-1].first_learner + parts[-1].learners)
         fill(found, parts[-1])
         times[size] = _measure(found, parts, size)
     # The next database needs the room.
-    drop_tables()
+    clear()
     return {"machine": machine.line(), "times": times, "wanted": sizes[-1]}
 
 

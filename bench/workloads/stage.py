@@ -23,9 +23,7 @@ Item = TypeVar("Item")
 
 def set_stage(names: Iterable[str], rows: Rows | None, learners: int) -> Contenders:
     """Return the contenders that support this database, with `rows` in their tables and `learners` users."""
-    # The flush does not know the tables that refer to users, so they go first.
-    drop_tables()
-    call_command("flush", interactive=False, verbosity=0)
+    clear()
     filling.prepare()
     filling.learners(learners)
     found = contenders.named(names)
@@ -34,6 +32,13 @@ def set_stage(names: Iterable[str], rows: Rows | None, learners: int) -> Contend
     if rows:
         fill(found, rows)
     return found
+
+
+def clear() -> None:
+    """Delete all rows and tables of earlier workloads."""
+    # The flush does not know the tables that refer to users, so they go first.
+    drop_tables()
+    call_command("flush", interactive=False, verbosity=0)
 
 
 def fill(found: Contenders, rows: Rows) -> None:
