@@ -19,7 +19,7 @@ from pytest_django import Settings
 from xblock.fields import Scope
 
 from tests import citus
-from tests.factories import ADA, BY, COURSE, make_block, make_blocks, make_learners
+from tests.factories import BY, COURSE, make_block, make_blocks, make_learners
 from tests.integration import histories
 from tests.integration.histories import ESSAY, add_entries_to_every_store
 from tests.integration.interference import refusing
@@ -706,6 +706,6 @@ def test_a_move_is_in_the_log_and_asks_first(learners: list[User]) -> None:
     assert not LoggedAction.objects.exists()
     move_state(FIRST, TARGET, username="bob", **BY)
     [row] = LoggedAction.objects.all()
-    assert (row.act, row.block_id, row.actor_id) == ("move_state", identify_block(FIRST).id, ADA.pk)
+    assert (row.act, row.block_id, row.actor_id) == ("move_state", identify_block(FIRST).id, BY["actor"].pk)
     assert (row.revision_before, row.revision_after) == (None, None)
     assert row.student_id == next(user.pk for user in learners if user.username == "bob")

@@ -402,7 +402,7 @@ def test_the_archive_of_another_site_is_refused(
     archive("--to", folder)
     other = Folder(tmp_path / "other")
     [of_ann] = manifest.read_manifest(Folder(folder)).parts
-    entries = [entry._replace(student_id=999) for entry in parts.read_part(Folder(folder), of_ann)]
+    entries = [entry._replace(student_id=2_000_000_000) for entry in parts.read_part(Folder(folder), of_ann)]
     manifest.begin(other)
     for act, age in (("--to", "0h"), ("--erase", None), ("--restore", None)):
         with pytest.raises(

@@ -422,7 +422,7 @@ def test_copies_with_another_actor_are_no_other_life(client: DjangoXBlockUserSta
     add_entries(client, 3)
     copies = extended_model()._base_manager.using(ALIAS)
     copies.bulk_create(extended_model()(**values) for values in HistoryOutbox._base_manager.values(*COLUMNS))
-    copies.filter(revision=2).update(actor_id=77)
+    copies.filter(revision=2).update(actor_id=2_000_000_000)
     [act] = repair()
     assert act == "revision 2 is not the same in all stores; the entry of the outbox is kept"
     assert_sound()

@@ -64,11 +64,13 @@ def test_an_attempt_changes_a_state() -> None:
 
 
 def test_the_largest_table_can_be_chosen(monkeypatch: pytest.MonkeyPatch) -> None:
-    assert scale.table_sizes() == scale.FULL.tables
-    monkeypatch.setenv(scale.LARGEST_VARIABLE, "5000000")
-    assert scale.table_sizes() == (*scale.FULL.tables, 5_000_000)
+    assert scale.table_sizes() == (10_000, 100_000, 1_000_000)
+    monkeypatch.setenv(scale.LARGEST_VARIABLE, "20000000")
+    assert scale.table_sizes() == (10_000, 100_000, 1_000_000, 10_000_000, 20_000_000)
     monkeypatch.setenv(scale.LARGEST_VARIABLE, "20000")
     assert scale.table_sizes() == (10_000, 20_000)
+    monkeypatch.setenv(scale.LARGEST_VARIABLE, "5000")
+    assert scale.table_sizes() == (5_000,)
 
 
 @pytest.mark.parametrize(

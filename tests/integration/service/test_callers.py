@@ -15,6 +15,7 @@ from tests.factories import COURSE, make_block, make_learners
 from tests.service_keys import SETTINGS, made_token
 from xblock_user_state.access import Action
 from xblock_user_state.client import DjangoXBlockUserStateClient
+from xblock_user_state.interface import PermissionDenied
 from xblock_user_state.permissions import site_policy
 from xblock_user_state.service.callers import Caller, NotAuthenticated, caller_of
 from xblock_user_state.service.throttling import TooManyRequests
@@ -51,7 +52,8 @@ def test_a_token_acts_for_its_user_within_its_grants(ada: User, scheme: str) -> 
     actor, policy, _ = caller_of(post(token, scheme))
     assert actor == ada
     assert policy.may(actor, Action.READ, "ada", COURSE, MOON)
-    assert not policy.may(actor, Action.WRITE, "ada", COURSE, MOON)
+    with pytest.raises(PermissionDenied, match="lacks the scope 'state:write'"):
+        policy.may(actor, Action.WRITE, "ada", COURSE, MOON)
     # The site's policy refuses it.
     assert not policy.may(actor, Action.READ, "ben", COURSE, MOON)
 
