@@ -45,13 +45,14 @@ def traffic(start: Start) -> list[subprocess.Popen[str]]:
 
 def test_readers_see_each_entry_once_while_it_moves(start: Start, traffic: Any, tmp_path: Path) -> None:
     position = tmp_path / "position.json"
+    copied = extended_model()._base_manager.using("student_module_history").count
     command = ["django", "backfill_extended_history", "--batch", "20", "--state-file", str(position)]
 
     # Kill the command in the middle of copying.
     first = start(*command, "--rate", "200")
     wait_until(lambda: position.exists() and json.loads(position.read_text())["after"] is not None, first)
     kill(first)
-    assert "going on after learner" in finished(start(*command))
+    assert "going on after learner" in finished(start(*command), moving=copied)
     assert not position.exists()
 
     # Kill the command in the middle of removing.
@@ -60,7 +61,7 @@ def test_readers_see_each_entry_once_while_it_moves(start: Start, traffic: Any, 
     wait_until(lambda: StudentModuleHistory.objects.count() < before - 40, removing)
     kill(removing)
     assert StudentModuleHistory.objects.exists()
-    finished(start(*command, "--remove-source"))
+    finished(start(*command, "--remove-source"), moving=StudentModuleHistory.objects.count)
 
     for process in traffic:
         assert process.poll() is None, process.communicate()

@@ -59,7 +59,7 @@ def test_learners_work_on_while_the_import_runs(tables: None, start: Start, mana
     while any(process.poll() is None for process in processes):
         writer.listen(0.1)
     for process in processes:
-        finished(process)
+        finished(process, moving=StudentModule.objects.count)
     for first, last in halves():
         writer.listen(0.1)
         finished(start(*COMMAND, "--catch-up", "--range", f"{first}:{last}"))
@@ -76,7 +76,7 @@ def test_learners_work_on_while_the_import_runs(tables: None, start: Start, mana
 
 def test_two_imports_of_one_range_do_not_harm_each_other(tables: None, start: Start, manage: Manage) -> None:
     for process in [start(*COMMAND) for _ in range(2)]:
-        finished(process)
+        finished(process, moving=StudentModule.objects.count)
     assert StudentModule.objects.count() == ImportedModule.objects.count() == LEARNERS * BLOCKS
     assert manage("compare_openedx", "--from", "default", "--history") == ""
     manage("check_history")
