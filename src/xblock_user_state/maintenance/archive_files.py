@@ -65,18 +65,16 @@ def refuse_other_archive(database: str, place: Place) -> None:
     )
     with errors_translated(database):
         some = [Owner(*owner) for owner in early.order_by(*Owner._fields).values_list(*Owner._fields)[:_ASKED]]
-        has_any = bool(some) or archived.exists()
-        has_tombstones = archived.filter(first_kept=TOMBSTONE).exists()
-    if not manifest.generation and (some or has_tombstones):
-        raise ArchiveError(
-            f"early entries are in an archive already, and here is no {MANIFEST}: {place}. Name that archive; if "
-            "it is to be here, copy all of its files first"
-        )
-    if manifest.parts and not has_any:
-        raise ArchiveError(
-            f"this archive has entries, and this database has none in an archive: {place}. It is another site's, or "
-            "the database came back from a backup that is older than the archive. Name an empty place"
-        )
+        if not manifest.generation and (some or archived.filter(first_kept=TOMBSTONE).exists()):
+            raise ArchiveError(
+                f"early entries are in an archive already, and here is no {MANIFEST}: {place}. Name that archive; if "
+                "it is to be here, copy all of its files first"
+            )
+        if manifest.parts and not some and not archived.exists():
+            raise ArchiveError(
+                f"this archive has entries, and this database has none in an archive: {place}. It is another site's, "
+                "or the database came back from a backup that is older than the archive. Name an empty place"
+            )
     if manifest.generation and some and not _has_any_owner(place, some):
         raise ArchiveError(
             f"this archive has no entries of those that left this database, such as learner {some[0].student_id}'s: "
