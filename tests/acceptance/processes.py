@@ -20,10 +20,9 @@ from pathlib import Path
 from typing import Any
 
 from tests.acceptance.messages import Done, Failed, Paused, Ready, Said
+from tests.acceptance.waiting import PATIENCE_SECONDS
 
 ROOT = Path(__file__).parents[2]
-# A worker that is silent for longer fails the test. Longer than any retry of the client.
-PATIENCE_SECONDS = 120.0
 
 Work = Callable[..., Iterator[Any]]
 

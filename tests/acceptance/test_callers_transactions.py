@@ -16,6 +16,7 @@ from tests.acceptance.agreement import assert_agreement
 from tests.acceptance.messages import Pause
 from tests.acceptance.processes import Crew, finish
 from tests.acceptance.scene import problems
+from tests.acceptance.waiting import wait_until
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.interface import BlockKey
 
@@ -121,7 +122,7 @@ def test_registering_blocks_of_one_course_does_not_tie_callers_together(crew: Cr
     second.wait_for_pause()
     # This worker meets the first worker's new block, then the second worker's.
     third = crew.start(workers.transact, learners[3], [{shared: {"c": 1}, own: {"c": 1}}, {other: {"c": 1}}])
-    _wait_until_one_waits_for_a_lock()
+    wait_until(_one_waits_for_a_lock)
     first.resume()
     finish(first)
     third.receive()
@@ -130,17 +131,16 @@ def test_registering_blocks_of_one_course_does_not_tie_callers_together(crew: Cr
     assert_agreement()
 
 
-def _wait_until_one_waits_for_a_lock() -> None:
+def _one_waits_for_a_lock() -> bool:
     waiting = {
         "citus": "SELECT COUNT(*) FROM citus_lock_waits",
         "postgresql": "SELECT COUNT(*) FROM pg_stat_activity "
         "WHERE wait_event_type = 'Lock' AND datname = current_database()",
         "mysql": "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'",
     }
+    # MariaDB reads the locks anew only if nobody has asked for a tenth of a second.
+    time.sleep(0.15)
     with connection.cursor() as cursor:
-        found = 0
-        while not found:
-            # MariaDB caches this view for a tenth of a second.
-            time.sleep(0.15)
-            cursor.execute(waiting[citus.DIALECT])
-            [(found,)] = cursor.fetchall()
+        cursor.execute(waiting[citus.DIALECT])
+        [(found,)] = cursor.fetchall()
+    return bool(found)

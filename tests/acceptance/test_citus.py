@@ -26,6 +26,7 @@ from tests.acceptance import workers
 from tests.acceptance.conftest import Manage
 from tests.acceptance.processes import Crew, Worker, listen
 from tests.acceptance.scene import problems
+from tests.acceptance.waiting import PATIENCE_SECONDS, Patience
 from tests.factories import make_learners
 from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.models import StudentModule
@@ -40,7 +41,6 @@ pytestmark = [
 ]
 
 BLOCKS = problems("cluster", 3)
-PATIENCE_SECONDS = 120.0
 
 _SHARD = "get_shard_id_for_distribution_column('xblock_user_state_studentmodule', %s)"
 _PLACE = f"""
@@ -88,9 +88,9 @@ def _write(crew: Crew, work: Callable[..., Iterator[Any]], names: Sequence[str],
 
 
 def _listen_until(writers: Writers, reached: Callable[[], bool]) -> None:
-    end = time.monotonic() + PATIENCE_SECONDS
+    patience = Patience(lambda: {name: (len(writer.said), writer.said[-3:]) for name, writer in writers.items()})
     while not reached():
-        assert time.monotonic() < end, {name: writer.said[-3:] for name, writer in writers.items()}
+        patience.check()
         listen(writers.values(), time.monotonic() + 0.1)
 
 

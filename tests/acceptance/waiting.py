@@ -6,6 +6,7 @@ import subprocess
 import time
 from collections.abc import Callable
 
+# Longer than any retry of the client.
 PATIENCE_SECONDS = 120
 # A traceback with its causes.
 SHOWN_LINES = 80

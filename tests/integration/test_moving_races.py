@@ -17,6 +17,7 @@ from django.db import connection, connections
 from opaque_keys.edx.keys import UsageKey
 from pytest_django import Settings
 
+from tests.acceptance.waiting import wait_until
 from tests.factories import BY, make_block, make_learners
 from tests.integration.interference import just_after, just_before, on_another_connection, second_connection
 from tests.relaying import ship_all, ship_any
@@ -137,10 +138,7 @@ def test_no_write_is_lost_or_doubled_while_others_write(site: str, monkeypatch: 
     for thread in threads:
         thread.start()
     # On a busy machine all moves may be over before the first write.
-    give_up = time.monotonic() + 60
-    while not all(acknowledged.values()):
-        assert time.monotonic() < give_up
-        time.sleep(0.01)
+    wait_until(lambda: all(acknowledged.values()))
     moved = 0
     for number in range(8):
         # There and back: each learner moves when the other key is free.
