@@ -17,8 +17,10 @@ from bench.contenders import codec
 from bench.contenders.raw import DELETED, HISTORY, STATE, LostRace, RawContender, Stored, Warm, Written, address
 from bench.site.data import Block, Learner, State
 
-_READ = f"SELECT block_id, revision, state FROM {STATE} WHERE student_id = %s AND block_id IN (%s)"
-_FETCH = f"SELECT block_id, state, modified FROM {STATE} WHERE student_id = %s AND block_id IN (%s)"
+# Without the hint the server may read all rows of the learner.
+_BY_KEY = "FORCE INDEX (PRIMARY)"
+_READ = f"SELECT block_id, revision, state FROM {STATE} {_BY_KEY} WHERE student_id = %s AND block_id IN (%s)"
+_FETCH = f"SELECT block_id, state, modified FROM {STATE} {_BY_KEY} WHERE student_id = %s AND block_id IN (%s)"
 _ENTRIES = (
     f"SELECT revision, created, body FROM {HISTORY} WHERE student_id = %s AND block_id = %s ORDER BY revision DESC"
 )
@@ -38,7 +40,7 @@ BEGIN NOT ATOMIC
         modified = IF({_IS_NEXT}, GREATEST(VALUES(modified), modified + INTERVAL 1 MICROSECOND), modified),
         revision = IF({_IS_NEXT}, VALUES(revision), revision);
     IF ROW_COUNT() <> %s THEN SIGNAL SQLSTATE '45000'; END IF;
-    INSERT INTO {HISTORY} ({_HISTORY_COLUMNS}) {_COPIED} WHERE student_id = %s AND block_id IN (%s);
+    INSERT INTO {HISTORY} ({_HISTORY_COLUMNS}) {_COPIED} {_BY_KEY} WHERE student_id = %s AND block_id IN (%s);
     COMMIT;
 END
 """
@@ -49,7 +51,7 @@ BEGIN NOT ATOMIC
     UPDATE {STATE} SET state = '{DELETED}', revision = revision + 1,
         modified = GREATEST('%s', modified + INTERVAL 1 MICROSECOND)
     WHERE student_id = %s AND block_id IN (%s) AND state <> '{DELETED}';
-    INSERT INTO {HISTORY} ({_HISTORY_COLUMNS}) {_COPIED} AS m WHERE student_id = %s AND block_id IN (%s)
+    INSERT INTO {HISTORY} ({_HISTORY_COLUMNS}) {_COPIED} AS m {_BY_KEY} WHERE student_id = %s AND block_id IN (%s)
     AND NOT EXISTS (SELECT 1 FROM {HISTORY} AS h
         WHERE h.student_id = m.student_id AND h.block_id = m.block_id AND h.revision = m.revision);
     COMMIT;

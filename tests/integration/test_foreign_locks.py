@@ -1,4 +1,4 @@
-"""Statements on a list of composite keys touch the rows of these learners, and wait for no other learner's lock."""
+"""Statements on a list of composite keys touch the rows that they name, and wait for no lock on others."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from collections.abc import Callable, Iterator
 import pytest
 from django.db import OperationalError, connection, connections, transaction
 from django.db.models import Q
+from django.test.utils import CaptureQueriesContext
 from pytest_django import Settings
 
 from tests.factories import make_block, make_blocks, make_learners
@@ -16,7 +17,8 @@ from xblock_user_state.client import DjangoXBlockUserStateClient
 from xblock_user_state.history.entries import Key, all_rows, of_keys, take_write_lock
 from xblock_user_state.history.outbox.shipping import ship
 from xblock_user_state.maintenance.backfill import Backfill
-from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModuleHistory
+from xblock_user_state.models import BaseStudentModuleHistory, HistoryOutbox, StudentModule, StudentModuleHistory
+from xblock_user_state.state.keys import identify_block
 
 pytestmark = pytest.mark.django_db(transaction=True, databases="__all__")
 
@@ -68,6 +70,32 @@ def test_one_row_is_moved_while_the_others_are_locked(
         other.rollback()
     assert model._base_manager.count() == len(others)
     assert not model._base_manager.filter(student_id=first.pk).exists()
+
+
+@needs_a_server
+@pytest.mark.usefixtures("_impatient")
+def test_a_locking_call_waits_for_none_of_the_learners_other_blocks() -> None:
+    """MariaDB takes a learner for a few rows, and without a hint it reads and locks all of them."""
+    blocks, client = make_blocks(20), DjangoXBlockUserStateClient()
+    ann, _ = make_learners("ann", "bob")
+    for name in ("ann", "bob"):
+        client.set_many(name, {block: {"answer": 0} for block in blocks})
+    if connection.vendor == "mysql":
+        # As a site's server does by itself: without figures of the table it goes to each key.
+        with connection.cursor() as cursor:
+            cursor.execute(f"ANALYZE TABLE {StudentModule._meta.db_table}")
+    with second_connection() as other:
+        other.set_autocommit(False)
+        with other.cursor() as cursor:
+            cursor.execute(
+                f"SELECT 1 FROM {StudentModule._meta.db_table} WHERE student_id = %s AND block_id = %s FOR UPDATE",  # noqa: S608
+                [ann.pk, identify_block(blocks[-1]).id],
+            )
+        # Nothing changes, so the client asks whether its cached rows are still true, and must not read an old copy.
+        with CaptureQueriesContext(connection) as queries:
+            client.set_many("ann", {block: {"answer": 0} for block in blocks[:2]})
+        other.rollback()
+    assert [query["sql"].endswith("FOR UPDATE") for query in queries] == [True]
 
 
 @needs_a_server

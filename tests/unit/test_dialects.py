@@ -1,4 +1,4 @@
-"""A dialect is a small seam: twelve verbs, which every vendor has."""
+"""A dialect is a small seam: thirteen verbs, which every vendor has."""
 
 from __future__ import annotations
 
@@ -20,6 +20,7 @@ VERBS = {
     "in_list",
     "insert",
     "insert_missing",
+    "keyed",
     "max_keys",
     "pinned",
     "select_expression",
@@ -29,6 +30,6 @@ VERBS = {
 
 
 @pytest.mark.parametrize("dialect", [Dialect, Citus, MySQL, PostgreSQL, SQLite])
-def test_the_public_methods_are_the_twelve_verbs(dialect: type[Dialect]) -> None:
+def test_the_public_methods_are_the_thirteen_verbs(dialect: type[Dialect]) -> None:
     methods = {name for name in dir(dialect) if isfunction(getattr(dialect, name)) and not name.startswith("_")}
     assert methods == VERBS

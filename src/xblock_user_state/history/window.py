@@ -67,7 +67,8 @@ class Window:
         # Of the outbox, which is short, a reader needs the tombstone too: the row of the lowest revision.
         if self.is_exact and model is not HistoryOutbox:
             condition, parameters = self._with_bases(target, condition, parameters)
-        sql = f"SELECT {selected(target)} FROM {target.table} WHERE {condition} ORDER BY {block_id}, {revision} DESC"
+        source = dialect_of(target.connection).keyed(target.table)
+        sql = f"SELECT {selected(target)} FROM {source} WHERE {condition} ORDER BY {block_id}, {revision} DESC"
         if self.most is not None:
             # One row more, because the first may be the pack that ends at `before` or later.
             sql, parameters = f"{sql} LIMIT %s", [*parameters, self.most + (self.before is not None)]

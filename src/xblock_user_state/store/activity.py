@@ -38,13 +38,13 @@ def latest(database: str, student_id: Any, limit: int, block_ids: Collection[int
         ("block_id", "state", "modified", REVISION),
         {"student_id": student_id},
     )
+    source = dialect_of(target.connection).keyed(target.table)
     found = [
         Active(*values)
         for condition, parameters in _conditions(target, block_ids)
         for values in fetch(
             target,
-            f"SELECT {selected(target)} FROM {target.table} WHERE {condition} "
-            f"ORDER BY modified DESC, block_id LIMIT {limit}",
+            f"SELECT {selected(target)} FROM {source} WHERE {condition} ORDER BY modified DESC, block_id LIMIT {limit}",
             parameters,
             keep_plan=True,
         )

@@ -157,7 +157,8 @@ def _fetch(
         wanted = " AND ".join([*dialect.pinned(target.layout), in_list])
         # The lock stands in a CTE, because all learners share the registry's rows. FOR UPDATE OF is no way out: MariaDB
         # lacks it, and PostgreSQL refuses it on the nullable side of a LEFT JOIN.
-        locked = f"WITH locked AS (SELECT * FROM {target.table} WHERE {wanted} ORDER BY block_id FOR UPDATE) "
+        source = dialect.keyed(target.table)
+        locked = f"WITH locked AS (SELECT * FROM {source} WHERE {wanted} ORDER BY block_id FOR UPDATE) "
         stored, conditions, values = "locked", [], [*target.pinned_values(), *keys, *parameters]
     columns = selected(target, "stored.", cut=cut)
     sql = (

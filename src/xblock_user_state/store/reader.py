@@ -75,7 +75,8 @@ def _part(
     if table.key_column:
         key[table.key_column == "block_type"] = target.layout.names[0]
     values = [selected(replace(target, columns=table.columns)), *["NULL"] * (len(columns) - len(table.columns))]
-    sql = f"SELECT {', '.join([str(number), *key, *values])} FROM {target.table} WHERE {' AND '.join(conditions)}"
+    source = dialect_of(connection).keyed(target.table)
+    sql = f"SELECT {', '.join([str(number), *key, *values])} FROM {source} WHERE {' AND '.join(conditions)}"
     return sql, list(parameters)
 
 
@@ -103,8 +104,9 @@ def _read(
     by_value: Mapping[Any, RowKey] = {table.key_value(key): key for key in keys}
     # Every writer locks rows in this order, so two can't deadlock. The keys are sorted for the same reason.
     locked = f" ORDER BY {target.layout.names[0]} FOR UPDATE" if lock else ""
+    source = dialect_of(connection).keyed(target.table)
     for conditions, parameters in _conditions(target, sorted(by_value) if table.key_columns else None):
-        sql = f"SELECT {selected(target)} FROM {target.table} WHERE {' AND '.join(conditions)}{locked}"
+        sql = f"SELECT {selected(target)} FROM {source} WHERE {' AND '.join(conditions)}{locked}"
         for values in fetch(target, sql, parameters, keep_plan=True):
             value = values[0] if table.key_columns else None
             yield by_value[value], values[len(table.key_columns) :]

@@ -16,17 +16,18 @@ FROM auth_user
 WHERE auth_user.username = %s;
 
 -- Reads rows by primary key, with all columns that a later write needs. Times are selected as microseconds: the driver
--- and Django would parse text in Python.
+-- and Django would parse text in Python. FORCE INDEX makes the server go to each key: it takes a learner for a few rows,
+-- and would read all of them. With FOR UPDATE it would lock them, too.
 SELECT block_id, revision, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created),
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), grade, max_grade, history_chain, history_checksum
-FROM studentmodule
+FROM studentmodule FORCE INDEX (PRIMARY)
 WHERE student_id = %s AND block_id IN (%s);
 
 -- === get_many: three blocks
 -- One parameter for each block.
 SELECT block_id, revision, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created),
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), grade, max_grade, history_chain, history_checksum
-FROM studentmodule
+FROM studentmodule FORCE INDEX (PRIMARY)
 WHERE student_id = %s AND block_id IN (%s, %s, %s);
 
 -- === get_encoded_rows: two blocks, and a row of each other scope
@@ -34,34 +35,35 @@ WHERE student_id = %s AND block_id IN (%s, %s, %s);
 -- The first part gives the union its types; the number is the table's.
 SELECT 0, block_id, NULL, revision, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created),
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), grade, max_grade, history_chain, history_checksum
-FROM studentmodule
+FROM studentmodule FORCE INDEX (PRIMARY)
 WHERE student_id = %s AND block_id IN (%s, %s)
 UNION ALL
 SELECT 1, NULL, block_type, revision, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created),
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), NULL, NULL, NULL, NULL
-FROM preferences
+FROM preferences FORCE INDEX (PRIMARY)
 WHERE student_id = %s AND block_type IN (%s)
 UNION ALL
 SELECT 2, NULL, NULL, revision, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created),
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), NULL, NULL, NULL, NULL
-FROM userinfo
+FROM userinfo FORCE INDEX (PRIMARY)
 WHERE student_id = %s
 UNION ALL
 SELECT 3, block_id, NULL, revision, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created),
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), NULL, NULL, NULL, NULL
-FROM userstatesummary
+FROM userstatesummary FORCE INDEX (PRIMARY)
 WHERE block_id IN (%s);
 
 -- === get_scores
 -- Reads scores by primary key. A score's time is that of the row's last change.
-SELECT block_id, grade, max_grade, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created)
-FROM studentmodule
+SELECT block_id, grade, max_grade, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified),
+    TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created)
+FROM studentmodule FORCE INDEX (PRIMARY)
 WHERE student_id = %s AND block_id IN (%s, %s);
 
 -- === get_latest: three rows
 -- Reads the learner's rows, neighbours in the primary key, and sorts them: no index has a time.
 SELECT block_id, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), revision
-FROM studentmodule
+FROM studentmodule FORCE INDEX (PRIMARY)
 WHERE student_id = %s
 ORDER BY modified DESC, block_id
 LIMIT 3;
@@ -83,7 +85,7 @@ ORDER BY 1 ASC;
 
 -- Reads the learner's rows in these blocks.
 SELECT block_id, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), revision
-FROM studentmodule
+FROM studentmodule FORCE INDEX (PRIMARY)
 WHERE student_id = %s AND block_id IN (%s, %s)
 ORDER BY modified DESC, block_id
 LIMIT 3;
@@ -101,7 +103,7 @@ ORDER BY 1 ASC;
 -- 31 more: as many as a chain of deltas may take back to a full entry.
 SELECT student_id, block_id, revision, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created), encoding, body, grade,
     max_grade, version, actor_id
-FROM studentmodulehistory
+FROM studentmodulehistory FORCE INDEX (PRIMARY)
 WHERE student_id = %s AND block_id = %s
 ORDER BY block_id, revision DESC
 LIMIT %s;
@@ -266,7 +268,7 @@ LEFT JOIN studentmodule AS stored ON stored.student_id = %s AND stored.block_id 
 -- In autocommit, so that the lock ends with the statement.
 SELECT block_id, revision, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created),
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified), grade, max_grade, history_chain, history_checksum
-FROM studentmodule
+FROM studentmodule FORCE INDEX (PRIMARY)
 WHERE student_id = %s AND block_id IN (%s, %s)
 ORDER BY block_id
 FOR UPDATE;
@@ -278,7 +280,13 @@ BEGIN;
 
 -- Lookup with a lock on the learner's rows, in the order of their keys. The lock stands in a CTE, because registry rows
 -- belong to all learners, and MariaDB has no FOR UPDATE OF.
-WITH locked AS (SELECT * FROM studentmodule WHERE student_id = %s AND block_id IN (%s) ORDER BY block_id FOR UPDATE)
+WITH locked AS (
+    SELECT *
+    FROM studentmodule FORCE INDEX (PRIMARY)
+    WHERE student_id = %s AND block_id IN (%s)
+    ORDER BY block_id
+    FOR UPDATE
+)
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.created),
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain,
@@ -313,7 +321,13 @@ COMMIT;
 BEGIN;
 
 -- As for a hot row. A locking read shows the newest commit; a plain one would show the snapshot of REPEATABLE READ.
-WITH locked AS (SELECT * FROM studentmodule WHERE student_id = %s AND block_id IN (%s) ORDER BY block_id FOR UPDATE)
+WITH locked AS (
+    SELECT *
+    FROM studentmodule FORCE INDEX (PRIMARY)
+    WHERE student_id = %s AND block_id IN (%s)
+    ORDER BY block_id
+    FOR UPDATE
+)
 SELECT asked.id, block.context_id, block.usage_key, stored.revision, stored.state,
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.created),
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', stored.modified), stored.grade, stored.max_grade, stored.history_chain,
@@ -500,7 +514,7 @@ COMMIT;
 -- Reads the row. Block types are not registered, so there is no lookup.
 SELECT block_type, revision, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created),
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified)
-FROM preferences
+FROM preferences FORCE INDEX (PRIMARY)
 WHERE student_id = %s AND block_type IN (%s);
 
 -- Compare-and-set after a read: the revision is enough to match.
@@ -517,7 +531,7 @@ COMMIT;
 -- Reads the row. The learner alone is the key.
 SELECT revision, state, TIMESTAMPDIFF(MICROSECOND, '1970-01-01', created),
     TIMESTAMPDIFF(MICROSECOND, '1970-01-01', modified)
-FROM userinfo
+FROM userinfo FORCE INDEX (PRIMARY)
 WHERE student_id = %s;
 
 -- Compare-and-set.

@@ -1,4 +1,4 @@
-"""The SQL of each database: one module a vendor, behind the twelve verbs of `Dialect`.
+"""The SQL of each database: one module a vendor, behind the thirteen verbs of `Dialect`.
 
 A dialect decides nothing: it moves rows and classifies errors. The statements that it sends for each operation are in
 ``tests/integration/golden/``, one annotated file a database, which a test compares with the statements really sent. To

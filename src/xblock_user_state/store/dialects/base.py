@@ -1,4 +1,4 @@
-"""The seam between the store and a database: twelve verbs that move rows and read errors.
+"""The seam between the store and a database: thirteen verbs that move rows and read errors.
 
 A verb knows tables and columns by the names that its caller gives. The meaning of rows lives in the callers.
 """
@@ -67,7 +67,7 @@ class Outcome(Enum):
 class Dialect(ABC):
     """Moves many rows in one statement, or in as few as the vendor's limits allow.
 
-    The public methods are the twelve verbs of the seam. A new vendor writes `id_table`, `_classified`,
+    The public methods are the thirteen verbs of the seam. A new vendor writes `id_table`, `_classified`,
     `_store_rows`, `_ignoring` and `_max_rows`, and sets `vendor` and `_max_text`. The other verbs have defaults; a
     vendor overrides a verb where it has a faster way. Every verb takes empty lists.
     """
@@ -93,6 +93,10 @@ class Dialect(ABC):
         dot.
         """
         return [f"{prefix}{name} = %s" for name in layout.pinned_names]
+
+    def keyed(self, table: str) -> str:
+        """Return the FROM item of a table for a query by a learner and a list of keys, which begin its primary key."""
+        return table
 
     @abstractmethod
     def id_table(self, ids: Sequence[int]) -> Sql:
