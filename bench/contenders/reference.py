@@ -56,7 +56,7 @@ class Reference(Contender):
             },
         )
         copied = "SELECT id, modified, state FROM bench_reference_state AS m"
-        missing = "WHERE NOT EXISTS (SELECT 1 FROM bench_reference_history AS h WHERE h.student_module_id = m.id)"
+        missing = "WHERE m.id > (SELECT COALESCE(MAX(h.student_module_id), 0) FROM bench_reference_history AS h)"
         with transaction.atomic(), transaction.get_connection().cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO bench_reference_history (student_module_id, created, state) {copied} {missing}"

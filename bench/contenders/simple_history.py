@@ -43,7 +43,7 @@ class SimpleHistory(Peer):
         with connection.cursor() as cursor:
             cursor.execute(
                 f"INSERT INTO {history} ({columns}, history_date, history_type) SELECT {columns}, created, '+'"
-                f" FROM {state} AS s WHERE NOT EXISTS (SELECT 1 FROM {history} AS h WHERE h.id = s.id)"
+                f" FROM {state} AS s WHERE s.id > (SELECT COALESCE(MAX(h.id), 0) FROM {history} AS h)"
             )
 
     def insert(self, rows: Sequence[PeerModel]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from time import monotonic, sleep
 from typing import Any
@@ -14,6 +14,9 @@ from bench.site import data
 
 SETTLE_SECONDS = 30
 """Time limit for writing dirty pages to the disk."""
+
+PIECE = 100_000
+"""Rows that a contender gets in its turn."""
 
 FEW_PAGES = 50
 """Number of dirty pages that no longer disturbs a measurement."""
@@ -31,6 +34,13 @@ class Rows:
     learners: int
     blocks: str
     first_learner: int = 1
+    before: int = 0
+    """Rows of these learners that come first, and are not among the `count` rows."""
+
+    def pieces(self) -> Iterator[Rows]:
+        """Yield these rows a piece at a time."""
+        for before in range(0, self.count, PIECE):
+            yield replace(self, before=before, count=min(PIECE, self.count - before))
 
     def insert(self, table: str, columns: Mapping[str, str]) -> None:
         """Insert all rows by one statement.
@@ -52,7 +62,7 @@ class Rows:
         block = self.blocks.format(**names, blocks=data.BLOCKS_OF_COURSE, courses=data.COURSES)
         return (
             f"SELECT {self.first_learner} + {learner} AS learner, {block} AS block, i % {data.STATES} AS state"
-            f" FROM {_series(self.count)}"
+            f" FROM {_series(self.count, self.before)}"
         )
 
 
@@ -132,10 +142,11 @@ def _dirty_pages() -> int:
         return int(cursor.fetchone()[1])
 
 
-def _series(count: int) -> str:
+def _series(count: int, before: int = 0) -> str:
+    last = before + count - 1
     if connection.vendor == "mysql":
-        return f"(SELECT seq AS i FROM seq_0_to_{count - 1}) AS numbers"
-    return f"generate_series(0, {count - 1}) AS i"
+        return f"(SELECT seq AS i FROM seq_{before}_to_{last}) AS numbers"
+    return f"generate_series({before}, {last}) AS i"
 
 
 def _compact(state: data.State) -> str:

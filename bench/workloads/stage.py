@@ -42,9 +42,14 @@ def clear() -> None:
 
 
 def fill(found: Contenders, rows: Rows) -> None:
-    """Add rows to the tables of all contenders."""
+    """Add rows to the tables of all contenders.
+
+    By turns, so that each contender has its share of the pages that the server keeps in memory.
+    """
+    for piece in rows.pieces():
+        for contender in found.values():
+            contender.fill(piece)
     for contender in found.values():
-        contender.fill(rows)
         filling.analyze(contender.tables)
     filling.settle()
 

@@ -148,6 +148,8 @@ def _updates_of(model: type[models.Model]) -> tuple[int, int]:
     """Return the number of updated rows of a table, and of those without a new index entry."""
     need_rows_here()
     with connection.cursor() as cursor:
+        if cursor.connection.info.server_version < 150_000:
+            pytest.skip("PostgreSQL 14 counts late")
         cursor.execute("SELECT pg_stat_force_next_flush()")
         cursor.execute(
             "SELECT n_tup_upd, n_tup_hot_upd FROM pg_stat_user_tables WHERE relid = %s::regclass",

@@ -48,6 +48,13 @@ def test_a_learner_of_a_grown_table_has_the_blocks_that_are_read() -> None:
         assert len(blocks) == scale.BLOCKS
 
 
+def test_contenders_get_their_rows_in_turns() -> None:
+    rows = filling.of_site(250_000)
+    pieces = [*rows.pieces()]
+    assert [(piece.before, piece.count) for piece in pieces] == [(0, 100_000), (100_000, 100_000), (200_000, 50_000)]
+    assert {piece.learners for piece in pieces} == {rows.learners}
+
+
 def test_a_table_grows_as_far_as_the_disk_has_room() -> None:
     # 6 kB for each row: the free 60 GB take 10 million more, and a part stays free.
     assert growth.room_for(1_000_000, 6_000_000_000, 60_000_000_000) == 9_000_000
