@@ -4,11 +4,11 @@
 
 Tests marked ``extended_history`` then run with two databases, on two servers. The script starts servers for PostgreSQL
 and MariaDB. With ``DATABASE_URL`` in the environment the tests run on that database only, and with two databases if
-``HISTORY_DATABASE_URL`` names the second. ``CITUS_URL`` names a database on the
-coordinator of a cluster, to test there. A database that this machine cannot serve is skipped, and named at the end;
-with ``REQUIRE_DATABASES=1`` that is a failure. ``ONE_DATABASE=1`` leaves out the runs with two databases.
+``HISTORY_DATABASE_URL`` names the second. ``CITUS_URL`` names a database on the coordinator of a cluster, to test
+there. A database that this machine cannot serve is skipped, and named at the end; with ``REQUIRE_DATABASES=1`` that is
+a failure. ``ONE_DATABASE=1`` leaves out the runs with two databases.
 
-Two runs go on side by side, each with separate test databases.
+Two runs go on side by side, each with separate test databases; on a cluster one after the other.
 """
 
 from __future__ import annotations
@@ -98,7 +98,9 @@ def main() -> int:
             print("REQUIRE_DATABASES=1: a database that is not available is a failure.", flush=True)
             return 1
         runs = _plan(urls, arguments.pytest)
-        ended = run_side_by_side([_program(run, measured=arguments.coverage) for run in runs], arguments.jobs)
+        # On a cluster a test kills a worker, which the tests of another run would notice.
+        jobs = 1 if os.environ.get("CITUS_URL") else arguments.jobs
+        ended = run_side_by_side([_program(run, measured=arguments.coverage) for run in runs], jobs)
     outcomes = [_outcome(*one) for one in zip(runs, ended, strict=True)]
     _report(outcomes, {**skipped, **_without_second(urls)})
     return 0 if _passed(outcomes, chosen=bool(arguments.pytest)) else 1

@@ -13,6 +13,7 @@ from xblock_user_state.history.entries import Owner, all_rows
 from xblock_user_state.history.models import HistoryOutbox
 from xblock_user_state.maintenance.paging import PAGE, rows_of
 from xblock_user_state.state.keys import is_storable
+from xblock_user_state.store.databases import is_distributed
 from xblock_user_state.store.models import StudentModule
 from xblock_user_state.store.statements import pieces
 from xblock_user_state.store.transactions import errors_translated
@@ -114,6 +115,11 @@ _ESTIMATES = {
         SELECT sum(GREATEST(reltuples, 0)) FROM pg_class WHERE relkind = 'r' AND (oid = to_regclass(%(table)s)
         OR oid IN (SELECT inhrelid FROM pg_inherits WHERE inhparent = to_regclass(%(table)s)))
     """,
+    # The coordinator keeps no figure of a table whose rows are on the workers.
+    "citus": """
+        SELECT sum(GREATEST(result::real, 0))
+        FROM run_command_on_shards(%(table)s, 'SELECT reltuples FROM pg_class WHERE oid = ''%%s''::regclass')
+    """,
     "mysql": """
         SELECT table_rows FROM information_schema.tables WHERE table_schema = DATABASE() AND table_name = %(table)s
     """,
@@ -129,8 +135,9 @@ def estimated_rows(alias: str, models: Sequence[type[Model]]) -> list[tuple[int,
     if connection.vendor not in _ESTIMATES:
         return [_counted(alias, model) for model in models]
     tables = {f"table{number}": model._meta.db_table for number, model in enumerate(models)}
-    estimates = [_ESTIMATES[connection.vendor].replace("%(table)s", f"%({name})s") for name in tables]
     with connection.cursor() as cursor:
+        statement = _ESTIMATES["citus" if is_distributed(alias) else connection.vendor]
+        estimates = [statement.replace("%(table)s", f"%({name})s") for name in tables]
         cursor.execute(f"SELECT {', '.join(f'({each})' for each in estimates)}", tables)
         return [(int(rows or 0), True) for rows in cursor.fetchone()]
 
