@@ -19,6 +19,7 @@ import pytest
 from django.core.management import call_command
 from django.db import OperationalError, connection, connections
 from django.db.models import Sum
+from django.test import override_settings
 
 from scripts.database_servers import find_binary, kill_all
 from tests import citus
@@ -28,8 +29,10 @@ from tests.acceptance.processes import Crew, Worker, listen
 from tests.acceptance.scene import problems
 from tests.acceptance.waiting import PATIENCE_SECONDS, Patience
 from tests.factories import make_learners
+from xblock_user_state import conf
 from xblock_user_state.client import DjangoXBlockUserStateClient
-from xblock_user_state.models import StudentModule
+from xblock_user_state.history.entries import stores
+from xblock_user_state.models import HistoryOutbox, StudentModule
 from xblock_user_state.openedx.models import BlockNumber
 from xblock_user_state.store.databases import is_distributed
 from xblock_user_state.store.dialects.distribution import ask_again
@@ -245,10 +248,13 @@ def _answers(place: Place) -> bool:
 @pytest.fixture
 def _on_one_server(learners: dict[str, int]) -> Iterator[None]:
     """All tables on the coordinator, as before a site has a cluster, but for one that Citus can't take back."""
-    for (name,) in _ask("SELECT logicalrelid::text FROM pg_dist_partition ORDER BY partmethod"):
-        if name != BlockNumber._meta.db_table:
-            _ask(f"SELECT undistribute_table('{name}')")
-    ask_again(connection.alias)
+    for alias in connections:
+        with connections[alias].cursor() as cursor:
+            cursor.execute("SELECT logicalrelid::text FROM pg_dist_partition ORDER BY partmethod")
+            for (name,) in cursor.fetchall():
+                if name != BlockNumber._meta.db_table:
+                    cursor.execute(f"SELECT undistribute_table('{name}')")
+        ask_again(alias)
     yield
     call_command("distribute_user_state", stdout=StringIO())
 
@@ -256,6 +262,30 @@ def _on_one_server(learners: dict[str, int]) -> Iterator[None]:
 @pytest.mark.usefixtures("_on_one_server")
 def test_a_live_site_is_distributed(crew: Crew, learners: dict[str, int], manage: Manage) -> None:
     writers = _write(crew, workers.count_up, list(learners)[:4], BLOCKS, "n", 1)
+    _assert_is_distributed_meanwhile(writers, learners, manage)
+
+
+@pytest.mark.extended_history
+@pytest.mark.django_db(transaction=True, databases="__all__")
+@pytest.mark.usefixtures("_on_one_server")
+def test_a_live_site_with_an_extended_history_is_distributed(
+    crew: Crew, learners: dict[str, int], manage: Manage
+) -> None:
+    flags = {"EXTENDED_HISTORY": True}
+    with override_settings(XBLOCK_USER_STATE=flags):
+        names = list(learners)[:4]
+        writers = dict(zip(names, crew.hire(4), strict=True))
+        for name, writer in writers.items():
+            writer.start(workers.with_settings, flags, workers.count_up, name, BLOCKS, "n", 1)
+        _assert_is_distributed_meanwhile(writers, learners, manage)
+        ask_again(conf.history_database())
+        assert is_distributed(conf.history_database())
+        [_, (history, alias)] = [pair for pair in stores("default") if pair[0] is not HistoryOutbox]
+        assert alias == conf.history_database()
+        assert history._base_manager.using(alias).values("student_id").distinct().count() == 4
+
+
+def _assert_is_distributed_meanwhile(writers: Writers, learners: Mapping[str, int], manage: Manage) -> None:
     _during(writers, lambda: manage("distribute_user_state"))
     ask_again(connection.alias)
     assert is_distributed(connection.alias)
